@@ -1,0 +1,175 @@
+"""Images of bare Debian hosts with systemd, sshd and an unprivileged login user."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sandbox import mirror
+from sandbox.paths import CACHE, SandboxError, locked
+from sandbox.podman import podman
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LOGIN_USER: Final = "ops"
+SUITES: Final = {"debian-12": "bookworm", "debian-13": "trixie"}
+REPOSITORY: Final = "localhost/gpuprep-host"
+# Bare on purpose: no compiler, no kernel headers, nothing that a role should bring.
+PACKAGES: Final = (
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "ca-certificates",
+    "iproute2",
+    "kmod",
+    "pciutils",
+    "procps",
+    "gnupg",
+    "curl",
+)
+# Run with the new root in $1. Keys of the image would be shared by all hosts: each gets its own.
+# Index files are gone but their folder looks new, so that Ansible would think its cache fresh.
+CUSTOMIZE: Final = f"""\
+set -eu
+chroot "$1" useradd --create-home --shell /bin/bash {LOGIN_USER}
+echo '{LOGIN_USER} ALL=(ALL) NOPASSWD: ALL' >"$1/etc/sudoers.d/{LOGIN_USER}"
+chmod 0440 "$1/etc/sudoers.d/{LOGIN_USER}"
+install -d -m 0700 -o 1000 -g 1000 "$1/home/{LOGIN_USER}/.ssh"
+rm -f "$1"/etc/ssh/ssh_host_*
+touch -d @0 "$1/var/lib/apt/lists"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to make one image; equal recipes share a cached image.
+
+    Attributes:
+        suite: Debian release (``bookworm``).
+        command: mmdebstrap and its arguments up to the target; the target and mirrors follow.
+        sources: lines of the image's sources.list; empty = mmdebstrap's defaults.
+
+    """
+
+    suite: str
+    command: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Short name of exactly this recipe."""
+        text = "\0".join((self.suite, *self.command, *self.sources, CUSTOMIZE))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def image(self) -> str:
+        """Full image name for podman."""
+        return f"{REPOSITORY}:{self.suite}-{self.digest}"
+
+    @property
+    def tarball(self) -> Path:
+        """The image's file system as a tar file in the cache."""
+        return CACHE / f"{self.suite}-{self.digest}.tar"
+
+
+def suite_of(name: str) -> str:
+    """Debian release for an image name: ``debian-12`` or ``bookworm``.
+
+    Raises:
+        SandboxError: no such image.
+
+    """
+    suite = SUITES.get(name, name)
+    if suite not in SUITES.values():
+        known = ", ".join(f"{key} ({value})" for key, value in SUITES.items())
+        raise SandboxError(f"no image {name!r}: there are {known}")
+    return suite
+
+
+def recipe(
+    suite: str,
+    found: mirror.Mirror | None,
+    options: Iterable[str],
+    packages: Iterable[str] = PACKAGES,
+) -> Recipe:
+    """Recipe for ``suite`` from the mirror and with the apt options of this machine."""
+    apt = ['Acquire::Languages "none"', *options]
+    command = (
+        "mmdebstrap",
+        "--variant=minbase",
+        f"--include={','.join(packages)}",
+        f"--components={','.join(mirror.COMPONENTS)}",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        *(f"--aptopt={option}" for option in apt),
+    )
+    return Recipe(suite, command, found.sources(suite) if found else ())
+
+
+def _run_mmdebstrap(made: Recipe, log: Path) -> None:
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        hook = Path(folder) / "customize"
+        hook.write_text(f"#!/bin/sh\n{CUSTOMIZE}")
+        hook.chmod(0o755)
+        partial = Path(folder) / made.tarball.name
+        arguments = [*made.command, f"--customize-hook={hook}", made.suite, str(partial)]
+        with log.open("w") as output:
+            done = subprocess.run(
+                [*arguments, *made.sources],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "TMPDIR": folder},
+                check=False,
+            )
+        if done.returncode:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-6:])
+            raise SandboxError(f"mmdebstrap of {made.suite} failed, whole log in {log}:\n{tail}")
+        partial.rename(made.tarball)
+    print(f"image {made.suite}: built in {time.monotonic() - started:.0f} s")
+
+
+def exists(image: str) -> bool:
+    """Whether podman has ``image``."""
+    return podman("image", "exists", image, check=False).returncode == 0
+
+
+def build(made: Recipe) -> str:
+    """Name of the podman image for a recipe; made from the cached tar file, or made anew."""
+    with locked(f"image-{made.suite}"):
+        if exists(made.image):
+            return made.image
+        CACHE.mkdir(parents=True, exist_ok=True)
+        if not made.tarball.exists():
+            _run_mmdebstrap(made, CACHE / f"{made.suite}.log")
+        podman(
+            "import",
+            *("--change", 'CMD ["/sbin/init"]'),
+            *("--change", "STOPSIGNAL=SIGRTMIN+3"),
+            *("--change", "ENV container=podman"),
+            str(made.tarball),
+            made.image,
+        )
+    return made.image
+
+
+def ensure(suites: Iterable[str]) -> dict[str, str]:
+    """Podman images by suite, all of them built side by side where missing."""
+    found, options = mirror.of_this_machine()
+    recipes = [recipe(suite, found, options) for suite in sorted(set(suites))]
+    with ThreadPoolExecutor(max_workers=max(1, len(recipes))) as pool:
+        return {
+            made.suite: image for made, image in zip(recipes, pool.map(build, recipes), strict=True)
+        }

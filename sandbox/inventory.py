@@ -1,0 +1,85 @@
+"""The Ansible inventory of the sandbox's hosts, and ssh's file of their host keys."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from sandbox.images import LOGIN_USER
+from sandbox.paths import KNOWN_HOSTS, LOGIN_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from sandbox.hosts import Host
+
+_HEADER = "# Written by `python -m sandbox`; changes are lost.\n"
+
+
+def connection() -> dict[str, Any]:
+    """Variables that make Ansible reach the hosts: strict host keys, one login, sudo."""
+    options = {
+        "UserKnownHostsFile": str(KNOWN_HOSTS),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+    }
+    return {
+        "ansible_user": LOGIN_USER,
+        "ansible_ssh_private_key_file": str(LOGIN_KEY),
+        "ansible_ssh_common_args": " ".join(
+            f"-o {shlex.quote(f'{name}={value}')}" for name, value in options.items()
+        ),
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_become": True,
+    }
+
+
+def host_variables(host: Host) -> dict[str, Any]:
+    """Variables of one host; ``sandbox_container`` is its podman name (for testinfra)."""
+    variables: dict[str, Any] = {"ansible_host": host.address}
+    if host.port != 22:  # noqa: PLR2004 - ssh's own
+        variables["ansible_port"] = host.port
+    if host.container:
+        variables["sandbox_container"] = host.container
+    if host.spec.shape:
+        variables["oci_shape"] = host.spec.shape
+    return {**variables, **host.spec.vars}
+
+
+def document(hosts: Iterable[Host]) -> dict[str, Any]:
+    """Inventory in Ansible's YAML form: all hosts, besides in one group per fleet."""
+    hosts = sorted(hosts, key=lambda host: host.name)
+    fleets: dict[str, dict[str, Any]] = {}
+    for host in hosts:
+        if host.fleet:
+            group = fleets.setdefault(host.fleet.replace("-", "_"), {"hosts": {}})
+            group["hosts"][host.name] = None
+    return {
+        "all": {
+            "vars": connection(),
+            "hosts": {host.name: host_variables(host) for host in hosts},
+            "children": fleets,
+        }
+    }
+
+
+def write(hosts: Iterable[Host], extra_vars: Mapping[str, Any], path: Path) -> None:
+    """Write the inventory at ``path`` and ``group_vars/all.yml`` beside it."""
+    variables = path.parent / "group_vars" / "all.yml"
+    variables.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_HEADER + yaml.safe_dump(document(hosts), sort_keys=False))
+    variables.write_text(_HEADER + yaml.safe_dump(dict(extra_vars), sort_keys=True))
+
+
+def known_hosts(hosts: Iterable[Host], keys: Mapping[str, str]) -> str:
+    """Text for ssh's known_hosts from the public host key of each host, by host name."""
+    lines = []
+    for host in hosts:
+        place = host.address if host.port == 22 else f"[{host.address}]:{host.port}"  # noqa: PLR2004
+        kind, key = keys[host.name].split()[:2]
+        lines.append(f"{place} {kind} {key}\n")
+    return "".join(lines)

@@ -1,0 +1,34 @@
+"""Where the sandbox keeps its state, what belongs to it, and its one exception."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+REPOSITORY: Final = Path(__file__).resolve().parent.parent
+STATE: Final = REPOSITORY / ".sandbox"
+CACHE: Final = STATE / "cache"
+HOSTS: Final = STATE / "hosts"
+KNOWN_HOSTS: Final = STATE / "known_hosts"
+LOGIN_KEY: Final = STATE / "keys" / "id_ed25519"
+# Two checkouts on one machine must not take each other's hosts for their own.
+SANDBOX_ID: Final = hashlib.sha256(str(STATE).encode()).hexdigest()[:6]
+
+
+class SandboxError(Exception):
+    """Something the sandbox needs is missing or failed; the text says what and what to do."""
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock ``name`` of this sandbox; waits for whoever holds it."""
+    STATE.mkdir(exist_ok=True)
+    with (STATE / f"{name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
