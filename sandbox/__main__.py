@@ -79,6 +79,7 @@ def status() -> None:
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(name: str, argv: tuple[str, ...]) -> None:
     """Run a command as root in a host: exec NAME -- CMD."""
+    argv = argv[argv[0] == "--" :]
     terminal = ["--tty"] if sys.stdin.isatty() else []
     container = hosts.find(name).container
     command = ["podman", "exec", "--interactive", *terminal, container, *argv]

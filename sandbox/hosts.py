@@ -151,31 +151,37 @@ def start(spec: HostSpec, fleet: str = "") -> Host:
         SandboxError: a host of that name but of another specification is there, or podman failed.
 
     """
-    image = spec.image if "/" in spec.image else _image(spec.image)
+    host = _claim(spec, fleet)
+    _boot(host)
+    return host
+
+
+def _claim(spec: HostSpec, fleet: str) -> Host:
+    """Register a host and generate its keys, unless it is registered already."""
     with locked("hosts"):
         if (HOSTS / spec.name / "host.json").exists():
             host = find(spec.name)
             if host.spec != spec:
                 raise SandboxError(f"host {spec.name} exists and differs: stop it first")
-            if inspect("container", "inspect", host.container):
-                podman("start", host.container)  # no-op while it runs
-                return host
-            unregister(spec.name)
+            return host
         container = f"gpuprep-{SANDBOX_ID}-{spec.name}"
         host = Host(spec.name, _free_address(), container, spec, fleet)
         make_keys(host.folder)
         register(host)
-    try:
-        _create(host, image)
-    except SandboxError:
-        stop(spec.name)
-        raise
     return host
 
 
-def _image(name: str) -> str:
-    suite = images.suite_of(name)
-    return images.ensure([suite])[suite]
+def _boot(host: Host) -> None:
+    """Start the container of a registered host; create it first when there is none."""
+    if inspect("container", "inspect", host.container):
+        podman("start", host.container)  # no-op while it runs
+        return
+    image = host.spec.image
+    try:
+        _create(host, image if "/" in image else images.of(image))
+    except SandboxError:
+        stop(host.name)
+        raise
 
 
 def _create(host: Host, image: str) -> None:
@@ -183,7 +189,7 @@ def _create(host: Host, image: str) -> None:
     pci.write_tree(bus, pci.devices(host.spec.gpus, host.spec.nvswitches))
     podman(
         "create",
-        *("--replace", "--name", host.container, "--hostname", host.name),
+        *("--name", host.container, "--hostname", host.name),
         *("--label", LABEL, "--network", NETWORK, "--ip", host.address),
         *("--restart", "always", "--systemd", "always"),
         *("--volume", f"{bus}:/sys/bus/pci:ro"),
@@ -222,9 +228,13 @@ def stop(name: str) -> None:
     """Remove a host and all that belongs to it; no error when there is none."""
     if not (HOSTS / name / "host.json").exists():
         return
-    podman("rm", "--force", "--ignore", "--time", "0", find(name).container)
+    _remove(find(name))
     with locked("hosts"):
         unregister(name)
+
+
+def _remove(host: Host) -> None:
+    podman("rm", "--force", "--ignore", "--time", "0", host.container)
 
 
 def run(
@@ -281,6 +291,7 @@ def restore(name: str, tag: str) -> Host:
     image = f"{images.REPOSITORY}-snapshot:{SANDBOX_ID}-{tag}"
     if not images.exists(image):
         raise SandboxError(f"no snapshot {tag!r}")
+    _remove(host)
     _create(host, image)
     return host
 
@@ -302,13 +313,16 @@ def start_all(specs: Iterable[HostSpec], fleet: str = "") -> tuple[Host, ...]:
     ensure_network()
     images.ensure(images.suite_of(spec.image) for spec in specs if "/" not in spec.image)
 
-    def start_one(spec: HostSpec) -> Host:
-        host = start(spec, fleet)
+    # One after the other, so that the same fleet gets the same addresses every time.
+    claimed = tuple(_claim(spec, fleet) for spec in specs)
+
+    def boot(host: Host) -> None:
+        _boot(host)
         wait_ready(host.name)
-        return host
 
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        return tuple(pool.map(start_one, specs))
+        list(pool.map(boot, claimed))
+    return claimed
 
 
 def stop_all(names: Iterable[str]) -> None:

@@ -173,3 +173,9 @@ def ensure(suites: Iterable[str]) -> dict[str, str]:
         return {
             made.suite: image for made, image in zip(recipes, pool.map(build, recipes), strict=True)
         }
+
+
+def of(name: str) -> str:
+    """Podman image for an image name; built when it is missing."""
+    suite = suite_of(name)
+    return ensure([suite])[suite]
