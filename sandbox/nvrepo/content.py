@@ -1,0 +1,24 @@
+"""What the substitute repository holds. The only place of its versions."""
+
+from __future__ import annotations
+
+from sandbox.nvrepo.cuda import Toolkit
+from sandbox.nvrepo.driver import Driver
+
+DISTRIBUTIONS = {"debian12": "3bf863cc.pub", "debian13": "8793F200.pub"}
+"""Directories of the repository and the name under which each publishes its key."""
+
+DRIVERS = (
+    Driver("570.211.01", cuda=12080),
+    Driver("580.95.05", cuda=13000),
+    Driver("580.178.04", cuda=13000),
+    Driver("595.91.07", cuda=13020),
+)
+
+PINNED_BRANCHES = (580, 595)
+"""Branches with a pinning package; NVIDIA has none for 570."""
+
+TOOLKITS = (
+    Toolkit("13.0.2", nvcc="13.0.88", cudart="13.0.96", driver="580.95.05"),
+    Toolkit("13.2.1", nvcc="13.2.78", cudart="13.2.75", driver="595.58.03"),
+)

@@ -1,0 +1,177 @@
+"""Build the substitutes of what cannot be reached from here, and serve them to the sandbox's hosts.
+
+    python -m sandbox.servers ensure [--gateway ADDRESS]
+    python -m sandbox.servers stop
+    python -m sandbox.servers log
+
+State lives in `.sandbox/` only: `www` is served, `run` tells where and by which process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.nvrepo import build as nvrepo
+from sandbox.paths import STATE
+from sandbox.podman import ensure_network, gateway_of
+
+PORT = 8642
+"""The port tried first; a free one is taken when another program has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The files below a state directory that this module owns."""
+
+    root: Path
+
+    @property
+    def www(self) -> Path:
+        """What is served."""
+        return self.root / "www"
+
+    @property
+    def run(self) -> Path:
+        """Where the server's address, process id and log are."""
+        return self.root / "run"
+
+    @property
+    def server(self) -> Path:
+        """The fields of `Server`, written by the server when it listens."""
+        return self.run / "servers.json"
+
+    @property
+    def access_log(self) -> Path:
+        """One JSON object per request: time, client, method, path, status, bytes."""
+        return self.run / "access.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The process that serves, and where."""
+
+    pid: int
+    gateway: str
+    port: int
+
+    @property
+    def base(self) -> str:
+        """The URL of the web root."""
+        return f"http://{self.gateway}:{self.port}"
+
+
+def ensure(gateway: str | None = None, root: Path = STATE) -> dict[str, object]:
+    """Build what is missing, serve it on `gateway`, return the variables that lead hosts to it.
+
+    `gateway` is an address the hosts reach, by default that of the sandbox's bridge; `root` is the
+    state directory. Raises `RuntimeError` when the server does not come
+    up and `subprocess.CalledProcessError` when a tool fails.
+    """
+    state = State(root.resolve())
+    base = _serve(state, gateway or str(gateway_of(ensure_network()))).base
+    shop = nvrepo.Workshop(state.root / "cache", state.www, state.root / "keys" / "nvrepo")
+    fingerprint = nvrepo.build(shop, base)
+    return {
+        "gpuprep_mirror": f"{base}/{nvrepo.REPOS}",
+        "gpuprep_mirror_fingerprint": fingerprint,
+        "headers_source": nvrepo.headers_source(shop, base),
+    }
+
+
+def stop(root: Path = STATE) -> bool:
+    """Stop the server; return whether one was running."""
+    state = State(root.resolve())
+    running = _running(state)
+    if running is None:
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    for _ in range(100):
+        if not _alive(state, running.pid):
+            break
+        time.sleep(0.05)
+    state.server.unlink(missing_ok=True)
+    return True
+
+
+def requests(root: Path = STATE) -> list[dict[str, object]]:
+    """Return what was asked of the server so far, oldest first."""
+    log = State(root.resolve()).access_log
+    if not log.exists():
+        return []
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def _serve(state: State, gateway: str) -> Server:
+    """Start the server unless it runs."""
+    running = _running(state)
+    if running is not None and running.gateway == gateway:
+        return running
+    stop(state.root)
+    state.www.mkdir(parents=True, exist_ok=True)
+    state.run.mkdir(parents=True, exist_ok=True)
+    with (state.run / "servers.err").open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.httpd", str(state.root), gateway, str(PORT)],
+            stdin=subprocess.DEVNULL,
+            stdout=errors,
+            stderr=errors,
+            start_new_session=True,
+            cwd=Path(__file__).parent.parent,
+        )
+    for _ in range(100):
+        running = _running(state)
+        if running is not None and running.pid == process.pid:
+            return running
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(
+        f"the sandbox's web server did not start on {gateway}: "
+        f"{(state.run / 'servers.err').read_text().strip() or 'no message'}"
+    )
+
+
+def _running(state: State) -> Server | None:
+    try:
+        server = Server(**json.loads(state.server.read_text()))
+    except FileNotFoundError:
+        return None
+    return server if _alive(state, server.pid) else None
+
+
+def _alive(state: State, pid: int) -> bool:
+    """Whether `pid` is our server for this state directory, not a later process of that number."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return b"sandbox.httpd" in arguments and str(state.root).encode() in arguments
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.servers", description=__doc__)
+    parser.add_argument("command", choices=("ensure", "stop", "log"))
+    parser.add_argument("--gateway", help="address to serve on; default: the sandbox's bridge")
+    parser.add_argument("--root", type=Path, default=STATE, help="state directory")
+    options = parser.parse_args(arguments)
+    if options.command == "ensure":
+        print(json.dumps(ensure(options.gateway, options.root), indent=2))
+    elif options.command == "stop":
+        print("stopped" if stop(options.root) else "was not running")
+    else:
+        for request in requests(options.root):
+            print(json.dumps(request))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
