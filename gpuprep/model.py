@@ -127,7 +127,8 @@ class Message:
 
     code: str
     message: str
-    nearest: str | None = None  # the nearest wish that would work, in words
+    nearest: str | None = None  # the nearest stack that would work, in words
+    wishes: tuple[str, ...] = ()  # fields of DesiredStack that clash; empty: the host forbids it
 
 
 class Refusal(Message):
@@ -199,10 +200,18 @@ class CondaInstaller:
 
 @dataclass(frozen=True, slots=True)
 class CudaToolkit:
-    """One CUDA toolkit: ``13.0`` at ``/usr/local/cuda-13.0``."""
+    """One CUDA toolkit: ``13.0`` at ``/usr/local/cuda-13.0``.
+
+    Attributes:
+        version: major and minor.
+        package: the meta-package that brings it, and no driver.
+        closure: fnmatch patterns of the packages it is made of.
+
+    """
 
     version: str
     package: str
+    closure: tuple[str, ...] = ()
 
     @property
     def major(self) -> int:
@@ -230,10 +239,13 @@ class Stack:
         repository: NVIDIA's repository or its mirror.
         packages: everything to install, in order.
         holds: packages to hold beside the driver closure.
-        closure: name patterns (fnmatch) of packages that must share the driver's version.
+        closure: name patterns (fnmatch; ``!`` takes out again) of packages that must share the
+            driver's version; ask ``gpuprep.catalog.in_closure``.
         pin: apt preferences text when no pinning package exists, else None.
         services: systemd units that must be enabled and running.
         dkms_toolset: gcc toolset DKMS must use.
+        module: name of the driver's kernel module for modinfo; Debian's archive has its own.
+        kernel_modules: other kernel modules to load at boot, before the services.
         conda: installer.
         reasons: why each value was chosen.
         warnings: coded warnings.
@@ -258,6 +270,8 @@ class Stack:
     pin: str | None = None
     services: tuple[str, ...] = ()
     dkms_toolset: str | None = None
+    module: str = "nvidia"
+    kernel_modules: tuple[str, ...] = ()
     conda: CondaInstaller | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[Message, ...] = ()
@@ -417,6 +431,8 @@ class FleetResult:
         bad = [host for host in hosts if host.state not in good]
         if not bad:
             return ExitCode.OK
+        if all(host.code == "E_LOCKED" for host in bad):
+            return ExitCode.LOCKED
         if self.verb in {"apply", "verify", "status"} and all(
             host.state is HostStatus.DRIFTED for host in bad
         ):

@@ -1,0 +1,113 @@
+"""Where the collection is, and the environment in which Ansible finds and runs it."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import stat
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COLLECTION: Final = "gpuprep.core"
+_DEFAULT_COLLECTIONS: Final = ("~/.ansible/collections", "/usr/share/ansible/collections")
+
+
+def collections_root() -> Path:
+    """Directory to put on Ansible's collections path; the same in a checkout and in a wheel."""
+    return Path(str(files("gpuprep").joinpath("_collections")))
+
+
+def playbook(verb: str) -> str:
+    """Full name of the playbook of a verb, e.g. ``gpuprep.core.apply``."""
+    return f"{COLLECTION}.{verb}"
+
+
+def find_configuration(environ: Mapping[str, str], directory: Path) -> Path | None:
+    """Find the ansible.cfg that Ansible would read, by Ansible's own order and caution.
+
+    Source: ansible-core's ``find_ini_config_file``: ANSIBLE_CONFIG, the working directory unless
+    every user may write to it, the home directory, /etc/ansible.
+    """
+    named = environ.get("ANSIBLE_CONFIG")
+    candidates = [Path(named).expanduser()] if named else []
+    if not directory.stat().st_mode & stat.S_IWOTH:
+        candidates.append(directory / "ansible.cfg")
+    candidates += [Path("~/.ansible.cfg").expanduser(), Path("/etc/ansible/ansible.cfg")]
+    for candidate in candidates:
+        path = candidate / "ansible.cfg" if candidate.is_dir() else candidate
+        if path.is_file() and os.access(path, os.R_OK):
+            return path
+    return None
+
+
+def configured(configuration: Path | None, key: str) -> str | None:
+    """Read a key of the section ``[defaults]``; None when it, or the file, is not there."""
+    parser = configparser.RawConfigParser(inline_comment_prefixes=(";",), strict=False)
+    try:
+        parser.read([] if configuration is None else [configuration], encoding="utf-8")
+    except configparser.Error:
+        return None  # Ansible reads the file itself and says what is wrong with it
+    return parser.get("defaults", key, fallback=None) or None
+
+
+def has_inventory(environ: Mapping[str, str], directory: Path) -> bool:
+    """Whether Ansible's own configuration names an inventory."""
+    configuration = find_configuration(environ, directory)
+    return bool(environ.get("ANSIBLE_INVENTORY") or configured(configuration, "inventory"))
+
+
+def collections_path(environ: Mapping[str, str], directory: Path) -> str:
+    """Ansible's collections path: ours first, then the user's own."""
+    ours = str(collections_root())
+    found = environ.get("ANSIBLE_COLLECTIONS_PATH")
+    theirs = found.split(os.pathsep) if found else _configured_collections(environ, directory)
+    return os.pathsep.join([ours, *(path for path in theirs if path and path != ours)])
+
+
+def _configured_collections(environ: Mapping[str, str], directory: Path) -> list[str]:
+    configuration = find_configuration(environ, directory)
+    value = configured(configuration, "collections_path")
+    if configuration is None or value is None:
+        return list(_DEFAULT_COLLECTIONS)
+    home = configuration.resolve().parent  # Ansible takes relative paths from the file's place
+    return [os.path.normpath(home / Path(part).expanduser()) for part in value.split(os.pathsep)]
+
+
+def playbook_user_environment(environ: Mapping[str, str], directory: Path) -> dict[str, str]:
+    """Give the variables that plain ``ansible-playbook gpuprep.core.apply`` needs."""
+    return {"ANSIBLE_COLLECTIONS_PATH": collections_path(environ, directory)}
+
+
+def engine_environment(
+    environ: Mapping[str, str], directory: Path, run_dir: Path
+) -> dict[str, str]:
+    """Give the variables, beside the inherited ones, that a run of ours needs.
+
+    The user's ansible.cfg keeps its say on connections (ssh arguments, timeouts, remote user);
+    what decides correctness, secrecy or cleanliness is fixed here.
+    """
+    environment = playbook_user_environment(environ, directory) | {
+        "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off when it is not set
+        "ANSIBLE_PIPELINING": "True",
+        "ANSIBLE_GATHERING": "explicit",
+        "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+        "ANSIBLE_HOST_PATTERN_MISMATCH": "warning",
+        "ANSIBLE_CACHE_PLUGIN": "memory",
+        "ANSIBLE_LOCAL_TEMP": str(run_dir / "tmp"),
+        "ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "False",  # task arguments may hold secrets
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_NOCOLOR": "True",
+        "ANSIBLE_FORCE_COLOR": "False",
+        "GPUPREP_RUN_DIR": str(run_dir),  # marks every process of the run, see processes.py
+    }
+    if "ANSIBLE_SSH_CONTROL_PATH_DIR" not in environ:
+        environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(run_dir / "cp")
+    if sys.platform == "linux":
+        environment["LC_ALL"] = "C.UTF-8"  # Ansible refuses other encodings; messages in English
+    return environment

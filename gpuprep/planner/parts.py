@@ -1,0 +1,196 @@
+"""Differences that several roles share: files, packages, holds, units."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gpuprep.model import Package, Step
+from gpuprep.planner.closure import is_installed, matches, walk
+from gpuprep.planner.debian import upstream_version
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from gpuprep.observe import Observation
+    from gpuprep.planner.target import ManagedFile
+
+
+@dataclass(slots=True)
+class Differences:
+    """Collects the steps of one role, each object once."""
+
+    role: str
+    steps: list[Step] = field(default_factory=list)
+
+    def add(
+        self,
+        kind: str,
+        target: str,
+        action: str,
+        reason: str,
+        before: str | None = None,
+        after: str | None = None,
+    ) -> None:
+        """Add a step unless the same object already has one."""
+        step = Step(
+            f"{self.role}.{kind}.{target}", self.role, kind, target, action, reason, before, after
+        )
+        if all(step.id != other.id for other in self.steps):
+            self.steps.append(step)
+
+    def has(self, *kinds: str) -> bool:
+        """Whether a step of one of these kinds was found."""
+        return any(step.kind in kinds for step in self.steps)
+
+
+def diff_files(found: Differences, seen: Observation, files: Iterable[ManagedFile]) -> None:
+    """Find files that are absent, have another content, key, mode or owner."""
+    for wish in files:
+        there = seen["files"].get(wish.path)
+        if there is None:
+            found.add(wish.kind, wish.path, "create", f"{wish.path} does not exist")
+            continue
+        if there["kind"] != "file":
+            found.add(wish.kind, wish.path, "change", f"{wish.path} is a {there['kind']}, no file")
+            continue
+        if wish.key is not None:
+            keys = seen["keys"].get(wish.path, [])
+            if keys != [wish.key.fingerprint]:
+                held = ", ".join(keys) or "no key"
+                reason = f"{wish.path} does not hold exactly the repository's key"
+                found.add(wish.kind, wish.path, "change", reason, held, wish.key.fingerprint)
+        elif there.get("sha256") != _sha256(wish.content or ""):
+            found.add(wish.kind, wish.path, "change", f"{wish.path} has another content")
+        rights = (there["mode"], there["owner"], there["group"])
+        wanted = (wish.mode, wish.owner, wish.group)
+        if rights != wanted:
+            reason = f"{wish.path} has other rights"
+            found.add(wish.kind, wish.path, "change", reason, " ".join(rights), " ".join(wanted))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def spec(name: str, version: str | None) -> str:
+    """Return a package as apt is given it."""
+    return f"{name}={version}" if version else name
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFindings:
+    """What the package comparison found.
+
+    Attributes:
+        wanted: packages for the main transaction, as apt is given them.
+        members: installed packages that belong to the part.
+        remove: packages that must go.
+
+    """
+
+    wanted: tuple[str, ...]
+    members: tuple[str, ...]
+    remove: tuple[str, ...] = ()
+
+
+def diff_packages(
+    found: Differences,
+    seen: Observation,
+    roots: Sequence[Package],
+    patterns: Collection[str],
+    *,
+    version: str | None = None,
+    bound: Collection[str] = (),
+) -> PackageFindings:
+    """Find packages that are absent, broken, at another version, or whose dependencies are.
+
+    Args:
+        found: where steps are added.
+        seen: the observation.
+        roots: packages the stack names.
+        patterns: names that belong to the part; dependencies are followed through them.
+        version: upstream version that packages matching ``bound`` must share, when known.
+        bound: names that must be at ``version``.
+
+    """
+    packages = seen["packages"]
+    wanted: dict[str, str | None] = {}
+    for root in roots:
+        exact = root.version or (
+            f"{version}-*" if version and matches(root.name, bound) else None
+        )
+        wanted[root.name] = exact
+        if not is_installed(packages, root.name):
+            state = packages.get(root.name, {}).get("status", "not installed")
+            absent = state in {"not installed", "not-installed", "config-files"}
+            reason = f"{root.name} is {state.replace('config-files', 'removed')}"
+            found.add("package", root.name, "install" if absent else "configure", reason, after=exact)
+        elif root.version and packages[root.name]["version"] != root.version:
+            there = packages[root.name]["version"]
+            reason = f"{root.name} is at another version"
+            found.add("package", root.name, "change", reason, there, root.version)
+    closure = walk(packages, [root.name for root in roots], patterns)
+    for gap in closure.missing:
+        reason = f"{gap.needed_by} needs {gap.name}" + (f" {gap.wanted}" if gap.wanted else "")
+        action = "change" if gap.found else "install"
+        exact = gap.wanted or wanted.get(gap.name)
+        if not exact and version and matches(gap.name, bound):
+            exact = f"{version}-*"
+        found.add("package", gap.name, action, reason, gap.found, exact)
+        wanted[gap.name] = exact
+    if version:
+        for name in sorted(packages):
+            there = packages[name]
+            if not matches(name, bound) or not is_installed(packages, name):
+                continue
+            if upstream_version(there["version"]) != version:
+                reason = f"{name} is at another version than the rest of the stack"
+                found.add("package", name, "change", reason, there["version"], f"{version}-*")
+                wanted[name] = f"{version}-*"
+    return PackageFindings(
+        tuple(spec(name, exact) for name, exact in wanted.items()), closure.members
+    )
+
+
+def diff_holds(
+    found: Differences, seen: Observation, patterns: Collection[str], *, bare: bool
+) -> None:
+    """Find packages that should be held and are not.
+
+    Args:
+        found: where the step is added.
+        seen: the observation.
+        patterns: names to hold.
+        bare: packages are about to change, so the hold has to be renewed in any case.
+
+    """
+    packages = seen["packages"]
+    loose = sorted(
+        name
+        for name, package in packages.items()
+        if matches(name, patterns) and is_installed(packages, name) and not package["hold"]
+    )
+    if loose or bare:
+        names = ", ".join(loose) or "the packages to be installed"
+        found.add("hold", "packages", "hold", f"not held: {names}", after=", ".join(patterns))
+
+
+def diff_units(found: Differences, seen: Observation, names: Iterable[str]) -> None:
+    """Find units that are masked, disabled or not running."""
+    for name in names:
+        unit = seen["units"].get(name, {})
+        faults = [
+            text
+            for wrong, text in (
+                (not unit.get("exists"), "not installed"),
+                (unit.get("masked"), "masked"),
+                (unit.get("exists") and not unit.get("enabled"), "disabled"),
+                (unit.get("exists") and not unit.get("active"), "not running"),
+            )
+            if wrong
+        ]
+        if faults:
+            state = " and ".join(faults)
+            found.add("unit", name, "enable", f"{name} is {state}", state, "enabled and running")

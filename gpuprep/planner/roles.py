@@ -1,0 +1,333 @@
+"""Per role: what has to be on the host, and how the host differs from it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, TypeAlias
+
+from gpuprep.model import Package
+from gpuprep.observe import running_driver
+from gpuprep.planner.closure import is_installed, matches
+from gpuprep.planner.debian import upstream_version
+from gpuprep.planner.parts import (
+    Differences,
+    diff_files,
+    diff_holds,
+    diff_packages,
+    diff_units,
+    spec,
+)
+from gpuprep.planner.target import HEADER, CondaTarget, ManagedFile, RoleTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gpuprep.model import Component, Stack
+    from gpuprep.observe import Observation
+    from gpuprep.planner.wishes import Wishes
+
+RolePlanner: TypeAlias = "Callable[[Differences, Observation, Stack, Wishes], RoleTarget]"
+
+REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
+KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
+PREFERENCES = "/etc/apt/preferences.d/gpuprep-nvidia"
+BLACKLIST = "/etc/modprobe.d/gpuprep-nouveau.conf"
+CUDA_PROFILE = "/etc/profile.d/gpuprep-cuda.sh"
+CUDA_LINKER = "/etc/ld.so.conf.d/gpuprep-cuda.conf"
+CONDA_PROFILE = "/etc/profile.d/gpuprep-conda.sh"
+PATHS = (REPOSITORY, KEYRING, PREFERENCES, BLACKLIST, CUDA_PROFILE, CUDA_LINKER, CONDA_PROFILE)
+
+
+def repository_files(stack: Stack) -> tuple[ManagedFile, ...]:
+    """Return the files through which the host trusts and prefers NVIDIA's repository."""
+    repository = stack.repository
+    if repository is None:
+        return ()
+    source = (
+        f"{HEADER}Types: deb\nURIs: {repository.url}\nSuites: /\nSigned-By: {KEYRING}\n"
+    )
+    # One origin for everything named nvidia or cuda: mixing archives breaks dependencies.
+    pin = f"{HEADER}Package: *\nPin: release o=NVIDIA\nPin-Priority: 600\n"
+    if stack.pin:
+        pin += f"\n{stack.pin.strip()}\n"
+    return (
+        ManagedFile(KEYRING, "key", key=repository.key),
+        ManagedFile(REPOSITORY, "repository", source),
+        ManagedFile(PREFERENCES, "pin", pin),
+    )
+
+
+def _of(stack: Stack, component: Component) -> list[Package]:
+    return [p for p in stack.packages if p.component == component]
+
+
+def _needs_index(found: Differences, stack: Stack, seen: Observation) -> bool:
+    """Whether the package index must be read again before packages are installed."""
+    if found.has("repository", "key"):
+        return True
+    if stack.repository is None:
+        return False
+    listed = stack.repository.url.split("://", 1)[-1].rstrip("/").replace("/", "_")
+    indexes = seen["package_manager"]["indexes"]
+    return not any(name.startswith(listed.replace(":", "%3a")) or name.startswith(listed) for name in indexes)
+
+
+def _installed_version(seen: Observation, stack: Stack) -> str | None:
+    """Return the driver version that most of the installed closure shares, within the branch."""
+    versions = Counter(
+        upstream_version(package["version"])
+        for name, package in seen["packages"].items()
+        if matches(name, stack.closure) and is_installed(seen["packages"], name)
+    )
+    inside = [
+        (count, version)
+        for version, count in versions.items()
+        if stack.branch and version.startswith(f"{stack.branch}.")
+    ]
+    return max(inside)[1] if inside else None
+
+
+def _strays(seen: Observation, stack: Stack) -> tuple[str, ...]:
+    """Return installed driver packages whose name carries another branch than the wanted one."""
+    roots = {package.name for package in stack.packages}
+    strays = []
+    for name in seen["packages"]:
+        if name in roots or not is_installed(seen["packages"], name):
+            continue
+        if not matches(name, (*stack.closure, "nvidia-driver-pinning-*")):
+            continue
+        numbers = [part.split(".")[0] for part in name.split("-") if part[:3].isdigit()]
+        if any(number != stack.branch for number in numbers):
+            strays.append(name)
+    return tuple(sorted(strays))
+
+
+def gpu_driver(
+    found: Differences, seen: Observation, stack: Stack, wishes: Wishes
+) -> RoleTarget:
+    """Plan the driver: repository, pins, packages at one version, holds, module, units."""
+    if not stack.manage_driver:
+        return RoleTarget(found.role)
+    files = [
+        *repository_files(stack),
+        ManagedFile(
+            BLACKLIST, "blacklist", f"{HEADER}blacklist nouveau\noptions nouveau modeset=0\n"
+        ),
+    ]
+    diff_files(found, seen, files)
+    packages = _of(stack, "driver")
+    early = [p for p in packages if p.first]
+    version = stack.driver_version or _installed_version(seen, stack)
+    bound = stack.closure if stack.source == "nvidia" else ()
+    pins = diff_packages(found, seen, early, ())
+    main = diff_packages(
+        found,
+        seen,
+        [p for p in packages if not p.first],
+        stack.closure,
+        version=version,
+        bound=bound,
+    )
+    strays = _strays(seen, stack) if stack.source == "nvidia" else ()
+    for name in strays:
+        reason = f"{name} belongs to another driver branch than {stack.branch}"
+        found.add("package", name, "remove", reason, seen["packages"][name]["version"])
+    moving = found.has("package")
+    patterns = (*stack.closure, *(p.name for p in early))
+    diff_holds(found, seen, patterns, bare=moving)
+    kernel = seen["kernel"]["release"]
+    built = [m for m in seen["modules"]["on_disk"] if m["name"] in MODULE_NAMES]
+    if not moving and not _module_fits(built, version, kernel):
+        versions = ", ".join(sorted({str(m["version"]) for m in built})) or None
+        reason = f"no module of this driver is built for kernel {kernel}"
+        found.add("module", kernel, "build", reason, versions, version)
+    services = [s for s in stack.services if wishes.persistence or "persistence" not in s]
+    diff_units(found, seen, services)
+    initramfs = _diff_initramfs(found, seen)
+    load, reboot = _diff_loaded(found, seen, version, wishes)
+    return RoleTarget(
+        found.role,
+        files=tuple(files),
+        early=pins.wanted,
+        packages=(*main.wanted, *(f"{name}-" for name in strays)),
+        remove=strays,
+        hold=patterns,
+        units=tuple(services),
+        kernel=kernel,
+        load=load,
+        initramfs=initramfs,
+        reboot=reboot,
+    )
+
+
+MODULE_NAMES = ("nvidia", "nvidia-current", "nvidia-tesla-535-current", "nvidia-open")
+
+
+def _module_fits(built: Sequence[dict[str, str]], version: str | None, kernel: str) -> bool:
+    return any(
+        module["vermagic"] == kernel and (version is None or module["version"] == version)
+        for module in built
+    )
+
+
+def _diff_initramfs(found: Differences, seen: Observation) -> bool:
+    """Find an initial RAM disk that is older than the nouveau blacklist."""
+    if not seen["commands"].get("update-initramfs") or not seen["initramfs"]:
+        return False
+    blacklist = seen["files"].get(BLACKLIST) or {}
+    stale = any(made < blacklist.get("mtime", 0) for made in seen["initramfs"].values())
+    if stale or found.has("blacklist"):
+        reason = "the initial RAM disk was made before the nouveau blacklist"
+        found.add("initramfs", seen["kernel"]["release"], "rebuild", reason)
+        return True
+    return False
+
+
+def _diff_loaded(
+    found: Differences, seen: Observation, version: str | None, wishes: Wishes
+) -> tuple[str | None, bool]:
+    """Find a loaded module that is not the installed one: module to load, whether to reboot."""
+    kernel = seen["kernel"]
+    if kernel["release"] != kernel["running"] or not kernel["loads_modules"]:
+        return None, False
+    loaded = running_driver(seen)
+    nouveau = "nouveau" in seen["modules"]["loaded"]
+    stale = loaded is not None and (found.has("package") or loaded != version)
+    if nouveau or stale:
+        held = "nouveau" if nouveau else str(loaded)
+        reason = f"the kernel runs {held}, not the installed driver"
+        if not wishes.reboot_allowed:
+            reason += "; gpu_driver_reboot_allowed is false, so this is left to you"
+        found.add("reboot", "host", "reboot", reason, held, version)
+        return None, True
+    if loaded is None:
+        found.add("load", "nvidia", "load", "the kernel module is not loaded", None, version)
+        return "nvidia", False
+    return None, False
+
+
+def cuda_toolkit(
+    found: Differences, seen: Observation, stack: Stack, wishes: Wishes
+) -> RoleTarget:
+    """Plan the toolkits: packages, default link, shell profile, linker path."""
+    del wishes
+    if not stack.cuda:
+        return RoleTarget(found.role)
+    machine = {"x86_64": "x86_64", "aarch64": "sbsa"}[seen["arch"]]
+    profile = (
+        f"{HEADER}export CUDA_HOME=/usr/local/cuda\n"
+        'case ":${PATH}:" in *:/usr/local/cuda/bin:*) ;; *) PATH=/usr/local/cuda/bin:$PATH ;; esac\n'
+    )
+    files = (
+        *repository_files(stack),
+        ManagedFile(CUDA_PROFILE, "profile", profile),
+        ManagedFile(
+            CUDA_LINKER, "linker", f"{HEADER}/usr/local/cuda/targets/{machine}-linux/lib\n"
+        ),
+    )
+    diff_files(found, seen, files)
+    patterns = tuple(pattern for toolkit in stack.cuda for pattern in toolkit.closure)
+    main = diff_packages(found, seen, _of(stack, "cuda"), patterns)
+    value = f"/usr/local/cuda-{stack.cuda[0].version}"
+    link = seen["cuda"]["alternative"]
+    if link["value"] != value or link["mode"] != "manual" or seen["cuda"]["default"] != value:
+        reason = f"/usr/local/cuda is not fixed to {value}"
+        before = seen["cuda"]["default"] and f"{seen['cuda']['default']} ({link['mode']})"
+        found.add("alternative", "cuda", "set", reason, before, f"{value} (manual)")
+    return RoleTarget(found.role, files=files, packages=main.wanted, alternative=value)
+
+
+def cudnn(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
+    """Plan cuDNN: runtime and headers at one version, held."""
+    del wishes
+    packages = _of(stack, "cudnn")
+    if not packages:
+        return RoleTarget(found.role)
+    files = repository_files(stack)
+    diff_files(found, seen, files)
+    patterns = stack.holds
+    main = diff_packages(found, seen, packages, patterns)
+    diff_holds(found, seen, patterns, bare=found.has("package"))
+    return RoleTarget(found.role, files=files, packages=main.wanted, hold=patterns)
+
+
+def conda(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
+    """Plan conda: installation, system-wide configuration, profile, environments."""
+    installer = stack.conda
+    if installer is None:
+        return RoleTarget(found.role)
+    prefix = wishes.conda_prefix
+    there = seen["conda"]
+    marker = json.dumps({"installer": installer.version, "sha256": installer.sha256}) + "\n"
+    _diff_installation(found, seen, installer.version, json.loads(marker))
+    files = _conda_files(wishes, marker)
+    diff_files(found, seen, files)
+    for wish in wishes.environments:
+        env = there["envs"].get(wish.name)
+        if env is None:
+            found.add("environment", wish.name, "create", f"environment {wish.name} does not exist")
+            continue
+        mark = env["marker"] or {}
+        if mark.get("digest") != wish.digest:
+            reason = f"the specification of {wish.name} is another than it was made from"
+            found.add("environment", wish.name, "update", reason)
+            continue
+        gone = [n for n, v in mark.get("packages", {}).items() if env["packages"].get(n) != v]
+        if gone:
+            reason = f"{wish.name} lost or changed: {', '.join(sorted(gone))}"
+            found.add("environment", wish.name, "update", reason)
+    target = CondaTarget(prefix, installer, marker, wishes.environments)
+    return RoleTarget(found.role, files=files, conda=target)
+
+
+def _diff_installation(
+    found: Differences, seen: Observation, version: str, marker: dict[str, str]
+) -> None:
+    there = seen["conda"]
+    if not there["complete"]:
+        reason = "conda is not installed" if not there["exists"] else "the installation is not whole"
+        found.add("installation", there["prefix"], "install", reason, None, version)
+    elif there["marker"] != marker:
+        before = (there["marker"] or {}).get("installer") or f"conda {there['version']}"
+        reason = "conda was installed by another installer"
+        found.add("installation", there["prefix"], "upgrade", reason, before, version)
+
+
+def condarc_path(prefix: str) -> str:
+    """Return the path of the system-wide configuration of a conda prefix."""
+    return f"{prefix}/.condarc"
+
+
+def marker_path(prefix: str) -> str:
+    """Return the path of the note that tells which installer made a conda prefix."""
+    return f"{prefix}/conda-meta/gpuprep.json"
+
+
+def _conda_files(wishes: Wishes, marker: str) -> tuple[ManagedFile, ...]:
+    prefix = wishes.conda_prefix
+    lines = [HEADER.rstrip(), "channels:", *(f"  - {name}" for name in wishes.conda_channels)]
+    lines += ["auto_activate_base: false", "channel_priority: strict"]
+    if wishes.conda_channel_alias:
+        lines.append(f"channel_alias: {wishes.conda_channel_alias}")
+    profile = f"{HEADER}[ ! -r {prefix}/etc/profile.d/conda.sh ] || . {prefix}/etc/profile.d/conda.sh\n"
+    return (
+        ManagedFile(condarc_path(prefix), "condarc", "\n".join(lines) + "\n"),
+        ManagedFile(CONDA_PROFILE, "profile", profile),
+        ManagedFile(marker_path(prefix), "marker", marker),
+    )
+
+
+def needs_index(found: Differences, stack: Stack, seen: Observation) -> bool:
+    """Whether the package index must be refreshed before this role installs packages."""
+    return found.has("package") and _needs_index(found, stack, seen)
+
+
+PLANNERS: dict[str, RolePlanner] = {
+    "gpu_driver": gpu_driver,
+    "cuda_toolkit": cuda_toolkit,
+    "cudnn": cudnn,
+    "conda": conda,
+}
+
+__all__ = ["PATHS", "PLANNERS", "condarc_path", "marker_path", "needs_index", "spec"]

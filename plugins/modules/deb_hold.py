@@ -1,0 +1,78 @@
+#!/usr/bin/python
+"""Hold all installed packages that match patterns."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+---
+module: deb_hold
+short_description: Hold every installed Debian package whose name matches
+description:
+  - Marks all matching installed packages as held in one call, so that no upgrade can move one of them alone.
+author: The gpuprep project
+options:
+  patterns:
+    description: Shell patterns of names; a leading C(!) excludes.
+    type: list
+    elements: str
+    required: true
+attributes:
+  check_mode:
+    support: full
+    description: Reports what would be held.
+  diff_mode:
+    support: none
+    description: The result lists the packages.
+"""
+
+EXAMPLES = r"""
+- name: Hold the driver as a whole
+  gpuprep.core.deb_hold:
+    patterns: ["libnvidia-*", "nvidia-*", "!nvidia-container-*"]
+"""
+
+RETURN = r"""
+held:
+  description: Packages that were (or would be) newly held.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from fnmatch import fnmatchcase
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def matches(name, patterns):
+    """Whether a name fits a pattern and no exclusion."""
+    if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
+        return False
+    return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
+
+
+def main():
+    """Hold what is not held."""
+    module = AnsibleModule(
+        argument_spec=dict(patterns=dict(type="list", elements="str", required=True)),
+        supports_check_mode=True,
+    )
+    listing = ["dpkg-query", "-W", "-f", "${Package}\\t${db:Status-Want}\\t${db:Status-Status}\\n"]
+    lines = module.run_command(listing, check_rc=True)[1].splitlines()
+    rows = [line.split("\t") for line in lines]
+    loose = sorted(
+        {
+            name
+            for name, wish, state in rows
+            if state == "installed" and wish != "hold" and matches(name, module.params["patterns"])
+        }
+    )
+    if loose and not module.check_mode:
+        module.run_command(["apt-mark", "hold"] + loose, check_rc=True)
+    module.exit_json(changed=bool(loose), held=loose)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+#!/usr/bin/python
+"""Documentation of the action gpuprep.core.role_plan."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+---
+module: role_plan
+short_description: Give a role its part of a host's plan
+description:
+  - Uses the plan of P(gpuprep.core.fleet_plan#module) when it was made in this run, else observes the host and plans for the role alone.
+  - In check mode it reports the steps as changes, with their reasons as diff; the role then ends.
+author: The gpuprep project
+options:
+  role:
+    description: The role that asks.
+    type: str
+    required: true
+    choices: [gpu_driver, cuda_toolkit, cudnn, conda]
+  closing:
+    description: Observe again after the role's work and fail when something still differs.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: Reports the steps.
+  diff_mode:
+    support: full
+    description: Shows each step with its reason.
+"""
+
+EXAMPLES = r"""
+- name: Plan conda on this host
+  gpuprep.core.role_plan:
+    role: conda
+  register: __conda_plan
+"""
+
+RETURN = r"""
+run:
+  description: Whether the role's tasks have to run.
+  type: bool
+  returned: always
+full:
+  description: Whether all tasks run, not only those with a step.
+  type: bool
+  returned: always
+kinds:
+  description: Kinds of the steps.
+  type: list
+  elements: str
+  returned: always
+target:
+  description: The desired state as data for the role's tasks.
+  type: dict
+  returned: always
+steps:
+  description: The differences, each with its reason.
+  type: list
+  elements: dict
+  returned: always
+"""

@@ -1,0 +1,28 @@
+"""Private: makes the Python package gpuprep importable for the collection's plugins."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from ansible.errors import AnsibleError
+
+
+def ensure_package() -> None:
+    """Import gpuprep, from the environment or from beside this collection (a Galaxy tarball).
+
+    Raises:
+        AnsibleError: the package is in neither place.
+
+    """
+    try:
+        importlib.import_module("gpuprep")
+    except ImportError:
+        root = Path(__file__).resolve().parents[2]
+        if not (root / "gpuprep/__init__.py").is_file():
+            raise AnsibleError(
+                "the Python package gpuprep is not importable by"
+                f" {sys.executable}: run '{sys.executable} -m pip install gpuprep'"
+            ) from None
+        sys.path.append(str(root))

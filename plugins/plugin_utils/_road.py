@@ -1,0 +1,162 @@
+"""Private: observe and plan hosts from within an Ansible action."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible import constants as C
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
+from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
+
+ensure_package()
+
+from gpuprep import observe  # noqa: E402
+from gpuprep.catalog import load  # noqa: E402
+from gpuprep.errors import ConfigError  # noqa: E402
+from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from  # noqa: E402
+from gpuprep.planner.wishes import all_options, environment_files, unknown_variables  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ansible._internal._templating._engine import TemplateEngine
+    from ansible.plugins.action import ActionBase
+    from gpuprep.model import Component
+    from gpuprep.observe import Observation
+    from gpuprep.planner import Wishes
+
+SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
+
+
+def read_wishes(
+    variables: Mapping[str, Any],
+    templar: TemplateEngine,
+    loader: Any,
+    only: Iterable[Component] | None = None,
+) -> Wishes:
+    """Return the wishes in a host's variables.
+
+    Raises:
+        ConfigError: a variable has the wrong type, a value that is no choice, or looks misspelt.
+
+    """
+    options = all_options()
+    given = {
+        name: templar.template(variables[name]) for name in (*options, "oci_shape") if name in variables
+    }
+    misspelt = {name: near for name, near in unknown_variables(variables).items() if near}
+    if misspelt:
+        lines = (f"{name}: did you mean {near}?" for name, near in sorted(misspelt.items()))
+        raise ConfigError("unknown variable " + "; ".join(lines))
+    # The validator would change what it is given; it sees copies of plain values.
+    checked = ArgumentSpecValidator(options).validate({k: v for k, v in given.items() if k in options})
+    if checked.error_messages:
+        raise ConfigError("; ".join(checked.error_messages))
+    values = {name: checked.validated_parameters[name] for name in given if name in options}
+    if "oci_shape" in given:
+        values["oci_shape"] = given["oci_shape"]
+    files = {}
+    for name in environment_files(values):
+        path = Path(loader.path_dwim(name))
+        if path.is_file():
+            files[name] = path.read_text(encoding="utf-8")
+    return wishes_from(values, only=only, files=files)
+
+
+def observe_host(target: _hosts.Target, wishes: Wishes, seconds: int) -> Observation:
+    """Make the one round trip to a host.
+
+    Raises:
+        HostUnreachableError, HostUnusableError: see :mod:`_hosts`.
+
+    """
+    catalog = load()
+    request = observation_request(catalog, wishes)
+    answer = _hosts.run_script(target, observe.script(request), seconds)
+    try:
+        seen = observe.parse(answer)
+    except observe.ObservationError as error:
+        raise _hosts.HostUnusableError("E_OBSERVE", str(error)) from error
+    if seen["uid"] != 0:
+        raise _hosts.HostUnusableError(
+            "E_NOT_ROOT", "the host was reached without root rights; set become: true"
+        )
+    return seen
+
+
+def failed_plan(error: BaseException) -> HostPlan:
+    """Return the plan of a host that could not be planned."""
+    if isinstance(error, _hosts.HostUnreachableError):
+        return HostPlan("unreachable", "E_UNREACHABLE", str(error))
+    if isinstance(error, _hosts.HostUnusableError):
+        return HostPlan("failed", error.code, str(error))
+    if isinstance(error, ConfigError):
+        return HostPlan("refused", "E_CONFIG", str(error))
+    if isinstance(error, AnsibleError):
+        return HostPlan("failed", "E_ANSIBLE", str(error))
+    raise error
+
+
+class Fleet:
+    """The hosts of a play, observed and planned together.
+
+    Attributes:
+        plans: plan per host.
+        seen: observation per host that answered.
+        wishes: wishes per host that have any.
+        round_trips: number of connections made for observations.
+
+    """
+
+    def __init__(self, action: ActionBase, task_vars: Mapping[str, Any]) -> None:
+        self._action = action
+        self._task_vars = task_vars
+        self.plans: dict[str, HostPlan] = {}
+        self.seen: dict[str, Observation] = {}
+        self.wishes: dict[str, Wishes] = {}
+        self.round_trips = 0
+
+    def run(self, names: list[str]) -> None:
+        """Observe and plan the hosts."""
+        hostvars = self._task_vars["hostvars"]
+        # Play and task variables are not part of a host's own variables.
+        targets: dict[str, _hosts.Target] = {}
+        seconds = 60
+        for name in names:
+            variables = hostvars.raw_get(name)
+            templar = self._action._templar.copy_with_new_env(available_variables=variables)  # noqa: SLF001
+            try:
+                self.wishes[name] = read_wishes(variables, templar, self._action._loader)  # noqa: SLF001
+                targets[name] = _hosts.make_target(
+                    name, variables, templar, self._action._play_context, self._task_keys()  # noqa: SLF001
+                )
+                _hosts.CHILDREN[name] = str(templar.template(variables.get("ansible_host", name)))
+                seconds = int(templar.template(variables.get("gpuprep_observe_timeout", seconds)))
+            except (AnsibleError, ConfigError) as error:
+                self.plans[name] = failed_plan(error)
+        work = partial(self._plan, targets, seconds)
+        parallel = min(C.DEFAULT_FORKS, 50)
+        for name, value in _hosts.for_all(
+            list(targets), work, parallel, seconds + SPARE_SECONDS
+        ).items():
+            self.plans[name] = value if isinstance(value, HostPlan) else failed_plan(value)
+        self.plans = {name: self.plans[name] for name in names}
+
+    def _task_keys(self) -> dict[str, Any]:
+        keys: dict[str, Any] = self._action._task.dump_attrs()  # noqa: SLF001
+        context = self._action._play_context  # noqa: SLF001
+        keys["become"] = keys.get("become") or context.become
+        keys["become_method"] = keys.get("become_method") or context.become_method
+        keys["become_user"] = keys.get("become_user") or context.become_user
+        return keys
+
+    def _plan(self, targets: Mapping[str, _hosts.Target], seconds: int, name: str) -> HostPlan:
+        wishes = self.wishes[name]
+        self.round_trips += 1
+        seen = observe_host(targets[name], wishes, seconds)
+        self.seen[name] = seen
+        return plan_host(seen, wishes, load())
