@@ -10,18 +10,24 @@ State lives in `.sandbox/` only: `www` is served, `run` tells where and by which
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sandbox.nvrepo import build as nvrepo
 from sandbox.paths import STATE
 from sandbox.podman import ensure_network, gateway_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PORT = 8642
 """The port tried first; a free one is taken when another program has it."""
@@ -53,6 +59,14 @@ class State:
         """One JSON object per request: time, client, method, path, status, bytes."""
         return self.run / "access.jsonl"
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second builder waiting until the first is done."""
+        self.run.mkdir(parents=True, exist_ok=True)
+        with (self.run / "servers.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -76,9 +90,10 @@ def ensure(gateway: str | None = None, root: Path = STATE) -> dict[str, object]:
     up and `subprocess.CalledProcessError` when a tool fails.
     """
     state = State(root.resolve())
-    base = _serve(state, gateway or str(gateway_of(ensure_network()))).base
     shop = nvrepo.Workshop(state.root / "cache", state.www, state.root / "keys" / "nvrepo")
-    fingerprint = nvrepo.build(shop, base)
+    with state.locked():
+        base = _serve(state, gateway or str(gateway_of(ensure_network()))).base
+        fingerprint = nvrepo.build(shop, base)
     return {
         "gpuprep_mirror": f"{base}/{nvrepo.REPOS}",
         "gpuprep_mirror_fingerprint": fingerprint,
@@ -116,7 +131,6 @@ def _serve(state: State, gateway: str) -> Server:
         return running
     stop(state.root)
     state.www.mkdir(parents=True, exist_ok=True)
-    state.run.mkdir(parents=True, exist_ok=True)
     with (state.run / "servers.err").open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "sandbox.httpd", str(state.root), gateway, str(PORT)],

@@ -19,6 +19,14 @@ PINNED_BRANCHES = (580, 595)
 """Branches with a pinning package; NVIDIA has none for 570."""
 
 TOOLKITS = (
+    Toolkit(
+        "12.9.1",
+        nvcc="12.9.86",
+        cudart="12.9.79",
+        driver="575.57.08",
+        front_end="13.0.88",
+        ptx="8.8",
+    ),
     Toolkit("13.0.2", nvcc="13.0.88", cudart="13.0.96", driver="580.95.05"),
     Toolkit("13.2.1", nvcc="13.2.78", cudart="13.2.75", driver="595.58.03"),
 )

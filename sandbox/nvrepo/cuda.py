@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sandbox import wheels
-from sandbox.nvrepo.deb import Deb, Entry
+from sandbox.nvrepo import compiled
+from sandbox.nvrepo.deb import Deb, Entry, script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,10 @@ class Toolkit:
     nvcc: str
     cudart: str
     driver: str
+    front_end: str = ""
+    """Version of the wheels whose front end is used, where the release's own are incomplete."""
+    ptx: str = ""
+    """PTX version the release's assembler takes, where another release's front end is used."""
 
     @property
     def major(self) -> str:
@@ -96,38 +101,111 @@ def _deb(
 
 
 def _payload(toolkit: Toolkit, cache: Path) -> list[Deb]:
-    """Describe the packages with the real compiler and runtime of NVIDIA's wheels."""
-    home, t = toolkit.home, toolkit
-    nvcc, crt, cudart, nvvm = (
-        wheels.unpacked(f"nvidia-{name}", version, cache) / "nvidia" / f"cu{t.major}"
-        for name, version in (
-            ("cuda-nvcc", t.nvcc),
-            ("cuda-crt", t.nvcc),
-            ("cuda-runtime", t.cudart),
-            ("nvvm", t.nvcc),
-        )
-    )
+    """Describe the packages with compiler, headers and runtime."""
+    t, home = toolkit, toolkit.home
+    parts = (_parts12 if t.front_end else _parts13)(t, cache)
     runtime = f"libcudart.so.{t.major}"
-    library, include = f"{home}/{TARGET}/lib", f"{home}/{TARGET}/include"
-    built = tree(cudart / "lib", library)
+    library = f"{home}/{TARGET}/lib"
+    static = tree(parts.library, library)
     shared = {
-        f"{library}/{runtime}.{t.cudart}": built.pop(f"{library}/{runtime}"),
+        f"{library}/{runtime}.{t.cudart}": static.pop(f"{library}/{runtime}"),
         f"{library}/{runtime}": Entry(link=f"{runtime}.{t.cudart}"),
     }
-    headers = {**tree(cudart / "include", include), **tree(nvcc / "include", include)}
+    compiler = ("build-essential", t.named("cuda-crt"), t.named("libnvvm"))
+    cudart_dev = {
+        **parts.headers,
+        **static,
+        f"{library}/libcudart.so": Entry(link=runtime),
+    }
     return [
-        _deb(t, "cuda-crt", t.nvcc, files=tree(crt / "include", include)),
-        _deb(t, "libnvvm", t.nvcc, files=tree(nvvm / "nvvm", f"{home}/nvvm")),
-        _deb(
-            t,
-            "cuda-nvcc",
-            t.nvcc,
-            ("build-essential", t.named("cuda-crt"), t.named("libnvvm")),
-            tree(nvcc / "bin", f"{home}/bin"),
-        ),
+        _deb(t, "cuda-crt", t.nvcc, files=parts.crt),
+        _deb(t, "libnvvm", t.nvcc, files=parts.nvvm),
+        _deb(t, "cuda-nvcc", t.nvcc, compiler, parts.nvcc),
         _cudart(t, shared),
-        _cudart_dev(t, {**built, **headers, f"{library}/libcudart.so": Entry(link=runtime)}),
+        _cudart_dev(t, cudart_dev),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The files of a toolkit, by the package that owns them; `library` still unsorted."""
+
+    nvcc: dict[str, Entry]
+    nvvm: dict[str, Entry]
+    crt: dict[str, Entry]
+    headers: dict[str, Entry]
+    library: Path
+
+
+def _wheel(name: str, version: str, cache: Path, inside: str) -> Path:
+    return wheels.unpacked(f"nvidia-{name}", version, cache) / "nvidia" / inside
+
+
+def _parts13(toolkit: Toolkit, cache: Path) -> _Parts:
+    """From CUDA 13 on NVIDIA's wheels hold the whole compiler."""
+    t, inside = toolkit, f"cu{toolkit.major}"
+    nvcc, crt, nvvm = (
+        _wheel(name, t.nvcc, cache, inside) for name in ("cuda-nvcc", "cuda-crt", "nvvm")
+    )
+    cudart = _wheel("cuda-runtime", t.cudart, cache, inside)
+    include = f"{t.home}/{TARGET}/include"
+    return _Parts(
+        nvcc={**tree(nvcc / "bin", f"{t.home}/bin"), **tree(nvcc / "include", include)},
+        nvvm=tree(nvvm / "nvvm", f"{t.home}/nvvm"),
+        crt=tree(crt / "include", include),
+        headers=tree(cudart / "include", include),
+        library=cudart / "lib",
+    )
+
+
+def _parts12(toolkit: Toolkit, cache: Path) -> _Parts:
+    """Make a compiler of CUDA 12 from its assembler and the front end of a later release.
+
+    The wheels of CUDA 12 hold ptxas, libdevice, headers and runtime, but neither nvcc nor cicc. The
+    `crt` headers are the front end's: they match the code that it writes (and, unlike those of
+    12.9, they agree with glibc 2.41 and newer, so that this compiler works on Debian 13).
+    """
+    t = toolkit
+    nvcc = _wheel("cuda-nvcc-cu12", t.nvcc, cache, "cuda_nvcc")
+    cudart = _wheel("cuda-runtime-cu12", t.cudart, cache, "cuda_runtime")
+    front, crt, cicc = (
+        _wheel(name, t.front_end, cache, "cu13") for name in ("cuda-nvcc", "cuda-crt", "nvvm")
+    )
+    substitute, include = f"{t.home}/substitute", f"{t.home}/{TARGET}/include"
+    tools = tree(front / "bin", substitute)
+    tools[f"{substitute}/fatbinary.real"] = tools.pop(f"{substitute}/fatbinary")
+    tools[f"{substitute}/cicc.real"] = Entry(source=cicc / "nvvm" / "bin" / "cicc", mode=0o755)
+    tools |= {
+        f"{substitute}/{name}": _tool12(t, "tool12.sh") for name in ("cicc", "ptxas", "fatbinary")
+    }
+    tools[f"{substitute}/nvcc.profile"] = Entry(source=compiled.SOURCES / "nvcc12.profile")
+    headers = tree(nvcc / "include", include)
+    own = {path: entry for path, entry in headers.items() if "/crt/" not in path}
+    return _Parts(
+        nvcc={
+            f"{t.home}/bin/nvcc": _tool12(t, "nvcc12.sh"),
+            **tree(nvcc / "bin", f"{t.home}/bin"),
+            **tools,
+            **own,
+        },
+        nvvm=tree(nvcc / "nvvm" / "libdevice", f"{t.home}/nvvm/libdevice"),
+        crt=tree(crt / "include", include),
+        headers=tree(cudart / "include", include),
+        library=cudart / "lib",
+    )
+
+
+def _tool12(toolkit: Toolkit, source: str) -> Entry:
+    text = (compiled.SOURCES / source).read_text()
+    known = {
+        "@SHORT@": toolkit.short,
+        "@NVCC@": toolkit.nvcc,
+        "@FRONT@": toolkit.front_end,
+        "@PTX@": toolkit.ptx,
+    }
+    for mark, value in known.items():
+        text = text.replace(mark, value)
+    return script(text)
 
 
 def _cudart(toolkit: Toolkit, files: dict[str, Entry]) -> Deb:
