@@ -1,0 +1,326 @@
+"""From the parsed data file to the typed catalog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.catalog.tables import (
+    Architecture,
+    Archive,
+    ArchiveBranch,
+    Block,
+    Branch,
+    Catalog,
+    CudaRules,
+    CudnnNames,
+    CudnnSeries,
+    Datasheet,
+    DriverNames,
+    DriverRules,
+    Fabric,
+    FabricNames,
+    Framework,
+    Gpu,
+    HeaderRule,
+    Installers,
+    Key,
+    Mig,
+    Range,
+    RepositoryRules,
+    Shape,
+    Source,
+    System,
+    Toolkit,
+)
+from gpuprep.errors import CatalogError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuprep.catalog.tables import Family, Profile
+    from gpuprep.model import Flavour
+
+Raw = dict[str, Any]
+FAMILIES: tuple[Family, ...] = ("deb", "rpm")
+FLAVOURS: tuple[Flavour, ...] = ("open", "proprietary")
+PROFILES: tuple[Profile, ...] = ("full", "compute")
+
+
+def build(data: Raw) -> Catalog:
+    """Build the catalog from data that follows the schema.
+
+    Raises:
+        CatalogError: a name is used that the data does not define.
+
+    """
+    architectures = _architectures(data["architectures"]["items"])
+    gpus = _gpus(data, architectures)
+    repositories = data["repositories"]
+    return Catalog(
+        as_of=data["data_as_of"],
+        sources={
+            name: Source(name, raw["title"], raw["at"], raw["date"])
+            for name, raw in data["sources"].items()
+        },
+        blocks=_blocks(data),
+        architectures=architectures,
+        gpus=gpus,
+        unknown_is_like=_known(data["gpus"]["unknown_is_like"], gpus, "gpus.unknown_is_like"),
+        vendors=data["gpus"]["vendors"],
+        nvswitches=data["nvswitches"]["items"],
+        shapes=_shapes(data["shapes"]["items"], gpus),
+        amd_pattern=data["shapes"]["amd_pattern"],
+        branches={name: _branch(name, raw) for name, raw in data["branches"]["items"].items()},
+        channels={
+            name: tuple(
+                _known(b, data["branches"]["items"], f"branches.channels.{name}") for b in line
+            )
+            for name, line in data["branches"]["channels"].items()
+        },
+        default_channel=_known(
+            data["branches"]["default_channel"],
+            data["branches"]["channels"],
+            "branches.default_channel",
+        ),
+        releases_url=data["branches"]["refresh"],
+        toolkits={
+            name: Toolkit(name, tuple(raw["releases"]), raw["driver"])
+            for name, raw in data["cuda"]["items"].items()
+        },
+        cuda=_cuda_rules(data["cuda"]),
+        cudnn={name: _cudnn_series(name, raw) for name, raw in data["cudnn"]["series"].items()},
+        default_cudnn=_known(
+            data["cudnn"]["default_series"], data["cudnn"]["series"], "cudnn.default_series"
+        ),
+        repositories=_repository_rules(repositories),
+        systems={name: _system(name, raw, data) for name, raw in data["systems"]["items"].items()},
+        headers={
+            name: tuple(HeaderRule(rule["match"], rule["packages"]) for rule in raw)
+            for name, raw in data["kernel_headers"].items()
+            if isinstance(raw, list) and name != "source"
+        },
+        driver=_driver_rules(data),
+        fabrics=_fabrics(data["fabrics"]),
+        archives={name: _archive(raw) for name, raw in data["archives"]["items"].items()},
+        conda=_installers(data["conda"]),
+        frameworks=tuple(Framework(**{"trap": None, **raw}) for raw in data["frameworks"]["items"]),
+        messages=data["messages"],
+    )
+
+
+def _known(name: str, table: Mapping[str, object], where: str) -> str:
+    if name not in table:
+        raise CatalogError(f"catalog: {where}: {name!r} is not defined ({', '.join(table)})")
+    return name
+
+
+def _blocks(data: Raw) -> dict[str, Block]:
+    blocks = {}
+    for name, raw in data.items():
+        if isinstance(raw, dict) and "source" in raw:
+            for source in raw["source"]:
+                _known(source, data["sources"], f"{name}.source")
+            blocks[name] = Block(name, tuple(raw["source"]), raw["checked"])
+    return blocks
+
+
+def _architectures(items: Raw) -> dict[str, Architecture]:
+    return {
+        name: Architecture(
+            name, order, tuple(raw["flavours"]), raw["last_branch"], Range(*raw["cudnn"])
+        )
+        for order, (name, raw) in enumerate(items.items())
+    }
+
+
+def _gpus(data: Raw, architectures: Mapping[str, Architecture]) -> dict[str, Gpu]:
+    capabilities = data["capabilities"]["items"]
+    gpus = {}
+    for pci, raw in data["gpus"]["items"].items():
+        where = f"gpus.items.{pci}"
+        arch = architectures[_known(raw["arch"], architectures, f"{where}.arch")]
+        capability = capabilities[_known(raw["cc"], capabilities, f"{where}.cc")]
+        sheet = raw.get("datasheet")
+        gpus[pci] = Gpu(
+            id=pci,
+            name=raw["name"],
+            arch=arch,
+            cc=raw["cc"],
+            cuda=Range(*capability["cuda"]),
+            memory_gb=raw["memory_gb"],
+            min_driver=raw["min_driver"],
+            open_since=raw.get("open_since", raw["min_driver"]),
+            flavours=("open",) if raw.get("open_only") else arch.flavours,
+            fabric=raw["fabric"],
+            mig=Mig(*raw["mig"]) if raw["mig"] else None,
+            host_arch=raw.get("host_arch"),
+            datasheet=Datasheet(sheet["bandwidth"], sheet["fp32"], sheet.get("bf16"))
+            if sheet
+            else None,
+        )
+    return gpus
+
+
+def _shapes(items: Raw, gpus: Mapping[str, Gpu]) -> dict[str, Shape]:
+    shapes = {}
+    for name, raw in items.items():
+        gpu = gpus[_known(raw["gpu"], gpus, f"shapes.items.{name}.gpu")] if raw["gpu"] else None
+        shapes[name] = Shape(
+            name=name,
+            gpu=raw["gpu"],
+            gpu_name=gpu.name if gpu else raw["gpu_name"],
+            count=raw["count"],
+            gpu_memory_gb=raw["gpu_memory_gb"],
+            arch=raw["arch"],
+            fabric=raw.get("fabric") or (gpu.fabric if gpu else "none"),
+            rdma=raw["rdma"],
+            vendor=raw.get("vendor", "nvidia"),
+        )
+    return shapes
+
+
+def _branch(name: str, raw: Raw) -> Branch:
+    return Branch(
+        name=name,
+        kind=raw["kind"],
+        eol=raw["eol"],
+        latest=raw["latest"] or f"{name}.0",
+        native_cuda=raw["native_cuda"],
+        max_major=raw["max_major"],
+        proprietary=raw["proprietary"],
+        pin=raw["pin"],
+    )
+
+
+def _cuda_rules(raw: Raw) -> CudaRules:
+    return CudaRules(
+        driver_floor={int(major): floor for major, floor in raw["driver_floor"].items()},
+        host_gcc=raw["host_gcc"],
+        package=raw["package"],
+        compat_package=raw["compat_package"],
+        version_form=raw["version_form"],
+    )
+
+
+def _cudnn_series(name: str, raw: Raw) -> CudnnSeries:
+    return CudnnSeries(
+        name=name,
+        releases=tuple(raw["releases"]),
+        cuda={int(major): Range(*ends) for major, ends in raw["cuda"].items()},
+        pinned=raw["pinned"],
+        names={
+            family: CudnnNames(
+                packages=tuple(raw[family]["packages"]),
+                newest=tuple(raw.get("newest", {}).get(family, ())),
+                version={int(major): form for major, form in raw[family]["version"].items()},
+            )
+            for family in FAMILIES
+        },
+    )
+
+
+def _repository_rules(raw: Raw) -> RepositoryRules:
+    return RepositoryRules(
+        base=raw["base"],
+        directory=raw["directory"],
+        key_url=raw["key_url"],
+        arch_dir=raw["arch_dir"],
+        origin=raw["origin"],
+        revoked_keys=tuple(raw["revoked_keys"]),
+        keyring_file=raw["deb_keyring"]["file"],
+        keyring_sha256=raw["deb_keyring"]["sha256"],
+        rpm_repo_file=raw["rpm_repo_file"],
+    )
+
+
+def _system(name: str, raw: Raw, data: Raw) -> System:
+    where = f"systems.items.{name}"
+    keys = data["repositories"]["keys"]
+    key = keys[_known(raw["key"], keys, f"{where}.key")]
+    return System(
+        name=name,
+        family=raw["family"],
+        distro=raw["distro"],
+        arches=tuple(raw["arches"]),
+        key=Key(key["fingerprint"], key["file"]),
+        names=_known(raw["names"], data["driver_packages"], f"{where}.names"),
+        kernels=_known(raw["kernels"], data["kernel_headers"], f"{where}.kernels"),
+        dkms_from=tuple(raw.get("dkms_from", ())),
+    )
+
+
+def _packages(raw: Raw) -> dict[tuple[Flavour, Profile], tuple[str, ...]]:
+    return {
+        (flavour, profile): tuple(raw[flavour][profile])
+        for flavour in FLAVOURS
+        if flavour in raw
+        for profile in PROFILES
+    }
+
+
+def _driver_rules(data: Raw) -> DriverRules:
+    raw = data["driver_packages"]
+    rule_sets = {system["names"] for system in data["systems"]["items"].values()}
+    return DriverRules(
+        names={
+            name: tuple(
+                DriverNames(
+                    Range(rule["from"], rule["to"]), _packages(rule), rule.get("stream", {})
+                )
+                for rule in raw[name]
+            )
+            for name in sorted(rule_sets)
+        },
+        pin_package=raw["deb_pin_package"],
+        lock=raw["rpm_lock"],
+        lock_package=raw["rpm_lock_package"],
+        services=tuple(raw["services"]),
+        module=raw["module"],
+        closure={family: tuple(raw["closure"][family]) for family in FAMILIES},
+        open_kernel_min=data["branches"]["open_kernel_min"],
+        toolset=data["kernel_headers"]["toolset"],
+    )
+
+
+def _fabrics(raw: Raw) -> dict[str, Fabric]:
+    return {
+        name: Fabric(
+            name=name,
+            services=tuple(fabric["services"]),
+            packages={
+                family: tuple(
+                    FabricNames(Range(rule["from"], rule["to"]), tuple(rule["names"]))
+                    for rule in fabric["packages"][family]
+                )
+                for family in FAMILIES
+            },
+            kernel_modules=tuple(fabric.get("kernel_modules", ())),
+        )
+        for name, fabric in raw.items()
+        if name not in {"source", "checked"}
+    }
+
+
+def _archive(raw: Raw) -> Archive:
+    signed = raw.get("signed_modules", {})
+    return Archive(
+        default=_known(raw["default"], raw["branches"], "archives default"),
+        branches={
+            name: ArchiveBranch(branch["version"], branch["module"], _packages(branch))
+            for name, branch in raw["branches"].items()
+        },
+        closure=tuple(raw["closure"]),
+        signed=signed.get("packages", {}),
+        signed_kernels=tuple(signed.get("flavours", ())),
+        dkms=raw.get("dkms", {}),
+        fabric={kind: tuple(names) for kind, names in raw.get("fabric", {}).items()},
+    )
+
+
+def _installers(raw: Raw) -> Installers:
+    return Installers(
+        default=_known(raw["default"], raw["releases"], "conda.default"),
+        base=raw["base"],
+        url=raw["url"],
+        releases=raw["releases"],
+    )

@@ -1,0 +1,66 @@
+"""One host's case while it is being decided: what is known, what was noted, how to refuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gpuprep.model import Message, Reason
+
+if TYPE_CHECKING:
+    from gpuprep.catalog.tables import Catalog, Gpu, System
+    from gpuprep.model import DesiredStack, HostFacts
+
+
+class Refused(Exception):  # noqa: N818  (a decision, not an error)
+    """A rule forbids the case.
+
+    Attributes:
+        code: stable code.
+        wishes: names of the wishes that clash with the rule; empty when the host itself does.
+        values: what the message template names.
+
+    """
+
+    def __init__(self, code: str, *wishes: str, **values: object) -> None:
+        super().__init__(code)
+        self.code = code
+        self.wishes = wishes
+        self.values = values
+
+
+@dataclass(slots=True)
+class Case:
+    """A host, its wishes and the notes taken on the way to a stack."""
+
+    facts: HostFacts
+    desired: DesiredStack
+    catalog: Catalog
+    system: System
+    gpus: tuple[Gpu, ...] = ()
+    reasons: list[Reason] = field(default_factory=list)
+    warnings: list[Message] = field(default_factory=list)
+
+    def wants(self, component: str) -> bool:
+        """Whether a component is wanted at all."""
+        return component in self.desired.components
+
+    @property
+    def manages_driver(self) -> bool:
+        """Whether gpuprep is to install the driver."""
+        return self.wants("driver") and self.desired.keep_driver is None
+
+    @property
+    def needs_repository(self) -> bool:
+        """Whether anything comes from NVIDIA's repository."""
+        from_nvidia = self.manages_driver and self.desired.source == "nvidia"
+        return from_nvidia or self.wants("cuda") or self.wants("cudnn")
+
+    def because(self, choice: str, value: str, why: str, block: str | None = None) -> None:
+        """Note why a value was chosen, and by which block of the data."""
+        source = self.catalog.cite(block) if block else None
+        self.reasons.append(Reason(choice, value, why, source))
+
+    def warn(self, code: str, **values: object) -> None:
+        """Note a coded warning."""
+        self.warnings.append(Message(code, self.catalog.messages[code].format(**values)))

@@ -1,0 +1,437 @@
+"""The catalog as typed values: one class per kind of fact in ``nvidia.yml``.
+
+Everything is frozen; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gpuprep.catalog.versions import at_least, at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuprep.model import Flavour
+
+Family = Literal["deb", "rpm"]
+Profile = Literal["full", "compute"]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Versions from ``first`` to ``last``, both included; None is an open end."""
+
+    first: str | None
+    last: str | None
+
+    def __contains__(self, version: str) -> bool:
+        return at_least(version, self.first) and at_most(version, self.last)
+
+    def __str__(self) -> str:
+        if self.last is None:
+            return f"{self.first} and newer" if self.first else "all"
+        return f"{self.first} to {self.last}" if self.first else f"up to {self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a fact comes from: title, URL or repository@commit (None: measured), ISO date."""
+
+    id: str
+    title: str
+    at: str | None
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Provenance of one block of the data file: source ids and the date of the last check."""
+
+    name: str
+    sources: tuple[str, ...]
+    checked: str
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A GPU generation; ``order`` counts from the oldest.
+
+    Attributes:
+        name: lower case, ``volta``.
+        flavours: kernel-module flavours that drive it.
+        last_branch: last driver branch with support, None = all so far.
+        cudnn: cuDNN releases with kernels for it.
+
+    """
+
+    name: str
+    order: int
+    flavours: tuple[Flavour, ...]
+    last_branch: str | None
+    cudnn: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Datasheet:
+    """NVIDIA's own figures, dense and at boost clock; what burn-in bars are measured against.
+
+    Attributes:
+        bandwidth: memory bandwidth in GB/s.
+        fp32: TFLOP/s in single precision, no tensor cores.
+        bf16: TFLOP/s of the tensor cores in bfloat16 without sparsity; None where there is none.
+
+    """
+
+    bandwidth: float
+    fp32: float
+    bf16: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mig:
+    """Multi-instance support: most instances, and the oldest driver for it."""
+
+    instances: int
+    min_driver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU model.
+
+    Attributes:
+        id: PCI ids, ``10de:2236``.
+        name: as NVIDIA calls it.
+        arch: its generation.
+        cc: compute capability, ``8.6``.
+        cuda: toolkits that compile for it.
+        memory_gb: memory per GPU.
+        min_driver: oldest driver that knows it.
+        open_since: oldest driver whose open modules know it.
+        flavours: kernel-module flavours that drive it.
+        fabric: ``none``, ``fm``, ``fm+nvlsm`` or ``imex``.
+        mig: None without multi-instance support.
+        host_arch: the only machine it is built into (``aarch64`` for Grace), None = any.
+        datasheet: NVIDIA's figures; None when not recorded.
+
+    """
+
+    id: str
+    name: str
+    arch: Architecture
+    cc: str
+    cuda: Range
+    memory_gb: int
+    min_driver: str
+    open_since: str
+    flavours: tuple[Flavour, ...]
+    fabric: str
+    mig: Mig | None
+    host_arch: str | None
+    datasheet: Datasheet | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An OCI shape with GPUs.
+
+    Attributes:
+        name: ``BM.GPU.H100.8``.
+        gpu: PCI ids of its GPUs, None for other vendors'.
+        gpu_name: model in words.
+        count: GPUs in the host.
+        gpu_memory_gb: memory per GPU.
+        arch: ``x86_64`` or ``aarch64``.
+        fabric: as ``Gpu.fabric``, judged for the shape.
+        rdma: whether it sits on a cluster network.
+        vendor: ``nvidia`` or ``amd``.
+
+    """
+
+    name: str
+    gpu: str | None
+    gpu_name: str
+    count: int
+    gpu_memory_gb: int
+    arch: str
+    fabric: str
+    rdma: bool
+    vendor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A driver branch.
+
+    Attributes:
+        name: ``580``.
+        kind: ``lts``, ``pb`` (production), ``nfb`` (new feature) or ``unknown``.
+        eol: end of life (ISO date), None = not announced.
+        latest: newest release; ``<name>.0`` when none was seen.
+        native_cuda: toolkit it was released with.
+        max_major: highest CUDA major it runs without cuda-compat.
+        proprietary: whether proprietary modules are packaged.
+        pin: whether its pinning package was seen.
+
+    """
+
+    name: str
+    kind: str
+    eol: str | None
+    latest: str
+    native_cuda: str
+    max_major: int
+    proprietary: bool
+    pin: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Toolkit:
+    """A CUDA release line (``13.0``): its releases, oldest first, and the driver it bundles."""
+
+    version: str
+    releases: tuple[str, ...]
+    driver: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CudnnNames:
+    """Package names of a cuDNN series in one family; ``version`` is by CUDA major."""
+
+    packages: tuple[str, ...]
+    newest: tuple[str, ...]  # beside them, when the newest is wanted
+    version: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CudnnSeries:
+    """cuDNN 8 or 9.
+
+    Attributes:
+        name: ``9``.
+        releases: known releases, oldest first.
+        cuda: CUDA majors, each with the releases that have a build for it.
+        pinned: whether packages always need an exact version.
+        names: package names by family.
+
+    """
+
+    name: str
+    releases: tuple[str, ...]
+    cuda: Mapping[int, Range]
+    pinned: bool
+    names: Mapping[Family, CudnnNames]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A signing key: file name in the repository and 40-digit fingerprint."""
+
+    fingerprint: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """An operating system.
+
+    Attributes:
+        name: ``ubuntu-24.04``.
+        family: package format.
+        distro: NVIDIA's directory name.
+        arches: machines that NVIDIA has a directory for.
+        key: key that signs the directory.
+        names: rule set for driver package names.
+        kernels: rule set for kernel headers.
+        dkms_from: packages that make dkms installable.
+
+    """
+
+    name: str
+    family: Family
+    distro: str
+    arches: tuple[str, ...]
+    key: Key
+    names: str
+    kernels: str
+    dkms_from: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverNames:
+    """Driver packages for a range of branches; names may hold ``{b}``."""
+
+    branches: Range
+    packages: Mapping[tuple[Flavour, Profile], tuple[str, ...]]
+    stream: Mapping[Flavour, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderRule:
+    """Headers of kernels whose release matches ``match``; version template None = any."""
+
+    match: str
+    packages: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class FabricNames:
+    """Fabric packages for a range of branches."""
+
+    branches: Range
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """What a GPU fabric needs on the host besides the driver."""
+
+    name: str
+    services: tuple[str, ...]
+    packages: Mapping[Family, tuple[FabricNames, ...]]
+    kernel_modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveBranch:
+    """A driver branch in a distribution's archive."""
+
+    version: str
+    module: str
+    packages: Mapping[tuple[Flavour, Profile], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The drivers of a distribution's own archive.
+
+    Attributes:
+        default: branch that ``auto`` takes.
+        branches: what it has.
+        closure: names that must share the driver's version.
+        signed: prebuilt signed modules by flavour; empty = none.
+        signed_kernels: kernel flavours (end of ``uname -r``) they exist for.
+        dkms: module source packages where no signed module exists; empty = part of ``packages``.
+        fabric: packages by fabric kind; other kinds are not in the archive.
+
+    """
+
+    default: str
+    branches: Mapping[str, ArchiveBranch]
+    closure: tuple[str, ...]
+    signed: Mapping[Flavour, str]
+    signed_kernels: tuple[str, ...]
+    dkms: Mapping[Flavour, str]
+    fabric: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverRules:
+    """Facts about driver packages that hold for all branches."""
+
+    names: Mapping[str, tuple[DriverNames, ...]]
+    pin_package: str
+    lock: str
+    lock_package: str
+    services: tuple[str, ...]
+    module: str
+    closure: Mapping[Family, tuple[str, ...]]
+    open_kernel_min: str
+    toolset: Mapping[Family, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CudaRules:
+    """Facts about toolkits that hold for all releases."""
+
+    driver_floor: Mapping[int, str]
+    host_gcc: Mapping[str, int]
+    package: str
+    compat_package: str
+    version_form: Mapping[Family, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryRules:
+    """How NVIDIA's repositories are laid out."""
+
+    base: str
+    directory: str
+    key_url: str
+    arch_dir: Mapping[str, str]
+    origin: str
+    revoked_keys: tuple[str, ...]
+    keyring_file: str
+    keyring_sha256: Mapping[str, str]
+    rpm_repo_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installers:
+    """Conda installers: sha256 by release and machine."""
+
+    default: str
+    base: str
+    url: str
+    releases: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """A framework wheel and the stack it bundles; the host needs only the driver."""
+
+    name: str
+    version: str
+    cuda: str
+    cudnn: str
+    nccl: str
+    min_driver: str
+    trap: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All facts. Mappings keep the order of the data file."""
+
+    as_of: str
+    sources: Mapping[str, Source]
+    blocks: Mapping[str, Block]
+    architectures: Mapping[str, Architecture]
+    gpus: Mapping[str, Gpu]
+    unknown_is_like: str
+    vendors: Mapping[str, str]
+    nvswitches: Mapping[str, str]
+    shapes: Mapping[str, Shape]
+    amd_pattern: str
+    branches: Mapping[str, Branch]
+    channels: Mapping[str, tuple[str, ...]]
+    default_channel: str
+    releases_url: str
+    toolkits: Mapping[str, Toolkit]
+    cuda: CudaRules
+    cudnn: Mapping[str, CudnnSeries]
+    default_cudnn: str
+    repositories: RepositoryRules
+    systems: Mapping[str, System]
+    headers: Mapping[str, tuple[HeaderRule, ...]]
+    driver: DriverRules
+    fabrics: Mapping[str, Fabric]
+    archives: Mapping[str, Archive]
+    conda: Installers
+    frameworks: tuple[Framework, ...]
+    messages: Mapping[str, str]
+
+    def system_name(self, os_id: str, version_id: str) -> str:
+        """Spell an operating system as the catalog does: ``ol`` and ``9.5`` -> ``ol-9``.
+
+        Unknown ones keep ``<id>-<version>``, which ``resolve`` refuses by name.
+        """
+        exact = f"{os_id}-{version_id}"
+        major = f"{os_id}-{version_id.split('.', maxsplit=1)[0]}"
+        return major if exact not in self.systems and major in self.systems else exact
+
+    def cite(self, block: str) -> str:
+        """Name the sources of a block, for reasons: ``archmatrix, spackcuda``."""
+        return ", ".join(self.blocks[block].sources)
