@@ -11,7 +11,7 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gpuprep.content import collection_root, package_root
+from gpuprep.layout import collection_root, package_root
 from gpuprep.model import HostFacts, HostState
 
 if TYPE_CHECKING:

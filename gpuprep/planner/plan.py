@@ -10,6 +10,7 @@ from gpuprep.model import Message, Refusal, Stack, Step
 from gpuprep.observe import facts, running_driver
 from gpuprep.planner.debian import upstream_version
 from gpuprep.planner.parts import Differences
+from gpuprep.planner.rules import host_rules
 from gpuprep.planner.roles import PATHS, PLANNERS, condarc_path, marker_path, needs_index
 from gpuprep.planner.target import RoleTarget
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from gpuprep.observe import Observation
     from gpuprep.planner.wishes import Wishes
 
-
 @dataclass(frozen=True, slots=True)
 class RolePlan:
     """What one role has to do.
@@ -30,10 +30,12 @@ class RolePlan:
         target: the desired state as data for the tasks.
         steps: the differences; empty = nothing to do.
         refresh: the package index must be read again first.
+        family: ``deb`` or ``rpm``.
 
     """
 
     target: RoleTarget
+    family: str
     steps: tuple[Step, ...] = ()
     refresh: bool = False
 
@@ -49,6 +51,7 @@ class RolePlan:
             "steps": [asdict(step) for step in self.steps],
             "kinds": list(self.kinds),
             "refresh": self.refresh,
+            "family": self.family,
         }
 
 
@@ -102,14 +105,16 @@ class HostPlan:
 def observation_request(catalog: Catalog, wishes: Wishes) -> dict[str, Any]:
     """Return what the observation has to look at for these wishes."""
     prefix = wishes.conda_prefix
+    rules = host_rules()
+    units = {*catalog.driver.services, *(s for f in catalog.fabrics.values() for s in f.services)}
     return {
-        "packages": catalog.observed_packages,
+        "packages": rules.observed_packages,
         "files": [*PATHS, condarc_path(prefix), marker_path(prefix)],
         "keys": [path for path in PATHS if path.endswith((".asc", ".gpg"))],
-        "units": list(catalog.observed_units),
+        "units": sorted(units),
         "kernel": wishes.kernel,
         "conda": prefix,
-        "commands": ["update-initramfs", "dracut", "modprobe", "dkms"],
+        "commands": list(rules.observed_commands),
     }
 
 
@@ -123,12 +128,12 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
 
     """
     seen = facts(observation, wishes.shape)
-    versions = versions_of(observation, catalog)
+    versions = versions_of(observation)
     desired = wishes.stack
     if wishes.keep_driver:
         kept = running_driver(observation) or versions.get("driver")
         if kept is None:
-            return _refused(catalog.message("E_KEEP_NOTHING"), seen, versions)
+            return _refused(host_rules().refusal("E_KEEP_NOTHING"), seen, versions)
         desired = replace(desired, keep_driver=kept)
     answer = resolve(seen, desired, catalog)
     if isinstance(answer, Refusal):
@@ -142,7 +147,7 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
         # Roles share the repository; its steps belong to the first of them.
         own = [step for step in found.steps if (step.kind, step.target) not in taken]
         taken |= {(step.kind, step.target) for step in own}
-        roles[name] = RolePlan(target, tuple(own), refresh)
+        roles[name] = RolePlan(target, answer.family, tuple(own), refresh)
     plan = HostPlan(
         state="drifted" if any(role.steps for role in roles.values()) else "converged",
         facts=seen,
@@ -152,7 +157,7 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
         versions=versions,
         reboot_required=any(step.kind == "reboot" for r in roles.values() for step in r.steps),
     )
-    obstacle = _obstacle(observation, plan, catalog)
+    obstacle = _obstacle(observation, plan)
     return _refused(obstacle, seen, versions, answer) if obstacle else plan
 
 
@@ -165,15 +170,15 @@ def _refused(
     )
 
 
-def _obstacle(observation: Observation, plan: HostPlan, catalog: Catalog) -> Message | None:
+def _obstacle(observation: Observation, plan: HostPlan) -> Message | None:
     """Return what forbids carrying out the plan now, None when nothing does."""
     driver = plan.roles.get("gpu_driver")
     changes_driver = driver is not None and any(s.kind == "package" for s in driver.steps)
     holders = observation["driver"]["holders"]
-    strangers = [h for h in holders if h["command"] not in catalog.own_daemons]
+    strangers = [h for h in holders if h["command"] not in host_rules().own_daemons]
     if changes_driver and strangers:
         names = ", ".join(f"{h['command']} ({h['pid']})" for h in strangers[:5])
-        return catalog.message("E_GPU_BUSY", processes=names)
+        return host_rules().refusal("E_GPU_BUSY", processes=names)
     if not plan.steps:
         return None
     broken = observation["package_manager"]["broken"]
@@ -181,31 +186,31 @@ def _obstacle(observation: Observation, plan: HostPlan, catalog: Catalog) -> Mes
     others = [b for b in broken if b["name"] not in wanted]
     if others:
         names = ", ".join(f"{b['name']} ({b['status']})" for b in others[:5])
-        return catalog.message("E_DPKG_BROKEN", packages=names)
-    return _disk_obstacle(observation, plan, catalog)
+        return host_rules().refusal("E_DPKG_BROKEN", packages=names)
+    return _disk_obstacle(observation, plan)
 
 
-def _disk_obstacle(observation: Observation, plan: HostPlan, catalog: Catalog) -> Message | None:
+def _disk_obstacle(observation: Observation, plan: HostPlan) -> Message | None:
     needs: dict[str, int] = {}
     for name, role in plan.roles.items():
         if any(s.kind in {"package", "installation"} and s.before is None for s in role.steps):
-            for path, megabytes in catalog.space_needed(name).items():
+            for path, megabytes in host_rules().space_mb.get(name, {}).items():
                 needs[path] = needs.get(path, 0) + megabytes
     for path, need in needs.items():
         free = observation["free_mb"].get(path)
         if free is not None and free < need:
-            return catalog.message("E_DISK", path=path, free=free, need=need)
+            return host_rules().refusal("E_DISK", path=path, free=free, need=need)
     return None
 
 
-def versions_of(observation: Observation, catalog: Catalog) -> dict[str, str]:
+def versions_of(observation: Observation) -> dict[str, str]:
     """Return what is on a host: driver, cuda, cudnn, conda, as far as they are there."""
     found: dict[str, str] = {}
     driver = running_driver(observation)
     if driver is None:
         packaged = [
             upstream_version(observation["packages"][name]["version"])
-            for name in catalog.driver_witnesses
+            for name in host_rules().driver_witnesses
             if observation["packages"].get(name, {}).get("status") == "installed"
         ]
         driver = packaged[0] if packaged else None

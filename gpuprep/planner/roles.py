@@ -137,7 +137,7 @@ def gpu_driver(
     patterns = (*stack.closure, *(p.name for p in early))
     diff_holds(found, seen, patterns, bare=moving)
     kernel = seen["kernel"]["release"]
-    built = [m for m in seen["modules"]["on_disk"] if m["name"] in MODULE_NAMES]
+    built = [m for m in seen["modules"]["on_disk"] if m["name"] in {"nvidia", stack.module}]
     if not moving and not _module_fits(built, version, kernel):
         versions = ", ".join(sorted({str(m["version"]) for m in built})) or None
         reason = f"no module of this driver is built for kernel {kernel}"
@@ -145,7 +145,7 @@ def gpu_driver(
     services = [s for s in stack.services if wishes.persistence or "persistence" not in s]
     diff_units(found, seen, services)
     initramfs = _diff_initramfs(found, seen)
-    load, reboot = _diff_loaded(found, seen, version, wishes)
+    load, reboot = _diff_loaded(found, seen, version, stack.module, wishes)
     return RoleTarget(
         found.role,
         files=tuple(files),
@@ -159,9 +159,6 @@ def gpu_driver(
         initramfs=initramfs,
         reboot=reboot,
     )
-
-
-MODULE_NAMES = ("nvidia", "nvidia-current", "nvidia-tesla-535-current", "nvidia-open")
 
 
 def _module_fits(built: Sequence[dict[str, str]], version: str | None, kernel: str) -> bool:
@@ -185,7 +182,7 @@ def _diff_initramfs(found: Differences, seen: Observation) -> bool:
 
 
 def _diff_loaded(
-    found: Differences, seen: Observation, version: str | None, wishes: Wishes
+    found: Differences, seen: Observation, version: str | None, module: str, wishes: Wishes
 ) -> tuple[str | None, bool]:
     """Find a loaded module that is not the installed one: module to load, whether to reboot."""
     kernel = seen["kernel"]
@@ -202,8 +199,8 @@ def _diff_loaded(
         found.add("reboot", "host", "reboot", reason, held, version)
         return None, True
     if loaded is None:
-        found.add("load", "nvidia", "load", "the kernel module is not loaded", None, version)
-        return "nvidia", False
+        found.add("load", module, "load", "the kernel module is not loaded", None, version)
+        return module, False
     return None, False
 
 
@@ -227,7 +224,9 @@ def cuda_toolkit(
         ),
     )
     diff_files(found, seen, files)
-    patterns = tuple(pattern for toolkit in stack.cuda for pattern in toolkit.closure)
+    # All packages of a toolkit end in its version, as its meta-package does.
+    suffixes = (toolkit.package.removeprefix("cuda-toolkit") for toolkit in stack.cuda)
+    patterns = (*(f"*{suffix}" for suffix in suffixes), "cuda-toolkit*config-common")
     main = diff_packages(found, seen, _of(stack, "cuda"), patterns)
     value = f"/usr/local/cuda-{stack.cuda[0].version}"
     link = seen["cuda"]["alternative"]
@@ -277,7 +276,7 @@ def conda(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -
         if gone:
             reason = f"{wish.name} lost or changed: {', '.join(sorted(gone))}"
             found.add("environment", wish.name, "update", reason)
-    target = CondaTarget(prefix, installer, marker, wishes.environments)
+    target = CondaTarget(prefix, installer, marker, not there["exists"], wishes.environments)
     return RoleTarget(found.role, files=files, conda=target)
 
 

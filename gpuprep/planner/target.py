@@ -40,6 +40,7 @@ class CondaTarget:
     prefix: str
     installer: CondaInstaller
     marker: str  # content of <prefix>/conda-meta/gpuprep.json
+    fresh: bool  # nothing is at the prefix yet
     environments: tuple[Environment, ...] = ()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gpuprep.content import collection_root, package_root
+from gpuprep.layout import collection_root, package_root
 from gpuprep.errors import ConfigError
 from gpuprep.model import COMPONENTS, ROLE_OF, Component, DesiredStack
 

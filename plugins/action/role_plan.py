@@ -18,6 +18,14 @@ from gpuprep.planner import HostPlan, plan_host
 
 COMPONENT_OF = {role: component for component, role in ROLE_OF.items()}
 
+# Kinds of steps that a task's condition asks for.
+KINDS = (
+    "package", "hold", "module", "unit", "initramfs", "load", "reboot",
+    "alternative", "installation", "environment",
+)
+# Their tasks find out by themselves that there is nothing to do; they run without the short cut.
+SAFE_TO_REPEAT = ("package", "hold", "unit", "environment")
+
 
 class ActionModule(ActionBase):
     """Give a role its part of the host's plan; plans for the role alone when there is none."""
@@ -26,7 +34,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("role", "closing"))
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return ``target``, ``kinds``, ``steps``, ``refresh`` and ``run`` for the role's tasks."""
+        """Return ``target``, ``do``, ``steps``, ``refresh`` and ``run`` for the role's tasks."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         role = self._task.args["role"]
@@ -53,7 +61,10 @@ class ActionModule(ActionBase):
                 )
             return {**result, "changed": False, "msg": "the host is as planned"}
         run = bool(part["steps"]) or not short_cut
-        result.update(part, run=run and not self._play_context.check_mode, full=not short_cut)
+        do = {kind: kind in part["kinds"] for kind in KINDS}
+        if not short_cut:
+            do |= dict.fromkeys(SAFE_TO_REPEAT, True)
+        result.update(part, run=run and not self._play_context.check_mode, do=do)
         if self._play_context.check_mode:
             result["changed"] = bool(part["steps"])
             result["diff"] = [_as_diff(step) for step in part["steps"]]

@@ -44,14 +44,9 @@ run:
   description: Whether the role's tasks have to run.
   type: bool
   returned: always
-full:
-  description: Whether all tasks run, not only those with a step.
-  type: bool
-  returned: always
-kinds:
-  description: Kinds of the steps.
-  type: list
-  elements: str
+do:
+  description: For each kind of step, whether its task has to run.
+  type: dict
   returned: always
 target:
   description: The desired state as data for the role's tasks.

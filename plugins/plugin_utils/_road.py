@@ -74,8 +74,7 @@ def observe_host(target: _hosts.Target, wishes: Wishes, seconds: int) -> Observa
         HostUnreachableError, HostUnusableError: see :mod:`_hosts`.
 
     """
-    catalog = load()
-    request = observation_request(catalog, wishes)
+    request = observation_request(load(), wishes)
     answer = _hosts.run_script(target, observe.script(request), seconds)
     try:
         seen = observe.parse(answer)
@@ -145,6 +144,10 @@ class Fleet:
         ).items():
             self.plans[name] = value if isinstance(value, HostPlan) else failed_plan(value)
         self.plans = {name: self.plans[name] for name in names}
+
+    def report(self, name: str) -> dict[str, Any]:
+        """Return what is told of a host outside the run: its plan as JSON types."""
+        return self.plans[name].to_dict()
 
     def _task_keys(self) -> dict[str, Any]:
         keys: dict[str, Any] = self._action._task.dump_attrs()  # noqa: SLF001
