@@ -205,13 +205,11 @@ class CudaToolkit:
     Attributes:
         version: major and minor.
         package: the meta-package that brings it, and no driver.
-        closure: fnmatch patterns of the packages it is made of.
 
     """
 
     version: str
     package: str
-    closure: tuple[str, ...] = ()
 
     @property
     def major(self) -> int:
@@ -240,7 +238,7 @@ class Stack:
         packages: everything to install, in order.
         holds: packages to hold beside the driver closure.
         closure: name patterns (fnmatch; ``!`` takes out again) of packages that must share the
-            driver's version; ask ``gpuprep.catalog.in_closure``.
+            driver's version.
         pin: apt preferences text when no pinning package exists, else None.
         services: systemd units that must be enabled and running.
         dkms_toolset: gcc toolset DKMS must use.

@@ -4,8 +4,7 @@
 """
 
 from gpuprep.catalog.load import load
-from gpuprep.catalog.packages import in_closure
 from gpuprep.catalog.resolve import resolve
 from gpuprep.catalog.tables import Catalog, Gpu, Shape
 
-__all__ = ["Catalog", "Gpu", "Shape", "in_closure", "load", "resolve"]
+__all__ = ["Catalog", "Gpu", "Shape", "load", "resolve"]

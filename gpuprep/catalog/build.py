@@ -198,6 +198,7 @@ def _cuda_rules(raw: Raw) -> CudaRules:
         host_gcc=raw["host_gcc"],
         package=raw["package"],
         compat_package=raw["compat_package"],
+        closure=tuple(raw["closure"]),
         version_form=raw["version_form"],
     )
 

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from gpuprep.model import Flavour
 
 
-def in_closure(name: str, closure: Iterable[str]) -> bool:
-    """Whether a package must carry the driver's version; ``!pattern`` takes names out again."""
-    matching = [p for p in closure if fnmatchcase(name, p.removeprefix("!"))]
-    return bool(matching) and not any(p.startswith("!") for p in matching)
-
-
 def repository_of(case: Case) -> Repository:
     """Give NVIDIA's repository for the host, or the mirror that stands in for it."""
     rules, system = case.catalog.repositories, case.system

@@ -41,15 +41,15 @@ def line_of(text: str, place: Sequence[str | int]) -> int:
     """Find the line (from 1) where a place of a YAML document stands."""
     import yaml  # noqa: PLC0415  (needed for foreign files only)
 
-    node = yaml.compose(text, yaml.SafeLoader)
-    line: int = node.start_mark.line + 1
+    node: Any = yaml.compose(text, yaml.SafeLoader)
+    line = 0
     for step in place:
         found = _child(node, step)
         if found is None:
             break
         start, node = found
-        line = start.start_mark.line + 1
-    return line
+        line = start.start_mark.line
+    return line + 1
 
 
 def _child(node: Any, step: str | int) -> tuple[Any, Any] | None:  # noqa: ANN401  (yaml nodes)

@@ -350,6 +350,7 @@ class CudaRules:
     host_gcc: Mapping[str, int]
     package: str
     compat_package: str
+    closure: tuple[str, ...]
     version_form: Mapping[Family, str]
 
 

@@ -60,8 +60,15 @@ def warn_about_compiler(case: Case, toolkits: tuple[Choice, ...]) -> None:
 
 def toolkits_of(case: Case, choices: tuple[Choice, ...]) -> tuple[CudaToolkit, ...]:
     """Give the toolkits as the stack names them."""
-    template = case.catalog.cuda.package
-    return tuple(CudaToolkit(c.line.version, _fill(template, c.line.version)) for c in choices)
+    rules = case.catalog.cuda
+    return tuple(
+        CudaToolkit(
+            version=choice.line.version,
+            package=_fill(rules.package, choice.line.version),
+            closure=tuple(_fill(pattern, choice.line.version) for pattern in rules.closure),
+        )
+        for choice in choices
+    )
 
 
 def toolkit_packages(
