@@ -205,11 +205,13 @@ class CudaToolkit:
     Attributes:
         version: major and minor.
         package: the meta-package that brings it, and no driver.
+        closure: fnmatch patterns of the packages it is made of; ``!`` takes out again.
 
     """
 
     version: str
     package: str
+    closure: tuple[str, ...] = ()
 
     @property
     def major(self) -> int:
