@@ -1,0 +1,177 @@
+"""What OCI tells, cut down to what the inventory uses.
+
+``metadata``, ``extendedMetadata`` and ``user_data`` may hold secrets: they are dropped here and
+reach neither host variables nor cache files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Compartment:
+    """A compartment; name and path are None when only the OCID is known."""
+
+    id: str
+    name: str | None = None
+    path: str | None = None
+
+    @property
+    def words(self) -> str:
+        """For messages: path and OCID."""
+        return f"compartment {self.path} ({self.id})" if self.path else f"compartment {self.id}"
+
+    @property
+    def where(self) -> str:
+        """As the end of a policy statement: ``in tenancy``, ``in compartment a:b``."""
+        if self.path == "/":
+            return "in tenancy"
+        return f"in compartment {self.path[1:].replace('/', ':') if self.path else 'id ' + self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A compute instance."""
+
+    id: str
+    name: str
+    shape: str
+    state: str
+    compartment: Compartment
+    region: str
+    availability_domain: str
+    fault_domain: str | None
+    image_id: str | None
+    gpus: int
+    gpu_description: str | None
+    freeform_tags: Mapping[str, str]
+    defined_tags: Mapping[str, Mapping[str, Any]]
+    agent_plugins: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, raw: Json, region: str, compartment: Compartment) -> Instance:
+        """Read an item of ListInstances."""
+        shape_config = raw.get("shapeConfig") or {}
+        agent = raw.get("agentConfig") or {}
+        plugins = agent.get("pluginsConfig") or ()
+        return cls(
+            id=raw["id"],
+            name=raw.get("displayName") or raw["id"],
+            shape=raw.get("shape") or "",
+            state=raw.get("lifecycleState") or "",
+            compartment=compartment,
+            region=region,
+            availability_domain=raw.get("availabilityDomain") or "",
+            fault_domain=raw.get("faultDomain"),
+            image_id=raw.get("imageId") or (raw.get("sourceDetails") or {}).get("imageId"),
+            gpus=int(shape_config.get("gpus") or 0),
+            gpu_description=shape_config.get("gpuDescription"),
+            freeform_tags=raw.get("freeformTags") or {},
+            defined_tags=raw.get("definedTags") or {},
+            agent_plugins=tuple(
+                one["name"] for one in plugins if one.get("desiredState") == "ENABLED"
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """How a host can be reached by its primary VNIC; None or empty = has none, or not asked."""
+
+    vnic_id: str
+    subnet_id: str
+    private_ip: str | None = None
+    private_ip_id: str | None = None
+    public_ip: str | None = None
+    ipv6: tuple[str, ...] = ()
+    hostname_label: str | None = None
+    domain: str | None = None
+
+    @classmethod
+    def from_vnic(cls, raw: Json) -> Addresses:
+        """Read the answer of GetVnic, which tells all but the domain."""
+        return cls(
+            vnic_id=raw["id"],
+            subnet_id=raw.get("subnetId") or "",
+            private_ip=raw.get("privateIp"),
+            public_ip=raw.get("publicIp"),
+            ipv6=tuple(raw.get("ipv6Addresses") or ()),
+            hostname_label=raw.get("hostnameLabel"),
+        )
+
+    def get(self, kind: str) -> str | None:
+        """Give ``private_ip``, ``public_ip``, ``ipv6``, ``hostname_label`` or ``fqdn``."""
+        if kind == "ipv6":
+            return self.ipv6[0] if self.ipv6 else None
+        if kind == "fqdn":
+            both = self.hostname_label and self.domain
+            return f"{self.hostname_label}.{self.domain}" if both else None
+        value: str | None = getattr(self, kind)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The image a host was made of."""
+
+    id: str
+    name: str
+    os: str
+    version: str
+
+    @classmethod
+    def from_json(cls, raw: Json) -> Image:
+        """Read the answer of GetImage."""
+        return cls(
+            raw["id"],
+            raw.get("displayName") or "",
+            raw.get("operatingSystem") or "",
+            raw.get("operatingSystemVersion") or "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The group of hosts that were made to work together."""
+
+    kind: str
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host as Ansible gets it."""
+
+    name: str
+    groups: tuple[str, ...]
+    variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The inventory.
+
+    Attributes:
+        hosts: in order of compartment path and name.
+        group_parents: groups whose parents hold all of their hosts: shape -> GPU model, ...
+        summary: how many instances were seen, and why some are no hosts.
+        warnings: what the user should know.
+        complete: False when something could not be listed (only with ``on_partial: warn``).
+        requests: how many were sent; None when it came from a cache.
+
+    """
+
+    hosts: tuple[Host, ...]
+    group_parents: Mapping[str, tuple[str, ...]]
+    summary: str = ""
+    warnings: tuple[str, ...] = ()
+    complete: bool = True
+    requests: int | None = field(default=None, compare=False)
