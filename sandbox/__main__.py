@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import subprocess
 import sys
 import time
@@ -12,21 +10,9 @@ from typing import Any
 
 import click
 
-from sandbox import bootstrap, fleet, hosts, images
+from sandbox import bootstrap, fleet, hosts, images, inventory, services
 from sandbox.paths import SandboxError
 from sandbox.podman import environment, remove_network
-
-
-def server_variables() -> dict[str, Any]:
-    """Start the package repositories where they exist; inventory variables that point to them."""
-    servers = _servers()
-    return dict(servers.ensure()) if servers else {}
-
-
-def _servers() -> Any:  # noqa: ANN401 - a module
-    """Give the module of the package repositories; heavier than most verbs need, so on demand."""
-    found = importlib.util.find_spec("sandbox.servers")
-    return importlib.import_module("sandbox.servers") if found else None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,7 +28,7 @@ def up(name: str) -> None:
     bootstrap.ensure()
     specs = fleet.load(name)
     begun = hosts.start_all(specs, name)
-    path = hosts.write_inventory(begun, server_variables(), hosts.inventory_path(name))
+    path = hosts.write_inventory(begun, services.start(begun), hosts.inventory_path(name))
     seconds = time.monotonic() - started
     click.echo(f"{len(begun)} hosts ready in {seconds:.1f} s; inventory: {path}")
 
@@ -53,9 +39,7 @@ def down(name: str | None) -> None:
     """Stop all hosts, or one fleet; leaves only the cached images."""
     hosts.stop_all(host.name for host in hosts.running(name))
     if name is None:
-        servers = _servers()
-        if servers:
-            servers.stop()
+        services.stop()
         hosts.drop_snapshots()
         remove_network()
 
@@ -81,8 +65,11 @@ def exec_(name: str, argv: tuple[str, ...]) -> None:
     """Run a command as root in a host: exec NAME -- CMD."""
     argv = argv[argv[0] == "--" :]
     terminal = ["--tty"] if sys.stdin.isatty() else []
-    container = hosts.find(name).container
-    command = ["podman", "exec", "--interactive", *terminal, container, *argv]
+    host = hosts.find(name)
+    if host.container:
+        command = ["podman", "exec", "--interactive", *terminal, host.container, *argv]
+    else:
+        command = inventory.ssh_command(host, argv)
     sys.exit(subprocess.run(command, env=environment(), check=False).returncode)
 
 
@@ -111,7 +98,7 @@ def host_up(name: str, path: Path | None, group: str, **entry: Any) -> None:  # 
     (host,) = hosts.start_all([spec], group)
     if path:
         members = hosts.running(group) if group else (host,)
-        hosts.write_inventory(members, server_variables(), path)
+        hosts.write_inventory(members, services.start(members), path)
     click.echo(f"{host.name}\t{host.address}\t{host.container}")
 
 
@@ -120,6 +107,31 @@ def host_up(name: str, path: Path | None, group: str, **entry: Any) -> None:  # 
 def host_down(names: tuple[str, ...]) -> None:
     """Stop hosts by name; those that do not exist are passed over."""
     hosts.stop_all(names)
+
+
+@main.command("vm-up")
+@click.argument("name", default="gpu-vm")
+@click.option("--gpu", "gpus", multiple=True, default=["10de:2236"], show_default=True)
+@click.option("--shape", default="VM.GPU.A10.1", show_default=True)
+@click.option(
+    "--inventory", "path", type=click.Path(path_type=Path), help="inventory file to write"
+)
+def vm_up(name: str, path: Path | None, **entry: Any) -> None:  # noqa: ANN401
+    """Start a virtual machine with Debian 12 and its kernel, for real reboots."""
+    started = time.monotonic()
+    bootstrap.ensure()
+    host = hosts.start_vm(fleet.HostSpec.from_dict(name, entry), "vm")
+    hosts.wait_ready(name)
+    path = hosts.write_inventory([host], services.start([host]), path or hosts.inventory_path("vm"))
+    seconds = time.monotonic() - started
+    click.echo(f"{name} ready in {seconds:.0f} s at port {host.port}; inventory: {path}")
+
+
+@main.command("vm-down")
+@click.argument("name", default="gpu-vm")
+def vm_down(name: str) -> None:
+    """Stop a virtual machine and remove its disk."""
+    hosts.stop(name)
 
 
 if __name__ == "__main__":

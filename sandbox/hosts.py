@@ -1,60 +1,68 @@
 """Start, stop, look into and snapshot throw-away hosts.
 
-A host is a podman container in which systemd is process 1, reached over real ssh.
+A host is a podman container in which systemd is process 1, or a virtual machine (vm.py); both are
+reached over real ssh.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import shutil
 import socket
 import subprocess
-import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox import images, inventory, pci
+from sandbox import firstboot, images, inventory, pci, vm
 from sandbox.fleet import HostSpec
-from sandbox.paths import HOSTS, KNOWN_HOSTS, LOGIN_KEY, SANDBOX_ID, STATE, SandboxError, locked
-from sandbox.podman import LABEL, NETWORK, ensure_network, gateway_of, inspect, podman
+from sandbox.paths import SANDBOX_ID, STATE, SandboxError, locked
+from sandbox.podman import (
+    LABEL,
+    NETWORK,
+    ensure_network,
+    foreign_range,
+    gateway_of,
+    inspect,
+    podman,
+)
+from sandbox.register import (
+    Host,
+    find,
+    lookup,
+    make_keys,
+    register,
+    running,
+    unregister,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-SSH_PORT: Final = 22
+__all__ = [
+    "Host",
+    "HostSpec",
+    "add_apt_source",
+    "find",
+    "gateway",
+    "inventory_path",
+    "restore",
+    "run",
+    "running",
+    "snapshot",
+    "start",
+    "start_all",
+    "start_vm",
+    "stop",
+    "stop_all",
+    "system_state",
+    "wait_ready",
+    "write_inventory",
+]
+
 READY_TIMEOUT: Final = 90.0  # seconds; 2 s alone, more when many boot at once
+VM_READY_TIMEOUT: Final = 400.0  # emulated processor: 33 s on a quiet machine, 96 s on a busy one
 _PARALLEL: Final = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A host that the sandbox has started.
-
-    Attributes:
-        name: host name, also in the inventory.
-        address: IPv4 address that ssh connects to.
-        container: podman's name for it; empty for a virtual machine.
-        port: ssh port.
-        fleet: fleet it was started for; empty when started alone.
-        spec: what it was made from.
-
-    """
-
-    name: str
-    address: str
-    container: str
-    spec: HostSpec
-    fleet: str = ""
-    port: int = SSH_PORT
-
-    @property
-    def folder(self) -> Path:
-        """Where the sandbox keeps what belongs to this host."""
-        return HOSTS / self.name
 
 
 def gateway() -> str:
@@ -66,79 +74,6 @@ def inventory_path(fleet: str = "demo") -> Path:
     """Inventory file of a fleet: that of the demo is ``.sandbox/inventory/hosts.yml``."""
     folder = "inventory" if fleet == "demo" else f"inventory-{fleet}"
     return STATE / folder / "hosts.yml"
-
-
-# --- the register of hosts ---------------------------------------------------------------------
-
-
-def find(name: str) -> Host:
-    """Give the host ``name``.
-
-    Raises:
-        SandboxError: no such host was started.
-
-    """
-    record = HOSTS / name / "host.json"
-    if not record.exists():
-        known = ", ".join(host.name for host in running()) or "none"
-        raise SandboxError(f"no host {name!r} in the sandbox; hosts: {known}")
-    entry = json.loads(record.read_text())
-    return Host(**{**entry, "spec": HostSpec.from_dict(name, entry["spec"])})
-
-
-def running(fleet: str | None = None) -> tuple[Host, ...]:
-    """Give the hosts started and not stopped since, of all fleets or of one."""
-    names = sorted(path.parent.name for path in HOSTS.glob("*/host.json"))
-    hosts = (find(name) for name in names)
-    return tuple(host for host in hosts if fleet is None or host.fleet == fleet)
-
-
-def register(host: Host) -> None:
-    """Record a host and make ssh trust its key. Call with the ``hosts`` lock held."""
-    entry = {
-        "name": host.name,
-        "address": host.address,
-        "container": host.container,
-        "fleet": host.fleet,
-        "port": host.port,
-        "spec": host.spec.to_dict(),
-    }
-    (host.folder / "host.json").write_text(json.dumps(entry, indent=1))
-    _write_known_hosts()
-
-
-def unregister(name: str) -> None:
-    """Forget a host. Call with the ``hosts`` lock held."""
-    shutil.rmtree(HOSTS / name, ignore_errors=True)
-    _write_known_hosts()
-
-
-def _write_known_hosts() -> None:
-    hosts = running()
-    keys = {host.name: (host.folder / "ssh_host_ed25519_key.pub").read_text() for host in hosts}
-    KNOWN_HOSTS.write_text(inventory.known_hosts(hosts, keys))
-
-
-def make_keys(host_folder: Path) -> None:
-    """Generate the login key of the sandbox and the host key of one host where missing."""
-    for path in (LOGIN_KEY, host_folder / "ssh_host_ed25519_key"):
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sandbox", "-f", str(path)],
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
-
-
-def _free_address() -> str:
-    subnet = ensure_network()
-    taken = {host.address for host in running()} | {str(gateway_of(subnet))}
-    for address in subnet.hosts():
-        if str(address) not in taken:
-            return str(address)
-    raise SandboxError(f"no address left in {subnet}")
 
 
 # --- one host ---------------------------------------------------------------------------------
@@ -156,19 +91,50 @@ def start(spec: HostSpec, fleet: str = "") -> Host:
     return host
 
 
+def start_vm(spec: HostSpec, fleet: str = "") -> Host:
+    """Start a virtual machine as a host, or return the living one; does not wait for it to boot.
+
+    Raises:
+        SandboxError: as ``start``, or qemu is missing.
+
+    """
+    with locked("hosts"):
+        host = _registered(spec)
+        if host is None:
+            host = Host(spec.name, "127.0.0.1", "", spec, fleet, vm.free_port())
+            make_keys(host.folder)
+            register(host)
+    vm.launch(host)
+    return host
+
+
+def _registered(spec: HostSpec) -> Host | None:
+    host = lookup(spec.name)
+    if host and host.spec != spec:
+        raise SandboxError(f"host {spec.name} exists and differs: stop it first")
+    return host
+
+
 def _claim(spec: HostSpec, fleet: str) -> Host:
     """Register a host and generate its keys, unless it is registered already."""
     with locked("hosts"):
-        if (HOSTS / spec.name / "host.json").exists():
-            host = find(spec.name)
-            if host.spec != spec:
-                raise SandboxError(f"host {spec.name} exists and differs: stop it first")
-            return host
-        container = f"gpuprep-{SANDBOX_ID}-{spec.name}"
-        host = Host(spec.name, _free_address(), container, spec, fleet)
-        make_keys(host.folder)
-        register(host)
+        host = _registered(spec)
+        if host is None:
+            container = f"gpuprep-{SANDBOX_ID}-{spec.name}"
+            host = Host(spec.name, _free_address(), container, spec, fleet)
+            make_keys(host.folder)
+            register(host)
     return host
+
+
+def _free_address() -> str:
+    subnet = ensure_network()
+    taken = {host.address for host in running()} | {str(gateway_of(subnet))}
+    others = foreign_range(subnet)
+    for address in subnet.hosts():
+        if str(address) not in taken and address not in others:
+            return str(address)
+    raise SandboxError(f"no address left in {subnet}")
 
 
 def _boot(host: Host) -> None:
@@ -191,57 +157,80 @@ def _create(host: Host, image: str) -> None:
         "create",
         *("--name", host.container, "--hostname", host.name),
         *("--label", LABEL, "--network", NETWORK, "--ip", host.address),
+        # A new one at every start would leave this machine with a stale neighbour for a while.
+        *("--mac-address", mac_of(host.address)),
         *("--restart", "always", "--systemd", "always"),
         *("--volume", f"{bus}:/sys/bus/pci:ro"),
         image,
     )
     # In the host's own file system, so that they survive its reboot.
-    podman("cp", "--archive=false", "-", f"{host.container}:/", stdin=_first_files(host))
+    podman("cp", "--archive=false", "-", f"{host.container}:/", stdin=firstboot.archive_of(host))
     podman("start", host.container)
 
 
-def _first_files(host: Host) -> bytes:
-    """Tar stream of what makes an image this host: ssh keys and the files it was asked to have."""
-    key = host.folder / "ssh_host_ed25519_key"
-    authorized = LOGIN_KEY.with_suffix(".pub").read_bytes()
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        _add(archive, "etc/ssh/ssh_host_ed25519_key", key.read_bytes(), 0o600)
-        _add(archive, "etc/ssh/ssh_host_ed25519_key.pub", key.with_suffix(".pub").read_bytes())
-        home = f"home/{images.LOGIN_USER}/.ssh/authorized_keys"
-        _add(archive, home, authorized, 0o600, owner=1000)
-        for path, file in host.spec.files.items():
-            _add(archive, path.lstrip("/"), file.content.encode(), int(file.mode, 8))
-    return stream.getvalue()
-
-
-def _add(
-    archive: tarfile.TarFile, path: str, content: bytes, mode: int = 0o644, owner: int = 0
-) -> None:
-    member = tarfile.TarInfo(path)
-    member.size, member.mode, member.mtime = len(content), mode, int(time.time())
-    member.uid = member.gid = owner
-    archive.addfile(member, io.BytesIO(content))
+def mac_of(address: str) -> str:
+    """Locally administered hardware address that belongs to an IPv4 address."""
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x47, *IPv4Address(address).packed))
 
 
 def stop(name: str) -> None:
     """Remove a host and all that belongs to it; no error when there is none."""
-    if not (HOSTS / name / "host.json").exists():
+    host = lookup(name)
+    if host is None:
         return
-    _remove(find(name))
+    _remove(host)
     with locked("hosts"):
         unregister(name)
 
 
 def _remove(host: Host) -> None:
-    podman("rm", "--force", "--ignore", "--time", "0", host.container)
+    if host.container:
+        podman("rm", "--force", "--ignore", "--time", "0", host.container)
+    else:
+        vm.kill(host.folder)
 
 
 def run(
-    name: str, argv: Sequence[str], timeout: float | None = None
+    name: str, argv: Sequence[str], timeout: float | None = None, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a host as root, past ssh; a failing command is returned, not raised."""
-    return podman("exec", find(name).container, *argv, check=False, timeout=timeout)
+    """Run a command in a host as root; a failing command is returned, not raised.
+
+    In a container past ssh, in a virtual machine by ssh and sudo.
+
+    Raises:
+        subprocess.TimeoutExpired: it ran longer than ``timeout`` seconds.
+
+    """
+    host = find(name)
+    if host.container:
+        keep_open = ["--interactive"] if stdin is not None else []
+        sent = stdin.encode() if stdin is not None else None
+        command = ["exec", *keep_open, host.container, *argv]
+        return podman(*command, check=False, timeout=timeout, stdin=sent)
+    return subprocess.run(
+        inventory.ssh_command(host, argv),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        input=stdin or "",
+    )
+
+
+def add_apt_source(name: str, source: str, text: str) -> None:
+    """Give a host an apt source of the sandbox's own: deb822 ``text``; empty removes it.
+
+    Raises:
+        SandboxError: the file could not be written.
+
+    """
+    path = f"/etc/apt/sources.list.d/{source}.sources"
+    # An unchanged file keeps its time stamp: Ansible judges by it whether the index is fresh.
+    script = 'if [ -z "$2" ]; then rm -f "$1"; else t=$(mktemp); printf %s "$2" >"$t"; '
+    script += 'cmp -s "$t" "$1" || install -m 0644 "$t" "$1"; rm -f "$t"; fi'
+    done = run(name, ["sh", "-c", script, "sh", path, text])
+    if done.returncode:
+        raise SandboxError(f"host {name}: cannot write {path}: {done.stderr.strip()}")
 
 
 def system_state(name: str) -> str:
@@ -249,7 +238,7 @@ def system_state(name: str) -> str:
     return run(name, ["systemctl", "is-system-running"]).stdout.strip() or "down"
 
 
-def wait_ready(name: str, timeout: float = READY_TIMEOUT) -> None:
+def wait_ready(name: str, timeout: float | None = None) -> None:
     """Wait until a host has booted (systemd done, perhaps with a failed unit) and ssh answers.
 
     Raises:
@@ -257,15 +246,17 @@ def wait_ready(name: str, timeout: float = READY_TIMEOUT) -> None:
 
     """
     host = find(name)
-    deadline = time.monotonic() + timeout
+    limit = timeout or (READY_TIMEOUT if host.container else VM_READY_TIMEOUT)
+    deadline = time.monotonic() + limit
+    last = "nothing"
     while time.monotonic() < deadline:
         # Before dbus is up the command fails at once; apt, too, must wait for that.
-        booted = run(name, ["systemctl", "is-system-running", "--wait"], timeout=timeout)
+        booted = run(name, ["systemctl", "is-system-running", "--wait"], timeout=limit)
+        last = (booted.stdout + booted.stderr).strip()
         if booted.stdout.strip() in {"running", "degraded"} and ssh_answers(host):
             return
         time.sleep(0.3)
-    last = (booted.stdout + booted.stderr).strip()
-    raise SandboxError(f"host {name} was not up after {timeout:.0f} s; systemd says: {last}")
+    raise SandboxError(f"host {name} was not up after {limit:.0f} s; systemd says: {last}")
 
 
 def ssh_answers(host: Host) -> bool:
@@ -277,18 +268,42 @@ def ssh_answers(host: Host) -> bool:
         return False
 
 
+# --- snapshots --------------------------------------------------------------------------------
+
+
 def snapshot(name: str, tag: str) -> str:
-    """Image of a host as it is now; start others from it with ``HostSpec(image=...)``."""
-    image = f"{images.REPOSITORY}-snapshot:{SANDBOX_ID}-{tag}"
+    """Keep a host's file system as an image; start others from it with ``HostSpec(image=...)``.
+
+    Raises:
+        SandboxError: the host is a virtual machine, or podman failed.
+
+    """
+    host = find(name)
+    if not host.container:
+        raise SandboxError(f"host {name} is a virtual machine: there are no snapshots of those")
+    image = _snapshot_image(tag)
+    former = inspect("image", "inspect", image)
     run(name, ["sync"])
-    podman("commit", "--quiet", "--pause=false", find(name).container, image)
+    podman(
+        "commit", "--quiet", "--pause=false", "--change", f"LABEL {LABEL}", host.container, image
+    )
+    for entry in former:
+        podman("rmi", entry["Id"], check=False)  # stays while a host runs from it
     return image
 
 
+def _snapshot_image(tag: str) -> str:
+    return f"{images.REPOSITORY}-snapshot:{SANDBOX_ID}-{tag}"
+
+
 def restore(name: str, tag: str) -> Host:
-    """Replace a host by a fresh one from the snapshot ``tag``, at the same address."""
-    host = find(name)
-    image = f"{images.REPOSITORY}-snapshot:{SANDBOX_ID}-{tag}"
+    """Replace a host by a fresh one from the snapshot ``tag``, at the same address.
+
+    Raises:
+        SandboxError: no such host or snapshot.
+
+    """
+    host, image = find(name), _snapshot_image(tag)
     if not images.exists(image):
         raise SandboxError(f"no snapshot {tag!r}")
     _remove(host)
@@ -297,22 +312,25 @@ def restore(name: str, tag: str) -> Host:
 
 
 def drop_snapshots() -> None:
-    """Remove all snapshots of this sandbox."""
-    listed = podman("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
-    for image in listed:
-        if image.startswith(f"{images.REPOSITORY}-snapshot:{SANDBOX_ID}-"):
-            podman("rmi", "--force", image)
+    """Remove all snapshots of this sandbox; call with no host running from one."""
+    own = podman("image", "ls", "--quiet", "--all", "--filter", f"label={LABEL}").stdout.split()
+    if own:
+        podman("rmi", "--force", *dict.fromkeys(own))
 
 
 # --- several hosts ----------------------------------------------------------------------------
 
 
 def start_all(specs: Iterable[HostSpec], fleet: str = "") -> tuple[Host, ...]:
-    """Start hosts side by side, building missing images first, and wait until all are ready."""
+    """Start hosts side by side, building missing images first, and wait until all are ready.
+
+    Raises:
+        SandboxError: one of them does not come up; the others stay.
+
+    """
     specs = tuple(specs)
     ensure_network()
     images.ensure(images.suite_of(spec.image) for spec in specs if "/" not in spec.image)
-
     # One after the other, so that the same fleet gets the same addresses every time.
     claimed = tuple(_claim(spec, fleet) for spec in specs)
 

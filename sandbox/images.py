@@ -141,6 +141,19 @@ def _run_mmdebstrap(made: Recipe, log: Path) -> None:
     print(f"image {made.suite}: built in {time.monotonic() - started:.0f} s")
 
 
+def _ensure_tarball(made: Recipe) -> None:
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if not made.tarball.exists():
+        _run_mmdebstrap(made, CACHE / f"{made.suite}-{made.digest}.log")
+
+
+def tarball(made: Recipe) -> Path:
+    """Tar file of a recipe's file system; built when it is not in the cache."""
+    with locked(f"image-{made.suite}"):
+        _ensure_tarball(made)
+    return made.tarball
+
+
 def exists(image: str) -> bool:
     """Whether podman has ``image``."""
     return podman("image", "exists", image, check=False).returncode == 0
@@ -151,9 +164,7 @@ def build(made: Recipe) -> str:
     with locked(f"image-{made.suite}"):
         if exists(made.image):
             return made.image
-        CACHE.mkdir(parents=True, exist_ok=True)
-        if not made.tarball.exists():
-            _run_mmdebstrap(made, CACHE / f"{made.suite}.log")
+        _ensure_tarball(made)
         podman(
             "import",
             *("--change", 'CMD ["/sbin/init"]'),

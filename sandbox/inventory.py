@@ -11,28 +11,29 @@ from sandbox.images import LOGIN_USER
 from sandbox.paths import KNOWN_HOSTS, LOGIN_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from sandbox.hosts import Host
+    from sandbox.register import Host
 
 _HEADER = "# Written by `python -m sandbox`; changes are lost.\n"
 
 
+def _ssh_options() -> tuple[str, ...]:
+    return (
+        f"UserKnownHostsFile={KNOWN_HOSTS}",
+        "GlobalKnownHostsFile=/dev/null",
+        "StrictHostKeyChecking=yes",
+        "IdentitiesOnly=yes",
+    )
+
+
 def connection() -> dict[str, Any]:
     """Variables that make Ansible reach the hosts: strict host keys, one login, sudo."""
-    options = {
-        "UserKnownHostsFile": str(KNOWN_HOSTS),
-        "GlobalKnownHostsFile": "/dev/null",
-        "StrictHostKeyChecking": "yes",
-        "IdentitiesOnly": "yes",
-    }
     return {
         "ansible_user": LOGIN_USER,
         "ansible_ssh_private_key_file": str(LOGIN_KEY),
-        "ansible_ssh_common_args": " ".join(
-            f"-o {shlex.quote(f'{name}={value}')}" for name, value in options.items()
-        ),
+        "ansible_ssh_common_args": " ".join(f"-o {shlex.quote(one)}" for one in _ssh_options()),
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_become": True,
     }
@@ -73,6 +74,24 @@ def write(hosts: Iterable[Host], extra_vars: Mapping[str, Any], path: Path) -> N
     variables.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_HEADER + yaml.safe_dump(document(hosts), sort_keys=False))
     variables.write_text(_HEADER + yaml.safe_dump(dict(extra_vars), sort_keys=True))
+
+
+def ssh_command(host: Host, argv: Sequence[str]) -> list[str]:
+    """Command that runs ``argv`` in a host as root over ssh."""
+    options = [part for option in _ssh_options() for part in ("-o", option)]
+    target = ["-i", str(LOGIN_KEY), "-p", str(host.port), f"{LOGIN_USER}@{host.address}"]
+    return [
+        "ssh",
+        "-F",
+        "none",
+        *options,
+        "-o",
+        "ConnectTimeout=5",
+        *target,
+        "--",
+        "sudo",
+        shlex.join(argv),
+    ]
 
 
 def known_hosts(hosts: Iterable[Host], keys: Mapping[str, str]) -> str:

@@ -142,9 +142,20 @@ def ensure_network() -> IPv4Network:
         found = inspect("network", "inspect", NETWORK)
         if not found:
             subnet = free_subnet([*_routes(), *_networks(), *_nameservers()])
-            podman("network", "create", "--label", LABEL, "--subnet", str(subnet), NETWORK)
+            podman(
+                *("network", "create", "--label", LABEL, "--subnet", str(subnet)),
+                *("--ip-range", str(foreign_range(subnet)), NETWORK),
+            )
             found = inspect("network", "inspect", NETWORK)
     return IPv4Network(found[0]["subnets"][0]["subnet"])
+
+
+def foreign_range(subnet: IPv4Network) -> IPv4Network:
+    """Top quarter of the subnet: podman's choice for containers that others put on the network.
+
+    Addresses below it are the register's alone to give away.
+    """
+    return list(subnet.subnets(prefixlen_diff=2))[-1]
 
 
 def gateway_of(subnet: IPv4Network) -> IPv4Address:
@@ -153,6 +164,12 @@ def gateway_of(subnet: IPv4Network) -> IPv4Address:
 
 
 def remove_network() -> None:
-    """Remove the sandbox's network; no error when there is none."""
+    """Remove the sandbox's network; no error when there is none.
+
+    Raises:
+        SandboxError: containers of somebody else are on it.
+
+    """
     with locked("network"):
-        podman("network", "rm", "--force", NETWORK, check=False)
+        if inspect("network", "inspect", NETWORK):
+            podman("network", "rm", NETWORK)

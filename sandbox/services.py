@@ -1,0 +1,47 @@
+"""The sandbox's other parts, where they exist: package repositories and the cloud's substitute.
+
+They are found by name and loaded on demand, because they are heavier than most verbs need.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from sandbox import hosts
+from sandbox.paths import STATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MODULES = ("sandbox.servers", "sandbox.oci")
+
+
+def start(served: Sequence[hosts.Host]) -> dict[str, Any]:
+    """Serve the package repositories to hosts; returns the inventory variables that use them.
+
+    The address they are served on is there only while a host runs: call this after starting one.
+    """
+    servers = _load("sandbox.servers")
+    if servers is None:
+        return {}
+    variables = dict(servers.ensure(hosts.gateway(), STATE))
+    # Kernel headers are no wish of ours: a real host has its distribution's archive for them.
+    source = variables.pop("headers_source", "")
+    # A virtual machine runs Debian's own kernel, whose headers the archive really has.
+    for host in filter(lambda host: host.container, served):
+        hosts.add_apt_source(host.name, "sandbox-kernel", source)
+    return variables
+
+
+def stop() -> None:
+    """Stop whatever of them runs."""
+    for name in _MODULES:
+        module = _load(name)
+        if module is not None and hasattr(module, "stop"):
+            module.stop(STATE)
+
+
+def _load(name: str) -> Any:  # noqa: ANN401 - a module
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None
