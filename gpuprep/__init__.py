@@ -1,3 +1,64 @@
-"""Turn bare GPU instances on Oracle Cloud Infrastructure into hosts proven ready to train."""
+"""Turn bare GPU instances on Oracle Cloud Infrastructure into hosts proven ready to train.
+
+>>> import gpuprep
+>>> result = gpuprep.apply("inventory.yml", limit="gpu_a10")  # doctest: +SKIP
+>>> result.hosts["gpu1"].state  # doctest: +SKIP
+<HostStatus.READY: 'ready'>
+"""
+
+from gpuprep.api import apply, plan, status, verify
+from gpuprep.errors import (
+    CancelledError,
+    CatalogError,
+    ConfigError,
+    EngineError,
+    ExitCode,
+    FactsError,
+    GpuprepError,
+    HostLockedError,
+    HostsFailedError,
+    InventoryError,
+)
+from gpuprep.events import Event, EventKind
+from gpuprep.model import (
+    CheckResult,
+    CheckStatus,
+    FleetResult,
+    HostResult,
+    HostStatus,
+    Message,
+    Step,
+    StepStatus,
+)
+from gpuprep.options import Access
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Access",
+    "CancelledError",
+    "CatalogError",
+    "CheckResult",
+    "CheckStatus",
+    "ConfigError",
+    "EngineError",
+    "Event",
+    "EventKind",
+    "ExitCode",
+    "FactsError",
+    "FleetResult",
+    "GpuprepError",
+    "HostLockedError",
+    "HostResult",
+    "HostStatus",
+    "HostsFailedError",
+    "InventoryError",
+    "Message",
+    "Step",
+    "StepStatus",
+    "__version__",
+    "apply",
+    "plan",
+    "status",
+    "verify",
+]

@@ -6,9 +6,10 @@ import configparser
 import os
 import stat
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from gpuprep.layout import collection_root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +19,8 @@ _DEFAULT_COLLECTIONS: Final = ("~/.ansible/collections", "/usr/share/ansible/col
 
 
 def collections_root() -> Path:
-    """Directory to put on Ansible's collections path; the same in a checkout and in a wheel."""
-    return Path(str(files("gpuprep").joinpath("_collections")))
+    """Directory to put on Ansible's collections path."""
+    return collection_root().parents[2]  # below it: ansible_collections/gpuprep/core
 
 
 def playbook(verb: str) -> str:

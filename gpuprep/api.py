@@ -1,0 +1,126 @@
+"""The Python interface: plan, apply, verify, status.
+
+Each call is one run of one playbook, in any thread, and returns a :class:`FleetResult`. What
+happens to single hosts is part of the result and never raised; errors are raised only when there
+is no result to speak of: wrong input, no inventory, no engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Unpack
+
+from gpuprep.errors import ConfigError
+from gpuprep.execution import Run
+from gpuprep.options import TIERS, Cancel, EventCallback, RunOptions, Tier, Variables
+
+if TYPE_CHECKING:
+    from gpuprep.model import FleetResult
+    from gpuprep.sources import Source
+
+
+def plan(
+    inventory: Source | None = None,
+    *,
+    limit: str | None = None,
+    variables: Variables | None = None,
+    on_event: EventCallback | None = None,
+    cancel: Cancel | None = None,
+    **options: Unpack[RunOptions],
+) -> FleetResult:
+    """Say what :func:`apply` would do, host by host; touch nothing.
+
+    Takes, returns and raises what :func:`apply` does.
+    """
+    run = Run("plan", inventory, limit, variables, on_event, cancel, options)
+    return run.execute()
+
+
+def apply(  # noqa: PLR0913 - the public interface
+    inventory: Source | None = None,
+    *,
+    limit: str | None = None,
+    check: bool = False,
+    variables: Variables | None = None,
+    on_event: EventCallback | None = None,
+    cancel: Cancel | None = None,
+    **options: Unpack[RunOptions],
+) -> FleetResult:
+    """Bring every host to its desired state and prove it.
+
+    Args:
+        inventory: a path (file, directory, script, plugin configuration), several of them,
+            ``"host1,host2"``, ``"localhost"`` for this machine, or Ansible's inventory structure.
+            None takes the one that Ansible's own configuration names.
+        limit: host pattern that narrows the inventory.
+        check: only say what would be done.
+        variables: wishes (role inputs) and other variables that win over the inventory's; a
+            mapping, or a sequence of mappings and files of which later ones win.
+        on_event: told about what happens, in the calling thread. What it raises is logged.
+        cancel: an event, or a callable, that is looked at about once a second; when it is set
+            (true), the run is stopped and its processes are ended. Running again goes on.
+        options: see :class:`RunOptions`.
+
+    Returns:
+        What happened, host by host; also when hosts failed, and when the run was cancelled.
+
+    Raises:
+        ConfigError: an argument, a variable or a file is wrong. Nothing was touched.
+        InventoryError: the inventory cannot be read or lists no hosts.
+        EngineError: Ansible cannot work.
+
+    """
+    run = Run("apply", inventory, limit, variables, on_event, cancel, options, check=check)
+    return run.execute()
+
+
+def verify(  # noqa: PLR0913 - the public interface
+    inventory: Source | None = None,
+    *,
+    tier: Tier = "quick",
+    sample: int | None = None,
+    limit: str | None = None,
+    variables: Variables | None = None,
+    on_event: EventCallback | None = None,
+    cancel: Cancel | None = None,
+    **options: Unpack[RunOptions],
+) -> FleetResult:
+    """Climb the verification ladder on every host, prepared by gpuprep or not.
+
+    Args:
+        inventory: as for :func:`apply`.
+        tier: ``quick`` (seconds, read-only), ``full`` (compiles and runs programs) or
+            ``burn-in`` (bounded stress).
+        sample: number of hosts, chosen at random, to climb on; None = all.
+        limit: as for :func:`apply`.
+        variables: as for :func:`apply`.
+        on_event: as for :func:`apply`.
+        cancel: as for :func:`apply`.
+        options: see :class:`RunOptions`.
+
+    """
+    if tier not in TIERS:
+        raise ConfigError(f"tier {tier!r}: choose one of {', '.join(TIERS)}")
+    if sample is not None and sample < 1:
+        raise ConfigError(f"sample {sample}: at least 1 host")
+    wishes: dict[str, Any] = {"gpuprep_verify_tier": tier}
+    if sample is not None:
+        wishes["gpuprep_verify_sample"] = sample
+    run = Run("verify", inventory, limit, variables, on_event, cancel, options, wishes=wishes)
+    return run.execute()
+
+
+def status(
+    inventory: Source | None = None,
+    *,
+    limit: str | None = None,
+    variables: Variables | None = None,
+    on_event: EventCallback | None = None,
+    cancel: Cancel | None = None,
+    **options: Unpack[RunOptions],
+) -> FleetResult:
+    """Say in what state every host is, by one look at each; touch nothing.
+
+    Takes, returns and raises what :func:`apply` does.
+    """
+    run = Run("status", inventory, limit, variables, on_event, cancel, options)
+    return run.execute()

@@ -1,0 +1,140 @@
+"""Which hosts: what a caller may give as an inventory, made into what Ansible takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from gpuprep.errors import ConfigError, InventoryError
+
+LOCALHOST: Final = "localhost"
+_SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
+_GROUP_KEYS: Final = frozenset({"hosts", "vars", "children"})
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[str | os.PathLike[str]]
+
+
+def inventory_arguments(source: Source, run_dir: Path) -> tuple[str, ...]:
+    """Give the values of ``--inventory`` for a source.
+
+    Args:
+        source: a file, directory, script or inventory-plugin configuration; several of them;
+            ``"host1,host2"``; ``"localhost"`` for this machine; or Ansible's inventory
+            structure, by group, which is written into the run's private directory.
+        run_dir: the run's private directory.
+
+    Raises:
+        InventoryError: a path does not exist or cannot be read.
+        ConfigError: the structure is not an inventory.
+
+    """
+    if isinstance(source, Mapping):
+        return (_write(checked_structure(source), run_dir),)
+    if isinstance(source, str | os.PathLike):
+        source = [source]
+    if not source:
+        raise ConfigError("the list of inventories is empty: name at least one")
+    return tuple(_argument(item, run_dir) for item in source)
+
+
+def files_of(source: Source | None) -> tuple[Path, ...]:
+    """Give the plain files among a source's paths."""
+    if source is None or isinstance(source, Mapping):
+        return ()
+    items = [source] if isinstance(source, str | os.PathLike) else source
+    paths = (Path(item).expanduser() for item in items)
+    return tuple(path for path in paths if path.is_file())
+
+
+def describe(source: Source | None) -> str:
+    """Name a source in a message."""
+    if source is None:
+        return "the configured inventory"
+    if isinstance(source, Mapping):
+        return "the given inventory"
+    items = [source] if isinstance(source, str | os.PathLike) else source
+    return "inventory " + ", ".join(os.fspath(item) for item in items)
+
+
+def _argument(item: str | os.PathLike[str], run_dir: Path) -> str:
+    text = os.fspath(item)
+    path = Path(text).expanduser()
+    if text == LOCALHOST and not path.exists():
+        return _write(this_machine(), run_dir)
+    if "," in text and not path.exists():
+        return text  # a list of host names
+    if not path.exists():
+        raise InventoryError(
+            f"inventory {text}: no such file or directory. Check the path; a list of host names "
+            f'needs a comma ("{text},"), and "localhost" means this machine.'
+        )
+    if not os.access(path, os.R_OK):
+        raise InventoryError(f"inventory {text}: not readable by this user")
+    return str(path.absolute())
+
+
+def this_machine() -> dict[str, Any]:
+    """Inventory of the machine gpuprep runs on: no ssh, sudo only when it is needed.
+
+    The system's own Python is taken where there is one: it has the bindings of the package
+    manager, which a virtual environment has not.
+    """
+    python = str(_SYSTEM_PYTHON) if _SYSTEM_PYTHON.exists() else sys.executable
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": python,
+        "ansible_become": os.geteuid() != 0,
+    }
+    return {"all": {"hosts": {LOCALHOST: variables}}}
+
+
+def checked_structure(structure: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give back an inventory structure that Ansible can read.
+
+    Raises:
+        ConfigError: it names no group, or a group has another form.
+
+    """
+    if not structure:
+        raise ConfigError('the inventory is empty: give groups, as in {"all": {"hosts": {...}}}')
+    for name, group in structure.items():
+        if group is not None and not isinstance(group, Mapping):
+            raise ConfigError(
+                f"inventory group {name!r}: expected a mapping with hosts, vars or children, "
+                f"found {type(group).__name__}"
+            )
+        unknown = set(group or ()) - _GROUP_KEYS
+        if unknown:
+            raise ConfigError(
+                f"inventory group {name!r}: unknown key {min(unknown)!r}; a group has hosts, "
+                'vars and children, e.g. {"all": {"hosts": {"gpu1": {}}}}'
+            )
+    return structure
+
+
+def _write(structure: Mapping[str, Any], run_dir: Path) -> str:
+    path = run_dir / "inventory.json"
+    write_private(path, structure)
+    return str(path)
+
+
+def write_private(path: Path, data: object) -> None:
+    """Write JSON that only this user can read.
+
+    Raises:
+        ConfigError: the data holds something that JSON cannot.
+
+    """
+    try:
+        text = json.dumps(data)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"variables must be plain data (text, numbers, lists): {error}"
+        ) from error
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)

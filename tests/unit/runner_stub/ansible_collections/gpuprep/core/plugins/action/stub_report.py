@@ -1,0 +1,31 @@
+"""Writes plan.json or proof.json as the real actions do, from the variables of the hosts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    BYPASS_HOST_LOOP = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ANN401
+        task_vars = task_vars or {}
+        result = super().run(tmp, task_vars)
+        name = self._task.args["document"]
+        hostvars = task_vars["hostvars"]
+        if task_vars.get("stub_broken"):
+            raise AnsibleActionFail(task_vars["stub_broken"])
+        hosts = {
+            host: hostvars[host][f"stub_{name}"]
+            for host in task_vars["ansible_play_hosts_all"]
+            if f"stub_{name}" in hostvars[host]
+        }
+        document = {"schema": 1, "round_trips": len(hosts), "hosts": hosts}
+        path = Path(task_vars["gpuprep_run_dir"]) / f"{name}.json"
+        path.write_text(json.dumps(document))
+        return {**result, "changed": False}

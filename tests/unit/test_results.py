@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gpuprep.errors import ConfigError, EngineError, ExitCode
+from gpuprep.model import FleetResult, HostResult, HostStatus, Step, StepStatus
+from gpuprep.results import host_results, read_reports, refuse_wishes
+from gpuprep.transcript import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+FILE = Step("conda.file.condarc", "conda", "file", "/c/.condarc", "change", "differs")
+HOLD = Step("cudnn.hold.libcudnn9", "cudnn", "hold", "libcudnn9", "install", "not held")
+
+
+def document(**hosts: dict[str, Any]) -> dict[str, Any]:
+    return {"schema": 1, "round_trips": len(hosts), "hosts": hosts}
+
+
+def host(state: str, *steps: Step, **more: str) -> dict[str, Any]:
+    return {"state": state, "steps": [asdict(step) for step in steps], **more}
+
+
+def results(
+    plan: dict[str, Any],
+    proof: dict[str, Any] | None = None,
+    failures: Mapping[str, Failure] | None = None,
+    changed: Collection[str] = (),
+    *,
+    check: bool = False,
+    interruption: str | None = None,
+) -> dict[str, HostResult]:
+    return host_results(
+        read_reports((plan,)).hosts,
+        read_reports(() if proof is None else (proof,)).hosts,
+        failures or {},
+        changed,
+        check=check,
+        interruption=interruption,
+    )
+
+
+def statuses(result: HostResult) -> dict[str, StepStatus]:
+    return {step.id: step.status for step in result.steps}
+
+
+def test_a_converged_host_has_the_state_its_plan_gives_and_is_unchanged() -> None:
+    found = results(document(a=host("converged", host_status="ready")))["a"]
+    assert (found.state, found.changed, found.steps) == (HostStatus.READY, False, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("refused", HostStatus.REFUSED),
+        ("unreachable", HostStatus.UNREACHABLE),
+        ("failed", HostStatus.FAILED),
+    ],
+)
+def test_a_lost_host_keeps_its_reason_over_later_failures(state: str, expected: HostStatus) -> None:
+    plan = document(a=host(state, code="E_X", error="because"))
+    found = results(plan, failures={"a": Failure("the play that reports it failed")})["a"]
+    assert (found.state, found.code, found.error) == (expected, "E_X", "because")
+
+
+def test_steps_that_the_proof_no_longer_plans_are_done() -> None:
+    plan = document(a=host("drifted", FILE, HOLD))
+    found = results(plan, document(a=host("converged", host_status="prepared")))["a"]
+    assert statuses(found) == {FILE.id: StepStatus.DONE, HOLD.id: StepStatus.DONE}
+    assert (found.state, found.changed) == (HostStatus.PREPARED, True)
+
+
+def test_steps_that_the_proof_still_plans_have_failed_and_the_host_is_not_proven() -> None:
+    plan = document(a=host("drifted", FILE, HOLD))
+    proof = document(a=host("drifted", HOLD, host_status="drifted"))
+    found = results(plan, proof)
+    assert statuses(found["a"]) == {FILE.id: StepStatus.DONE, HOLD.id: StepStatus.FAILED}
+    assert found["a"].state is HostStatus.DRIFTED
+    assert FleetResult("apply", found).exit_code is ExitCode.NOT_PROVEN
+
+
+def test_a_step_that_only_the_proof_plans_has_failed() -> None:
+    plan = document(a=host("drifted", FILE))
+    found = results(plan, document(a=host("drifted", HOLD)))["a"]
+    assert statuses(found) == {FILE.id: StepStatus.DONE, HOLD.id: StepStatus.FAILED}
+
+
+def test_a_host_that_cannot_be_looked_at_again_has_unknown_steps() -> None:
+    plan = document(a=host("drifted", FILE))
+    found = results(plan, document(a=host("unreachable", error="gone")))["a"]
+    assert statuses(found) == {FILE.id: StepStatus.UNKNOWN}
+    assert (found.state, found.error) == (HostStatus.UNREACHABLE, "gone")
+
+
+def test_a_failed_task_fails_its_host_and_says_where() -> None:
+    plan = document(a=host("drifted", FILE))
+    failure = Failure("E_LOCKED: run 7", task="Take the lock", role="conda", code="E_LOCKED")
+    found = results(plan, failures={"a": failure}, changed={"a"})
+    assert found["a"].state is HostStatus.FAILED
+    assert found["a"].error == "conda: Take the lock: E_LOCKED: run 7"
+    assert found["a"].changed
+    assert FleetResult("apply", found).exit_code is ExitCode.LOCKED
+
+
+def test_a_connection_lost_on_the_way_makes_the_host_unreachable() -> None:
+    failures = {"a": Failure("gone", unreachable=True)}
+    found = results(document(a=host("drifted", FILE)), failures=failures)["a"]
+    assert found.state is HostStatus.UNREACHABLE
+
+
+def test_a_drifted_host_without_proof_or_failure_is_unknown_and_says_why() -> None:
+    plan = document(a=host("drifted", FILE))
+    found = results(plan, interruption="cancelled")["a"]
+    assert (found.state, found.error) == (HostStatus.UNKNOWN, "cancelled")
+    assert statuses(found) == {FILE.id: StepStatus.UNKNOWN}
+
+
+def test_check_mode_changes_nothing_and_ignores_a_proof() -> None:
+    plan = document(a=host("drifted", FILE), b=host("converged", host_status="ready"))
+    proof = document(a=host("converged", host_status="ready"))
+    found = results(plan, proof, check=True, changed={"b"})
+    assert found["a"].state is HostStatus.DRIFTED
+    assert statuses(found["a"]) == {FILE.id: StepStatus.PLANNED}
+    assert (found["a"].changed, found["b"].changed) == (True, False)
+    assert FleetResult("apply", found, check=True).exit_code is ExitCode.OK
+
+
+def test_hosts_keep_the_order_of_the_plan() -> None:
+    plan = document(z=host("converged"), a=host("converged"))
+    assert list(results(plan)) == ["z", "a"]
+
+
+def test_a_host_that_failed_outside_the_plan_is_reported() -> None:
+    found = results(document(), failures={"a": Failure("no")})
+    assert found["a"].state is HostStatus.FAILED
+
+
+def test_batches_of_proof_are_merged_and_round_trips_added() -> None:
+    merged = read_reports([document(a=host("converged")), document(b=host("drifted"))])
+    assert (set(merged.hosts), merged.round_trips) == ({"a", "b"}, 2)
+
+
+def test_a_document_of_another_version_is_an_error_that_names_the_key() -> None:
+    with pytest.raises(EngineError, match=r"steps: expected a list"):
+        read_reports([document(a={"state": "drifted", "steps": "none"})])
+
+
+def test_wishes_that_fit_no_host_are_the_callers_mistake() -> None:
+    wrong = {"state": "refused", "code": "E_CONFIG", "error": "conda_version: no such value"}
+    right = host("converged")
+    with pytest.raises(ConfigError, match="conda_version"):
+        refuse_wishes(read_reports([document(a=wrong, b=wrong)]).hosts)
+    refuse_wishes(read_reports([document(a=wrong, b=right)]).hosts)
+    refuse_wishes({})
