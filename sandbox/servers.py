@@ -82,15 +82,20 @@ class Server:
         return f"http://{self.gateway}:{self.port}"
 
 
-def ensure(gateway: str | None = None, root: Path = STATE) -> dict[str, object]:
+def ensure(
+    gateway: str | None = None, root: Path = STATE, *, real_cudnn: bool = False
+) -> dict[str, object]:
     """Build what is missing, serve it on `gateway`, return the variables that lead hosts to it.
 
     `gateway` is an address the hosts reach, by default that of the sandbox's bridge; `root` is the
-    state directory. Raises `RuntimeError` when the server does not come
-    up and `subprocess.CalledProcessError` when a tool fails.
+    state directory; with `real_cudnn` the packages of cuDNN hold NVIDIA's own library. Raises
+    `RuntimeError` when the server does not come up and `subprocess.CalledProcessError` when a tool
+    fails.
     """
     state = State(root.resolve())
-    shop = nvrepo.Workshop(state.root / "cache", state.www, state.root / "keys" / "nvrepo")
+    shop = nvrepo.Workshop(
+        state.root / "cache", state.www, state.root / "keys" / "nvrepo", real_cudnn
+    )
     with state.locked():
         base = _serve(state, gateway or str(gateway_of(ensure_network()))).base
         fingerprint = nvrepo.build(shop, base)
@@ -176,9 +181,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("command", choices=("ensure", "stop", "log"))
     parser.add_argument("--gateway", help="address to serve on; default: the sandbox's bridge")
     parser.add_argument("--root", type=Path, default=STATE, help="state directory")
+    parser.add_argument("--real-cudnn", action="store_true", help="pack NVIDIA's own cuDNN")
     options = parser.parse_args(arguments)
     if options.command == "ensure":
-        print(json.dumps(ensure(options.gateway, options.root), indent=2))
+        print(
+            json.dumps(
+                ensure(options.gateway, options.root, real_cudnn=options.real_cudnn), indent=2
+            )
+        )
     elif options.command == "stop":
         print("stopped" if stop(options.root) else "was not running")
     else:

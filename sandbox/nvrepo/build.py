@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.nvrepo import content, cuda, driver, fabric, headers
+from sandbox.nvrepo import content, cuda, cudnn, driver, fabric, headers
 from sandbox.nvrepo.deb import Deb, Entry, build_all
 from sandbox.nvrepo.publish import Naming, SigningKey, flat_repository
 
@@ -23,11 +23,15 @@ KERNEL = "kernel"
 
 @dataclass(frozen=True, slots=True)
 class Workshop:
-    """Where things are made (`cache`), served from (`www`) and keys are kept (`keys`)."""
+    """Where things are made (`cache`), served from (`www`) and keys are kept (`keys`).
+
+    With `real_cudnn` the releases of cuDNN that hosts get by default are NVIDIA's own (gigabytes).
+    """
 
     cache: Path
     www: Path
     keys: Path
+    real_cudnn: bool = False
 
     def group(self, name: str, inputs: str, describe: Callable[[Path], list[Deb]]) -> list[Path]:
         """Build a group of packages, unless the same `inputs` were built before."""
@@ -65,6 +69,11 @@ def build(shop: Workshop, base: str) -> str:
     common = sources("deb.py", "compiled.py", "content.py", "src/*")
     driver_debs = shop.group("driver", common + sources("driver.py", "fabric.py"), _driver)
     cuda_debs = shop.group("cuda", common + sources("cuda.py"), lambda _: _cuda(shop.cache))
+    cudnn_debs = shop.group(
+        "cudnn",
+        f"{common}{sources('cudnn.py')}{shop.real_cudnn}",
+        lambda work: _cudnn(work, shop.cache if shop.real_cudnn else None),
+    )
     for distribution, key_name in content.DISTRIBUTIONS.items():
         place = f"{REPOS}/{distribution}/x86_64"
         keyring_debs = shop.group(
@@ -72,7 +81,7 @@ def build(shop: Workshop, base: str) -> str:
             common + sources("build.py") + base + key.fingerprint(),
             partial(_keyring, distribution, f"{base}/{place}/", key),
         )
-        debs = [*driver_debs, *cuda_debs, *keyring_debs]
+        debs = [*driver_debs, *cuda_debs, *cudnn_debs, *keyring_debs]
         _publish(shop, place, debs, key, Naming("NVIDIA CUDA", key_name))
     kernel = os.uname().release
     kernel_debs = shop.group(
@@ -115,6 +124,20 @@ def _driver(work: Path) -> list[Deb]:
 def _cuda(cache: Path) -> list[Deb]:
     releases = [deb for toolkit in content.TOOLKITS for deb in cuda.packages(toolkit, cache)]
     return [*releases, *cuda.newest_metas(content.TOOLKITS)]
+
+
+def _cudnn(work: Path, real: Path | None) -> list[Deb]:
+    majors = {release.cuda for release in content.CUDNN}
+    return [
+        deb
+        for release in content.CUDNN
+        for deb in cudnn.packages(
+            release,
+            majors - {release.cuda},
+            work,
+            real if (release.version, release.cuda) in content.REAL_CUDNN else None,
+        )
+    ]
 
 
 def _keyring(distribution: str, url: str, key: SigningKey, work: Path) -> list[Deb]:

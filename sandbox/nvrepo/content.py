@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sandbox.nvrepo.cuda import Toolkit
+from sandbox.nvrepo.cudnn import Cudnn
 from sandbox.nvrepo.driver import Driver
 
 DISTRIBUTIONS = {"debian12": "3bf863cc.pub", "debian13": "8793F200.pub"}
@@ -30,3 +31,15 @@ TOOLKITS = (
     Toolkit("13.0.2", nvcc="13.0.88", cudart="13.0.96", driver="580.95.05"),
     Toolkit("13.2.1", nvcc="13.2.78", cudart="13.2.75", driver="595.58.03"),
 )
+
+CUDNN = (
+    Cudnn("8.9.7.29", cuda="12", built="12.2"),
+    Cudnn("9.10.2.21", cuda="12", built="12.9"),
+    Cudnn("9.20.0.48", cuda="12", built="12.9"),
+    Cudnn("9.28.0.42", cuda="12", built="12.9"),
+    Cudnn("9.20.0.48", cuda="13", built="13.2"),
+    Cudnn("9.28.0.42", cuda="13", built="13.2"),
+)
+
+REAL_CUDNN = frozenset({("9.10.2.21", "12"), ("9.28.0.42", "13")})
+"""Releases that hold NVIDIA's own library when that is asked for: what hosts get by default."""
