@@ -63,4 +63,6 @@ class Case:
 
     def warn(self, code: str, **values: object) -> None:
         """Note a coded warning."""
-        self.warnings.append(Message(code, self.catalog.messages[code].format(**values)))
+        warning = Message(code, self.catalog.messages[code].format(**values))
+        if warning not in self.warnings:
+            self.warnings.append(warning)

@@ -109,8 +109,12 @@ def pin_of(case: Case, driver: Driver | None) -> str | None:
 def toolset_of(case: Case) -> str | None:
     """Give the compiler DKMS must use when the kernel's gcc is not the system's."""
     major = _kernel_gcc(case.facts.kernel_cc)
-    system = case.facts.system_gcc
+    # A host without a compiler gets the system's default one together with DKMS.
+    system = case.facts.system_gcc or case.system.gcc
     if major is None or system is None or major == system:
+        return None
+    if case.system.gccs and major not in case.system.gccs:
+        case.warn("W_KERNEL_GCC", kernel=major, os=case.facts.os, gcc=system)
         return None
     return case.catalog.driver.toolset[case.system.family].format(major=major)
 

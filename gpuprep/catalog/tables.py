@@ -246,6 +246,8 @@ class System:
         names: rule set for driver package names.
         kernels: rule set for kernel headers.
         dkms_from: packages that make dkms installable.
+        gcc: major version of its default compiler, where the archive's compilers are known.
+        gccs: major versions in its archive.
 
     """
 
@@ -257,6 +259,8 @@ class System:
     names: str
     kernels: str
     dkms_from: tuple[str, ...]
+    gcc: int | None = None
+    gccs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
