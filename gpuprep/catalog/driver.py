@@ -108,20 +108,22 @@ def _by_channel(case: Case) -> tuple[Branch, str, None]:
         except Refused as refused:
             refusal = refusal or refused
             continue
-        case.because("branch", name, _why_branch(case, branch, refusal), "branches")
+        _explain_branch(case, branch, refusal)
         return branch, branch.latest, None
     raise refusal or Refused("E_BRANCH_UNKNOWN", "channel", b="auto", known=", ".join(line))
 
 
-def _why_branch(case: Case, branch: Branch, refusal: Refused | None) -> str:
+def _explain_branch(case: Case, branch: Branch, refusal: Refused | None) -> None:
     last = [gpu for gpu in case.gpus if gpu.arch.last_branch == branch.name]
     if last:
-        return f"last branch for {last[0].arch.name.capitalize()}"
-    if refusal is not None:
-        template = case.catalog.messages[refusal.code]
-        return f"{template.format(**refusal.values)}; channel {case.catalog.default_channel} does"
+        why = f"last branch for {last[0].arch.name.capitalize()}"
+        case.because("branch", branch.name, why, "architectures")
+        return
     until = f"supported until {branch.eol}" if branch.eol else "end of life not announced"
-    return f"channel {case.desired.channel}, {until}, drives every GPU found"
+    why = f"channel {case.desired.channel}, {until}, drives every GPU found"
+    if refusal is not None:
+        why = case.catalog.messages[refusal.code].format(**refusal.values)
+    case.because("branch", branch.name, why, "branches")
 
 
 def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
@@ -227,7 +229,7 @@ def _flavour(case: Case, branch: Branch, version: str) -> Flavour:
         raise Refused("E_FLAVOUR_CONFLICT", detail=detail)
     _check_proprietary(case, branch)
     chosen = _open_or_proprietary(case, branch, version, common)
-    case.because("flavour", chosen, _why_flavour(case, chosen, common), "architectures")
+    case.because("flavour", chosen, _why_flavour(case, chosen, common), "gpus")
     return chosen
 
 

@@ -91,11 +91,11 @@ _WISHES: Mapping[str, _Kind] = {
 }
 
 
-def read_facts(path: Path) -> tuple[HostFacts, DesiredStack]:
-    """Read a facts file.
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a facts file, unchecked beyond being a mapping.
 
     Raises:
-        FactsError: it cannot be read, or a key or value is wrong; file and key are named.
+        FactsError: it cannot be read or is no mapping.
 
     """
     import yaml  # noqa: PLC0415  (only for this; slow to import)
@@ -106,7 +106,17 @@ def read_facts(path: Path) -> tuple[HostFacts, DesiredStack]:
         raise FactsError(f"facts file {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise FactsError(f"facts file {path} is neither JSON nor YAML: {error}") from error
-    return parse_facts(data, str(path))
+    return _mapping(data, str(path))
+
+
+def read_facts(path: Path) -> tuple[HostFacts, DesiredStack]:
+    """Read a facts file.
+
+    Raises:
+        FactsError: it cannot be read, or a key or value is wrong; file and key are named.
+
+    """
+    return parse_facts(read_mapping(path), str(path))
 
 
 def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredStack]:
@@ -116,8 +126,7 @@ def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredS
         FactsError: a key is missing, unknown or has a wrong value.
 
     """
-    if not isinstance(data, dict):
-        raise FactsError(f"{where}: the top level must be a mapping of facts")
+    data = _mapping(data, where)
     _check(data, {**_HOST, **_WISHES, "state": _Kind("a mapping", _is_mapping)}, where)
     missing = [name for name in ("gpus", "os") if name not in data]
     if missing:
@@ -128,6 +137,12 @@ def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredS
     host["gpus"] = tuple(pci.lower() for pci in data["gpus"])
     facts = HostFacts(state=HostState(**state), **host)
     return facts, _desired(data)
+
+
+def _mapping(data: object, where: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise FactsError(f"{where}: the top level must be a mapping of facts")
+    return data
 
 
 def _is_mapping(value: object) -> bool:

@@ -438,5 +438,5 @@ class Catalog:
         return major if exact not in self.systems and major in self.systems else exact
 
     def cite(self, block: str) -> str:
-        """Name the sources of a block, for reasons: ``archmatrix, spackcuda``."""
-        return ", ".join(self.blocks[block].sources)
+        """Name the first source of a block, for reasons: ``archmatrix``."""
+        return self.blocks[block].sources[0]

@@ -1,0 +1,142 @@
+"""``gpuprep explain``: what a host would get, and why. Offline; touches no host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpuprep.cli.catalog import catalog_group
+from gpuprep.cli.lock import lock_group
+from gpuprep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuprep.catalog import Catalog
+    from gpuprep.model import HostFacts, Refusal, Stack
+
+__all__ = ["catalog_group", "explain", "lock_group"]
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+# Options that are keys of a facts file under another name; the others are called alike.
+_KEYS = {"gpu": "gpus", "only": "components"}
+
+
+@click.command()
+@click.argument("shape", required=False)
+@click.option("--os", help="Operating system: ubuntu-24.04, debian-12, ol-9, ...")
+@click.option("--gpu", multiple=True, help="PCI id of a GPU (10de:2236), instead of a shape.")
+@click.option("--arch", help="Machine: x86_64 or aarch64; by the shape when given.")
+@click.option("--kernel", help="Kernel release the modules are built for (uname -r).")
+@click.option("--kernel-cc", help="CONFIG_CC_VERSION_TEXT of that kernel.")
+@click.option("--system-gcc", type=int, help="Major version of the host's gcc.")
+@click.option("--channel", type=click.Choice(["lts", "pb"]), help="Line that the driver follows.")
+@click.option("--branch", help="Driver branch: 580.")
+@click.option("--version", help="Full driver version: 580.95.05.")
+@click.option("--flavour", type=click.Choice(["open", "proprietary"]), help="Kernel modules.")
+@click.option("--profile", type=click.Choice(["full", "compute"]), help="With or without display.")
+@click.option("--source", type=click.Choice(["nvidia", "distro"]), help="Whose driver packages.")
+@click.option("--keep-driver", help="Version of an installed driver that stays.")
+@click.option("--cuda", multiple=True, help="CUDA toolkit: 13.0; may be given several times.")
+@click.option("--cudnn", help="cuDNN series or release: 9, 9.10.2.21.")
+@click.option("--forward-compat", is_flag=True, default=None, help="Allow cuda-compat.")
+@click.option("--only", multiple=True, help="Component: driver, cuda, cudnn, conda.")
+@click.option("--as-of", help="Date that end-of-life warnings are judged by.")
+@click.option("--facts", type=_FILE, help="Facts file; options given beside it win.")
+@click.option("--catalog", "catalog_file", type=_FILE, help="Another catalog data file.")
+@click.option("--matrix", is_flag=True, help="Print the support table.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def explain(
+    shape: str | None,
+    facts: Path | None,
+    catalog_file: Path | None,
+    *,
+    matrix: bool,
+    output: str,
+    **options: Any,  # noqa: ANN401  (click gives each option its type)
+) -> None:
+    """Say which driver, CUDA, cuDNN and conda a host would get, and why.
+
+    SHAPE is an OCI shape (BM.GPU.H100.8); without one, name GPUs with --gpu or give --facts.
+    """
+    from gpuprep.catalog import load, resolve  # noqa: PLC0415  (help must not load the data)
+    from gpuprep.catalog.answer import answer  # noqa: PLC0415
+    from gpuprep.catalog.facts import parse_facts  # noqa: PLC0415
+
+    catalog = load(catalog_file)
+    if matrix:
+        _print_matrix(catalog, output)
+        return
+    data, where = _question(shape, facts, options, catalog)
+    host, desired = parse_facts(data, where)
+    outcome = resolve(host, desired, catalog)
+    if output == "json":
+        click.echo(json.dumps(answer(outcome), indent=2))
+    else:
+        click.echo(_in_words(host, outcome, catalog))
+
+
+def _question(
+    shape: str | None, facts: Path | None, options: Mapping[str, Any], catalog: Catalog
+) -> tuple[dict[str, Any], str]:
+    """Put the facts together: file first, then the shape's, then the options."""
+    data: dict[str, Any] = {}
+    where = "options"
+    if facts is not None:
+        from gpuprep.catalog.facts import read_mapping  # noqa: PLC0415
+
+        data, where = read_mapping(facts), str(facts)
+    data |= _facts_of_shape(shape, catalog) if shape else {}
+    given = {
+        _KEYS.get(name, name): list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+        if value not in (None, ())
+    }
+    data |= given
+    if shape is None and "gpus" not in data:
+        raise ConfigError("explain needs a SHAPE, --gpu or --facts; or --matrix for all of them")
+    if "os" not in data:
+        raise ConfigError(f"explain needs --os: one of {', '.join(catalog.systems)}")
+    return data, where
+
+
+def _facts_of_shape(name: str, catalog: Catalog) -> dict[str, Any]:
+    shape = catalog.shapes.get(name)
+    if shape is None:
+        from fnmatch import fnmatchcase  # noqa: PLC0415
+
+        if fnmatchcase(name, catalog.amd_pattern):
+            return {"shape": name, "gpus": []}
+        raise ConfigError(f"shape {name!r} is not in the catalog: {', '.join(catalog.shapes)}")
+    gpus = [shape.gpu] * shape.count if shape.gpu else []
+    return {"shape": name, "gpus": gpus, "arch": shape.arch}
+
+
+def _print_matrix(catalog: Catalog, output: str) -> None:
+    from gpuprep.catalog.matrix import as_text, support_tables  # noqa: PLC0415
+
+    tables = support_tables(catalog)
+    if output == "json":
+        click.echo(
+            json.dumps(
+                {
+                    t.title: [dict(zip(t.columns, row, strict=True)) for row in t.rows]
+                    for t in tables
+                },
+                indent=2,
+            )
+        )
+    else:
+        click.echo("\n\n".join(map(as_text, tables)))
+
+
+def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> str:
+    from gpuprep.catalog.words import refusal_in_words, stack_in_words  # noqa: PLC0415
+    from gpuprep.model import Refusal  # noqa: PLC0415
+
+    if isinstance(outcome, Refusal):
+        return refusal_in_words(host, outcome, catalog)
+    return stack_in_words(host, outcome, catalog)
