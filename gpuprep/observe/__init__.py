@@ -41,14 +41,28 @@ def _program() -> str:
     return "\n".join(path.read_text(encoding="utf-8") for path in parts)
 
 
-def script(request: Mapping[str, Any]) -> str:
+def script(request: Mapping[str, Any], probe: str = "", tier: str = "quick") -> str:
     """Return the program to feed to ``python3 -S -E -`` on a host.
 
     Args:
         request: what to look at; keys as in the head of ``target.py``.
+        probe: source that defines ``probe(tier, options)``, see ``gpuprep.verify.shipped``; its
+            answer comes back as ``probe``. Empty = observe only.
+        tier: what the probe tries.
 
     """
-    return f"import json\nREQUEST = json.loads({json.dumps(json.dumps(request))})\n{_program()}"
+    wish = json.dumps(json.dumps(request))
+    lines = [
+        "import json",
+        f"REQUEST = json.loads({wish})",
+        "__gpuprep_embedded__ = True",
+        _program(),
+        probe,
+        "answer = observe(REQUEST)",
+        f"answer['probe'] = probe({tier!r}, {{}})" if probe else "",
+        "json.dump(answer, sys.stdout)",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def parse(text: str) -> Observation:

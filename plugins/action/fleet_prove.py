@@ -22,9 +22,9 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, variables)
         names = list(variables["ansible_play_batch"])
         fleet = Fleet(self, variables)
-        fleet.run(names)
+        fleet.run(names, self._task.args.get("tier", "quick"))
         verdicts = _state.read("verdict") or {}
-        verdicts |= {name: _verdict(plan) for name, plan in fleet.plans.items()}
+        verdicts |= {name: _verdict(fleet, name) for name in names}
         _state.write("verdict", verdicts)
         if run_dir := variables.get("gpuprep_run_dir"):
             document = {
@@ -38,10 +38,12 @@ class ActionModule(ActionBase):
         return result
 
 
-def _verdict(plan: Any) -> str:
+def _verdict(fleet: Fleet, name: str) -> str:
     """Why a host is not proven; empty when it is."""
-    if plan.state == "converged":
-        return ""
+    plan = fleet.plans[name]
     if plan.state == "drifted":
         return "still differs: " + "; ".join(f"{s.id} ({s.reason})" for s in plan.steps)
-    return f"{plan.state} [{plan.code}]: {plan.error}"
+    if plan.state != "converged":
+        return f"{plan.state} [{plan.code}]: {plan.error}"
+    failed = [check for check in fleet.checks(name) if check.status == "failed"]
+    return "; ".join(f"{check.id}: {check.detail}. {check.mend or ''}" for check in failed)

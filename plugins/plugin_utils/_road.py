@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ from gpuprep.catalog import load  # noqa: E402
 from gpuprep.errors import ConfigError  # noqa: E402
 from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from  # noqa: E402
 from gpuprep.planner.wishes import all_options, environment_files, unknown_variables  # noqa: E402
+from gpuprep.verify.evaluate import evaluate, state_of  # noqa: E402
+from gpuprep.verify.expect import expectation  # noqa: E402
+from gpuprep.verify.shipped import source  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,9 +31,12 @@ if TYPE_CHECKING:
     from ansible.plugins.action import ActionBase
     from gpuprep.model import Component
     from gpuprep.observe import Observation
+    from gpuprep.model import CheckResult
     from gpuprep.planner import Wishes
+    from gpuprep.verify.checks import Tier
 
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
+TIER_SECONDS = {"quick": 0, "full": 900, "burn-in": 3600}  # what a tier may take beyond looking
 
 
 def read_wishes(
@@ -67,15 +74,19 @@ def read_wishes(
     return wishes_from(values, only=only, files=files)
 
 
-def observe_host(target: _hosts.Target, wishes: Wishes, seconds: int) -> Observation:
-    """Make the one round trip to a host.
+def observe_host(
+    target: _hosts.Target, wishes: Wishes, seconds: int, tier: Tier | None = None
+) -> Observation:
+    """Make the one round trip to a host; with a tier, its part of the ladder is climbed in it.
 
     Raises:
         HostUnreachableError, HostUnusableError: see :mod:`_hosts`.
 
     """
     request = observation_request(load(), wishes)
-    answer = _hosts.run_script(target, observe.script(request), seconds)
+    probe = source(tier) if tier else ""
+    script = observe.script(request, probe, tier or "quick")
+    answer = _hosts.run_script(target, script, seconds + TIER_SECONDS.get(tier or "quick", 0))
     try:
         seen = observe.parse(answer)
     except observe.ObservationError as error:
@@ -118,9 +129,11 @@ class Fleet:
         self.seen: dict[str, Observation] = {}
         self.wishes: dict[str, Wishes] = {}
         self.round_trips = 0
+        self.tier: Tier = "quick"
 
-    def run(self, names: list[str]) -> None:
-        """Observe and plan the hosts."""
+    def run(self, names: list[str], tier: Tier = "quick") -> None:
+        """Observe and plan the hosts, climbing the ladder as far as the tier says."""
+        self.tier = tier
         hostvars = self._task_vars["hostvars"]
         # Play and task variables are not part of a host's own variables.
         targets: dict[str, _hosts.Target] = {}
@@ -140,14 +153,28 @@ class Fleet:
         work = partial(self._plan, targets, seconds)
         parallel = min(C.DEFAULT_FORKS, 50)
         for name, value in _hosts.for_all(
-            list(targets), work, parallel, seconds + SPARE_SECONDS
+            list(targets), work, parallel, seconds + TIER_SECONDS[tier] + SPARE_SECONDS
         ).items():
             self.plans[name] = value if isinstance(value, HostPlan) else failed_plan(value)
         self.plans = {name: self.plans[name] for name in names}
 
     def report(self, name: str) -> dict[str, Any]:
-        """Return what is told of a host outside the run: its plan as JSON types."""
-        return self.plans[name].to_dict()
+        """Return what is told of a host outside the run: plan and checks as JSON types."""
+        plan = self.plans[name]
+        checks = self.checks(name)
+        told = plan.to_dict() | {"checks": [asdict(check) for check in checks]}
+        if plan.state in {"converged", "drifted"}:
+            told["host_status"] = state_of(checks, plan_is_empty=plan.state == "converged")
+        return told
+
+    def checks(self, name: str) -> tuple[CheckResult, ...]:
+        """Return the rungs tried on a host; none when it did not answer."""
+        seen = self.seen.get(name)
+        if seen is None:
+            return ()
+        family = seen["package_manager"]["family"]
+        expected = expectation(load(), family, self.wishes[name].shape)
+        return evaluate(seen, seen.get("probe", {}), self.plans[name].stack, self.tier, expected)
 
     def _task_keys(self) -> dict[str, Any]:
         keys: dict[str, Any] = self._action._task.dump_attrs()  # noqa: SLF001
@@ -160,6 +187,6 @@ class Fleet:
     def _plan(self, targets: Mapping[str, _hosts.Target], seconds: int, name: str) -> HostPlan:
         wishes = self.wishes[name]
         self.round_trips += 1
-        seen = observe_host(targets[name], wishes, seconds)
+        seen = observe_host(targets[name], wishes, seconds, self.tier)
         self.seen[name] = seen
         return plan_host(seen, wishes, load())
