@@ -1,0 +1,394 @@
+"""The ladder: the one list of checks, as data.
+
+The evaluation, the report, the documentation (``docs/checks.md``) and testinfra all read this list.
+Ids are stable. What a check *means* is here; how it is judged is in ``rules_*.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Tier = Literal["quick", "full", "burn-in"]
+TIERS: tuple[Tier, ...] = ("quick", "full", "burn-in")
+Severity = Literal["error", "warning"]
+
+APPLY = "Run gpuprep apply for this host."
+OPERATOR = "Cordon the host and open a case with the cloud provider; software cannot mend this."
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One rung of the ladder.
+
+    Attributes:
+        id: stable id, ``<group>.<what>``.
+        title: what is looked at, in a few words.
+        proves: what is known once it has passed.
+        mend: what to do when it fails.
+        tier: the lowest tier that tries it; higher tiers try it too.
+        severity: ``error`` fails the host, ``warning`` is only reported.
+        needs_gpu: whether it can be tried on a host without an NVIDIA GPU.
+        needs_module: whether the driver must run for it; implies needs_gpu.
+        apply_mends: whether applying the stack again can mend it. A failed check with False makes
+            the host ``failed`` even when its plan is not empty.
+
+    """
+
+    id: str
+    title: str
+    proves: str
+    mend: str
+    tier: Tier = "quick"
+    severity: Severity = "error"
+    needs_gpu: bool = False
+    needs_module: bool = False
+    apply_mends: bool = False
+
+
+CHECKS: tuple[Check, ...] = (
+    # --- the machine -------------------------------------------------------------------------
+    Check(
+        "pci.device",
+        "NVIDIA GPU on the PCI bus",
+        "The kernel sees at least one NVIDIA GPU.",
+        "Check that the instance's shape has GPUs; stop and start the instance. " + OPERATOR,
+    ),
+    Check(
+        "pci.count",
+        "As many GPUs as the shape promises",
+        "No GPU has fallen off the bus and none was left out of the instance.",
+        "Stop and start the instance once; if the GPU stays away: " + OPERATOR,
+        needs_gpu=True,
+    ),
+    # --- kernel module -----------------------------------------------------------------------
+    Check(
+        "module.on_disk",
+        "Driver module built for the running kernel",
+        "modprobe finds a module whose vermagic names the running kernel.",
+        APPLY + " It installs the headers and rebuilds the module.",
+        apply_mends=True,
+    ),
+    Check(
+        "module.next_boot",
+        "Driver module built for the newest installed kernel",
+        "The next reboot, which starts the newest kernel, will not lose the GPU.",
+        "Rebuild the module for that kernel (dkms autoinstall -k <kernel>) before rebooting, or "
+        "remove the kernel.",
+        apply_mends=True,
+    ),
+    Check(
+        "module.loaded",
+        "Driver module loaded",
+        "The nvidia module runs in the kernel.",
+        "modprobe nvidia, then read the kernel log for the reason; reboot when a module of another "
+        "version was replaced.",
+        needs_gpu=True,
+        apply_mends=True,
+    ),
+    Check(
+        "nouveau.absent",
+        "nouveau not loaded",
+        "The GPU is not held by the open-source display driver.",
+        APPLY + " It blacklists nouveau and rebuilds the initramfs; then reboot.",
+        apply_mends=True,
+    ),
+    Check(
+        "device.nodes",
+        "Device nodes of every GPU",
+        "/dev/nvidiactl and one /dev/nvidiaN per GPU exist.",
+        "Run nvidia-modprobe -c 0, or start nvidia-persistenced.",
+        needs_gpu=True,
+        apply_mends=True,
+    ),
+    Check(
+        "device.uvm",
+        "Unified-memory device node",
+        "/dev/nvidia-uvm exists; without it CUDA finds no device although nvidia-smi works.",
+        "Run nvidia-modprobe -u -c 0, or start nvidia-persistenced.",
+        needs_gpu=True,
+        apply_mends=True,
+    ),
+    # --- one version everywhere --------------------------------------------------------------
+    Check(
+        "version.userspace",
+        "Userspace libraries fit the loaded module",
+        "libcuda and libnvidia-ml on disk have the version of the module in the kernel.",
+        "Reboot (or unload and load the module) so that the kernel runs the installed version.",
+        needs_gpu=True,
+        apply_mends=True,
+    ),
+    Check(
+        "version.packages",
+        "Driver packages at one version, that of the module",
+        "No unattended upgrade has moved a part of the driver behind the running module.",
+        APPLY + " It brings the packages to one version and holds them.",
+        apply_mends=True,
+    ),
+    Check(
+        "fabric.version",
+        "Fabric manager at the module's version",
+        "The fabric manager will accept this driver.",
+        APPLY + " It installs the fabric manager of exactly the driver's version.",
+        needs_gpu=True,
+        apply_mends=True,
+    ),
+    Check(
+        "fabric.running",
+        "NVSwitch fabric up",
+        "The fabric manager runs and every GPU has joined the fabric; without it CUDA error 802.",
+        "systemctl restart nvidia-fabricmanager and read its journal.",
+        needs_gpu=True,
+        needs_module=True,
+        apply_mends=True,
+    ),
+    Check(
+        "unit.running",
+        "The driver's services run",
+        "Services of the stack are enabled and active.",
+        "systemctl enable --now <unit>; read its journal when it stops again.",
+        needs_gpu=True,
+        apply_mends=True,
+    ),
+    # --- management library ------------------------------------------------------------------
+    Check(
+        "nvml.answers",
+        "The management library answers",
+        "NVML initialises within its deadline: the driver talks to the GPUs.",
+        "A hang means a GPU or its firmware is stuck: reboot; if it returns: " + OPERATOR,
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "nvml.count",
+        "Every GPU on the bus answers NVML",
+        "The driver has initialised all GPUs that PCI shows.",
+        "Read the kernel log for the missing GPU's address; reboot. If it stays away: " + OPERATOR,
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "ecc.clean",
+        "No uncorrected memory errors",
+        "ECC has counted no uncorrected error since the driver was loaded.",
+        "Drain the host and reset the GPU; if the count grows again: " + OPERATOR,
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "memory.rows",
+        "Memory row remapping healthy",
+        "No row remapping has failed or waits for a reset.",
+        "Pending: reset the GPU or reboot. Failed: " + OPERATOR,
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "xid.clean",
+        "No driver errors (Xid) in the kernel log",
+        "Since boot no GPU has reported a hardware or driver error.",
+        "Look the Xid up in NVIDIA's catalogue; reboot once. If it returns: " + OPERATOR,
+        needs_gpu=True,
+    ),
+    Check(
+        "throttle.clean",
+        "Not slowed down by heat or power faults",
+        "No hardware slowdown, thermal slowdown or power brake is active.",
+        "Check temperature and power in the evidence; " + OPERATOR,
+        severity="warning",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "pcie.link",
+        "PCIe link at full width",
+        "Every GPU has all the lanes it was built with.",
+        "Stop and start the instance to move it; if it stays: " + OPERATOR,
+        severity="warning",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "persistence.on",
+        "Persistence on",
+        "The driver keeps the GPUs initialised between programs.",
+        "systemctl enable --now nvidia-persistenced.",
+        severity="warning",
+        needs_gpu=True,
+        needs_module=True,
+        apply_mends=True,
+    ),
+    Check(
+        "mig.layout",
+        "MIG layout in place",
+        "GPUs in MIG mode have instances, and the layout is the recorded one.",
+        "MIG instances do not survive a reboot or reset: create them again "
+        "(nvidia-smi mig -cgi ... -C) and let a boot service do so.",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "cuda.driver_api",
+        "The CUDA driver library suits the toolkit",
+        "libcuda loads and supports the major version of the toolkits on the host.",
+        "Install a driver branch that supports the toolkit, or a toolkit of the driver's major.",
+        needs_gpu=True,
+        needs_module=True,
+        apply_mends=True,
+    ),
+    # --- toolkit, cuDNN, conda: files and versions ----------------------------------------------
+    Check(
+        "toolkit.present",
+        "CUDA toolkits installed",
+        "Every wanted CUDA toolkit is on the host.",
+        APPLY,
+        apply_mends=True,
+    ),
+    Check(
+        "toolkit.default",
+        "/usr/local/cuda shows the wanted toolkit",
+        "Builds that use /usr/local/cuda get the toolkit that was asked for.",
+        "update-alternatives --set cuda /usr/local/cuda-<version>. " + APPLY,
+        apply_mends=True,
+    ),
+    Check(
+        "cudnn.agree",
+        "cuDNN header and libraries agree",
+        "Programs run with the cuDNN version that they are compiled for.",
+        APPLY + " Remove a cuDNN copied by hand into the toolkit.",
+        apply_mends=True,
+    ),
+    Check(
+        "conda.present",
+        "Conda installed",
+        "The wanted conda is at its prefix and says its version.",
+        APPLY,
+        apply_mends=True,
+    ),
+    # --- programs ---------------------------------------------------------------------------------
+    Check(
+        "toolkit.compiles",
+        "nvcc compiles and links for this GPU",
+        "The toolkit, the host compiler and the headers work together for the GPU's architecture.",
+        "Read nvcc's message in the evidence: a host compiler too new for the toolkit or missing "
+        "headers are the usual causes.",
+        tier="full",
+        apply_mends=True,
+    ),
+    Check(
+        "kernel.runs",
+        "A compiled program runs on every GPU",
+        "A vector addition on each GPU equals the CPU's, element by element.",
+        "Read the CUDA error in the evidence; 802 = fabric manager, 803 = driver and libraries "
+        "differ, 999 = look for Xid in the kernel log.",
+        tier="full",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "gemm.correct",
+        "Matrix products are right",
+        "fp32, fp16 and bf16 matrix products on each GPU equal exact results from the CPU.",
+        "A wrong product on a healthy driver is a broken GPU. " + OPERATOR,
+        tier="full",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "cudnn.runtime",
+        "cuDNN's library is the header's version when loaded",
+        "The dynamic loader finds the cuDNN that programs are compiled for.",
+        "Another libcudnn comes first in the loader's path: remove it or fix ld.so.conf.",
+        tier="full",
+        apply_mends=True,
+    ),
+    Check(
+        "cudnn.convolution",
+        "A cuDNN convolution matches the CPU",
+        "cuDNN runs on this GPU and computes correctly.",
+        "Read cuDNN's status in the evidence; NOT_SUPPORTED or ARCH_MISMATCH = this cuDNN has no "
+        "kernels for the GPU's architecture.",
+        tier="full",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "framework.arch",
+        "Frameworks are built for this GPU",
+        "Every conda environment's framework lists the GPU's architecture.",
+        "Install a build of the framework for a CUDA version that still supports this GPU.",
+        tier="full",
+        needs_gpu=True,
+    ),
+    Check(
+        "framework.kernel",
+        "Frameworks run a kernel",
+        "In every conda environment with a framework a real kernel ran and its result is right.",
+        "Read the environment's message in the evidence.",
+        tier="full",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "framework.extensions",
+        "Compiled extensions of frameworks load",
+        "Extensions such as torchvision's operators fit the framework beside them.",
+        "Install extension and framework from one channel and for one CUDA version.",
+        tier="full",
+    ),
+    # --- burn-in ----------------------------------------------------------------------------------
+    Check(
+        "burn.bandwidth",
+        "Device memory bandwidth",
+        "Each GPU copies within its memory at the rate that its data sheet leads to expect.",
+        "Compare with the other GPUs of the host: one slow GPU is broken. " + OPERATOR,
+        tier="burn-in",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "burn.matrix",
+        "Matrix throughput",
+        "Each GPU sustains the matrix rate that its data sheet leads to expect.",
+        "Look at clocks, power and temperature in the evidence. " + OPERATOR,
+        tier="burn-in",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "burn.stable",
+        "Results stay the same under load",
+        "Repeated products under full load are bit for bit equal and no error was counted.",
+        "A GPU that computes differently under load is broken. " + OPERATOR,
+        tier="burn-in",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    Check(
+        "burn.peer",
+        "GPUs reach each other",
+        "Every pair of GPUs copies memory directly, without error and at a plausible rate.",
+        "Check the fabric manager and nvidia-smi topo -m. " + OPERATOR,
+        tier="burn-in",
+        needs_gpu=True,
+        needs_module=True,
+    ),
+    # --- after a reboot ---------------------------------------------------------------------------
+    Check(
+        "reboot.survived",
+        "Survives a reboot",
+        "The host was rebooted after its last change, and the checks above were made since.",
+        "Reboot the host and verify again.",
+        severity="warning",
+    ),
+)
+
+BY_ID: Mapping[str, Check] = {check.id: check for check in CHECKS}
+
+
+def in_tier(check: Check, tier: Tier) -> bool:
+    """Whether a tier tries a check: its own tier or a higher one."""
+    return TIERS.index(check.tier) <= TIERS.index(tier)

@@ -1,0 +1,56 @@
+"""What a rule answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Outcome of one rule, before severity and mend are added.
+
+    Attributes:
+        outcome: ``passed``, ``failed`` or ``skipped``.
+        detail: one sentence.
+        expected: what had to be seen.
+        observed: what was seen.
+        evidence: where it was seen: file or command, and what it said.
+        seconds: time it took on the host.
+
+    """
+
+    outcome: Literal["passed", "failed", "skipped"]
+    detail: str
+    expected: str | None = None
+    observed: str | None = None
+    evidence: str | None = None
+    seconds: float | None = None
+
+
+def passed(detail: str, **more: Any) -> Finding:  # noqa: ANN401 - fields of Finding
+    """Answer that the rung holds."""
+    return Finding("passed", detail, **more)
+
+
+def failed(detail: str, **more: Any) -> Finding:  # noqa: ANN401 - fields of Finding
+    """Answer that the rung broke."""
+    return Finding("failed", detail, **more)
+
+
+def skipped(detail: str) -> Finding:
+    """Answer that the rung was not tried, and why."""
+    return Finding("skipped", detail)
+
+
+def command_text(command: Mapping[str, Any]) -> str:
+    """Write a command that the probe ran, with its exit code and output, as evidence."""
+    line = " ".join(str(word) for word in command.get("argv", ()))
+    if command.get("timed_out"):
+        end = f"cut off after {command.get('seconds')} s"
+    else:
+        end = f"exit code {command.get('rc')}"
+    return f"$ {line}\n{str(command.get('output') or '').strip()}\n[{end}]"

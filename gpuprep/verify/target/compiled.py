@@ -1,0 +1,121 @@
+"""Compile our programs with the host's own toolkit, and run them."""
+
+import json
+import os
+import shutil
+import tempfile
+
+from . import base
+
+NOEXEC = 8  # statvfs f_flag ST_NOEXEC
+COMPILE_SECONDS = 180.0
+RUN_SECONDS = 120.0
+# Hardened hosts mount some of them noexec.
+FOLDERS = ("/var/tmp", "/tmp", "/var/lib", "/opt")  # noqa: S108 - mkdtemp makes 0700 below
+
+
+def workspace():
+    """Make a directory in which programs may run; None where there is none."""
+    for folder in FOLDERS:
+        try:
+            if not os.statvfs(folder).f_flag & NOEXEC:
+                return tempfile.mkdtemp(prefix="gpuprep-verify-", dir=folder)
+        except OSError:
+            continue
+    return None
+
+
+def compilers(options):
+    """Find nvcc of the given toolkits, else of /usr/local/cuda, else on the PATH."""
+    candidates = [os.path.join(path, "bin", "nvcc") for path in options.get("toolkits") or []]
+    found = [path for path in candidates if os.access(path, os.X_OK)]
+    missing = [path for path in candidates if path not in found]
+    if not candidates:
+        fallback = "/usr/local/cuda/bin/nvcc"
+        path = fallback if os.access(fallback, os.X_OK) else shutil.which("nvcc")
+        found = [path] if path else []
+    return found, missing
+
+
+def collect(options, architectures):
+    """Compile and run the vector sum with each toolkit, the convolution with each cuDNN."""
+    found, missing = compilers(options)
+    answer = {"compile": [], "run": [], "missing": missing}
+    if not found:
+        answer["skipped"] = "no CUDA compiler on this host"
+        return answer
+    folder = workspace()
+    if folder is None:
+        answer["error"] = "no directory to run programs in: %s are noexec" % ", ".join(FOLDERS)
+        return answer
+    try:
+        for name, text in options["sources"].items():
+            with open(os.path.join(folder, name), "w") as stream:
+                stream.write(text)
+        for number, nvcc in enumerate(found):
+            program = "vector_add-%d" % number
+            step = _compile(nvcc, folder, "vector_add.cu", program, architectures, [])
+            answer["compile"].append(step)
+            if step["rc"] == 0:
+                answer["run"].append(_run(folder, program))
+        answer["cudnn"] = _cudnn(options, found[0], folder, architectures)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return answer
+
+
+def _compile(nvcc, folder, source, program, architectures, flags):  # noqa: PLR0913, PLR0917
+    targets = []
+    for architecture in architectures:
+        number = architecture.replace(".", "")
+        targets += ["-gencode", "arch=compute_%s,code=sm_%s" % (number, number)]
+    argv = [nvcc, "-O2", source, "-o", program, *targets, *list(flags)]
+    step = base.command(argv, COMPILE_SECONDS, cwd=folder)
+    step["architectures"] = list(architectures)
+    return step
+
+
+def _run(folder, program, *arguments):
+    """Run a program of ours and read the JSON lines it prints."""
+    step = base.command([os.path.join(folder, program), *list(arguments)], RUN_SECONDS, cwd=folder)
+    step["results"] = []
+    for line in step["output"].splitlines():
+        try:
+            step["results"].append(json.loads(line))
+        except ValueError:
+            continue
+    return step
+
+
+def _cudnn(options, nvcc, folder, architectures):
+    """Compile against the cuDNN header; ask it for its version; convolve."""
+    cudnn = options.get("cudnn") or {}
+    include, library = cudnn.get("include"), cudnn.get("lib")
+    flags = ["-lcudnn"]
+    if include:
+        flags += ["-I", include]
+    if library:
+        flags = _library_flags(library) + flags[1:]
+    elif not _has_header(nvcc):
+        return {"skipped": "no cuDNN header on this host"}
+    step = _compile(nvcc, folder, "convolution.cu", "convolution", architectures, flags)
+    answer = {"compile": step}
+    if step["rc"] == 0:
+        answer["version"] = _run(folder, "convolution", "--version")
+        answer["run"] = _run(folder, "convolution")
+    return answer
+
+
+def _library_flags(folder):
+    """Link the cuDNN in a folder, also one that has no name without version (as in wheels)."""
+    names = sorted(name for name in os.listdir(folder) if name.startswith("libcudnn.so"))
+    library = os.path.join(folder, names[0]) if names else "-lcudnn"
+    return [library, "-Xlinker", "-rpath", "-Xlinker", folder]
+
+
+def _has_header(nvcc):
+    prefix = os.path.dirname(os.path.dirname(os.path.realpath(nvcc)))
+    folders = [os.path.join(prefix, "include"), "/usr/include", "/usr/local/include"]
+    machine = os.uname().machine
+    folders.append("/usr/include/%s-linux-gnu" % machine)
+    return any(os.path.exists(os.path.join(folder, "cudnn.h")) for folder in folders)

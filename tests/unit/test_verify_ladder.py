@@ -1,0 +1,228 @@
+"""Every rung passes on a healthy host and fails, for its own reason, on a broken one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from verify_cases import Host, failures, healthy, stack
+
+from gpuprep.model import CheckResult, CheckStatus, HostStatus
+from gpuprep.verify.checks import BY_ID, CHECKS, TIERS
+from gpuprep.verify.evaluate import RULES, gpu_proven, state_of
+from gpuprep.verify.rules_programs import supports
+
+BAD = {CheckStatus.FAILED, CheckStatus.WARNED}
+PASSED, SKIPPED = CheckStatus.PASSED, CheckStatus.SKIPPED
+CASES = failures()
+
+
+def bad(checks: dict[str, CheckResult]) -> set[str]:
+    return {name for name, result in checks.items() if result.status in BAD}
+
+
+def test_healthy_host_passes_every_rung() -> None:
+    checks = healthy(shape=None).checks(stack())
+    untried = {name for name, result in checks.items() if result.status is SKIPPED}
+    assert bad(checks) == set()
+    assert untried == {"pci.count", "conda.present"}  # no shape known, no conda in the stack
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.READY
+
+
+def test_healthy_host_without_stack_passes_too() -> None:
+    checks = healthy().checks(None)
+    assert bad(checks) == set()
+    assert checks["conda.present"].status is PASSED
+    assert gpu_proven(checks.values())
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{c['check']}: {c['name']}" for c in CASES])
+def test_each_failure_is_seen_for_its_own_reason(case: dict[str, Any]) -> None:
+    name = case["check"]
+    # a stack without conda skips its rung, so hosts with conda are judged without a stack
+    wished = None if name == "conda.present" else stack()
+    checks = healthy(case["change"], case.get("shape")).checks(wished)
+    result = checks[name]
+    assert result.status in BAD
+    assert (result.status is CheckStatus.WARNED) == (BY_ID[name].severity == "warning")
+    assert case["says"] in result.detail
+    assert result.mend == BY_ID[name].mend
+    others = bad(checks) - {name, *case.get("also", ())}
+    consequence = others & {"reboot.survived"}  # repeats what failed since the reboot
+    assert others == consequence
+    if BY_ID[name].severity == "error":
+        assert state_of(checks.values(), plan_is_empty=True) is HostStatus.FAILED
+
+
+def test_every_check_has_a_failing_fixture_and_a_rule() -> None:
+    ids = [check.id for check in CHECKS]
+    assert len(ids) == len(set(ids))
+    assert {case["check"] for case in CASES} == set(ids)
+    assert set(RULES) | {"reboot.survived"} == set(ids)
+
+
+def test_checks_that_need_the_module_need_a_gpu() -> None:
+    assert all(check.needs_gpu for check in CHECKS if check.needs_module)
+    assert {check.tier for check in CHECKS} == set(TIERS)
+
+
+def test_failed_check_carries_evidence_and_mend() -> None:
+    checks = healthy({"probe.libcuda.library": "/usr/lib/libcuda.so.580.105.08"}).checks(stack())
+    result = checks["version.userspace"]
+    assert result.expected == "580.95.05"
+    assert "580.105.08" in str(result.observed)
+    assert "libcuda.so.580.105.08" in str(result.evidence)
+    assert "Reboot" in str(result.mend)
+
+
+# --- hosts without a GPU --------------------------------------------------------------------------
+NO_GPU: dict[str, Any] = {"observation.pci": []}
+
+
+def test_no_gpu_is_prepared_and_says_what_was_not_tried() -> None:
+    host = healthy(
+        {
+            **NO_GPU,
+            "observation.modules.loaded": {},
+            "observation.driver": {"proc_version": None, "device_nodes": []},
+            "probe": {
+                "tier": "full",
+                "nvml": {"error": "missing"},
+                "libcuda": {"error": "missing"},
+            },
+        }
+    )
+    checks = host.checks(stack(), "full")
+    assert bad(checks) == set()
+    for check in CHECKS:
+        if check.needs_gpu:
+            assert checks[check.id].status is SKIPPED, check.id
+            assert checks[check.id].detail
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.PREPARED
+
+
+def test_nothing_without_gpu_ever_claims_ready() -> None:
+    checks = healthy(NO_GPU).checks(stack())  # even when all other evidence looks perfect
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.PREPARED
+
+
+# --- states ---------------------------------------------------------------------------------------
+def test_quick_tier_alone_is_no_proof() -> None:
+    host = healthy({"probe.proof": None})
+    for key in ("programs", "frameworks", "burn"):
+        del host.probe[key]
+    checks = host.checks(stack(), "quick")
+    assert bad(checks) == set()
+    assert checks["kernel.runs"].status is SKIPPED
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.PREPARED
+
+
+def proven_before(change: dict[str, Any]) -> dict[str, CheckResult]:
+    host = healthy()
+    host.probe["proof"] = {
+        **host.probe["identity"],
+        "at": 1763680000,
+        "programs": host.probe["programs"],
+        "frameworks": host.probe["frameworks"],
+        "mig": {},
+    }
+    for key in ("programs", "frameworks", "burn"):
+        del host.probe[key]
+    host.probe["proof"].update(change)
+    return host.checks(stack(), "quick")
+
+
+def test_quick_tier_takes_a_proof_of_this_boot_and_says_so() -> None:
+    checks = proven_before({})
+    assert "proven 2025-11-20 23:06 UTC" in checks["kernel.runs"].detail
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.READY
+
+
+@pytest.mark.parametrize(
+    "change", [{"boot_id": "another"}, {"module": "570.1.1"}, {"gpus": ["GPU-other"]}]
+)
+def test_proof_of_another_boot_driver_or_gpu_is_worth_nothing(change: dict[str, Any]) -> None:
+    checks = proven_before(change)
+    assert checks["kernel.runs"].status is SKIPPED
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.PREPARED
+
+
+def state(change: dict[str, Any], *, plan_is_empty: bool) -> HostStatus:
+    return state_of(healthy(change).checks(stack()).values(), plan_is_empty=plan_is_empty)
+
+
+def test_states() -> None:
+    broken_gpu = {"probe.nvml.gpus.1.ecc.uncorrected": 3}
+    moved = {"observation.cuda.default": "/usr/local/cuda-12.9"}
+    assert state({}, plan_is_empty=False) is HostStatus.DRIFTED
+    assert state(moved, plan_is_empty=False) is HostStatus.DRIFTED
+    assert state(moved, plan_is_empty=True) is HostStatus.FAILED
+    assert state(broken_gpu, plan_is_empty=False) is HostStatus.FAILED
+    assert state(broken_gpu, plan_is_empty=True) is HostStatus.FAILED
+    assert state({"probe.nvml.gpus.1.persistence": 0}, plan_is_empty=True) is HostStatus.READY
+
+
+def test_bare_gpu_host_is_drifted_not_failed() -> None:
+    host = healthy(
+        {
+            "observation.modules": {"loaded": {}, "on_disk": []},
+            "observation.driver": {"proc_version": None, "device_nodes": []},
+            "observation.packages": {},
+            "observation.units": {},
+            "observation.cuda": {"toolkits": [], "default": None},
+            "observation.cudnn": {"header_version": None, "library_versions": []},
+            "probe": {"tier": "quick", "nvml": {"error": "missing", "missing": True}},
+        }
+    )
+    checks = host.checks(stack(), "quick")
+    assert "module.loaded" in bad(checks)
+    assert state_of(checks.values(), plan_is_empty=False) is HostStatus.DRIFTED
+
+
+def test_application_xids_warn_nobody() -> None:
+    xid = {"code": 31, "slot": "0000:0f:00", "text": "MMU Fault"}
+    checks = healthy({"probe.xid": {"readable": True, "total": 1, "events": [xid]}}).checks(stack())
+    assert checks["xid.clean"].status is PASSED
+    assert "Xid 31" in str(checks["xid.clean"].evidence)
+
+
+def test_unreadable_kernel_log_is_no_pass() -> None:
+    unreadable = {"readable": False, "why": "Permission denied", "events": [], "total": 0}
+    checks = healthy({"probe.xid": unreadable}).checks(stack())
+    assert checks["xid.clean"].status is SKIPPED
+    assert "Permission denied" in checks["xid.clean"].detail
+
+
+def test_hostile_or_empty_evidence_breaks_nothing() -> None:
+    hostile = {"pci": None, "modules": [], "driver": 3, "cuda": "x", "units": []}
+    for host in (Host({}, {}), Host(hostile, {"nvml": []})):
+        checks = host.checks(None)
+        assert set(checks) == set(BY_ID)
+        assert state_of(checks.values(), plan_is_empty=True) is not HostStatus.READY
+
+
+def test_sibling_comparison_needs_no_data_sheet() -> None:
+    rates = {f"probe.burn.gpus.{i}.matrix.method": "own" for i in (0, 1)}
+    checks = healthy({**rates, "probe.burn.gpus.1.matrix.tflops": 90.0}).checks(stack())
+    assert checks["burn.matrix"].status is CheckStatus.FAILED
+    assert "siblings" in checks["burn.matrix"].detail
+    checks = healthy(rates).checks(stack())
+    assert checks["burn.matrix"].status is SKIPPED
+    assert "no libcublas" in checks["burn.matrix"].detail
+
+
+@pytest.mark.parametrize(
+    ("architectures", "capability", "fits"),
+    [
+        (["sm_80", "sm_90"], "8.6", True),
+        (["sm_80", "sm_90"], "7.0", False),
+        (["sm_75", "compute_75"], "12.0", True),
+        (["sm_90a"], "9.0", True),
+        (["sm_100a"], "10.3", False),
+        (["sm_86"], "8.0", False),
+        (["gfx942"], "9.0", False),
+        (["sm_120"], "12.0", True),
+    ],
+)
+def test_architecture_lists(architectures: list[str], capability: str, *, fits: bool) -> None:
+    assert supports(architectures, capability) is fits
