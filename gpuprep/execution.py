@@ -210,7 +210,7 @@ def _announcing_plan(on_event: EventCallback, run_dir: Path) -> EventCallback:
 def _plan_summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     counts = Counter(str(host.get("state")) for host in hosts.values())
     parts = [f"{counts[state]} {words}" for state, words in _PLAN_WORDS.items() if counts[state]]
-    return f"{len(hosts)} hosts: {', '.join(parts)}"
+    return f"{len(hosts)} host{'s' * (len(hosts) != 1)}: {', '.join(parts)}"
 
 
 def _interruption(outcome: Outcome, limit: str | None) -> str | None:

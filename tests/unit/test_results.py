@@ -32,7 +32,6 @@ def results(
     changed: Collection[str] = (),
     *,
     check: bool = False,
-    interruption: str | None = None,
 ) -> dict[str, HostResult]:
     return host_results(
         read_reports((plan,)).hosts,
@@ -40,7 +39,6 @@ def results(
         failures or {},
         changed,
         check=check,
-        interruption=interruption,
     )
 
 
@@ -114,7 +112,8 @@ def test_a_connection_lost_on_the_way_makes_the_host_unreachable() -> None:
 
 def test_a_drifted_host_without_proof_or_failure_is_unknown_and_says_why() -> None:
     plan = document(a=host("drifted", FILE))
-    found = results(plan, interruption="cancelled")["a"]
+    hosts = read_reports((plan,)).hosts
+    found = host_results(hosts, {}, {}, interruption="cancelled")["a"]
     assert (found.state, found.error) == (HostStatus.UNKNOWN, "cancelled")
     assert statuses(found) == {FILE.id: StepStatus.UNKNOWN}
 

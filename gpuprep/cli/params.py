@@ -1,0 +1,153 @@
+"""Options that the verbs share, and what the texts given to them mean."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import yaml
+
+from gpuprep.errors import ConfigError
+from gpuprep.options import MOST_FORKS, Access
+from gpuprep.sources import LOCALHOST
+
+if TYPE_CHECKING:
+    from gpuprep.sources import Source
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.argument("hosts", nargs=-1),
+    click.option(
+        "-i",
+        "--inventory",
+        multiple=True,
+        metavar="PATH",
+        help="Inventory: file, directory, script or plugin configuration. Repeatable.",
+    ),
+    click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts that match."),
+    click.option(
+        "-e",
+        "--extra-vars",
+        multiple=True,
+        metavar="KEY=VALUE|@FILE",
+        help="Wishes and other variables that win over the inventory. Repeatable.",
+    ),
+    click.option("-u", "--user", metavar="NAME", help="Login name."),
+    click.option("--private-key", metavar="FILE", help="Private key of the login."),
+    click.option("-k", "--ask-pass", is_flag=True, help="Ask for the login's password."),
+    click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for sudo's password."),
+    click.option(
+        "--vault-password-file",
+        multiple=True,
+        metavar="FILE",
+        help="Password of encrypted variables. Repeatable.",
+    ),
+    click.option(
+        "-f",
+        "--forks",
+        type=click.IntRange(min=1),
+        default=MOST_FORKS,
+        show_default=True,
+        help="Hosts worked on at a time.",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Stop the run after this time; running again goes on.",
+    ),
+    click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Form of the result on stdout.",
+    ),
+    click.option("--report", metavar="FILE", help="Also store the result as JSON in FILE."),
+    click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
+    click.option(
+        "-v", "--verbose", count=True, help="Show Ansible's own output; more with -vv to -vvvv."
+    ),
+)
+
+
+def run_options(function: F) -> F:
+    """Add the options that every verb has."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def which_hosts(
+    inventory: tuple[str, ...], hosts: tuple[str, ...], limit: str | None
+) -> tuple[Source | None, str | None]:
+    """Give inventory and limit for what was typed: HOSTS narrow an inventory.
+
+    Without an inventory, ``localhost`` alone means this machine.
+
+    Raises:
+        ConfigError: hosts and a limit exclude each other.
+
+    """
+    if hosts == (LOCALHOST,) and not inventory and limit is None:
+        return LOCALHOST, None
+    if hosts and limit is not None:
+        raise ConfigError("name the hosts either as arguments or with --limit, not both")
+    return list(inventory) or None, ",".join(hosts) or limit
+
+
+def parse_variables(texts: tuple[str, ...]) -> list[Mapping[str, Any] | str]:
+    """Read values of ``-e``: ``key=value``, JSON or YAML, or ``@file``.
+
+    Raises:
+        ConfigError: a text is none of these.
+
+    """
+    return [text[1:] if text.startswith("@") else _parse_mapping(text) for text in texts]
+
+
+def _parse_mapping(text: str) -> Mapping[str, Any]:
+    if text.lstrip().startswith("{"):
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError("-e: the text in braces is not valid JSON or YAML") from error
+        if isinstance(data, Mapping):
+            return data
+    try:
+        pairs = [part.partition("=") for part in shlex.split(text)]
+    except ValueError as error:
+        raise ConfigError(f"-e: {error} (quotes must be in pairs)") from error
+    wrong = [name for name, equals, _ in pairs if not equals or not name.isidentifier()]
+    if wrong or not pairs:
+        # Only the first word is shown: the rest may be a secret.
+        raise ConfigError(f"-e: expected KEY=VALUE, JSON or @FILE, found {(wrong or [''])[0]!r}")
+    return {name: value for name, _, value in pairs}
+
+
+def ask_access(
+    user: str | None,
+    private_key: str | None,
+    vault_password_file: tuple[str, ...],
+    *,
+    ask_pass: bool,
+    ask_become_pass: bool,
+) -> Access:
+    """Ask for the passwords that are wanted, on the terminal and not in the arguments."""
+    return Access(
+        user=user,
+        private_key=Path(private_key) if private_key else None,
+        connection_password=_ask("SSH password") if ask_pass else None,
+        become_password=_ask("BECOME password") if ask_become_pass else None,
+        vault_password_files=vault_password_file,
+    )
+
+
+def _ask(prompt: str) -> str:
+    answer: str = click.prompt(prompt, hide_input=True, err=True)
+    return answer

@@ -1,0 +1,186 @@
+"""``gpuprep plan``, ``apply``, ``verify`` and ``status``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpuprep import api
+from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
+from gpuprep.errors import ConfigError, ExitCode
+from gpuprep.options import TIERS
+from gpuprep.progress import progress
+from gpuprep.render import explain_exit_code, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gpuprep.model import FleetResult
+    from gpuprep.options import Tier
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command()
+@run_options
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 instead of 0 when changes are pending."
+)
+def plan(*, detailed_exitcode: bool, **typed: Any) -> int:  # noqa: ANN401 - click's values
+    """Say what apply would do to HOSTS (all by default); touch nothing."""
+    return _run(api.plan, _Typed(**typed), detailed_exitcode=detailed_exitcode)
+
+
+@click.command()
+@run_options
+@click.option("-C", "--check", is_flag=True, help="Only say what would be done.")
+def apply(*, check: bool, **typed: Any) -> int:  # noqa: ANN401
+    """Bring HOSTS (all by default) to their desired state and prove it.
+
+    `gpuprep apply localhost` prepares this machine.
+    """
+    return _run(partial(api.apply, check=check), _Typed(**typed))
+
+
+@click.command()
+@run_options
+@click.option(
+    "--tier",
+    type=click.Choice(TIERS),
+    default=TIERS[0],
+    show_default=True,
+    help="How thorough: seconds and read-only, programs on the GPU, or bounded stress.",
+)
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Only N hosts, chosen at random."
+)
+def verify(*, tier: Tier, sample: int | None, **typed: Any) -> int:  # noqa: ANN401
+    """Prove that the GPUs of HOSTS (all by default) work, prepared by gpuprep or not."""
+    return _run(partial(api.verify, tier=tier, sample=sample), _Typed(**typed))
+
+
+@click.command()
+@run_options
+def status(**typed: Any) -> int:  # noqa: ANN401
+    """Say in what state HOSTS (all by default) are; touch nothing."""
+    return _run(api.status, _Typed(**typed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Typed:
+    """Values of the shared options, as typed."""
+
+    hosts: tuple[str, ...]
+    inventory: tuple[str, ...]
+    limit: str | None
+    extra_vars: tuple[str, ...]
+    user: str | None
+    private_key: str | None
+    ask_pass: bool
+    ask_become_pass: bool
+    vault_password_file: tuple[str, ...]
+    forks: int
+    timeout: float | None
+    output: str
+    report: str | None
+    quiet: bool
+    verbose: int
+
+
+def _run(
+    verb: Callable[..., FleetResult], typed: _Typed, *, detailed_exitcode: bool = False
+) -> ExitCode:
+    source, limit = which_hosts(typed.inventory, typed.hosts, typed.limit)
+    report = _report_file(typed.report)
+    variables = parse_variables(typed.extra_vars)
+    access = ask_access(
+        typed.user,
+        typed.private_key,
+        typed.vault_password_file,
+        ask_pass=typed.ask_pass,
+        ask_become_pass=typed.ask_become_pass,
+    )
+    with (
+        _cancel_on_signals() as cancel,
+        progress(sys.stderr, quiet=typed.quiet, verbosity=typed.verbose) as on_event,
+    ):
+        result = verb(
+            source,
+            limit=limit,
+            variables=variables,
+            on_event=on_event,
+            cancel=cancel,
+            timeout=typed.timeout,
+            access=access,
+            forks=typed.forks,
+            verbosity=max(0, typed.verbose - 1),
+        )
+    if report is not None:
+        _write_report(report, result)
+    code = result.exit_code
+    if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
+        code = ExitCode.CHANGES_PENDING
+    _print(result, code, typed.output)
+    return code
+
+
+def _print(result: FleetResult, code: ExitCode, output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps(result.to_dict(), indent=2))
+        click.echo(explain_exit_code(result, code), err=True)
+    else:
+        render(result, code, sys.stdout)
+
+
+@contextlib.contextmanager
+def _cancel_on_signals() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C (or a request to end) into a clean stop; the second is immediate."""
+    cancel = threading.Event()
+    former = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+
+    def stop(signum: int, _frame: object) -> None:
+        signal.signal(signum, signal.default_int_handler)
+        cancel.set()
+        os.write(
+            sys.stderr.fileno(),
+            b"\ngpuprep: stopping; running the same command again goes on from here\n",
+        )
+
+    for signum in _SIGNALS:
+        signal.signal(signum, stop)
+    try:
+        yield cancel
+    finally:
+        for signum, handler in former.items():
+            signal.signal(signum, handler)
+
+
+def _report_file(name: str | None) -> Path | None:
+    """Check before the run that its result can be stored after it."""
+    if name is None:
+        return None
+    path = Path(name).expanduser().absolute()
+    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"--report {name}: not a file in a directory that this user can write to")
+    return path
+
+
+def _write_report(path: Path, result: FleetResult) -> None:
+    """Replace the report as a whole: a reader never sees half of one."""
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+    ) as file:
+        json.dump(result.to_dict(), file, indent=2)
+        file.write("\n")
+    Path(file.name).replace(path)

@@ -1,0 +1,194 @@
+"""A result as text for people: a table per host, and a last line that explains the exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from gpuprep.errors import ExitCode
+from gpuprep.model import (
+    COMPONENTS,
+    ROLE_OF,
+    CheckStatus,
+    Component,
+    FleetResult,
+    HostResult,
+    HostStatus,
+    Stack,
+    StepStatus,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_WIDTH: Final = 120  # characters, where the output is no terminal
+_MANY: Final = 16  # hosts; of larger fleets, only hosts that need attention get a table each
+_STATE_STYLE: Final = {
+    HostStatus.READY: "green",
+    HostStatus.PREPARED: "green",
+    HostStatus.DRIFTED: "yellow",
+    HostStatus.UNKNOWN: "yellow",
+}
+_STEP_MARK: Final = {
+    StepStatus.PLANNED: "~",
+    StepStatus.DONE: "+",
+    StepStatus.FAILED: "!",
+    StepStatus.UNKNOWN: "?",
+}
+_BAD_CHECKS: Final = frozenset({CheckStatus.FAILED, CheckStatus.WARNED})
+_BAD_STATES: Final = (
+    HostStatus.FAILED,
+    HostStatus.REFUSED,
+    HostStatus.UNREACHABLE,
+    HostStatus.UNKNOWN,
+    HostStatus.DRIFTED,
+)
+
+
+def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
+    """Write a result; colours and the terminal's width only on a terminal."""
+    width = None if stream.isatty() else _WIDTH
+    console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    hosts = list(result.hosts.values())
+    many = len(hosts) > _MANY
+    for host in hosts:
+        if not many or _needs_attention(host):
+            console.print(_host_view(host))
+    if many:
+        console.print(_summary_table(hosts))
+    console.print(explain_exit_code(result, code), soft_wrap=True)
+
+
+def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
+    """Say in a sentence what the exit code means for this result."""
+    total = len(result.hosts)
+    bad = _bad_hosts(result.hosts.values())
+    words = {
+        ExitCode.OK: _all_well(result),
+        ExitCode.CHANGES_PENDING: f"changes are pending on {_pending(result)} of {total} hosts",
+        ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}; the others are as they should be",
+        ExitCode.ALL_HOSTS_FAILED: f"no host got there: {bad}",
+        ExitCode.NOT_PROVEN: f"not proven: {bad}",
+        ExitCode.LOCKED: f"another run is working here: {bad}",
+        ExitCode.CANCELLED: "stopped before the end; run the same command again to go on",
+    }
+    return f"exit code {int(code)}: {words.get(code, code.name.lower())}"
+
+
+def _all_well(result: FleetResult) -> str:
+    total, pending = len(result.hosts), _pending(result)
+    if pending:
+        return f"nothing was touched; changes are pending on {pending} of {total} hosts"
+    states = Counter(host.state.value for host in result.hosts.values())
+    counted = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    changed = sum(host.changed for host in result.hosts.values())
+    return f"{counted}; {changed} of {total} hosts changed"
+
+
+def _pending(result: FleetResult) -> int:
+    return sum(
+        any(step.status is StepStatus.PLANNED for step in host.steps)
+        for host in result.hosts.values()
+    )
+
+
+def _bad_hosts(hosts: Iterable[HostResult]) -> str:
+    """Name the hosts in every bad state, e.g. ``1 refused (h4)``."""
+    by_state: dict[HostStatus, list[str]] = {}
+    for host in hosts:
+        by_state.setdefault(host.state, []).append(host.name)
+    parts = []
+    for state in _BAD_STATES:
+        names = by_state.get(state, [])
+        if names:
+            shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004
+            parts.append(f"{len(names)} {state.value} ({shown})")
+    return ", ".join(parts)
+
+
+def _needs_attention(host: HostResult) -> bool:
+    return not host.ok or bool(host.warnings) or host.reboot_required
+
+
+def _summary_table(hosts: list[HostResult]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("host", "state", *COMPONENTS, "changed"):
+        table.add_column(heading)
+    for host in hosts:
+        versions = (host.versions.get(component, "-") for component in COMPONENTS)
+        table.add_row(host.name, _state(host), *versions, "yes" if host.changed else "no")
+    return table
+
+
+def _host_view(host: HostResult) -> Group:
+    title = Text.assemble((host.name, "bold"), "  ", _state(host))
+    if host.code:
+        title.append(f"  [{host.code}]")
+    lines = [Text(line) for line in _remarks(host)]
+    parts: list[Text | Table | Padding] = [title]
+    if host.stack is not None or host.versions:
+        parts.append(_component_table(host))
+    parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in lines]
+    return Group(*parts, Text())
+
+
+def _state(host: HostResult) -> Text:
+    return Text(host.state.value, style=_STATE_STYLE.get(host.state, "red"))
+
+
+def _component_table(host: HostResult) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
+    for heading in ("component", "wanted", "found", "state"):
+        table.add_column(heading)
+    for component in COMPONENTS:
+        wanted = "-" if host.stack is None else wanted_version(component, host.stack)
+        found = host.versions.get(component, "-")
+        table.add_row(component, wanted, found, _component_state(host, component))
+    return table
+
+
+def wanted_version(component: Component, stack: Stack) -> str:
+    """Say which version of a component a stack asks for; ``-`` when it asks for none."""
+    match component:
+        case "driver":
+            version = stack.driver_version or stack.branch or "-"
+            return " ".join(part for part in (version, stack.flavour) if part)
+        case "cuda":
+            return ", ".join(toolkit.version for toolkit in stack.cuda) or "-"
+        case "cudnn":
+            return stack.cudnn or "-"
+        case "conda":
+            return "-" if stack.conda is None else stack.conda.version
+
+
+def _component_state(host: HostResult, component: Component) -> str:
+    statuses = Counter(step.status for step in host.steps if step.role == ROLE_OF[component])
+    if not statuses:
+        return "as wanted" if host.stack is not None else "-"
+    return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
+
+
+def _remarks(host: HostResult) -> list[str]:
+    remarks = []
+    if host.error:
+        remarks += host.error.splitlines()
+    for step in host.steps:
+        change = f" ({step.before or 'none'} -> {step.after})" if step.after else ""
+        remarks.append(
+            f"{_STEP_MARK[step.status]} {step.role}: {step.action} {step.kind} {step.target}"
+            f"{change}: {step.reason}"
+        )
+    for check in host.checks:
+        if check.status in _BAD_CHECKS:
+            remarks.append(f"{check.status.value}: {check.id}: {check.detail}")
+            remarks += [f"  mend: {check.mend}"] if check.mend else []
+    remarks += [f"{warning.code}: {warning.message}" for warning in host.warnings]
+    if host.reboot_required:
+        remarks.append("a reboot is required before the new driver works")
+    return remarks
