@@ -20,8 +20,8 @@ from sandbox.podman import (
     LABEL,
     NETWORK,
     ensure_network,
-    foreign_range,
     gateway_of,
+    host_addresses,
     inspect,
     podman,
 )
@@ -129,10 +129,9 @@ def _claim(spec: HostSpec, fleet: str) -> Host:
 
 def _free_address() -> str:
     subnet = ensure_network()
-    taken = {host.address for host in running()} | {str(gateway_of(subnet))}
-    others = foreign_range(subnet)
-    for address in subnet.hosts():
-        if str(address) not in taken and address not in others:
+    taken = {host.address for host in running()}
+    for address in host_addresses(subnet):
+        if str(address) not in taken:
             return str(address)
     raise SandboxError(f"no address left in {subnet}")
 

@@ -17,7 +17,7 @@ HOST_BRIDGE: Final = 0x060000
 ETHERNET: Final = 0x020000
 GPU_3D: Final = 0x030200  # what data-centre GPUs report: 3D controller
 NVSWITCH: Final = 0x068000  # bridge, other
-_ENTRY: Final = re.compile(r"(?:(\d+)x\s*)?([0-9a-f]{4}):([0-9a-f]{4})")
+_ENTRY: Final = re.compile(r"(?:([1-9]\d*)x)?([0-9a-f]{4}):([0-9a-f]{4})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sandbox.paths import SANDBOX_ID, STATE, SandboxError, locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 CONFIGURATION: Final = STATE / "containers.conf"
 NETWORK: Final = f"gpuprep-{SANDBOX_ID}"
@@ -142,20 +142,19 @@ def ensure_network() -> IPv4Network:
         found = inspect("network", "inspect", NETWORK)
         if not found:
             subnet = free_subnet([*_routes(), *_networks(), *_nameservers()])
-            podman(
-                *("network", "create", "--label", LABEL, "--subnet", str(subnet)),
-                *("--ip-range", str(foreign_range(subnet)), NETWORK),
-            )
+            podman("network", "create", "--label", LABEL, "--subnet", str(subnet), NETWORK)
             found = inspect("network", "inspect", NETWORK)
     return IPv4Network(found[0]["subnets"][0]["subnet"])
 
 
-def foreign_range(subnet: IPv4Network) -> IPv4Network:
-    """Top quarter of the subnet: podman's choice for containers that others put on the network.
+def host_addresses(subnet: IPv4Network) -> Iterator[IPv4Address]:
+    """Addresses that the register may give to hosts: all but the lowest quarter of the subnet.
 
-    Addresses below it are the register's alone to give away.
+    From that quarter podman serves containers that somebody puts on the network by hand.
     """
-    return list(subnet.subnets(prefixlen_diff=2))[-1]
+    _, *quarters = subnet.subnets(prefixlen_diff=2)
+    for quarter in quarters:
+        yield from quarter.hosts()
 
 
 def gateway_of(subnet: IPv4Network) -> IPv4Address:

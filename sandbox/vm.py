@@ -102,8 +102,20 @@ def kill(folder: Path) -> None:
     if alive(folder):
         group = int(_pid_file(folder).read_text())  # the keeper leads a session: qemu is in it
         os.killpg(group, signal.SIGKILL)
-        while alive(folder):
+        while _group_lives(group):
             time.sleep(0.05)
+
+
+def _group_lives(group: int) -> bool:
+    """Whether a process of the group is left that has not ended, waited for or not."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, leader = entry.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue  # it ended while we looked
+        if int(leader) == group and state not in {"Z", "X"}:
+            return True
+    return False
 
 
 def _disk(folder: Path) -> Path:
