@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from gpuprep.model import HostFacts
     from gpuprep.observe import Observation
     from gpuprep.planner.wishes import Wishes
+FAMILIES = ("deb",)  # package formats that the roles can work with
+
 
 @dataclass(frozen=True, slots=True)
 class RolePlan:
@@ -83,6 +85,11 @@ class HostPlan:
     reboot_required: bool = False
 
     @property
+    def ok(self) -> bool:
+        """Whether the host could be planned."""
+        return self.state in {"converged", "drifted"}
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         """All steps, in the order in which they are carried out."""
         return tuple(step for plan in self.roles.values() for step in plan.steps)
@@ -138,6 +145,8 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
     answer = resolve(seen, desired, catalog)
     if isinstance(answer, Refusal):
         return _refused(answer, seen, versions)
+    if answer.family not in FAMILIES:
+        return _refused(host_rules().refusal("E_OS_FAMILY", os=seen.os), seen, versions, answer)
     roles: dict[str, RolePlan] = {}
     taken: set[tuple[str, str]] = set()
     for name in wishes.roles:

@@ -33,10 +33,11 @@ REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
 PREFERENCES = "/etc/apt/preferences.d/gpuprep-nvidia"
 BLACKLIST = "/etc/modprobe.d/gpuprep-nouveau.conf"
+MODULES = "/etc/modules-load.d/gpuprep.conf"
 CUDA_PROFILE = "/etc/profile.d/gpuprep-cuda.sh"
 CUDA_LINKER = "/etc/ld.so.conf.d/gpuprep-cuda.conf"
 CONDA_PROFILE = "/etc/profile.d/gpuprep-conda.sh"
-PATHS = (REPOSITORY, KEYRING, PREFERENCES, BLACKLIST, CUDA_PROFILE, CUDA_LINKER, CONDA_PROFILE)
+PATHS = (REPOSITORY, KEYRING, PREFERENCES, BLACKLIST, MODULES, CUDA_PROFILE, CUDA_LINKER, CONDA_PROFILE)
 
 
 def repository_files(stack: Stack) -> tuple[ManagedFile, ...]:
@@ -115,6 +116,9 @@ def gpu_driver(
             BLACKLIST, "blacklist", f"{HEADER}blacklist nouveau\noptions nouveau modeset=0\n"
         ),
     ]
+    if stack.kernel_modules:
+        text = HEADER + "".join(f"{name}\n" for name in stack.kernel_modules)
+        files.append(ManagedFile(MODULES, "modules", text))
     diff_files(found, seen, files)
     packages = _of(stack, "driver")
     early = [p for p in packages if p.first]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
@@ -14,45 +16,53 @@ class ActionModule(ActionBase):
 
     BYPASS_HOST_LOOP = True
     _supports_check_mode = True
+    _VALID_ARGS = frozenset(("tier", "sample", "judge"))
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return counts by state; the plans are kept for the plays that follow."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         names = list(variables["ansible_play_hosts_all"])
+        sample = int(self._task.args.get("sample") or 0)
+        if 0 < sample < len(names):
+            chosen = set(random.SystemRandom().sample(names, sample))
+            names = [name for name in names if name in chosen]
         fleet = Fleet(self, variables)
-        fleet.run(names)
+        fleet.run(names, self._task.args.get("tier", "quick"))
+        judge = boolean(self._task.args.get("judge", False))
         plans = fleet.plans
         full = [n for n in names if n in fleet.wishes and not fleet.wishes[n].short_cut]
         drifted = [
             n for n in names if plans[n].state == "drifted" or (n in full and plans[n].state == "converged")
         ]
-        unfit = {n: p for n, p in plans.items() if p.state not in {"drifted", "converged"}}
-        for name in drifted:
-            roles = {role: plan.to_dict() for role, plan in plans[name].roles.items()}
-            _state.write(_state.plan_name(name), roles)
+        unfit = {n: f"{p.state} [{p.code}]: {p.error}" for n, p in plans.items() if not p.ok}
+        if judge:
+            unfit |= {n: text for n in names if plans[n].ok and (text := fleet.verdict(n))}
+        run_dir = variables.get("gpuprep_run_dir")
         _state.write(
             "fleet",
             {
                 "drifted": drifted,
-                "unfit": {n: f"{p.state} [{p.code}]: {p.error}" for n, p in unfit.items()},
+                "unfit": unfit,
                 "roles": {
                     n: [r for r, plan in plans[n].roles.items() if plan.steps or n in full]
                     for n in drifted
                 },
+                # The API tells its caller by itself; a host-task more would only cost time.
+                "told": bool(run_dir),
             },
         )
-        if run_dir := variables.get("gpuprep_run_dir"):
+        if run_dir:
             document = {
                 "schema": 1,
                 "round_trips": fleet.round_trips,
-                "hosts": {n: fleet.report(n) for n in names},
+                "hosts": {n: fleet.report(n, judge=judge) for n in names},
             }
             _state.write_report(run_dir, "plan", document)
         counts: dict[str, int] = {}
         for plan in plans.values():
             counts[plan.state] = counts.get(plan.state, 0) + 1
-        lines = [f"{name}: {p.state} [{p.code}] {p.error}" for name, p in unfit.items()]
+        lines = [f"{name}: {text}" for name, text in unfit.items()]
         result.update(changed=False, counts=counts, msg="\n".join(lines) or _summary(counts))
         return result
 

@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
         fleet = Fleet(self, variables)
         fleet.run(names, self._task.args.get("tier", "quick"))
         verdicts = _state.read("verdict") or {}
-        verdicts |= {name: _verdict(fleet, name) for name in names}
+        verdicts |= {name: fleet.verdict(name) for name in names}
         _state.write("verdict", verdicts)
         if run_dir := variables.get("gpuprep_run_dir"):
             document = {
@@ -37,13 +37,3 @@ class ActionModule(ActionBase):
         result.update(changed=False, msg=f"{len(names) - unproven} as planned, {unproven} not")
         return result
 
-
-def _verdict(fleet: Fleet, name: str) -> str:
-    """Why a host is not proven; empty when it is."""
-    plan = fleet.plans[name]
-    if plan.state == "drifted":
-        return "still differs: " + "; ".join(f"{s.id} ({s.reason})" for s in plan.steps)
-    if plan.state != "converged":
-        return f"{plan.state} [{plan.code}]: {plan.error}"
-    failed = [check for check in fleet.checks(name) if check.status == "failed"]
-    return "; ".join(f"{check.id}: {check.detail}. {check.mend or ''}" for check in failed)

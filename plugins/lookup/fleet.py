@@ -50,7 +50,7 @@ class LookupModule(LookupBase):
         if question == "drifted":
             return list(fleet["drifted"]) or NOBODY
         if question == "unfit":
-            return list(fleet["unfit"]) or NOBODY
+            return (not fleet.get("told") and list(fleet["unfit"])) or NOBODY
         if question in {"reason", "roles", "verdict"} and rest:
             if question == "verdict":
                 return [(_state.read("verdict") or {}).get(rest[0], "")]

@@ -15,6 +15,20 @@ description:
   - Resolves the stack that fits each host and compares it with what is there. Changes nothing.
   - The plans serve the lookup P(gpuprep.core.fleet#lookup) and the roles in later plays of the same run.
 author: The gpuprep project
+options:
+  tier:
+    description: How far the verification ladder is climbed in the same round trip.
+    type: str
+    choices: [quick, full, burn-in]
+    default: quick
+  sample:
+    description: Number of hosts to take, at random; 0 takes all.
+    type: int
+    default: 0
+  judge:
+    description: Count a host that does not pass its checks, or differs from its plan, among those the run fails for.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full

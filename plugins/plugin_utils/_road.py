@@ -18,6 +18,7 @@ ensure_package()
 from gpuprep import observe  # noqa: E402
 from gpuprep.catalog import load  # noqa: E402
 from gpuprep.errors import ConfigError  # noqa: E402
+from gpuprep.model import CheckStatus  # noqa: E402
 from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from  # noqa: E402
 from gpuprep.planner.wishes import all_options, environment_files, unknown_variables  # noqa: E402
 from gpuprep.verify.evaluate import evaluate, state_of  # noqa: E402
@@ -158,23 +159,49 @@ class Fleet:
             self.plans[name] = value if isinstance(value, HostPlan) else failed_plan(value)
         self.plans = {name: self.plans[name] for name in names}
 
-    def report(self, name: str) -> dict[str, Any]:
-        """Return what is told of a host outside the run: plan and checks as JSON types."""
+    def report(self, name: str, *, judge: bool = False) -> dict[str, Any]:
+        """Return what is told of a host outside the run: plan and checks as JSON types.
+
+        Args:
+            name: the host.
+            judge: say whether the host works; one that gpuprep never prepared does not have to
+                look as if it had.
+
+        """
         plan = self.plans[name]
-        checks = self.checks(name)
+        checks = self.checks(name, judge=judge)
         told = plan.to_dict() | {"checks": [asdict(check) for check in checks]}
-        if plan.state in {"converged", "drifted"}:
-            told["host_status"] = state_of(checks, plan_is_empty=plan.state == "converged")
+        if judge and self._foreign(name):
+            told |= {"state": "converged", "steps": [], "code": None, "error": None}
+        if told["state"] in {"converged", "drifted"}:
+            told["host_status"] = state_of(checks, plan_is_empty=told["state"] == "converged")
         return told
 
-    def checks(self, name: str) -> tuple[CheckResult, ...]:
+    def verdict(self, name: str) -> str:
+        """Return why a host is not proven; empty when it is as far as it can be."""
+        plan = self.plans[name]
+        if not plan.ok:
+            return f"{plan.state} [{plan.code}]: {plan.error}"
+        if plan.steps and not self._foreign(name):
+            return "differs: " + "; ".join(f"{s.id} ({s.reason})" for s in plan.steps)
+        failed = [check for check in self.checks(name) if check.status is CheckStatus.FAILED]
+        return "; ".join(f"{c.id}: {c.detail}. {c.mend or ''}".strip() for c in failed)
+
+    def checks(self, name: str, *, judge: bool = False) -> tuple[CheckResult, ...]:
         """Return the rungs tried on a host; none when it did not answer."""
         seen = self.seen.get(name)
         if seen is None:
             return ()
         family = seen["package_manager"]["family"]
         expected = expectation(load(), family, self.wishes[name].shape)
-        return evaluate(seen, seen.get("probe", {}), self.plans[name].stack, self.tier, expected)
+        stack = None if judge and self._foreign(name) else self.plans[name].stack
+        return evaluate(seen, seen.get("probe", {}), stack, self.tier, expected)
+
+    def _foreign(self, name: str) -> bool:
+        """Whether a host has a driver that somebody else installed."""
+        seen = self.seen.get(name)
+        has_driver = "driver" in self.plans[name].versions
+        return seen is not None and has_driver and not any(seen["files"].values())
 
     def _task_keys(self) -> dict[str, Any]:
         keys: dict[str, Any] = self._action._task.dump_attrs()  # noqa: SLF001

@@ -1,0 +1,499 @@
+# Copyright the gpuprep project
+# SPDX-License-Identifier: Apache-2.0
+"""Shim between Ansible and gpuprep.inventory, which decides everything."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: oci
+author: The gpuprep project
+short_description: GPU hosts of Oracle Cloud Infrastructure
+version_added: 0.1.0
+description:
+  - Lists compute instances of Oracle Cloud Infrastructure, by default those with GPUs.
+  - A tenancy takes a handful of requests, whatever the number of hosts.
+  - Is complete or fails. A compartment or subnet that may not be read is an error that names the
+    request and the missing policy; see O(on_partial).
+  - Uses a file whose name ends in C(.oci.yml) or C(.oci.yaml).
+requirements:
+  - gpuprep
+  - oci (Oracle's SDK for Python; imported only when a request is really needed)
+extends_documentation_fragment:
+  - constructed
+  - inventory_cache
+options:
+  plugin:
+    description: Marks the file as one for this plugin.
+    type: str
+    required: true
+    choices: [gpuprep.core.oci]
+  auth_type:
+    description:
+      - How to sign in.
+      - V(auto) means V(security_token) when the profile has a C(security_token_file), else
+        V(api_key).
+    type: str
+    default: auto
+    choices:
+      - auto
+      - api_key
+      - security_token
+      - instance_principal
+      - instance_obo_user
+      - resource_principal
+      - oke_workload_identity
+    env:
+      - name: OCI_ANSIBLE_AUTH_TYPE
+      - name: OCI_CLI_AUTH
+  config_file:
+    description: The SDK's configuration file.
+    type: str
+    default: ~/.oci/config
+    env:
+      - name: OCI_CONFIG_FILE
+      - name: OCI_CLI_CONFIG_FILE
+  config_profile:
+    description: Profile of the configuration file.
+    type: str
+    default: DEFAULT
+    env:
+      - name: OCI_CONFIG_PROFILE
+      - name: OCI_CLI_PROFILE
+  tenancy:
+    description: OCID of the tenancy; overrides the profile.
+    type: str
+    env:
+      - name: OCI_TENANCY
+      - name: OCI_CLI_TENANCY
+  region:
+    description: Region of the sign-in; overrides the profile. What is listed is O(regions).
+    type: str
+    env:
+      - name: OCI_REGION
+      - name: OCI_CLI_REGION
+  api_user:
+    description: OCID of the user; overrides the profile.
+    type: str
+    env:
+      - name: OCI_USER_ID
+      - name: OCI_CLI_USER
+  api_user_fingerprint:
+    description: Fingerprint of the API key; overrides the profile.
+    type: str
+    env:
+      - name: OCI_USER_FINGERPRINT
+      - name: OCI_CLI_FINGERPRINT
+  api_user_key_file:
+    description: Private key (PEM); overrides the profile.
+    type: str
+    env:
+      - name: OCI_USER_KEY_FILE
+      - name: OCI_CLI_KEY_FILE
+  api_user_key_pass_phrase:
+    description: Passphrase of the private key; overrides the profile.
+    type: str
+    env:
+      - name: OCI_USER_KEY_PASS_PHRASE
+      - name: OCI_CLI_PASSPHRASE
+  security_token_file:
+    description: Token of a session; overrides the profile.
+    type: str
+    env:
+      - name: OCI_CLI_SECURITY_TOKEN_FILE
+  delegation_token_file:
+    description: Token for O(auth_type=instance_obo_user).
+    type: str
+    env:
+      - name: OCI_DELEGATION_TOKEN_FILE
+      - name: OCI_CLI_DELEGATION_TOKEN_FILE
+  service_endpoint:
+    description:
+      - Address to send all requests to, instead of Oracle's. For private realms and for tests.
+      - C({region}) in it is replaced.
+    type: str
+    env:
+      - name: GPUPREP_OCI_ENDPOINT
+  regions:
+    description:
+      - Regions to list; V(all) means those the tenancy is subscribed to.
+      - Empty means the region of the profile.
+    type: list
+    elements: str
+    default: []
+  compartments:
+    description:
+      - Compartments to list, by OCID, name or path (V(/research/gpu)).
+      - Empty means all of the tenancy.
+    type: list
+    elements: str
+    default: []
+  include_subcompartments:
+    description: Whether what lies below O(compartments) is listed too.
+    type: bool
+    default: false
+  exclude_compartments:
+    description: Compartments to leave out with all that lies below, by OCID, name or path.
+    type: list
+    elements: str
+    default: []
+  gpu_only:
+    description: Whether instances without a GPU are left out, before their addresses are asked.
+    type: bool
+    default: true
+  shapes:
+    description: Patterns of shapes to list, such as V(*H100*). Empty means all.
+    type: list
+    elements: str
+    default: []
+  lifecycle_states:
+    description: States of the instances to list.
+    type: list
+    elements: str
+    default: [RUNNING]
+  filters:
+    description:
+      - What instances must have, all of it. Keys are V(display_name), V(availability_domain),
+        V(fault_domain), V(compute_cluster_id), V(capacity_reservation_id), and the mappings
+        V(freeform_tags) and V(defined_tags).
+    type: dict
+    default: {}
+  include_filters:
+    description:
+      - Jinja expressions over the host variables. With some given, only hosts for which one holds
+        are listed. An expression that fails is an error.
+    type: list
+    elements: str
+    default: []
+  exclude_filters:
+    description: Jinja expressions; hosts for which one holds are left out, whatever includes them.
+    type: list
+    elements: str
+    default: []
+  on_partial:
+    description:
+      - What to do when a part of the tenancy cannot be listed.
+      - V(warn) lists the rest; a host without an address then has C(oci_address_missing). Such a
+        result is never cached.
+    type: str
+    default: fail
+    choices: [fail, warn]
+  hostnames:
+    description:
+      - What to name hosts by; the first that a host has is taken. Of V(display_name),
+        V(hostname_label), V(private_ip), V(public_ip), V(ipv6), V(fqdn), V(id).
+      - Hosts that would share a name all get the last six signs of their OCID behind it.
+    type: list
+    elements: str
+    default: [display_name, private_ip]
+  ansible_host_from:
+    description:
+      - Where C(ansible_host) comes from; the first that a host has is taken. Of V(private_ip),
+        V(public_ip), V(ipv6), V(fqdn).
+    type: list
+    elements: str
+    default: [private_ip, ipv6]
+  ssh_user:
+    description:
+      - C(ansible_user) of all hosts. Without it, O(resolve_images) sets the login user of the
+        platform image.
+    type: str
+  hostvars_prefix:
+    description: What the names of the host variables begin with.
+    type: str
+    default: oci_
+  tag_groups:
+    description:
+      - Patterns of the tags that become groups, over C(key) of free-form and C(namespace.key) of
+        defined tags. An empty list makes none.
+    type: list
+    elements: str
+    default: ['*']
+  resolve_images:
+    description:
+      - Whether to look up images, for C(os_*) groups, C(oci_image) and C(ansible_user). One
+        request per distinct image.
+    type: bool
+    default: false
+  resolve_public_ips:
+    description: Whether to look up public addresses; V(auto) when a preference begins with them.
+    type: str
+    default: auto
+    choices: [auto, always, never]
+  resolve_ipv6:
+    description: Whether to look up IPv6 addresses; V(auto) when a preference begins with them.
+    type: str
+    default: auto
+    choices: [auto, always, never]
+  resolve_clusters:
+    description: Whether to look up cluster networks, GPU memory clusters and instance pools.
+    type: bool
+    default: false
+  workers:
+    description: Requests at a time, at most; halved when the service answers 429.
+    type: int
+    default: 8
+  max_attempts:
+    description: How often a request is sent before it has failed.
+    type: int
+    default: 6
+  timeout:
+    description: Seconds to wait for an answer.
+    type: int
+    default: 60
+  stale_if_error:
+    description:
+      - Whether an expired cache is used, with a warning that tells its age, when the cloud cannot
+        be listed.
+    type: bool
+    default: false
+  fail_command:
+    description:
+      - Whether a failure ends the Ansible command. Ansible on its own warns, goes on with no
+        hosts and exits 0.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+# inventory/gpus.oci.yml: all running GPU hosts of the tenancy in ~/.oci/config
+plugin: gpuprep.core.oci
+resolve_images: true
+---
+# one compartment, two regions, reached over public addresses
+plugin: gpuprep.core.oci
+regions: [us-ashburn-1, eu-frankfurt-1]
+compartments: [/research/gpu]
+include_subcompartments: true
+ansible_host_from: [public_ip, private_ip]
+exclude_filters:
+  - oci_freeform_tags.maintenance is defined
+keyed_groups:
+  - key: oci_freeform_tags.team
+    prefix: team
+cache: true
+cache_plugin: ansible.builtin.jsonfile
+cache_connection: ~/.cache/gpuprep
+"""
+
+import hashlib
+import json
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ansible import constants
+from ansible.errors import AnsibleParserError
+from ansible.plugins.inventory import (
+    BaseInventoryPlugin,
+    Cacheable,
+    Constructable,
+    get_cache_plugin,
+)
+from ansible.utils.unsafe_proxy import wrap_var
+
+try:  # ansible-core 2.19: strings are inert unless trusted
+    from ansible.template import trust_as_template
+except ImportError:  # 2.18: strings are templates unless wrapped
+    trust_as_template = None
+
+try:
+    from gpuprep import __version__
+    from gpuprep.errors import GpuprepError
+    from gpuprep.inventory import Listing, Options, list_hosts, profiles
+    from gpuprep.inventory import options as known_options
+except ImportError as error:
+    MISSING: str | None = str(error)
+else:
+    MISSING = None
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ansible.inventory.data import InventoryData
+    from ansible.parsing.dataloader import DataLoader
+
+    from gpuprep.inventory import Host
+    from gpuprep.inventory.profile import Profile
+
+# Strings in which no template can hide.
+HARMLESS = re.compile(r"[\w\s.:,;/@=+*()\[\]<>~-]*").fullmatch
+
+
+class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
+    """The inventory plugin gpuprep.core.oci."""
+
+    NAME = "gpuprep.core.oci"
+
+    def verify_file(self, path: str) -> bool:
+        """Take files named *.oci.yml and *.oci.yaml."""
+        return super().verify_file(path) and path.endswith((".oci.yml", ".oci.yaml"))
+
+    def parse(
+        self,
+        inventory: InventoryData,
+        loader: DataLoader,
+        path: str,
+        cache: bool = True,  # noqa: FBT001, FBT002 - Ansible's signature
+    ) -> None:
+        """List the hosts into the inventory."""
+        super().parse(inventory, loader, path, cache)
+        config = self._read_config_data(path)
+        if MISSING:
+            self._fail(f"gpuprep is not installed for this Python ({MISSING}): pip install gpuprep")
+        try:
+            known_options.reject_unknown(config, frozenset(self._options))
+            options = Options.from_mapping(
+                {name: _plain(self.get_option(name)) for name in known_options.names()}
+            )
+            listing = self._listing(options, fresh=not cache)
+        except GpuprepError as error:
+            self._fail(str(error))
+        for warning in listing.warnings:
+            self.display.warning(f"{self.NAME}: {warning}")
+        self.display.vv(f"{self.NAME}: {listing.summary}, {listing.requests or 0} requests")
+        self._populate(self._filtered(listing.hosts), listing.group_parents)
+
+    def _fail(self, text: str) -> NoReturn:
+        if self.get_option("fail_command"):
+            # Left alone, Ansible warns, goes on with no hosts, and exits 0.
+            constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+        raise AnsibleParserError(text)
+
+    # --- cache ---------------------------------------------------------------------------------
+
+    def _listing(self, options: Options, *, fresh: bool) -> Listing:
+        profile = profiles.load(options)
+        if not self.get_option("cache"):
+            return list_hosts(options, profile)
+        identity = _identity(options, profile)
+        stored = None if fresh else self._stored(self._cache, identity)
+        if stored:
+            return Listing.from_dict(stored["listing"])
+        try:
+            listing = list_hosts(options, profile)
+        except GpuprepError as error:
+            return self._stale(identity, error)
+        if listing.complete:
+            self._store(identity, listing)
+        return listing
+
+    def _stored(self, cache: Mapping[str, Any], identity: str) -> dict[str, Any] | None:
+        try:
+            stored: dict[str, Any] = cache[self.get_cache_key(identity)]
+        except KeyError:
+            return None
+        # Ansible's key is short; another list must not be taken for this one.
+        return stored if stored.get("identity") == identity else None
+
+    def _store(self, identity: str, listing: Listing) -> None:
+        key = self.get_cache_key(identity)
+        content = {"identity": identity, "stored": time.time(), "listing": listing.to_dict()}
+        self._cache[key] = content
+        self._cache.set_cache()
+        file_of = getattr(self._cache._plugin, "_get_cache_file_name", None)  # noqa: SLF001
+        if file_of:  # Ansible lets the group read its file caches
+            Path(file_of(key)).chmod(0o600)
+
+    def _stale(self, identity: str, error: GpuprepError) -> Listing:
+        """Fall back to what was stored once, however old, if that is wanted."""
+        if not self.get_option("stale_if_error"):
+            raise error
+        ageless = get_cache_plugin(
+            self.get_option("cache_plugin"),
+            _uri=self.get_option("cache_connection"),
+            _prefix=self.get_option("cache_prefix"),
+            _timeout=0,
+        )
+        stored = self._stored(ageless, identity)
+        if stored is None:
+            raise error
+        age = (time.time() - stored["stored"]) / 60
+        self.display.warning(f"{self.NAME}: using a list {age:.0f} minutes old, because {error}")
+        return Listing.from_dict(stored["listing"])
+
+    # --- filters and inventory -----------------------------------------------------------------
+
+    def _filtered(self, hosts: Sequence[Host]) -> Sequence[Host]:
+        include, exclude = self.get_option("include_filters"), self.get_option("exclude_filters")
+        if not include and not exclude:
+            return hosts
+        return [
+            host
+            for host in hosts
+            if (not include or self._holds(include, host)) and not self._holds(exclude, host)
+        ]
+
+    def _holds(self, expressions: Iterable[str], host: Host) -> bool:
+        variables = {**host.variables, "inventory_hostname": host.name}
+        for expression in expressions:
+            try:
+                if self._compose(expression, variables):
+                    return True
+            except Exception as error:  # noqa: BLE001 - templates raise anything
+                self._fail(f"filter {str(expression)!r} fails for host {host.name}: {error}")
+        return False
+
+    def _populate(self, hosts: Iterable[Host], parents: Mapping[str, Sequence[str]]) -> None:
+        strict, compose = self.get_option("strict"), self.get_option("compose")
+        groups, keyed = self.get_option("groups"), self.get_option("keyed_groups")
+        for host in hosts:
+            self.inventory.add_host(host.name)
+            self._set_variables(host)
+            for group in host.groups:
+                self._add_group(group, parents)
+                self.inventory.add_child(group, host.name)
+            if compose:
+                self._set_composite_vars(compose, host.variables, host.name, strict)
+            if groups:
+                self._add_host_to_composed_groups(groups, host.variables, host.name, strict)
+            if keyed:
+                self._add_host_to_keyed_groups(keyed, host.variables, host.name, strict)
+
+    def _set_variables(self, host: Host) -> None:
+        """Set all at once: one by one Ansible marks each value's origin, for 0.3 ms a host."""
+        variables = {name: _safe(value) for name, value in host.variables.items()}
+        self.inventory.hosts[host.name].vars.update(variables)
+
+    def _add_group(self, group: str, parents: Mapping[str, Sequence[str]]) -> None:
+        if group in self.inventory.groups:
+            return
+        self.inventory.add_group(group)
+        for parent in parents.get(group, ()):
+            self.inventory.add_group(parent)
+            self.inventory.add_child(parent, group)
+
+
+def _identity(options: Options, profile: Profile) -> str:
+    """Sum up everything that the result depends on; no secret among it."""
+    who = [profile.values.get(key) for key in ("tenancy", "user", "region")]
+    text = json.dumps([__version__, repr(options), who])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _safe(value: Any) -> Any:  # noqa: ANN401 - a variable's value
+    """Make sure that no string from the cloud is ever run as a template.
+
+    Who may name or tag an instance must not run code on the controller. Harmless strings are
+    trusted, since Ansible marks all others in its output, as ``{"__ansible_unsafe": ...}``.
+    """
+    if isinstance(value, str):
+        if HARMLESS(value):
+            return trust_as_template(value) if trust_as_template else value
+        return value if trust_as_template else wrap_var(value)
+    if isinstance(value, dict):
+        return {key: _safe(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_safe(one) for one in value]
+    return value
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - an option's value
+    """Take Ansible's marks off an option's value: no option of ours is a template."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
