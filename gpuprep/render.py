@@ -54,7 +54,7 @@ _BAD_STATES: Final = (
 def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
     """Write a result; colours and the terminal's width only on a terminal."""
     width = None if stream.isatty() else _WIDTH
-    console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    console = _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
     hosts = list(result.hosts.values())
     many = len(hosts) > _MANY
     for host in hosts:
@@ -63,6 +63,13 @@ def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
     if many:
         console.print(_summary_table(hosts))
     console.print(explain_exit_code(result, code), soft_wrap=True)
+
+
+class _Console(Console):
+    """A console that leaves it to its caller what a reader who has gone means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def explain_exit_code(result: FleetResult, code: ExitCode) -> str:

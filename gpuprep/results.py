@@ -123,7 +123,7 @@ def host_results(  # noqa: PLR0913 - everything a run leaves behind
             result = _applied_result(name, planned, proof.get(name))
             result = replace(result, changed=result.changed or name in changed)
         if name in failures and planned.state not in _LOST:
-            result = _with_failure(result, failures[name])
+            result = _with_failure(result, failures[name], proven=name in proof)
         if result.state is HostStatus.UNKNOWN and result.error is None:
             result = replace(result, error=interruption)
         results[name] = result
@@ -187,7 +187,9 @@ def _result(name: str, seen: Report, state: HostStatus, steps: tuple[Step, ...])
     )
 
 
-def _with_failure(result: HostResult, failure: Failure) -> HostResult:
+def _with_failure(result: HostResult, failure: Failure, *, proven: bool = False) -> HostResult:
+    if proven:  # the proof knows the state better than the task that fails the host for it
+        return replace(result, error=result.error or failure.message)
     state = HostStatus.UNREACHABLE if failure.unreachable else HostStatus.FAILED
     where = ": ".join(part for part in (failure.role, failure.task) if part)
     error = f"{where}: {failure.message}" if where else failure.message

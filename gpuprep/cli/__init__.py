@@ -10,6 +10,7 @@ import click
 
 from gpuprep import __version__
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
+from gpuprep.cli.output import abandon_stdout
 from gpuprep.errors import ExitCode, GpuprepError
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _complain("stopped; run the same command again to go on")
         return ExitCode.CANCELLED
     except BrokenPipeError:
-        # The reader of stdout has gone (`gpuprep ... | head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         return ExitCode.OK
     except Exception as error:
         if os.environ.get("GPUPREP_TRACEBACK"):

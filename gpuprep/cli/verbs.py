@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpuprep import api
+from gpuprep.cli.output import abandon_stdout
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.options import TIERS
@@ -131,7 +132,11 @@ def _run(
     code = result.exit_code
     if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
         code = ExitCode.CHANGES_PENDING
-    _print(result, code, typed.output)
+    try:
+        _print(result, code, typed.output)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_stdout()
     return code
 
 

@@ -104,6 +104,13 @@ def test_a_failed_task_fails_its_host_and_says_where() -> None:
     assert FleetResult("apply", found).exit_code is ExitCode.LOCKED
 
 
+def test_what_the_proof_found_counts_more_than_the_task_that_fails_the_host_for_it() -> None:
+    plan = document(a=host("drifted", HOLD))
+    proof = document(a=host("drifted", HOLD, host_status="drifted"))
+    found = results(plan, proof, {"a": Failure("still differs")})["a"]
+    assert (found.state, found.error) == (HostStatus.DRIFTED, "still differs")
+
+
 def test_a_connection_lost_on_the_way_makes_the_host_unreachable() -> None:
     failures = {"a": Failure("gone", unreachable=True)}
     found = results(document(a=host("drifted", FILE)), failures=failures)["a"]

@@ -1,0 +1,365 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import pexpect  # type: ignore[import-untyped]
+import pytest
+
+from gpuprep import cli, content, processes, rundir
+from gpuprep.cli.params import parse_variables, which_hosts
+from gpuprep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gpuprep.model import FleetResult
+
+STUB = Path(__file__).parent / "runner_stub"
+LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+STEP = {
+    "id": "conda.file.condarc",
+    "role": "conda",
+    "kind": "file",
+    "target": "/opt/conda/.condarc",
+    "action": "change",
+    "reason": "differs",
+}
+DRIFTED = {"stub_plan": {"state": "drifted", "steps": [STEP]}}
+READY = {
+    "stub_plan": {
+        "state": "converged",
+        "host_status": "ready",
+        "versions": {"driver": "580.95.05"},
+    }
+}
+PROVEN = {**DRIFTED, "stub_proof": {"state": "converged", "host_status": "prepared"}}
+# A process of its own, whose collection is the stub.
+PROGRAM = (
+    "from pathlib import Path; from gpuprep import content; from gpuprep.cli import main; "
+    f"content.collections_root = lambda: Path({str(STUB)!r}); main()"
+)
+ROOT = Path(cli.__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def stub_collection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(content, "collections_root", lambda: STUB)
+    monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "ansible-home"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Callable[..., str]:
+    def write(**hosts: dict[str, Any]) -> str:
+        path = tmp_path / "hosts.json"
+        structure = {name: {**LOCAL, **values} for name, values in hosts.items()}
+        path.write_text(json.dumps({"all": {"hosts": structure}}))
+        return str(path)
+
+    return write
+
+
+Inventory = Any
+
+
+# --- start-up and usage -------------------------------------------------------------------------
+
+
+def test_help_imports_nothing_slow() -> None:
+    slow = ("ansible_runner", "ansible", "rich", "oci", "yaml", "jsonschema")
+    program = (
+        "import sys, gpuprep.cli; gpuprep.cli.run(['--help']); "
+        f"print([name for name in {slow!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "[]"
+    assert "apply" in done.stdout
+
+
+def test_every_command_that_is_listed_can_be_loaded() -> None:
+    context = click.Context(cli.root)
+    names = cli.root.list_commands(context)
+    assert {"plan", "apply", "verify", "status", "env"} <= set(names)
+    for name in names:
+        command = cli.root.get_command(context, name)
+        assert isinstance(command, click.Command)
+        assert command.get_short_help_str()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["aply"], "Did you mean 'apply'?"),
+        (["apply", "--limt", "x"], "--limit"),
+        (["apply", "--forks", "many"], "not a valid integer"),
+        (["verify", "--tier", "quickly"], "'quickly' is not one of 'quick'"),
+        (["plan"], "no inventory"),
+        (["plan", "-i", "a,", "-l", "a", "a"], "not both"),
+        (["plan", "-i", "a,", "-e", "nonsense"], "KEY=VALUE"),
+        (["plan", "-i", "a,", "--private-key", "/nowhere"], "private key /nowhere: no such file"),
+        (["plan", "-i", "a,", "--report", "/nowhere/r.json"], "--report /nowhere/r.json"),
+    ],
+)
+def test_wrong_usage_ends_with_64_and_says_why(
+    arguments: list[str],
+    hint: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.run(arguments) == 64
+    shown = capsys.readouterr()
+    assert hint in shown.err
+    assert shown.out == ""
+
+
+def test_an_inventory_that_is_not_there_ends_with_69(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["plan", "-i", "/nowhere.yml"]) == 69
+    assert "/nowhere.yml: no such file" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object, **__: object) -> FleetResult:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("gpuprep.api.status", broken)
+    assert cli.run(["status", "localhost"]) == 1
+    shown = capsys.readouterr().err
+    assert "internal error: ZeroDivisionError: by zero" in shown
+    assert "Traceback" not in shown
+    monkeypatch.setenv("GPUPREP_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.run(["status", "localhost"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (((), ("localhost",), None), ("localhost", None)),
+        ((("i.yml",), ("localhost",), None), (["i.yml"], "localhost")),
+        ((("i.yml",), ("a", "b"), None), (["i.yml"], "a,b")),
+        ((("i.yml",), (), "gpu*"), (["i.yml"], "gpu*")),
+        (((), (), None), (None, None)),
+    ],
+)
+def test_hosts_narrow_the_inventory_and_localhost_alone_is_one(
+    typed: Any,  # noqa: ANN401 - arguments of the function under test
+    expected: tuple[Any, Any],
+) -> None:
+    assert which_hosts(*typed) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=1", {"a": "1"}),
+        ("a=1 b='two words'", {"a": "1", "b": "two words"}),
+        ("a=", {"a": ""}),
+        ("a=b=c", {"a": "b=c"}),
+        ('{"a": [1, true]}', {"a": [1, True]}),
+        ("{a: {b: 2}}", {"a": {"b": 2}}),
+        ("@some/file.yml", "some/file.yml"),
+    ],
+)
+def test_variables_in_all_forms(text: str, expected: object) -> None:
+    assert parse_variables((text,)) == [expected]
+
+
+@pytest.mark.parametrize("text", ["", "a", "=1", "a b=1", "a='1", "{a: [", "1a=2"])
+def test_variables_in_no_form(text: str) -> None:
+    with pytest.raises(ConfigError, match="-e"):
+        parse_variables((text,))
+
+
+# --- results ------------------------------------------------------------------------------------
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(
+    inventory: Inventory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts = inventory(a=PROVEN, b={"stub_plan": {"state": "refused", "code": "E_X", "error": "no"}})
+    assert cli.run(["apply", "-i", hosts]) == 3
+    shown = capsys.readouterr()
+    assert "plan made for 2 hosts: 1 to change, 1 refused" in shown.err
+    assert "plan made" not in shown.out
+    assert "+ conda: change file /opt/conda/.condarc: differs" in shown.out
+    last = shown.out.splitlines()[-1]
+    assert last == "exit code 3: of 2 hosts, 1 refused (b); the others are as they should be"
+
+
+def test_json_is_the_whole_result_and_nothing_else(
+    inventory: Inventory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["plan", "-i", inventory(a=READY), "--output", "json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["schema"], data["exit_code"], data["verb"]) == (1, 0, "plan")
+    assert data["hosts"]["a"]["versions"] == {"driver": "580.95.05"}
+
+
+def test_changes_pending_have_a_code_of_their_own_on_request_only(
+    inventory: Inventory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts = inventory(a=DRIFTED, b=READY)
+    assert cli.run(["plan", "-q", "-i", hosts]) == 0
+    assert "changes are pending on 1 of 2 hosts" in capsys.readouterr().out
+    assert cli.run(["plan", "-q", "-i", hosts, "--detailed-exitcode"]) == 2
+    assert cli.run(["plan", "-q", "-i", hosts, "--detailed-exitcode", "b"]) == 0
+
+
+def test_unproven_failed_and_locked_hosts_have_their_codes(inventory: Inventory) -> None:
+    proof = {"state": "drifted", "host_status": "drifted", "steps": [STEP]}
+    assert cli.run(["apply", "-q", "-i", inventory(a={**DRIFTED, "stub_proof": proof})]) == 5
+    assert cli.run(["apply", "-q", "-i", inventory(a={**PROVEN, "stub_fail": "disk full"})]) == 4
+    assert cli.run(["apply", "-q", "-i", inventory(a={**PROVEN, "stub_fail": "E_LOCKED"})]) == 6
+
+
+def test_the_report_is_stored_whole(inventory: Inventory, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    report.write_text("old")
+    assert cli.run(["status", "-q", "-i", inventory(a=READY), "--report", str(report)]) == 0
+    assert json.loads(report.read_text())["hosts"]["a"]["state"] == "ready"
+    assert [path.name for path in tmp_path.iterdir() if ".report" in path.name] == []
+
+
+def test_env_lets_plain_ansible_find_the_collection(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["env"]) == 0
+    line = capsys.readouterr().out.strip()
+    assert line.startswith(f"export ANSIBLE_COLLECTIONS_PATH={STUB}")
+
+
+def test_a_reader_that_goes_away_changes_no_exit_code(inventory: Inventory) -> None:
+    command = [sys.executable, "-c", PROGRAM, "plan", "-q", "-i", inventory(a=DRIFTED)]
+    command.append("--detailed-exitcode")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (2, b"")
+
+
+# --- stopping and passwords, in a process of its own --------------------------------------------
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until_sleeping(before: set[Path]) -> Path:
+    """Wait for the run's ``sleep`` to appear; give the run's directory."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for path in set(rundir.base_directory().glob("gpuprep-*")) - before:
+            if any(process.name == "sleep" for process in processes.belonging_to(path)):
+                return path
+        time.sleep(0.1)
+    raise AssertionError("the run did not get to its waiting task")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_cleanly_and_the_next_run_finishes(
+    inventory: Inventory, signum: signal.Signals
+) -> None:
+    before = set(rundir.base_directory().glob("gpuprep-*"))
+    process = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 100})])
+    directory = wait_until_sleeping(before)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert "running the same command again goes on" in err
+    assert out.splitlines()[-1].startswith("exit code 7: stopped before the end")
+    assert processes.belonging_to(directory) == ()
+    assert not directory.exists()
+    again = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 0})])
+    again.communicate(timeout=60)
+    assert again.returncode == 0
+
+
+def test_what_a_killed_run_leaves_the_next_one_clears_away(inventory: Inventory) -> None:
+    before = set(rundir.base_directory().glob("gpuprep-*"))
+    process = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 100})])
+    directory = wait_until_sleeping(before)
+    process.kill()
+    process.communicate(timeout=30)
+    assert directory.exists()
+    assert directory in rundir.remove_abandoned(rundir.base_directory())
+    assert not directory.exists()
+    assert processes.belonging_to(directory) == ()
+
+
+def test_a_living_runs_directory_is_not_cleared_away(inventory: Inventory) -> None:
+    before = set(rundir.base_directory().glob("gpuprep-*"))
+    process = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 5})])
+    directory = wait_until_sleeping(before)
+    assert directory not in rundir.remove_abandoned(rundir.base_directory())
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+def test_the_become_password_is_asked_for_and_reaches_sudo_alone(
+    inventory: Inventory, tmp_path: Path
+) -> None:
+    """A stand-in for sudo asks for the password as sudo does and takes only the right one."""
+    sudo = tmp_path / "sudo"
+    sudo.write_text(
+        f"#!{sys.executable}\n"
+        "import os, sys\n"
+        "prompt = sys.argv[sys.argv.index('-p') + 1]\n"
+        "sys.stderr.write(prompt); sys.stderr.flush()\n"
+        "given = b''\n"
+        "while not given.endswith(b'\\n'): given += os.read(0, 1)\n"
+        "if given != b'MARKER-password\\n': sys.exit('Sorry, try again.')\n"
+        "command = sys.argv[sys.argv.index('-u') + 2:]\n"
+        "os.execvp(command[0], command)\n"
+    )
+    sudo.chmod(0o755)
+    host = {
+        **PROVEN,
+        "stub_become": True,
+        "ansible_become_user": "nobody",
+        "ansible_become_exe": str(sudo),
+    }
+    arguments = ["-c", PROGRAM, "apply", "-K", "-vvvvv", "-i", inventory(a=host)]
+    child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=60)
+    child.expect("BECOME password: ")
+    child.sendline("MARKER-password")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.before is not None
+    assert child.exitstatus == 0, child.before
+    assert "Become another" in child.before
+    assert "MARKER" not in child.before
+
+
+def test_a_terminal_gets_a_live_view_and_a_pipe_gets_lines(inventory: Inventory) -> None:
+    arguments = ["-c", PROGRAM, "apply", "-i", inventory(a={**PROVEN, "stub_fail": "disk full"})]
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", env=environment, timeout=60)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.before is not None
+    assert "\x1b[" in child.before
+    assert "FAILED: disk full" in child.before
+    piped = start(arguments[2:])
+    _, err = piped.communicate(timeout=60)
+    assert "\x1b[" not in err
+    assert "FAILED: disk full" in err
