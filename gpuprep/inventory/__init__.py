@@ -14,7 +14,7 @@ from gpuprep.inventory.records import Host, Listing
 if TYPE_CHECKING:
     from gpuprep.inventory.profile import Profile
 
-__all__ = ["Host", "Listing", "Options", "list_hosts"]
+__all__ = ["Host", "Listing", "Options", "list_hosts", "profiles"]
 
 
 def list_hosts(options: Options, profile: Profile | None = None) -> Listing:

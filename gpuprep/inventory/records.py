@@ -175,3 +175,22 @@ class Listing:
     warnings: tuple[str, ...] = ()
     complete: bool = True
     requests: int | None = field(default=None, compare=False)
+
+    def to_dict(self) -> Json:
+        """Give plain JSON types, for a cache."""
+        return {
+            "hosts": [[one.name, list(one.groups), dict(one.variables)] for one in self.hosts],
+            "group_parents": {key: list(value) for key, value in self.group_parents.items()},
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Listing:
+        """Read what ``to_dict`` gave."""
+        return cls(
+            hosts=tuple(
+                Host(name, tuple(groups), variables) for name, groups, variables in data["hosts"]
+            ),
+            group_parents={key: tuple(value) for key, value in data["group_parents"].items()},
+            warnings=tuple(data["warnings"]),
+        )

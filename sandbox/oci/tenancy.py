@@ -1,0 +1,310 @@
+"""A tenancy as data: the resources, in the JSON of OCI's REST API, and ways to build one.
+
+Field names follow the models of the SDK; a test compares them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+Json = dict[str, Any]
+
+TENANCY: Final = "ocid1.tenancy.oc1..sandbox"
+REGION: Final = "us-ashburn-1"
+CREATED: Final = "2026-01-01T00:00:00.000Z"
+_NETWORK_COMPARTMENT: Final = "network"
+
+
+@dataclass(slots=True)
+class Tenancy:
+    """All resources of a tenancy, by kind; ``vnics`` and the like are keyed by OCID."""
+
+    ocid: str = TENANCY
+    regions: tuple[str, ...] = (REGION,)
+    compartments: list[Json] = field(default_factory=list)
+    instances: dict[str, Json] = field(default_factory=dict)
+    attachments: list[Json] = field(default_factory=list)
+    vnics: dict[str, Json] = field(default_factory=dict)
+    private_ips: list[Json] = field(default_factory=list)
+    public_ips: list[Json] = field(default_factory=list)
+    ipv6s: list[Json] = field(default_factory=list)
+    subnets: dict[str, Json] = field(default_factory=dict)
+    vcns: dict[str, Json] = field(default_factory=dict)
+    images: dict[str, Json] = field(default_factory=dict)
+    pools: list[Json] = field(default_factory=list)
+    cluster_networks: list[Json] = field(default_factory=list)
+    compute_clusters: list[Json] = field(default_factory=list)
+    memory_clusters: list[Json] = field(default_factory=list)
+    members: dict[str, list[str]] = field(default_factory=dict)  # cluster -> instances
+    region_of: dict[str, str] = field(default_factory=dict)  # resource -> region, if not home
+    _serial: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
+
+    # --- building ------------------------------------------------------------------------------
+
+    def new_id(self, kind: str) -> str:
+        """Give an OCID of the usual form and length."""
+        return f"ocid1.{kind}.oc1.iad.{next(self._serial):060d}"
+
+    def compartment(self, name: str, parent: str | None = None) -> str:
+        """Add a compartment; gives its OCID."""
+        ocid = f"ocid1.compartment.oc1..{name}{next(self._serial):052d}"
+        self.compartments.append(
+            {
+                "id": ocid,
+                "compartmentId": parent or self.ocid,
+                "name": name,
+                "description": name,
+                "timeCreated": CREATED,
+                "lifecycleState": "ACTIVE",
+                "freeformTags": {},
+                "definedTags": {},
+            }
+        )
+        return ocid
+
+    def subnet(self, compartment: str, name: str, *, private: bool = True) -> str:
+        """Add a subnet, in a VCN of its own; gives its OCID."""
+        vcn, ocid = self.new_id("vcn"), self.new_id("subnet")
+        number = len(self.subnets)
+        common = {"compartmentId": compartment, "lifecycleState": "AVAILABLE", **_created()}
+        self.vcns[vcn] = {
+            "id": vcn,
+            "displayName": f"vcn-{name}",
+            "dnsLabel": f"vcn{number}",
+            "vcnDomainName": f"vcn{number}.oraclevcn.com",
+            **common,
+        }
+        self.subnets[ocid] = {
+            "id": ocid,
+            "vcnId": vcn,
+            "displayName": name,
+            "dnsLabel": f"sub{number}",
+            "subnetDomainName": f"sub{number}.vcn{number}.oraclevcn.com",
+            "cidrBlock": f"10.{number}.0.0/16",
+            "prohibitPublicIpOnVnic": private,
+            **common,
+        }
+        return ocid
+
+    def image(self, name: str, os: str, version: str) -> str:
+        """Add an image; gives its OCID."""
+        ocid = self.new_id("image")
+        self.images[ocid] = {
+            "id": ocid,
+            "displayName": name,
+            "operatingSystem": os,
+            "operatingSystemVersion": version,
+            "lifecycleState": "AVAILABLE",
+            "createImageAllowed": True,
+            **_created(),
+        }
+        return ocid
+
+    def instance(  # noqa: PLR0913 - a resource has that many properties
+        self,
+        name: str,
+        shape: str,
+        compartment: str,
+        *,
+        gpus: int = 0,
+        gpu_description: str | None = None,
+        image: str | None = None,
+        state: str = "RUNNING",
+        domain: int = 1,
+        freeform_tags: Mapping[str, str] | None = None,
+        defined_tags: Mapping[str, Mapping[str, str]] | None = None,
+        region: str | None = None,
+    ) -> str:
+        """Add an instance without a VNIC; gives its OCID."""
+        ocid = self.new_id("instance")
+        where = region or self.regions[0]
+        self.instances[ocid] = {
+            "id": ocid,
+            "displayName": name,
+            "shape": shape,
+            "compartmentId": compartment,
+            "availabilityDomain": f"SdBx:{where.upper().removesuffix('-1')}-AD-{domain}",
+            "faultDomain": f"FAULT-DOMAIN-{domain}",
+            "lifecycleState": state,
+            "region": where,
+            "imageId": image,
+            "sourceDetails": {"sourceType": "image", "imageId": image},
+            "shapeConfig": {"gpus": gpus, "gpuDescription": gpu_description, "ocpus": 8.0},
+            "launchMode": "NATIVE",
+            "metadata": {
+                "ssh_authorized_keys": "ssh-ed25519 AAAA sandbox",
+                "user_data": "I2Nsb3Vk",
+            },
+            "extendedMetadata": {},
+            "agentConfig": {"isMonitoringDisabled": False, "pluginsConfig": []},
+            "freeformTags": dict(freeform_tags or {}),
+            "definedTags": {key: dict(tags) for key, tags in (defined_tags or {}).items()},
+            "timeCreated": CREATED,
+        }
+        if region:
+            self.region_of[ocid] = region
+        return ocid
+
+    def vnic(  # noqa: PLR0913 - a resource has that many properties
+        self,
+        instance: str,
+        subnet: str | None,
+        address: str | None,
+        *,
+        primary: bool = True,
+        state: str = "ATTACHED",
+        public_ip: str | None = None,
+        ipv6: Sequence[str] = (),
+        vlan: str | None = None,
+        nic_index: int = 0,
+    ) -> str:
+        """Attach a VNIC with its addresses; gives its OCID."""
+        host = self.instances[instance]
+        ocid, label = self.new_id("vnic"), host["displayName"].lower()
+        compartment, where = host["compartmentId"], self.region_of.get(instance)
+        domain = host["availabilityDomain"]
+        common = {"compartmentId": compartment, "subnetId": subnet, **_created()}
+        self.attachments.append(
+            {
+                "id": self.new_id("vnicattachment"),
+                "instanceId": instance,
+                "vnicId": ocid,
+                "vlanId": vlan,
+                "availabilityDomain": domain,
+                "nicIndex": nic_index,
+                "lifecycleState": state,
+                "compartmentId": compartment,
+                "subnetId": subnet,
+                "timeCreated": CREATED,
+            }
+        )
+        self.vnics[ocid] = {
+            "id": ocid,
+            "availabilityDomain": domain,
+            "displayName": label,
+            "hostnameLabel": label,
+            "isPrimary": primary,
+            "lifecycleState": "AVAILABLE",
+            "privateIp": address,
+            "publicIp": public_ip,
+            "ipv6Addresses": list(ipv6),
+            "vlanId": vlan,
+            **common,
+        }
+        if address and subnet:
+            self._private_ip(ocid, address, label, domain, public_ip, common)
+        for one in ipv6 if subnet else ():
+            row = {"id": self.new_id("ipv6"), "ipAddress": one, "vnicId": ocid, **common}
+            self.ipv6s.append({**row, "lifecycleState": "AVAILABLE"})
+        for owned in (self.attachments[-1]["id"], ocid):
+            if where:
+                self.region_of[owned] = where
+        return ocid
+
+    def _private_ip(  # noqa: PLR0913, PLR0917 - the parts of two resources
+        self,
+        vnic: str,
+        address: str,
+        label: str,
+        domain: str,
+        public_ip: str | None,
+        common: Json,
+    ) -> None:
+        ocid = self.new_id("privateip")
+        self.private_ips.append(
+            {
+                "id": ocid,
+                "ipAddress": address,
+                "isPrimary": True,
+                "vnicId": vnic,
+                "hostnameLabel": label,
+                "displayName": label,
+                "availabilityDomain": domain,
+                **common,
+            }
+        )
+        if public_ip:
+            self.public_ips.append(
+                {
+                    "id": self.new_id("publicip"),
+                    "ipAddress": public_ip,
+                    "privateIpId": ocid,
+                    "assignedEntityId": ocid,
+                    "assignedEntityType": "PRIVATE_IP",
+                    "scope": "AVAILABILITY_DOMAIN",
+                    "lifetime": "EPHEMERAL",
+                    "availabilityDomain": domain,
+                    "lifecycleState": "ASSIGNED",
+                    "compartmentId": common["compartmentId"],
+                    "timeCreated": CREATED,
+                }
+            )
+
+    def cluster(self, kind: str, name: str, compartment: str, instances: Iterable[str]) -> str:
+        """Add a cluster; kind is ``pools``, ``cluster_networks``, ... as the fields are named."""
+        ocid = self.new_id(kind.rstrip("s").replace("_", ""))
+        row = {"id": ocid, "displayName": name, "compartmentId": compartment, **_created()}
+        getattr(self, kind).append({**row, "lifecycleState": "RUNNING"})
+        self.members[ocid] = list(instances)
+        return ocid
+
+
+def fleet(count: int, shape: str, gpus: int, *, compartments: int = 2, subnets: int = 2) -> Tenancy:
+    """Build a tenancy with so many equal hosts, dealt out to compartments and subnets."""
+    tenancy = Tenancy()
+    places = [tenancy.compartment(f"team{number}") for number in range(compartments)]
+    nets = [tenancy.subnet(places[n % compartments], f"net{n}") for n in range(subnets)]
+    image = tenancy.image("Oracle-Linux-9.6-Gen2-GPU-2026.02.28-0", "Oracle Linux", "9")
+    for number in range(count):
+        ocid = tenancy.instance(
+            f"gpu-{number:05d}",
+            shape,
+            places[number % compartments],
+            gpus=gpus,
+            image=image,
+            domain=number % 3 + 1,
+            freeform_tags={"role": "train"},
+        )
+        tenancy.vnic(
+            ocid, nets[number % subnets], f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        )
+    return tenancy
+
+
+def of_hosts(hosts: Iterable[Mapping[str, Any]], gpus: Mapping[str, int]) -> Tenancy:
+    """Present running hosts as instances: their names, addresses, shapes and systems.
+
+    Args:
+        hosts: mappings with name, address, shape, os (``debian-12``) and, if wanted, tags.
+        gpus: GPUs by shape.
+
+    """
+    tenancy = Tenancy()
+    place = tenancy.compartment("sandbox")
+    net = tenancy.subnet(tenancy.compartment(_NETWORK_COMPARTMENT), "hosts")
+    images: dict[str, str] = {}
+    for host in hosts:
+        system, _, version = str(host.get("os") or "debian-12").partition("-")
+        name = f"{system.capitalize()}-{version}"
+        if name not in images:
+            images[name] = tenancy.image(name, system.capitalize(), version)
+        shape = str(host["shape"])
+        ocid = tenancy.instance(
+            str(host["name"]),
+            shape,
+            place,
+            gpus=gpus.get(shape, 0),
+            image=images[name],
+            freeform_tags=host.get("tags"),
+        )
+        tenancy.vnic(ocid, net, str(host["address"]))
+    return tenancy
+
+
+def _created() -> Json:
+    return {"timeCreated": CREATED, "freeformTags": {}, "definedTags": {}}
