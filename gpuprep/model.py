@@ -127,7 +127,7 @@ class Message:
 
     code: str
     message: str
-    nearest: str | None = None  # the nearest stack that would work, in words
+    nearest: str | None = None  # the nearest stack that would work, or why none does, in words
     wishes: tuple[str, ...] = ()  # fields of DesiredStack that clash; empty: the host forbids it
 
 

@@ -127,7 +127,7 @@ def _explain(
     """Find the smallest set of wishes whose dropping helps, and what would be installed then."""
     fallen = _relax(refused, facts, desired, catalog)
     if isinstance(fallen, Refused):
-        return _refusal(fallen, catalog)
+        return _hopeless(refused, fallen, catalog)
     dropped, stack = fallen
     for wish in dropped:
         fewer = tuple(w for w in dropped if w != wish)
@@ -185,6 +185,15 @@ def _refusal(
 ) -> Refusal:
     text = catalog.messages[refused.code].format(**refused.values)
     return Refusal(refused.code, text, _nearest(wishes, stack) if stack else None, wishes)
+
+
+def _hopeless(refused: Refused, fallen: Refused, catalog: Catalog) -> Refusal:
+    """Refuse where no dropping of wishes helps, since the host itself forbids it."""
+    deeper = None
+    if fallen.code != refused.code:
+        text = catalog.messages[fallen.code].format(**fallen.values)
+        deeper = f"with no other wishes either: {text} ({fallen.code})"
+    return replace(_refusal(refused, catalog), nearest=deeper)
 
 
 def _nearest(wishes: tuple[str, ...], stack: Stack) -> str:

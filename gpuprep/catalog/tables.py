@@ -357,6 +357,10 @@ class CudaRules:
     closure: tuple[str, ...]
     version_form: Mapping[Family, str]
 
+    def newest_gcc(self, toolkit: str) -> int | None:
+        """Give the newest gcc major that nvcc of a toolkit accepts; None when unknown."""
+        return next((gcc for upto, gcc in self.host_gcc.items() if at_most(toolkit, upto)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class RepositoryRules:

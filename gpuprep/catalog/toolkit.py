@@ -41,7 +41,7 @@ def choose_toolkits(case: Case, driver: Driver | None) -> tuple[Choice, ...]:
     for choice in chosen.values():
         _check_gpus(case, choice)
         if driver is not None:
-            _check_driver(case, choice, driver)
+            _check_driver(case, choice, driver, "cuda")
         case.because("cuda", choice.release or choice.line.version, "asked for")
     return _default_first(case, chosen)
 
@@ -50,10 +50,7 @@ def warn_about_compiler(case: Case, toolkits: tuple[Choice, ...]) -> None:
     """Warn where the host's gcc is newer than nvcc accepts."""
     gcc = case.facts.system_gcc
     for choice in toolkits:
-        ceilings = case.catalog.cuda.host_gcc
-        newest = next(
-            (g for upto, g in ceilings.items() if at_most(choice.line.version, upto)), None
-        )
+        newest = case.catalog.cuda.newest_gcc(choice.line.version)
         if gcc is not None and newest is not None and gcc > newest:
             case.warn("W_HOST_GCC", cuda=choice.line.version, max=newest, gcc=gcc)
 
@@ -97,25 +94,29 @@ def _automatic(case: Case, driver: Driver | None) -> Choice:
         branch = driver.branch
     else:
         branch = catalog.branches[catalog.channels[case.desired.channel][0]]
-    usable = [
+    for_gpus = [
         line
         for line in catalog.toolkits.values()
         if all(line.version in gpu.cuda for gpu in case.gpus)
     ]
-    native = [line for line in usable if at_most(line.version, branch.native_cuda)]
-    if native:
-        choice = Choice(native[-1], None)
-    elif usable:
-        choice = Choice(usable[0], None)
-    else:
+    if not for_gpus:
         gpu = min(case.gpus, key=lambda gpu: key(gpu.cuda.last or "999"))
         raise Refused(
             "E_CUDA_ARCH", cuda=branch.native_cuda, gpu=gpu.name, cc=gpu.cc, range=str(gpu.cuda)
         )
+    runs = [line for line in for_gpus if driver is None or _runs_on(case, line, driver)]
+    native = [line for line in runs if at_most(line.version, branch.native_cuda)]
+    choice = Choice((native or runs or for_gpus)[-1 if native else 0], None)
     _explain_automatic(case, choice, branch.name, branch.native_cuda)
     if driver is not None:
-        _check_driver(case, choice, driver)
+        _check_driver(case, choice, driver, "keep_driver", "version", "branch")
     return choice
+
+
+def _runs_on(case: Case, line: Toolkit, driver: Driver) -> bool:
+    major = key(line.version)[0]
+    floor = case.catalog.cuda.driver_floor.get(major)
+    return major <= driver.branch.max_major and at_least(driver.version, floor)
 
 
 def _explain_automatic(case: Case, choice: Choice, branch: str, native: str) -> None:
@@ -175,14 +176,14 @@ def _check_gpus(case: Case, choice: Choice) -> None:
             )
 
 
-def _check_driver(case: Case, choice: Choice, driver: Driver) -> None:
+def _check_driver(case: Case, choice: Choice, driver: Driver, *wishes: str) -> None:
     version, branch = choice.line.version, driver.branch
     floor = case.catalog.cuda.driver_floor.get(choice.major)
     if choice.major > branch.max_major:
         if not case.desired.forward_compat:
             raise Refused(
                 "E_CUDA_DRIVER_MAJOR",
-                "cuda",
+                *wishes,
                 cuda=version,
                 need=floor,
                 b=branch.name,
@@ -191,6 +192,6 @@ def _check_driver(case: Case, choice: Choice, driver: Driver) -> None:
         case.warn("W_FORWARD_COMPAT", cuda=version, pkg=version.replace(".", "-"))
         return
     if not at_least(driver.version, floor):
-        raise Refused("E_CUDA_DRIVER_OLD", "cuda", cuda=version, need=floor, have=driver.version)
+        raise Refused("E_CUDA_DRIVER_OLD", *wishes, cuda=version, need=floor, have=driver.version)
     if not at_most(version, branch.native_cuda):
         case.warn("W_MINOR_COMPAT", cuda=version, b=branch.name, native=branch.native_cuda)

@@ -1,0 +1,82 @@
+"""What holds for every host and every wish."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from resolver_rules import broken_rules
+from resolver_strategies import CATALOG, WISH_NAMES, cases
+
+from gpuprep.catalog import resolve
+from gpuprep.catalog.answer import answer
+from gpuprep.catalog.words import refusal_in_words, stack_in_words
+from gpuprep.model import DesiredStack, HostFacts, Message, Refusal
+
+Case = tuple[HostFacts, DesiredStack]
+PLAIN = DesiredStack()
+
+
+def dropped(desired: DesiredStack, names: tuple[str, ...]) -> DesiredStack:
+    """The wishes without some of them; a dropped ``components`` leaves out the driver."""
+    without_driver = tuple(part for part in desired.components if part != "driver")
+    changes: dict[str, Any] = {
+        n: without_driver if n == "components" else getattr(PLAIN, n) for n in names
+    }
+    return replace(desired, **changes)
+
+
+@settings(max_examples=200, deadline=None)
+@given(case=cases)
+def test_every_stack_obeys_every_rule(case: Case) -> None:
+    facts, desired = case
+    outcome = resolve(facts, desired, CATALOG)
+    if not isinstance(outcome, Refusal):
+        assert broken_rules(facts, desired, outcome) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=cases)
+def test_every_answer_is_coded_and_printable(case: Case) -> None:
+    facts, desired = case
+    outcome = resolve(facts, desired, CATALOG)
+    json.dumps(answer(outcome))
+    if isinstance(outcome, Refusal):
+        notes: list[Message] = [outcome]
+        assert refusal_in_words(facts, outcome, CATALOG)
+    else:
+        notes = list(outcome.warnings)
+        assert all(reason.why for reason in outcome.reasons)
+        assert stack_in_words(facts, outcome, CATALOG)
+    for note in notes:
+        assert note.code in CATALOG.messages
+        assert "{" not in note.message
+        assert "None" not in note.message
+
+
+@settings(max_examples=150, deadline=None)
+@given(case=cases)
+def test_every_refusal_names_a_minimal_set_of_wishes(case: Case) -> None:
+    facts, desired = case
+    refusal = resolve(facts, desired, CATALOG)
+    if not isinstance(refusal, Refusal):
+        return
+    assert set(refusal.wishes) <= WISH_NAMES
+    if not refusal.wishes:
+        bare = replace(PLAIN, components=desired.components, as_of=desired.as_of)
+        assert isinstance(resolve(facts, bare, CATALOG), Refusal)
+        return
+    assert not isinstance(resolve(facts, dropped(desired, refusal.wishes), CATALOG), Refusal)
+    assert refusal.nearest
+    for kept in refusal.wishes:
+        fewer = tuple(wish for wish in refusal.wishes if wish != kept)
+        assert isinstance(resolve(facts, dropped(desired, fewer), CATALOG), Refusal)
+
+
+@settings(max_examples=50, deadline=None)
+@given(case=cases)
+def test_resolving_is_a_pure_function(case: Case) -> None:
+    facts, desired = case
+    assert resolve(facts, desired, CATALOG) == resolve(facts, desired, CATALOG)
