@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 MASK: Final = "********"
 SHORTEST: Final = 4  # characters; masking a shorter value would riddle ordinary text
 _SECRET_NAME: Final = re.compile(
-    r"pass(word|wd|phrase)?$|_pass_|secret|token|credential|private_?key$|api_?key$|access_?key",
+    r"(?:^|_)(?:pass|secrets?|tokens?|credentials?)(?:_|$)|password|passwd|passphrase"
+    r"|private_?key$|api_?key$|access_?key",
     re.IGNORECASE,
 )
+_SWITCHES: Final = frozenset({"true", "false", "none", "null"})  # TOKEN_CHECK=false
 _ASSIGNMENT: Final = re.compile(
     r"""(?P<name>\w+)["']?\s*[:=]\s*(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,#]+)"""
 )
@@ -71,7 +73,11 @@ class Redactor:
     """Replace known secrets, and passwords in URLs, by a mask."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = {secret for secret in secrets if len(secret) >= SHORTEST}
+        known = {
+            secret
+            for secret in secrets
+            if len(secret) >= SHORTEST and secret.lower() not in _SWITCHES
+        }
         lines = {line for secret in known for line in secret.splitlines() if len(line) >= SHORTEST}
         longest_first = sorted(known | lines, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")

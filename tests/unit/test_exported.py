@@ -1,0 +1,52 @@
+"""The package's public face."""
+
+from __future__ import annotations
+
+import inspect
+import types
+
+import gpuprep
+
+
+def test_all_names_everything_public_sorted() -> None:
+    public = {
+        name
+        for name, value in vars(gpuprep).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    assert set(gpuprep.__all__) == public | {"__version__"}
+    assert gpuprep.__all__ == sorted(gpuprep.__all__)
+
+
+def test_every_exported_class_and_function_is_documented() -> None:
+    for name in gpuprep.__all__:
+        value = getattr(gpuprep, name)
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert inspect.getdoc(value), name
+
+
+def test_verbs_take_the_promised_arguments() -> None:
+    shared = ["inventory", "limit", "variables", "on_event", "cancel", "options"]
+    promised = {
+        "plan": shared,
+        "status": shared,
+        "apply": ["inventory", "limit", "check", "variables", "on_event", "cancel", "options"],
+        "verify": ["inventory", "tier", "sample", *shared[1:]],
+    }
+    for verb, arguments in promised.items():
+        assert list(inspect.signature(getattr(gpuprep, verb)).parameters) == arguments
+
+
+def test_only_the_runner_imports_ansible_runner() -> None:
+    from gpuprep.layout import package_root  # noqa: PLC0415
+
+    importers = {
+        path.name
+        for path in package_root().rglob("*.py")
+        if "_collections" not in path.parts
+        and any(
+            line.strip().startswith(("import ansible_runner", "from ansible_runner"))
+            for line in path.read_text(encoding="utf-8").splitlines()
+        )
+    }
+    assert importers == {"runner.py"}

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from gpuprep.errors import ExitCode
+from gpuprep.events import Event, EventKind
+from gpuprep.model import (
+    CheckResult,
+    CheckStatus,
+    CondaInstaller,
+    CudaToolkit,
+    FleetResult,
+    HostResult,
+    HostStatus,
+    Message,
+    Stack,
+    Step,
+    StepStatus,
+)
+from gpuprep.progress import PlainProgress, line_of, progress
+from gpuprep.render import explain_exit_code, render, wanted_version
+
+STACK = Stack(
+    family="deb",
+    branch="580",
+    flavour="open",
+    cuda=(CudaToolkit("13.0", "x"), CudaToolkit("12.9", "y")),
+    cudnn="9",
+    conda=CondaInstaller("26.7.2-0", "u", "s"),
+)
+STEP = Step("conda.file.c", "conda", "file", "/c", "change", "differs", "old", "new")
+
+
+def shown(result: FleetResult) -> str:
+    stream = io.StringIO()
+    render(result, result.exit_code, stream)
+    return stream.getvalue()
+
+
+def one(**more: object) -> FleetResult:
+    host = HostResult(**{"name": "gpu1", "state": HostStatus.READY, **more})  # type: ignore[arg-type]
+    return FleetResult("apply", {"gpu1": host})
+
+
+def test_a_table_says_what_is_wanted_and_found_of_each_component() -> None:
+    text = shown(one(stack=STACK, versions={"driver": "580.95.05", "conda": "26.7.2-0"}))
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
+    assert rows["gpu1"] == ["gpu1", "ready"]
+    assert rows["component"] == ["component", "wanted", "found", "state"]
+    assert rows["driver"] == ["driver", "580", "open", "580.95.05", "as", "wanted"]
+    assert rows["cuda"][1:4] == ["13.0,", "12.9", "-"]
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (StepStatus.PLANNED, "~ conda: change file /c (old -> new): differs"),
+        (StepStatus.DONE, "+ conda: change file /c (old -> new): differs"),
+        (StepStatus.FAILED, "! conda: change file /c (old -> new): differs"),
+        (StepStatus.UNKNOWN, "? conda: change file /c (old -> new): differs"),
+    ],
+)
+def test_steps_are_marked_by_their_outcome(status: StepStatus, line: str) -> None:
+    step = Step(**{**{k: getattr(STEP, k) for k in STEP.__slots__}, "status": status})
+    text = shown(one(stack=STACK, steps=(step,)))
+    assert f"  {line}" in text
+    assert f"1 {status.value}" in text
+
+
+def test_what_needs_attention_is_told_with_its_remedy() -> None:
+    failed = CheckResult("cuda.run", CheckStatus.FAILED, "no kernel ran", mend="reboot")
+    passed = CheckResult("pci.device", CheckStatus.PASSED, "all there")
+    text = shown(
+        one(
+            state=HostStatus.REFUSED,
+            code="E_RUNFILE",
+            error="first\nsecond [bold]",
+            checks=(failed, passed),
+            warnings=(Message("W_EOL", "ends soon"),),
+            reboot_required=True,
+        )
+    )
+    for part in (
+        "[E_RUNFILE]",
+        "second [bold]",
+        "failed: cuda.run: no kernel ran",
+        "mend: reboot",
+        "W_EOL: ends soon",
+        "a reboot is required",
+    ):
+        assert part in text
+    assert "all there" not in text
+
+
+def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
+    hosts = {f"h{n}": HostResult(f"h{n}", HostStatus.READY) for n in range(40)}
+    hosts["h7"] = HostResult("h7", HostStatus.FAILED, error="disk full")
+    text = shown(FleetResult("apply", hosts))
+    assert "disk full" in text
+    assert sum(line.startswith(" h") for line in text.splitlines()) == 41  # and the heading
+    assert len(text.splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    ("states", "verb", "words"),
+    [
+        (["ready", "prepared"], "apply", "exit code 0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
+        (["ready", "refused"], "apply", "exit code 3: of 2 hosts, 1 refused (h1); the others"),
+        (["failed", "unreachable"], "apply", "exit code 4: no host got there: 1 failed (h0), 1 un"),
+        (["drifted"], "apply", "exit code 5: not proven: 1 drifted (h0)"),
+        (["drifted"], "plan", "exit code 0: nothing was touched; changes are pending on 1 of 1"),
+    ],
+)
+def test_the_exit_code_in_words(states: list[str], verb: str, words: str) -> None:
+    hosts = {
+        f"h{index}": HostResult(
+            f"h{index}", HostStatus(state), steps=(STEP,) if state == "drifted" else ()
+        )
+        for index, state in enumerate(states)
+    }
+    result = FleetResult(verb, hosts)
+    assert explain_exit_code(result, result.exit_code).startswith(words)
+
+
+@pytest.mark.parametrize("code", list(ExitCode))
+def test_every_exit_code_has_words(code: ExitCode) -> None:
+    assert explain_exit_code(FleetResult("plan", {}), code).startswith(f"exit code {int(code)}: ")
+
+
+def test_what_a_stack_wants_in_short() -> None:
+    assert wanted_version("driver", STACK) == "580 open"
+    assert wanted_version("cudnn", STACK) == "9"
+    assert wanted_version("conda", Stack(family="deb")) == "-"
+    assert wanted_version("driver", Stack(family="deb")) == "-"
+
+
+# --- progress -----------------------------------------------------------------------------------
+
+
+def event(kind: EventKind, text: str = "", **more: str) -> Event:
+    return Event(kind, "2026-01-01T00:00:00Z", text=text, **more)
+
+
+def test_plain_lines_tell_what_matters_and_skip_the_rest() -> None:
+    stream = io.StringIO()
+    with progress(stream) as show:
+        show(event(EventKind.PLAY, "Converge"))
+        show(event(EventKind.OK, host="a", task="Look"))
+        show(event(EventKind.CHANGED, host="a", role="conda", task="Install"))
+        show(event(EventKind.FAILED, "disk full", host="b", task="Copy"))
+        show(event(EventKind.OUTPUT, "changed: [a]"))
+    lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert lines == ["== Converge", "a: conda: Install: changed", "b: Copy: FAILED: disk full"]
+
+
+def test_verbose_shows_the_output_of_ansible_instead() -> None:
+    stream = io.StringIO()
+    with progress(stream, verbosity=1) as show:
+        show(event(EventKind.PLAY, "Converge"))
+        show(event(EventKind.OUTPUT, "PLAY [Converge]"))
+    assert [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()] == ["PLAY [Converge]"]
+
+
+def test_quiet_shows_nothing() -> None:
+    stream = io.StringIO()
+    with progress(stream, quiet=True) as show:
+        show(event(EventKind.FAILED, "disk full"))
+    assert stream.getvalue() == ""
+
+
+def test_a_long_silence_gets_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    plain = PlainProgress(stream)
+    plain.show(event(EventKind.TASK, "Install packages"))
+    plain.still_running()
+    assert stream.getvalue() == ""
+    monkeypatch.setattr("gpuprep.progress._HEARTBEAT", -1.0)
+    plain.still_running()
+    assert "still running: Install packages" in stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_every_kind_of_event_can_be_shown(kind: EventKind) -> None:
+    line = line_of(event(kind, "text", host="a"))
+    assert line is None or "text" in line or "changed" in line
