@@ -8,6 +8,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuprep.model import Stack
     from gpuprep.verify.checks import Tier
 
 QUICK = ("base", "nvml", "kernel_log", "libraries", "proof")
@@ -33,16 +36,59 @@ def _gpuprep_load(package, modules):
 '''
 
 
+_PROBE = """
+
+def probe(tier, options=None):
+    return _gpuprep_probe(tier, dict(_gpuprep_material, **(options or {})))
+"""
+
+
 @cache
 def source(tier: Tier) -> str:
-    """Give Python source that defines ``probe(tier, options) -> dict`` when it is run.
+    """Give Python source that defines ``probe(tier, options=None) -> dict`` when it is run.
 
-    It needs nothing but the standard library of Python 3.6 or newer, and does nothing by itself.
+    It needs nothing but the standard library of Python 3.6 or newer, does nothing by itself, and
+    carries the programs that the tier runs. Options: see ``options_for``; none are needed.
     """
     names = QUICK if tier == "quick" else QUICK + FULL
     folder = files("gpuprep.verify") / "target"
     modules = [(name, (folder / f"{name}.py").read_text()) for name in (*names, "main")]
-    return f"{_LOADER}\n\nprobe = _gpuprep_load({PACKAGE!r}, {modules!r})\n"
+    material = {} if tier == "quick" else {"sources": _programs(".cu", ".cuh"), "ptx": ptx()}
+    return (
+        f"{_LOADER}\n\n_gpuprep_probe = _gpuprep_load({PACKAGE!r}, {modules!r})\n"
+        f"_gpuprep_material = {material!r}\n{_PROBE}"
+    )
+
+
+def _programs(*suffixes: str) -> dict[str, str]:
+    """Give our sources by file name."""
+    folder = files("gpuprep.verify") / "programs"
+    found = (entry for entry in folder.iterdir() if entry.name.endswith(suffixes))
+    return {entry.name: entry.read_text() for entry in sorted(found, key=lambda e: e.name)}
+
+
+def ptx() -> dict[str, str]:
+    """Give our prebuilt PTX by kernel group: ``kernels``, ``tensor_fp16``, ``tensor_bf16``."""
+    return {name.removesuffix(".ptx"): text for name, text in _programs(".ptx").items()}
+
+
+def options_for(
+    stack: Stack | None, capabilities: Iterable[str] = (), conda_prefix: str | None = None
+) -> dict[str, Any]:
+    """Give the probe's options for a host.
+
+    Args:
+        stack: whose toolkits are tried; None or without toolkits: the host's default one.
+        capabilities: compute capabilities to compile for where no GPU answers (``9.0``).
+        conda_prefix: where conda is; None = the probe's default.
+
+    """
+    options: dict[str, Any] = {"architectures": sorted(set(capabilities))}
+    if stack is not None and stack.cuda:
+        options["toolkits"] = [f"/usr/local/cuda-{toolkit.version}" for toolkit in stack.cuda]
+    if conda_prefix:
+        options["conda_prefixes"] = [conda_prefix]
+    return options
 
 
 def standalone(tier: Tier, options: dict[str, Any] | None = None) -> str:

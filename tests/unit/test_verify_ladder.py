@@ -194,7 +194,7 @@ def test_unreadable_kernel_log_is_no_pass() -> None:
 
 
 def test_hostile_or_empty_evidence_breaks_nothing() -> None:
-    hostile = {"pci": None, "modules": [], "driver": 3, "cuda": "x", "units": []}
+    hostile: dict[str, Any] = {"pci": None, "modules": [], "driver": 3, "cuda": "x", "units": []}
     for host in (Host({}, {}), Host(hostile, {"nvml": []})):
         checks = host.checks(None)
         assert set(checks) == set(BY_ID)

@@ -6,12 +6,14 @@ import time
 
 from . import base, cuda, matrices
 
-SECONDS = 60.0  # of products per GPU
+DEFAULTS = {
+    "seconds": 60.0,  # of products per GPU
+    "size": 8192,  # rows of the matrices under load
+    "copy_bytes": 2 << 30,
+    "peer_bytes": 256 << 20,
+}
 MARGIN = 120.0  # beyond that, for contexts and set-up, before a GPU is called stuck
-COPY_BYTES = 2 << 30
 COPIES = 20
-SIZE = 8192  # rows of the matrices under load
-PEER_BYTES = 256 << 20
 PEER_COPIES = 8
 CUDA_R_32F, CUDA_R_16F, CUDA_R_16BF = 0, 2, 14  # library_types.h
 COMPUTE_32F = 68  # cublas_api.h, CUBLAS_COMPUTE_32F
@@ -20,17 +22,21 @@ DEFAULT_ALGORITHM = -1
 
 def collect(library, options, visible):
     """Load every GPU at the same time, then try each pair."""
-    seconds = float(options.get("burn_seconds", SECONDS))
+    wish = dict(DEFAULTS, **options.get("burn", {}))
     cublas = find_cublas(options)
     loads = base.side_by_side(
         load,
-        seconds + MARGIN,
-        [(library, options["ptx"], one, seconds, cublas) for one in visible],
+        wish["seconds"] + MARGIN,
+        [(library, options["ptx"], one, wish, cublas) for one in visible],
     )
     answer = {"gpus": loads, "cublas": cublas}
     if len(visible) > 1:
         answer["peers"] = base.bounded(
-            peers, MARGIN + 2.0 * len(visible) ** 2, library, options["ptx"]
+            peers,
+            MARGIN + 2.0 * len(visible) ** 2,
+            library,
+            options["ptx"],
+            wish["peer_bytes"],
         )
     return answer
 
@@ -52,19 +58,19 @@ def find_cublas(options):
     return None
 
 
-def load(library, ptx, visible, seconds, cublas):
+def load(library, ptx, visible, wish, cublas):
     """Measure one GPU. Runs in a child process."""
     gpu = matrices.open_gpu(library, ptx, visible)
-    answer = {"slot": gpu.slot(), "bandwidth": bandwidth(gpu)}
+    answer = {"slot": gpu.slot(), "bandwidth": bandwidth(gpu, wish["copy_bytes"])}
     kinds = [kind for kind in ("bf16", "fp16") if "gemm_" + kind in gpu.functions]
     kind = kinds[0] if kinds else "fp32"
-    answer["matrix"] = sustain(gpu, kind, seconds, cublas)
+    answer["matrix"] = sustain(gpu, kind, wish, cublas)
     return answer
 
 
-def bandwidth(gpu):
+def bandwidth(gpu, most):
     """Copy within device memory; counts bytes read and written."""
-    size = min(COPY_BYTES, gpu.free_bytes() // 4 >> 20 << 20)
+    size = min(most, gpu.free_bytes() // 4 >> 20 << 20)
     one, other = gpu.allocate(size), gpu.allocate(size)
     words = ctypes.c_uint(size // 16)
     gpu.launch("fill_fp32", [one, ctypes.c_uint(size // 4), ctypes.c_uint(matrices.SEED_A)])
@@ -84,9 +90,9 @@ def bandwidth(gpu):
     }
 
 
-def sustain(gpu, kind, seconds, cublas):
+def sustain(gpu, kind, wish, cublas):
     """Multiply again and again; every product must equal the first, bit by bit."""
-    n = SIZE
+    n = wish["size"]
     a, b = [matrices.fill(gpu, kind, n, seed) for seed in (matrices.SEED_A, matrices.SEED_B)]
     first, again = gpu.allocate(4 * n * n), gpu.allocate(4 * n * n)
     method, multiply, why = "own", None, None
@@ -108,7 +114,7 @@ def sustain(gpu, kind, seconds, cublas):
     repeats = differences = 0
     rates = []
     began = time.monotonic()
-    while spent < seconds:
+    while spent < wish["seconds"]:
         batch = 10
 
         def several(number=batch):
@@ -194,11 +200,10 @@ def cublas_product(path, kind, n):
     return multiply
 
 
-def peers(library, ptx):
+def peers(library, ptx, size):
     """Copy between every pair of GPUs and compare what arrived. Runs in a child process."""
     driver = cuda.Driver(library)
     gpus = [cuda.Gpu(driver, ordinal) for ordinal in range(driver.count())]
-    size = PEER_BYTES
     buffers = []
     for number, gpu in enumerate(gpus):
         gpu.use()
@@ -210,16 +215,16 @@ def peers(library, ptx):
     pairs = []
     for source in range(len(gpus)):
         pairs += [
-            _pair(driver, gpus, buffers, source, target)
+            _pair(driver, gpus, buffers, (source, target), size)
             for target in range(len(gpus))
             if target != source
         ]
     return {"pairs": pairs, "bytes": size}
 
 
-def _pair(driver, gpus, buffers, source, target):
+def _pair(driver, gpus, buffers, pair, size):
     """Copy from one GPU to another; the receiver makes the expected content itself."""
-    size = PEER_BYTES
+    source, target = pair
     sender, receiver = gpus[source], gpus[target]
     can = ctypes.c_int()
     driver("cuDeviceCanAccessPeer", ctypes.byref(can), receiver.device, sender.device)

@@ -14,7 +14,7 @@ def cuda_driver(library):
     except OSError as error:
         return {"error": str(error), "missing": True}
     version = ctypes.c_int()
-    answer = {"library": nvml.loaded_path("libcuda.so")}
+    answer = {"library": nvml.loaded_path(library)}
     status = cuda.cuDriverGetVersion(ctypes.byref(version))
     if status:
         answer["error"] = "cuDriverGetVersion: %d" % status

@@ -36,7 +36,7 @@ def probe(tier, options=None):
         from . import programs  # noqa: PLC0415 - the quick tier is shipped without it
 
         answers.update(programs.collect(tier, options, answers))
-        problem = proof.write(answers, before, record)
+        problem = proof.write(answers, before, record) if answers["identity"]["gpus"] else None
         if problem:
             answers["proof_not_stored"] = problem
     answers["proof"] = before

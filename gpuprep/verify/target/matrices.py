@@ -4,7 +4,7 @@ import ctypes
 
 from . import cuda
 
-SIZE = 512  # rows of the matrices that are checked
+SIZE = 512  # rows of the matrices that are checked: a multiple of 64
 SAMPLES = 64  # single elements compared beside the row sums
 ELEMENTS = 1 << 20  # of the vector sum
 SEED_A, SEED_B = 1, 2
@@ -25,7 +25,7 @@ def open_gpu(library, ptx, visible):
     return gpu
 
 
-def check(library, ptx, visible):
+def check(library, ptx, visible, size=SIZE):
     """Run the vector sum and all products on one GPU. Runs in a child process."""
     gpu = open_gpu(library, ptx, visible)
     answer = {
@@ -39,11 +39,11 @@ def check(library, ptx, visible):
         if gpu.capability() < NEEDS.get(kind, (0, 0)):
             answer["gemm"][kind] = {"skipped": "needs compute capability %d.%d" % NEEDS[kind]}
             continue
-        product, result = multiply_and_check(gpu, kind)
+        product, result = multiply_and_check(gpu, kind, size)
         if reference is None:
             reference = product
         else:
-            result["differs_from_fp32"] = gpu.differences(reference, product, SIZE * SIZE)
+            result["differs_from_fp32"] = gpu.differences(reference, product, size * size)
         answer["gemm"][kind] = result
     return answer
 
@@ -79,16 +79,16 @@ def multiply(gpu, kind, a, b, product, n):  # noqa: PLR0913, PLR0917
     gpu.launch("gemm_" + kind, [a, b, product, ctypes.c_uint(n)], (n // tile, n // tile), block)
 
 
-def multiply_and_check(gpu, kind):
+def multiply_and_check(gpu, kind, n):
     """Multiply and compare row sums and single elements with exact arithmetic on the CPU."""
-    a, b = fill(gpu, kind, SIZE, SEED_A), fill(gpu, kind, SIZE, SEED_B)
-    product = gpu.allocate(4 * SIZE * SIZE)
-    gpu.clear(product, SIZE * SIZE)
-    seconds = gpu.timed(lambda: multiply(gpu, kind, a, b, product, SIZE))
-    found = gpu.read(product, "f", SIZE * SIZE)
+    a, b = fill(gpu, kind, n, SEED_A), fill(gpu, kind, n, SEED_B)
+    product = gpu.allocate(4 * n * n)
+    gpu.clear(product, n * n)
+    seconds = gpu.timed(lambda: multiply(gpu, kind, a, b, product, n))
+    found = gpu.read(product, "f", n * n)
     gpu.free(a, b)
-    result = {"size": SIZE, "seconds": round(seconds, 6)}
-    result.update(compare(found, SIZE))
+    result = {"size": n, "seconds": round(seconds, 6)}
+    result.update(compare(found, n))
     return product, result
 
 

@@ -104,7 +104,7 @@ def collect(library):
         nvml = Nvml(library)
     except OSError as error:
         return {"error": str(error), "missing": True}
-    answer = {"library": loaded_path(os.path.basename(library).split(".so")[0])}
+    answer = {"library": loaded_path(library)}
     status = nvml.status("nvmlInitWithFlags", ctypes.c_uint(NO_ATTACH))
     if status is None:
         status = nvml.status("nvmlInit_v2")
@@ -125,8 +125,9 @@ def collect(library):
     return answer
 
 
-def loaded_path(stem):
-    """Give the real path of a library that this process has mapped."""
+def loaded_path(library):
+    """Give the real path of a library that this process has mapped: ``libcuda.so.580.95.05``."""
+    stem = os.path.basename(library).split(".so")[0] + ".so"
     with open("/proc/self/maps") as stream:
         for line in stream:
             path = line.split(None, 5)[-1].strip()

@@ -10,12 +10,13 @@ def collect(tier, options, answers):
     visible = visible_gpus(answers)
     library = options.get("cuda_library", "libcuda.so.1")
     programs = compiled.collect(options, _architectures(options, answers))
+    size = options.get("matrix_size", matrices.SIZE)
     programs["gpus"] = []
     if visible:
         programs["gpus"] = base.side_by_side(
             matrices.check,
             options.get("deadlines", {}).get("gpu", GPU_SECONDS),
-            [(library, options["ptx"], one) for one in visible],
+            [(library, options["ptx"], one, size) for one in visible],
         )
     result = {"programs": programs, "frameworks": frameworks.collect(options)}
     if tier == "burn-in" and visible:
