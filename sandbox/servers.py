@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox.conda import build as conda
 from sandbox.nvrepo import build as nvrepo
 from sandbox.paths import STATE
 from sandbox.podman import ensure_network, gateway_of
@@ -99,9 +100,13 @@ def ensure(
     with state.locked():
         base = _serve(state, gateway or str(gateway_of(ensure_network()))).base
         fingerprint = nvrepo.build(shop, base)
+        installer = conda.build(shop.www, shop.cache)
     return {
         "gpuprep_mirror": f"{base}/{nvrepo.REPOS}",
         "gpuprep_mirror_fingerprint": fingerprint,
+        "conda_mirror": f"{base}/{conda.RELEASES}",
+        "conda_installer_sha256": installer,
+        "conda_channel_alias": base,
         "headers_source": nvrepo.headers_source(shop, base),
     }
 
