@@ -390,6 +390,16 @@ class HostResult:
         """Whether the host is as far as it can be: proven, or prepared with no GPU to prove on."""
         return self.state in {HostStatus.READY, HostStatus.PREPARED}
 
+    @property
+    def unproven(self) -> bool:
+        """Whether nothing went wrong on the way and yet the host is not shown to be fit."""
+        if self.state is not HostStatus.FAILED:
+            return self.state is HostStatus.DRIFTED
+        finished = {StepStatus.DONE, StepStatus.PLANNED}
+        return all(step.status in finished for step in self.steps) and any(
+            check.status is CheckStatus.FAILED for check in self.checks
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FleetResult:
@@ -433,9 +443,7 @@ class FleetResult:
             return ExitCode.OK
         if all(host.code == "E_LOCKED" for host in bad):
             return ExitCode.LOCKED
-        if self.verb in {"apply", "verify", "status"} and all(
-            host.state is HostStatus.DRIFTED for host in bad
-        ):
+        if self.verb in {"apply", "verify", "status"} and all(host.unproven for host in bad):
             return ExitCode.NOT_PROVEN
         return ExitCode.ALL_HOSTS_FAILED if len(bad) == len(hosts) else ExitCode.SOME_HOSTS_FAILED
 

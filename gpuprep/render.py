@@ -59,7 +59,7 @@ def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
     many = len(hosts) > _MANY
     for host in hosts:
         if not many or _needs_attention(host):
-            console.print(_host_view(host))
+            console.print(_host_view(host, with_checks=result.verb != "plan" and not result.check))
     if many:
         console.print(_summary_table(hosts))
     console.print(explain_exit_code(result, code), soft_wrap=True)
@@ -75,11 +75,13 @@ class _Console(Console):
 def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
     """Say in a sentence what the exit code means for this result."""
     total = len(result.hosts)
-    bad = _bad_hosts(result.hosts.values())
+    predicting = result.verb == "plan" or result.check
+    bad = _bad_hosts(result.hosts.values(), predicting=predicting)
+    rest = f"changes are pending on {_pending(result)}" if predicting else "the others are well"
     words = {
         ExitCode.OK: _all_well(result),
         ExitCode.CHANGES_PENDING: f"changes are pending on {_pending(result)} of {total} hosts",
-        ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}; the others are as they should be",
+        ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}; {rest}",
         ExitCode.ALL_HOSTS_FAILED: f"no host got there: {bad}",
         ExitCode.NOT_PROVEN: f"not proven: {bad}",
         ExitCode.LOCKED: f"another run is working here: {bad}",
@@ -105,14 +107,15 @@ def _pending(result: FleetResult) -> int:
     )
 
 
-def _bad_hosts(hosts: Iterable[HostResult]) -> str:
+def _bad_hosts(hosts: Iterable[HostResult], *, predicting: bool) -> str:
     """Name the hosts in every bad state, e.g. ``1 refused (h4)``."""
+    fine = {HostStatus.DRIFTED, HostStatus.UNKNOWN} if predicting else set()
     by_state: dict[HostStatus, list[str]] = {}
     for host in hosts:
         by_state.setdefault(host.state, []).append(host.name)
     parts = []
     for state in _BAD_STATES:
-        names = by_state.get(state, [])
+        names = [] if state in fine else by_state.get(state, [])
         if names:
             shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004
             parts.append(f"{len(names)} {state.value} ({shown})")
@@ -133,11 +136,11 @@ def _summary_table(hosts: list[HostResult]) -> Table:
     return table
 
 
-def _host_view(host: HostResult) -> Group:
+def _host_view(host: HostResult, *, with_checks: bool) -> Group:
     title = Text.assemble((host.name, "bold"), "  ", _state(host))
     if host.code:
         title.append(f"  [{host.code}]")
-    lines = [Text(line) for line in _remarks(host)]
+    lines = [Text(line) for line in _remarks(host, with_checks=with_checks)]
     parts: list[Text | Table | Padding] = [title]
     if host.stack is not None or host.versions:
         parts.append(_component_table(host))
@@ -181,7 +184,7 @@ def _component_state(host: HostResult, component: Component) -> str:
     return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
 
 
-def _remarks(host: HostResult) -> list[str]:
+def _remarks(host: HostResult, *, with_checks: bool) -> list[str]:
     remarks = []
     if host.error:
         remarks += host.error.splitlines()
@@ -191,7 +194,7 @@ def _remarks(host: HostResult) -> list[str]:
             f"{_STEP_MARK[step.status]} {step.role}: {step.action} {step.kind} {step.target}"
             f"{change}: {step.reason}"
         )
-    for check in host.checks:
+    for check in host.checks if with_checks else ():
         if check.status in _BAD_CHECKS:
             remarks.append(f"{check.status.value}: {check.id}: {check.detail}")
             remarks += [f"  mend: {check.mend}"] if check.mend else []

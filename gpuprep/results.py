@@ -112,17 +112,19 @@ def host_results(  # noqa: PLR0913 - everything a run leaves behind
         interruption: why the run did not come to its end, when it did not.
 
     """
-    touching = verb == "apply" and not check
     results = {}
     for name, planned in plan.items():
-        if not touching:
+        if verb != "apply":
+            result = _untouched_result(name, planned, judged=verb != "plan")
+            result = replace(result, changed=verb == "plan" and _would_change(result))
+        elif check:
             result = _untouched_result(name, planned)
-            would_change = bool(planned.steps) and (check or verb == "plan")
-            result = replace(result, changed=would_change and result.state is HostStatus.DRIFTED)
+            result = replace(result, changed=_would_change(result))
         else:
             result = _applied_result(name, planned, proof.get(name))
             result = replace(result, changed=result.changed or name in changed)
-        if name in failures and planned.state not in _LOST:
+        # Without changes to make, a failed task only tells what the plan says.
+        if name in failures and planned.state not in _LOST and verb == "apply":
             result = _with_failure(result, failures[name], proven=name in proof)
         if result.state is HostStatus.UNKNOWN and result.error is None:
             result = replace(result, error=interruption)
@@ -133,9 +135,16 @@ def host_results(  # noqa: PLR0913 - everything a run leaves behind
     return results
 
 
-def _untouched_result(name: str, planned: Report) -> HostResult:
-    states = {_DRIFTED: HostStatus.DRIFTED, **_LOST}
-    return _result(name, planned, states.get(planned.state, planned.host_status), planned.steps)
+def _would_change(result: HostResult) -> bool:
+    return result.state is HostStatus.DRIFTED and bool(result.steps)
+
+
+def _untouched_result(name: str, planned: Report, *, judged: bool = False) -> HostResult:
+    """Give the result of a host that was only looked at; ``judged`` by what its checks say."""
+    state = _LOST.get(planned.state, planned.host_status)
+    if planned.state == _DRIFTED and not (judged and state is not HostStatus.UNKNOWN):
+        state = HostStatus.DRIFTED
+    return _result(name, planned, state, planned.steps)
 
 
 def _applied_result(name: str, planned: Report, proven: Report | None) -> HostResult:
@@ -160,7 +169,9 @@ def _proven_result(name: str, planned: Report, proven: Report) -> HostResult:
         for step in planned.steps
     )
     new = _with_status((s for s in proven.steps if s.id not in known), StepStatus.FAILED)
-    state = HostStatus.DRIFTED if left else proven.host_status
+    state = proven.host_status
+    if left and state is not HostStatus.FAILED:
+        state = HostStatus.DRIFTED
     result = _result(name, proven, state, steps + new)
     return replace(
         result,

@@ -111,6 +111,40 @@ def test_what_the_proof_found_counts_more_than_the_task_that_fails_the_host_for_
     assert (found.state, found.error) == (HostStatus.DRIFTED, "still differs")
 
 
+FAILED_CHECK = {"id": "cuda.run", "status": "failed", "detail": "no kernel ran"}
+
+
+def test_a_host_that_is_as_planned_but_fails_its_checks_is_not_proven() -> None:
+    plan = document(a=host("drifted", FILE))
+    proof = document(a={**host("converged", host_status="failed"), "checks": [FAILED_CHECK]})
+    found = results(plan, proof, {"a": Failure("cuda.run: no kernel ran")})
+    assert (found["a"].state, found["a"].changed) == (HostStatus.FAILED, True)
+    assert FleetResult("apply", found).exit_code is ExitCode.NOT_PROVEN
+
+
+def test_a_host_that_failed_on_the_way_is_not_merely_unproven() -> None:
+    plan = document(a={**host("drifted", FILE), "checks": [FAILED_CHECK]})
+    found = results(plan, failures={"a": Failure("disk full")})
+    assert FleetResult("apply", found).exit_code is ExitCode.ALL_HOSTS_FAILED
+
+
+@pytest.mark.parametrize("verb", ["verify", "status"])
+def test_verify_and_status_give_the_state_that_the_checks_show(verb: str) -> None:
+    broken = {**host("drifted", FILE, host_status="failed"), "checks": [FAILED_CHECK]}
+    hosts = read_reports((document(a=broken, b=host("drifted", FILE)),)).hosts
+    found = host_results(hosts, {}, {"a": Failure("told")}, verb=verb)
+    assert (found["a"].state, found["b"].state) == (HostStatus.FAILED, HostStatus.DRIFTED)
+    assert not found["b"].changed
+    assert FleetResult(verb, found).exit_code is ExitCode.NOT_PROVEN
+
+
+def test_a_plan_is_about_what_apply_would_do_not_about_checks() -> None:
+    broken = {**host("drifted", FILE, host_status="failed"), "checks": [FAILED_CHECK]}
+    found = host_results(read_reports((document(a=broken),)).hosts, {}, {}, verb="plan")
+    assert (found["a"].state, found["a"].changed) == (HostStatus.DRIFTED, True)
+    assert FleetResult("plan", found).exit_code is ExitCode.OK
+
+
 def test_a_connection_lost_on_the_way_makes_the_host_unreachable() -> None:
     failures = {"a": Failure("gone", unreachable=True)}
     found = results(document(a=host("drifted", FILE)), failures=failures)["a"]
