@@ -104,7 +104,8 @@ def start_vm(spec: HostSpec, fleet: str = "") -> Host:
             host = Host(spec.name, "127.0.0.1", "", spec, fleet, vm.free_port())
             make_keys(host.folder)
             register(host)
-    vm.launch(host)
+    with locked(f"host-{host.name}"):
+        vm.launch(host)
     return host
 
 
@@ -138,15 +139,16 @@ def _free_address() -> str:
 
 def _boot(host: Host) -> None:
     """Start the container of a registered host; create it first when there is none."""
-    if inspect("container", "inspect", host.container):
-        podman("start", host.container)  # no-op while it runs
-        return
-    image = host.spec.image
-    try:
-        _create(host, image if "/" in image else images.of(image))
-    except SandboxError:
-        stop(host.name)
-        raise
+    with locked(f"host-{host.name}"):
+        if inspect("container", "inspect", host.container):
+            podman("start", host.container)  # no-op while it runs
+            return
+        image = host.spec.image
+        try:
+            _create(host, image if "/" in image else images.of(image))
+        except SandboxError:
+            stop(host.name)
+            raise
 
 
 def _create(host: Host, image: str) -> None:

@@ -29,8 +29,9 @@ class SandboxError(Exception):
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Hold the lock ``name`` of this sandbox; waits for whoever holds it."""
-    STATE.mkdir(exist_ok=True)
-    with (STATE / f"{name}.lock").open("w") as handle:
+    locks = STATE / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / name).open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
