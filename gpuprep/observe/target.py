@@ -13,11 +13,11 @@ The caller puts a line ``REQUEST = {...}`` (and the text of ``_openpgp.py``) in 
 """
 
 import glob
+import grp
 import hashlib
 import json
 import os
 import pwd
-import grp
 import re
 import stat
 import struct
@@ -26,8 +26,10 @@ import sys
 import time
 
 REQUEST = globals().get("REQUEST", {})
+FINGERPRINTS = globals().get("fingerprints")  # the function of _openpgp.py
 HASH_LIMIT = 1 << 20  # bytes; managed files are small
 COMMAND_SECONDS = 10
+NVIDIA = "10de"  # PCI vendor
 
 
 def read(path, limit=1 << 16):
@@ -45,6 +47,7 @@ def output(argv):
     try:
         done = subprocess.run(
             argv,
+            check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -85,7 +88,9 @@ def kernels(target):
     )
     compiler = re.search(r'^CONFIG_CC_VERSION_TEXT="(.*)"', config, re.M)
     if compiler is None and release == running:
-        compiler = re.search(r"\(((?:[\w.+-]*gcc|clang)[^()]*\([^)]*\)[^,)]*)", read("/proc/version"))
+        compiler = re.search(
+            r"\(((?:[\w.+-]*gcc|clang)[^()]*\([^)]*\)[^,)]*)", read("/proc/version")
+        )
     effective = re.search(r"^CapEff:\s*([0-9a-f]+)", read("/proc/self/status"), re.M)
     sys_module = 16  # CAP_SYS_MODULE, linux/capability.h
     return {
@@ -93,9 +98,7 @@ def kernels(target):
         "release": release,
         "newest_installed": booted[-1] if booted else None,
         "headers": sorted(
-            path.split("/")[3]
-            for path in glob.glob("/lib/modules/*/build")
-            if os.path.isdir(path)
+            path.split("/")[3] for path in glob.glob("/lib/modules/*/build") if os.path.isdir(path)
         ),
         "compiler": compiler.group(1).strip() if compiler else None,
         "loads_modules": os.path.exists("/proc/modules")
@@ -118,18 +121,17 @@ def system_gcc():
 
 def pci():
     """NVIDIA devices on the PCI bus, from sysfs."""
-    devices = []
-    for path in sorted(glob.glob("/sys/bus/pci/devices/*")):
-        if read(path + "/vendor").strip() == "0x10de":
-            devices.append(
-                {
-                    "slot": os.path.basename(path),
-                    "vendor": "10de",
-                    "device": read(path + "/device").strip()[2:],
-                    "class": read(path + "/class").strip()[2:],
-                }
-            )
-    return devices
+    paths = sorted(glob.glob("/sys/bus/pci/devices/*"))
+    return [
+        {
+            "slot": os.path.basename(path),
+            "vendor": NVIDIA,
+            "device": read(path + "/device").strip()[2:],
+            "class": read(path + "/class").strip()[2:],
+        }
+        for path in paths
+        if read(path + "/vendor").strip() == "0x" + NVIDIA
+    ]
 
 
 def modinfo(path):
@@ -138,7 +140,7 @@ def modinfo(path):
         header = handle.read(64)
         if header[:4] != b"\x7fELF" or header[4] != 2:
             return {}
-        table, = struct.unpack_from("<Q", header, 0x28)
+        (table,) = struct.unpack_from("<Q", header, 0x28)
         size, count, names = struct.unpack_from("<HHH", header, 0x3A)
         sections = []
         for number in range(count):
@@ -157,11 +159,11 @@ def modinfo(path):
 def modules_on_disk(release):
     """NVIDIA modules installed for a kernel: name, path, version, vermagic, licence."""
     base = "/lib/modules/" + release
-    paths = set(
+    paths = {
         base + "/" + line.split(":", 1)[0]
         for line in read(base + "/modules.dep", 1 << 23).splitlines()
         if "nvidia" in line.split(":", 1)[0]
-    )
+    }
     for folder in ("updates", "extra"):
         for top, _, files in os.walk(base + "/" + folder):
             paths.update(os.path.join(top, f) for f in files if re.match(r"nvidia[\w-]*\.ko", f))
@@ -240,7 +242,9 @@ def deb_packages(wanted):
             broken.append({"name": name, "status": state.group(3)})
         if not wanted(name):
             continue
-        fields = dict(re.findall(r"^(Version|Architecture|Depends|Pre-Depends|Provides): (.*)", stanza, re.M))
+        fields = dict(
+            re.findall(r"^(Version|Architecture|Depends|Pre-Depends|Provides): (.*)", stanza, re.M)
+        )
         found[name] = {
             "version": fields.get("Version"),
             "status": state.group(3),
@@ -256,9 +260,14 @@ def rpm_packages(wanted):
     locks = read("/etc/dnf/plugins/versionlock.list") + read("/etc/dnf/versionlock.toml")
     found = {}
     for line in output(
-        ["rpm", "-qa", "--qf", "%{NAME}\\t%{EVR}\\t%{ARCH}\\t[%{REQUIRENAME} ]\\t[%{PROVIDENAME} ]\\n"]
+        [
+            "rpm",
+            "-qa",
+            "--qf",
+            "%{NAME}\\t%{EVR}\\t%{ARCH}\\t[%{REQUIRENAME} ]\\t[%{PROVIDENAME} ]\\n",
+        ]
     ).splitlines():
-        name, version, arch, requires, provides = line.split("\t")
+        name, version, _arch, requires, provides = line.split("\t")
         if wanted(name):
             found[name] = {
                 "version": version,
@@ -329,7 +338,7 @@ def key_fingerprints(paths):
     for path in paths:
         try:
             with open(path, "rb") as handle:
-                found[path] = fingerprints(handle.read())  # from _openpgp.py
+                found[path] = FINGERPRINTS(handle.read())
         except (OSError, ValueError):
             continue
     return found
@@ -341,13 +350,14 @@ def units(names):
     if not names:
         return found
     text = output(
-        ["systemctl", "show", "--property=Id,LoadState,UnitFileState,ActiveState", "--"] + names
+        ["systemctl", "show", "--property=Id,LoadState,UnitFileState,ActiveState", "--", *names]
     )
     for name, block in zip(names, text.strip("\n").split("\n\n")):
         facts = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         found[name] = {
             "exists": facts.get("LoadState") not in ("not-found", None),
-            "enabled": facts.get("UnitFileState") in ("enabled", "enabled-runtime", "static", "alias"),
+            "enabled": facts.get("UnitFileState")
+            in ("enabled", "enabled-runtime", "static", "alias"),
             "active": facts.get("ActiveState") == "active",
             "masked": facts.get("LoadState") == "masked",
         }
@@ -471,12 +481,13 @@ def package_indexes():
 
 def foreign_sources(own):
     """Package sources that name NVIDIA's repository and are not ours."""
-    found = []
     pattern = re.compile(r"^[^#]*(developer\.download\.nvidia|/cuda/repos/)", re.M)
-    for path in glob.glob("/etc/apt/sources.list") + glob.glob("/etc/apt/sources.list.d/*") + glob.glob("/etc/yum.repos.d/*.repo"):
-        if path not in own and pattern.search(read(path)):
-            found.append(path)
-    return found
+    paths = (
+        glob.glob("/etc/apt/sources.list")
+        + glob.glob("/etc/apt/sources.list.d/*")
+        + glob.glob("/etc/yum.repos.d/*.repo")
+    )
+    return [path for path in paths if path not in own and pattern.search(read(path))]
 
 
 def free_mb(path):
@@ -535,7 +546,9 @@ def observe(request):
             )
             for name in request.get("commands") or []
         },
-        "initramfs": {p: int(os.stat(p).st_mtime) for p in glob.glob("/boot/init*" + kernel["release"] + "*")},
+        "initramfs": {
+            p: int(os.stat(p).st_mtime) for p in glob.glob("/boot/init*" + kernel["release"] + "*")
+        },
         "seconds": round(time.time() - started, 4),
     }
 

@@ -24,7 +24,7 @@ class Differences:
     role: str
     steps: list[Step] = field(default_factory=list)
 
-    def add(
+    def add(  # noqa: PLR0913, PLR0917 - the fields of a step
         self,
         kind: str,
         target: str,
@@ -95,7 +95,7 @@ class PackageFindings:
     remove: tuple[str, ...] = ()
 
 
-def diff_packages(
+def diff_packages(  # noqa: PLR0913 - one comparison, named arguments
     found: Differences,
     seen: Observation,
     roots: Sequence[Package],
@@ -118,15 +118,15 @@ def diff_packages(
     packages = seen["packages"]
     wanted: dict[str, str | None] = {}
     for root in roots:
-        exact = root.version or (
-            f"{version}-*" if version and matches(root.name, bound) else None
-        )
+        exact = root.version or (f"{version}-*" if version and matches(root.name, bound) else None)
         wanted[root.name] = exact
         if not is_installed(packages, root.name):
             state = packages.get(root.name, {}).get("status", "not installed")
             absent = state in {"not installed", "not-installed", "config-files"}
             reason = f"{root.name} is {state.replace('config-files', 'removed')}"
-            found.add("package", root.name, "install" if absent else "configure", reason, after=exact)
+            found.add(
+                "package", root.name, "install" if absent else "configure", reason, after=exact
+            )
         elif root.version and packages[root.name]["version"] != root.version:
             there = packages[root.name]["version"]
             reason = f"{root.name} is at another version"

@@ -10,9 +10,8 @@ from gpuprep.model import Message, Refusal, Stack, Step
 from gpuprep.observe import facts, running_driver
 from gpuprep.planner.debian import upstream_version
 from gpuprep.planner.parts import Differences
-from gpuprep.planner.rules import host_rules
 from gpuprep.planner.roles import PATHS, PLANNERS, condarc_path, marker_path, needs_index
-from gpuprep.planner.target import RoleTarget
+from gpuprep.planner.rules import host_rules
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from gpuprep.catalog import Catalog
     from gpuprep.model import HostFacts
     from gpuprep.observe import Observation
+    from gpuprep.planner.target import RoleTarget
     from gpuprep.planner.wishes import Wishes
 FAMILIES = ("deb",)  # package formats that the roles can work with
 
@@ -162,7 +162,7 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
         facts=seen,
         stack=answer,
         roles=roles,
-        warnings=answer.warnings,
+        warnings=(*answer.warnings, *_replacement(answer, versions)),
         versions=versions,
         reboot_required=any(step.kind == "reboot" for r in roles.values() for step in r.steps),
     )
@@ -174,9 +174,15 @@ def _refused(
     message: Message, seen: HostFacts, versions: Mapping[str, str], stack: Stack | None = None
 ) -> HostPlan:
     text = message.message + (f" Nearest: {message.nearest}" if message.nearest else "")
-    return HostPlan(
-        "refused", message.code, text, facts=seen, versions=versions, stack=stack
-    )
+    return HostPlan("refused", message.code, text, facts=seen, versions=versions, stack=stack)
+
+
+def _replacement(stack: Stack, versions: Mapping[str, str]) -> tuple[Message, ...]:
+    """Warn when a driver of another branch would have to go."""
+    found = versions.get("driver")
+    if not found or not stack.manage_driver or found.split(".")[0] == stack.branch:
+        return ()
+    return (host_rules().warning("W_DRIVER_REPLACED", found=found, branch=stack.branch),)
 
 
 def _obstacle(observation: Observation, plan: HostPlan) -> Message | None:

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
-from gpuprep.model import Package
 from gpuprep.observe import running_driver
 from gpuprep.planner.closure import is_installed, matches
 from gpuprep.planner.debian import upstream_version
@@ -23,7 +22,7 @@ from gpuprep.planner.target import HEADER, CondaTarget, ManagedFile, RoleTarget
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gpuprep.model import Component, Stack
+    from gpuprep.model import Component, Package, Stack
     from gpuprep.observe import Observation
     from gpuprep.planner.wishes import Wishes
 
@@ -37,7 +36,16 @@ MODULES = "/etc/modules-load.d/gpuprep.conf"
 CUDA_PROFILE = "/etc/profile.d/gpuprep-cuda.sh"
 CUDA_LINKER = "/etc/ld.so.conf.d/gpuprep-cuda.conf"
 CONDA_PROFILE = "/etc/profile.d/gpuprep-conda.sh"
-PATHS = (REPOSITORY, KEYRING, PREFERENCES, BLACKLIST, MODULES, CUDA_PROFILE, CUDA_LINKER, CONDA_PROFILE)
+PATHS = (
+    REPOSITORY,
+    KEYRING,
+    PREFERENCES,
+    BLACKLIST,
+    MODULES,
+    CUDA_PROFILE,
+    CUDA_LINKER,
+    CONDA_PROFILE,
+)
 
 
 def repository_files(stack: Stack) -> tuple[ManagedFile, ...]:
@@ -45,9 +53,7 @@ def repository_files(stack: Stack) -> tuple[ManagedFile, ...]:
     repository = stack.repository
     if repository is None:
         return ()
-    source = (
-        f"{HEADER}Types: deb\nURIs: {repository.url}\nSuites: /\nSigned-By: {KEYRING}\n"
-    )
+    source = f"{HEADER}Types: deb\nURIs: {repository.url}\nSuites: /\nSigned-By: {KEYRING}\n"
     # One origin for everything named nvidia or cuda: mixing archives breaks dependencies.
     pin = f"{HEADER}Package: *\nPin: release o=NVIDIA\nPin-Priority: 600\n"
     if stack.pin:
@@ -71,7 +77,7 @@ def _needs_index(found: Differences, stack: Stack, seen: Observation) -> bool:
         return False
     listed = stack.repository.url.split("://", 1)[-1].rstrip("/").replace("/", "_")
     indexes = seen["package_manager"]["indexes"]
-    return not any(name.startswith(listed.replace(":", "%3a")) or name.startswith(listed) for name in indexes)
+    return not any(name.startswith((listed, listed.replace(":", "%3a"))) for name in indexes)
 
 
 def _installed_version(seen: Observation, stack: Stack) -> str | None:
@@ -104,9 +110,7 @@ def _strays(seen: Observation, stack: Stack) -> tuple[str, ...]:
     return tuple(sorted(strays))
 
 
-def gpu_driver(
-    found: Differences, seen: Observation, stack: Stack, wishes: Wishes
-) -> RoleTarget:
+def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
     """Plan the driver: repository, pins, packages at one version, holds, module, units."""
     if not stack.manage_driver:
         return RoleTarget(found.role)
@@ -154,7 +158,7 @@ def gpu_driver(
         found.role,
         files=tuple(files),
         early=pins.wanted,
-        packages=(*main.wanted, *(f"{name}-" for name in strays)),
+        packages=main.wanted,
         remove=strays,
         hold=patterns,
         units=tuple(services),
@@ -208,9 +212,7 @@ def _diff_loaded(
     return None, False
 
 
-def cuda_toolkit(
-    found: Differences, seen: Observation, stack: Stack, wishes: Wishes
-) -> RoleTarget:
+def cuda_toolkit(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
     """Plan the toolkits: packages, default link, shell profile, linker path."""
     del wishes
     if not stack.cuda:
@@ -218,7 +220,8 @@ def cuda_toolkit(
     machine = {"x86_64": "x86_64", "aarch64": "sbsa"}[seen["arch"]]
     profile = (
         f"{HEADER}export CUDA_HOME=/usr/local/cuda\n"
-        'case ":${PATH}:" in *:/usr/local/cuda/bin:*) ;; *) PATH=/usr/local/cuda/bin:$PATH ;; esac\n'
+        'case ":${PATH}:" in\n  *:/usr/local/cuda/bin:*) ;;\n'
+        "  *) PATH=/usr/local/cuda/bin:$PATH ;;\nesac\n"
     )
     files = (
         *repository_files(stack),
@@ -289,7 +292,9 @@ def _diff_installation(
 ) -> None:
     there = seen["conda"]
     if not there["complete"]:
-        reason = "conda is not installed" if not there["exists"] else "the installation is not whole"
+        reason = (
+            "conda is not installed" if not there["exists"] else "the installation is not whole"
+        )
         found.add("installation", there["prefix"], "install", reason, None, version)
     elif there["marker"] != marker:
         before = (there["marker"] or {}).get("installer") or f"conda {there['version']}"
@@ -313,7 +318,9 @@ def _conda_files(wishes: Wishes, marker: str) -> tuple[ManagedFile, ...]:
     lines += ["auto_activate_base: false", "channel_priority: strict"]
     if wishes.conda_channel_alias:
         lines.append(f"channel_alias: {wishes.conda_channel_alias}")
-    profile = f"{HEADER}[ ! -r {prefix}/etc/profile.d/conda.sh ] || . {prefix}/etc/profile.d/conda.sh\n"
+    profile = (
+        f"{HEADER}[ ! -r {prefix}/etc/profile.d/conda.sh ] || . {prefix}/etc/profile.d/conda.sh\n"
+    )
     return (
         ManagedFile(condarc_path(prefix), "condarc", "\n".join(lines) + "\n"),
         ManagedFile(CONDA_PROFILE, "profile", profile),

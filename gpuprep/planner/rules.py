@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from gpuprep.layout import package_root
-from gpuprep.model import Refusal
+from gpuprep.model import Message, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,10 @@ class HostRules:
     def refusal(self, code: str, **values: object) -> Refusal:
         """Return the refusal of a code with its values filled in."""
         return Refusal(code, self.messages[code].format(**values))
+
+    def warning(self, code: str, **values: object) -> Message:
+        """Return the warning of a code with its values filled in."""
+        return Message(code, self.messages[code].format(**values))
 
 
 @lru_cache

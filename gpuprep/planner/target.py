@@ -52,7 +52,7 @@ class RoleTarget:
         files: managed files.
         early: packages of the first transaction (pins), as the package manager is given them.
         packages: packages of the main transaction.
-        remove: packages that must go in the main transaction.
+        remove: packages that must go once the others are there.
         hold: fnmatch patterns; installed packages that match are held.
         units: systemd units to enable and start.
         kernel: kernel release that needs the module; None = no module wanted.
@@ -79,5 +79,6 @@ class RoleTarget:
     conda: CondaTarget | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give JSON types for the role's tasks."""
-        return asdict(self)
+        """Give JSON types for the role's tasks, and the main transaction as apt-get takes it."""
+        transaction = [*self.packages, *(f"{name}-" for name in self.remove)]
+        return asdict(self) | {"transaction": transaction}

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gpuprep.layout import collection_root, package_root
 from gpuprep.errors import ConfigError
+from gpuprep.layout import collection_root, package_root
 from gpuprep.model import COMPONENTS, ROLE_OF, Component, DesiredStack
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Wishes:
 
     """
 
-    stack: DesiredStack = DesiredStack()
+    stack: DesiredStack = field(default_factory=DesiredStack)
     keep_driver: bool = False
     kernel: str | None = None
     persistence: bool = True
@@ -179,7 +179,7 @@ def wishes_from(
         ConfigError: wishes contradict each other.
 
     """
-    values = {name: option.get("default") for name, option in all_options().items()}
+    values: dict[str, Any] = {name: o.get("default") for name, o in all_options().items()}
     values |= {name: value for name, value in variables.items() if name in values}
     terms = values["conda_accept_anaconda_terms"]
     if "defaults" in values["conda_channels"] and not terms:
@@ -227,5 +227,3 @@ def wishes_from(
         environments=tuple(_environment(entry, files or {}) for entry in entries),
         shape=variables.get("oci_shape"),
     )
-
-

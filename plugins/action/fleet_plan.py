@@ -33,7 +33,9 @@ class ActionModule(ActionBase):
         plans = fleet.plans
         full = [n for n in names if n in fleet.wishes and not fleet.wishes[n].short_cut]
         drifted = [
-            n for n in names if plans[n].state == "drifted" or (n in full and plans[n].state == "converged")
+            n
+            for n in names
+            if plans[n].state == "drifted" or (n in full and plans[n].state == "converged")
         ]
         unfit = {n: f"{p.state} [{p.code}]: {p.error}" for n, p in plans.items() if not p.ok}
         if judge:

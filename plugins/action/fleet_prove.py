@@ -36,4 +36,3 @@ class ActionModule(ActionBase):
         unproven = sum(bool(verdicts[name]) for name in names)
         result.update(changed=False, msg=f"{len(names) - unproven} as planned, {unproven} not")
         return result
-

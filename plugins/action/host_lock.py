@@ -37,7 +37,7 @@ def _has_ended(run: str) -> bool:
         other = json.loads(run)
         if other["host"] != own["host"]:
             return False
-        return other["boot"] != own["boot"] or _started(other["pid"]) != other["started"]
+        return bool(other["boot"] != own["boot"] or _started(other["pid"]) != other["started"])
     except (ValueError, KeyError, TypeError):
         return False
 

@@ -7,11 +7,14 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils._hosts import interpreter
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import (
+    OBSERVE_SECONDS,
     failed_plan,
     observe_host,
     read_wishes,
 )
+
 from gpuprep.catalog import load
 from gpuprep.model import ROLE_OF
 from gpuprep.planner import HostPlan, plan_host
@@ -20,8 +23,16 @@ COMPONENT_OF = {role: component for component, role in ROLE_OF.items()}
 
 # Kinds of steps that a task's condition asks for.
 KINDS = (
-    "package", "hold", "module", "unit", "initramfs", "load", "reboot",
-    "alternative", "installation", "environment",
+    "package",
+    "hold",
+    "module",
+    "unit",
+    "initramfs",
+    "load",
+    "reboot",
+    "alternative",
+    "installation",
+    "environment",
 )
 # Their tasks find out by themselves that there is nothing to do; they run without the short cut.
 SAFE_TO_REPEAT = ("package", "hold", "unit", "environment")
@@ -51,7 +62,7 @@ class ActionModule(ActionBase):
         else:
             wishes = read_wishes(variables, self._templar, self._loader, only=[COMPONENT_OF[role]])
             short_cut = wishes.short_cut
-            part = self._own_plan(role, wishes)
+            part = self._own_plan(role, wishes, variables)
         if closing:
             left = [s for s in part["steps"] if s["kind"] not in {"reboot", "load"}]
             if left:
@@ -71,14 +82,13 @@ class ActionModule(ActionBase):
             result["diff"] = [_as_diff(step) for step in part["steps"]]
         return result
 
-    def _own_plan(self, role: str, wishes: Any) -> dict[str, Any]:
+    def _own_plan(self, role: str, wishes: Any, variables: dict[str, Any]) -> dict[str, Any]:
         """Observe this host over its own connection and plan for one role."""
-        if self._connection.become is None and self._play_context.become:
-            self._connection.set_become_plugin(None)
-        interpreter = "/usr/bin/python3"
-        target = _hosts.Target(self._play_context.remote_addr, self._connection, interpreter)
+        target = _hosts.Target(
+            variables["inventory_hostname"], self._connection, interpreter(variables)
+        )
         try:
-            seen = observe_host(target, wishes, 60)
+            seen = observe_host(target, wishes, OBSERVE_SECONDS)
             plan = plan_host(seen, wishes, load())
         except (_hosts.HostUnreachableError, _hosts.HostUnusableError) as error:
             plan = failed_plan(error)

@@ -275,10 +275,12 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.cache/gpuprep
 """
 
+import gc
 import hashlib
 import json
 import re
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -353,6 +355,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.display.warning(f"{self.NAME}: {warning}")
         self.display.vv(f"{self.NAME}: {listing.summary}, {listing.requests or 0} requests")
         self._populate(self._filtered(listing.hosts), listing.group_parents)
+        # Hosts live as long as the process: spare the collector its walks over them, and spare
+        # forked workers the copies those walks cause.
+        gc.freeze()
 
     def _fail(self, text: str) -> NoReturn:
         if self.get_option("fail_command"):
@@ -478,14 +483,19 @@ def _safe(value: Any) -> Any:  # noqa: ANN401 - a variable's value
     trusted, since Ansible marks all others in its output, as ``{"__ansible_unsafe": ...}``.
     """
     if isinstance(value, str):
-        if HARMLESS(value):
-            return trust_as_template(value) if trust_as_template else value
-        return value if trust_as_template else wrap_var(value)
+        return _safe_string(value)
     if isinstance(value, dict):
         return {key: _safe(one) for key, one in value.items()}
     if isinstance(value, list):
         return [_safe(one) for one in value]
     return value
+
+
+@cache  # most strings are those of many hosts
+def _safe_string(value: str) -> str:
+    if HARMLESS(value):
+        return trust_as_template(value) if trust_as_template else value
+    return value if trust_as_template else wrap_var(value)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - an option's value

@@ -43,8 +43,9 @@ NOBODY = ["all:!all"]  # an empty pattern would mean everybody
 class LookupModule(LookupBase):
     """Answer a question about the fleet's plan."""
 
-    def run(self, terms: list[str], variables: Any = None, **kwargs: Any) -> list[str]:  # noqa: ARG002
+    def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[str]:
         """Return host names, role names or a reason; see the documentation."""
+        del variables
         fleet = _state.read("fleet") or {"drifted": [], "unfit": {}, "roles": {}, "unproven": {}}
         question, *rest = terms
         if question == "drifted":

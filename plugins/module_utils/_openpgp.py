@@ -16,7 +16,9 @@ def dearmor(data):
     """Binary form of a key that may be ASCII-armoured."""
     text = data.decode("ascii", "ignore")
     block = re.search(
-        r"-----BEGIN PGP PUBLIC KEY BLOCK-----\s*?\n(.*?)-----END PGP PUBLIC KEY BLOCK-----", text, re.S
+        r"-----BEGIN PGP PUBLIC KEY BLOCK-----\s*?\n(.*?)-----END PGP PUBLIC KEY BLOCK-----",
+        text,
+        re.S,
     )
     if block is None:
         return data
@@ -59,6 +61,11 @@ def packets(data):
         position = start + length
 
 
+def _sha1(data):
+    """What version 4 fingerprints are made with, RFC 9580 section 5.5.4.2."""
+    return hashlib.sha1(data).hexdigest().upper()  # noqa: S324
+
+
 def fingerprints(data):
     """Upper-case hexadecimal fingerprints of all primary keys (version 4) in a key file.
 
@@ -66,12 +73,12 @@ def fingerprints(data):
     """
     try:
         found = [
-            hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body).hexdigest().upper()
+            _sha1(b"\x99" + len(body).to_bytes(2, "big") + body)
             for tag, body in packets(dearmor(data))
             if tag == PUBLIC_KEY and body[0] == VERSION_4
         ]
     except IndexError:
-        raise ValueError("the key ends in the middle of a packet")
+        raise ValueError("the key ends in the middle of a packet") from None
     if not found:
         raise ValueError("no OpenPGP version 4 public key in the file")
     return found

@@ -108,7 +108,7 @@ def command(conda, kind, env, path):
     if kind == "explicit":
         return [conda, "create", "-y", "-q", "-p", env, "--file", path]
     verb = ["update", "--prune"] if os.path.isdir(env + "/conda-meta") else ["create", "-y"]
-    return [conda, "env"] + verb + ["-q", "-p", env, "-f", path]
+    return [conda, "env", *verb, "-q", "-p", env, "-f", path]
 
 
 def as_file(wish):
@@ -142,21 +142,25 @@ def converge(module, wish):
 def main():
     """Bring every environment to its specification."""
     module = AnsibleModule(
-        argument_spec=dict(
-            prefix=dict(type="path", required=True),
-            environments=dict(
-                type="list",
-                elements="dict",
-                required=True,
-                options=dict(
-                    name=dict(type="str", required=True),
-                    kind=dict(type="str", required=True, choices=["packages", "yaml", "explicit"]),
-                    content=dict(type="str", required=True),
-                    digest=dict(type="str", required=True),
-                ),
-            ),
-            tmpdir=dict(type="path", default="/var/tmp"),
-        ),
+        argument_spec={
+            "prefix": {"type": "path", "required": True},
+            "environments": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "kind": {
+                        "type": "str",
+                        "required": True,
+                        "choices": ["packages", "yaml", "explicit"],
+                    },
+                    "content": {"type": "str", "required": True},
+                    "digest": {"type": "str", "required": True},
+                },
+            },
+            "tmpdir": {"type": "path", "default": "/var/tmp"},
+        },
         supports_check_mode=True,
     )
     changed = []

@@ -56,7 +56,7 @@ def matches(name, patterns):
 def main():
     """Hold what is not held."""
     module = AnsibleModule(
-        argument_spec=dict(patterns=dict(type="list", elements="str", required=True)),
+        argument_spec={"patterns": {"type": "list", "elements": "str", "required": True}},
         supports_check_mode=True,
     )
     listing = ["dpkg-query", "-W", "-f", "${Package}\\t${db:Status-Want}\\t${db:Status-Status}\\n"]
@@ -70,7 +70,7 @@ def main():
         }
     )
     if loose and not module.check_mode:
-        module.run_command(["apt-mark", "hold"] + loose, check_rc=True)
+        module.run_command(["apt-mark", "hold", *loose], check_rc=True)
     module.exit_json(changed=bool(loose), held=loose)
 
 

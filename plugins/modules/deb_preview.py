@@ -63,11 +63,12 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.gpuprep.core.plugins.module_utils._apt_locks import holder
 
 KERNEL = re.compile(r"^linux-(image|modules|generic|oracle|virtual|aws|azure|gcp)(-|$)")
-MISSING = re.compile(r"E: (Unable to locate package|Version '.*' for '.*' was not found|Package '.*' has no)")
+MISSING = re.compile(
+    r"E: (Unable to locate package|Version '.*' for '.*' was not found|Package '.*' has no)"
+)
 ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -103,8 +104,14 @@ def refresh(module):
 def simulate(module):
     """Simulated transaction: exit code and output."""
     command = [
-        "apt-get", "install", "-s", "-q", "--no-install-recommends",
-        "--allow-downgrades", "--allow-change-held-packages", "--",
+        "apt-get",
+        "install",
+        "-s",
+        "-q",
+        "--no-install-recommends",
+        "--allow-downgrades",
+        "--allow-change-held-packages",
+        "--",
     ]
     code, out, err = module.run_command(
         command + module.params["packages"], environ_update=ENVIRONMENT
@@ -115,11 +122,11 @@ def simulate(module):
 def main():
     """Preview the transaction."""
     module = AnsibleModule(
-        argument_spec=dict(
-            packages=dict(type="list", elements="str", required=True),
-            refresh=dict(type="bool", default=False),
-            lock_timeout=dict(type="int", default=600),
-        ),
+        argument_spec={
+            "packages": {"type": "list", "elements": "str", "required": True},
+            "refresh": {"type": "bool", "default": False},
+            "lock_timeout": {"type": "int", "default": 600},
+        },
         supports_check_mode=False,
     )
     wait_for_locks(module)

@@ -79,9 +79,10 @@ def take(lease):
         json.dump(lease, handle)
     try:
         os.link(temporary, PATH)  # atomic, and fails when the lease exists
-        return True
     except OSError:
         return False
+    else:
+        return True
     finally:
         os.unlink(temporary)
 
@@ -89,13 +90,13 @@ def take(lease):
 def main():
     """Take or give back the lease."""
     module = AnsibleModule(
-        argument_spec=dict(
-            state=dict(type="str", choices=["present", "absent"], default="present"),
-            run=dict(type="str"),
-            holder=dict(type="str"),
-            take_over=dict(type="str"),
-            seconds=dict(type="int", default=14400),
-        ),
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "run": {"type": "str"},
+            "holder": {"type": "str"},
+            "take_over": {"type": "str"},
+            "seconds": {"type": "int", "default": 14400},
+        },
         supports_check_mode=True,
     )
     wish = module.params

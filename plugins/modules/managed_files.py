@@ -96,7 +96,6 @@ import tempfile
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_native
 from ansible.module_utils.urls import fetch_url
-
 from ansible_collections.gpuprep.core.plugins.module_utils._openpgp import fingerprints
 
 
@@ -166,30 +165,30 @@ def write(module, path, data):
 def main():
     """Bring each file to its wished content and rights."""
     module = AnsibleModule(
-        argument_spec=dict(
-            files=dict(
-                type="list",
-                elements="dict",
-                required=True,
-                options=dict(
-                    path=dict(type="path", required=True),
-                    kind=dict(type="str", required=True),
-                    content=dict(type="str"),
-                    key=dict(
-                        type="dict",
-                        no_log=False,
-                        options=dict(
-                            url=dict(type="str", required=True),
-                            fingerprint=dict(type="str", required=True),
-                        ),
-                    ),
-                    mode=dict(type="str", default="0644"),
-                    owner=dict(type="str", default="root"),
-                    group=dict(type="str", default="root"),
-                ),
-            ),
-            timeout=dict(type="int", default=30),
-        ),
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "kind": {"type": "str", "required": True},
+                    "content": {"type": "str"},
+                    "key": {
+                        "type": "dict",
+                        "no_log": False,
+                        "options": {
+                            "url": {"type": "str", "required": True},
+                            "fingerprint": {"type": "str", "required": True},
+                        },
+                    },
+                    "mode": {"type": "str", "default": "0644"},
+                    "owner": {"type": "str", "default": "root"},
+                    "group": {"type": "str", "default": "root"},
+                },
+            },
+            "timeout": {"type": "int", "default": 30},
+        },
         supports_check_mode=True,
     )
     changed, diffs = [], []
@@ -212,7 +211,12 @@ def main():
             )
             if not module.check_mode:
                 write(module, path, wanted)
-        rights = {"path": path, "mode": wish["mode"], "owner": wish["owner"], "group": wish["group"]}
+        rights = {
+            "path": path,
+            "mode": wish["mode"],
+            "owner": wish["owner"],
+            "group": wish["group"],
+        }
         arguments = module.load_file_common_arguments(dict(module.params, **rights), path=path)
         if os.path.exists(path):
             differs = module.set_fs_attributes_if_different(arguments, differs)

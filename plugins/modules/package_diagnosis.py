@@ -58,7 +58,6 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.gpuprep.core.plugins.module_utils._apt_locks import holder
 
 ERROR = re.compile(r"(\berror:|fatal error|^ERROR|undefined!|No rule to make target)", re.I)
@@ -90,7 +89,7 @@ def broken_packages(module):
 def main():
     """Look at what a failed transaction left behind."""
     module = AnsibleModule(
-        argument_spec=dict(since=dict(type="int", default=7200)), supports_check_mode=True
+        argument_spec={"since": {"type": "int", "default": 7200}}, supports_check_mode=True
     )
     log, error = first_compiler_error(module.params["since"])
     broken = broken_packages(module)
@@ -103,7 +102,9 @@ def main():
         parts.append("dpkg has not finished with: %s." % names)
         mend = ["dpkg --configure -a", "apt-get -f install"]
         if error:
-            parts.append("The driver does not build for this kernel: choose another branch or kernel,")
+            parts.append(
+                "The driver does not build for this kernel: choose another branch or kernel,"
+            )
             mend = ["apt-get remove --purge " + " ".join(sorted(broken)), "dpkg --audit"]
             parts.append("then remove the half-installed packages.")
         parts.append("Commands: %s" % " && ".join(mend))

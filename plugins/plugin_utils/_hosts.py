@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
@@ -81,7 +81,9 @@ def make_target(
         task_keys: attributes of the task, for plugin options that come from keywords.
 
     """
-    kind = templar.template(variables.get("ansible_connection", task_keys.get("connection") or "ssh"))
+    kind = templar.template(
+        variables.get("ansible_connection", task_keys.get("connection") or "ssh")
+    )
     if kind == "smart":
         kind = "ssh"
     context = play_context.copy()
@@ -89,7 +91,7 @@ def make_target(
     connection = connection_loader.get(kind, context, os.devnull)
     if connection is None:
         raise AnsibleError(f"host {name}: no connection plugin {kind!r}")
-    options = _option_variables("connection", connection._load_name, variables, templar)  # noqa: SLF001
+    options = _option_variables("connection", connection._load_name, variables, templar)
     options.setdefault("inventory_hostname", name)
     connection.set_options(task_keys=task_keys, var_options=options)
     become = boolean(
@@ -103,14 +105,22 @@ def make_target(
             raise AnsibleError(f"host {name}: no become plugin {method!r}")
         plugin.set_options(
             task_keys={**task_keys, "become": True},
-            var_options=_option_variables("become", plugin._load_name, variables, templar),  # noqa: SLF001
+            var_options=_option_variables("become", plugin._load_name, variables, templar),
         )
         if not _same_user(connection, plugin, play_context):
             connection.set_become_plugin(plugin)
-    interpreter = templar.template(variables.get("ansible_python_interpreter", "/usr/bin/python3"))
-    if not str(interpreter).startswith("/"):
-        interpreter = "/usr/bin/python3"  # "auto" and its kin would cost a round trip of their own
-    return Target(name, connection, str(interpreter))
+    named = {
+        key: templar.template(variables[key])
+        for key in ("ansible_python_interpreter",)
+        if key in variables
+    }
+    return Target(name, connection, interpreter(named))
+
+
+def interpreter(variables: Mapping[str, Any]) -> str:
+    """Return the Python of a host; ``auto`` and its kin would cost a round trip of their own."""
+    named = str(variables.get("ansible_python_interpreter", ""))
+    return named if named.startswith("/") else "/usr/bin/python3"
 
 
 def _same_user(connection: Any, plugin: Any, play_context: PlayContext) -> bool:
@@ -122,7 +132,7 @@ def _same_user(connection: Any, plugin: Any, play_context: PlayContext) -> bool:
         user = connection.get_option("remote_user")
     except KeyError:
         user = None
-    return (user or play_context.remote_user) == wanted
+    return bool((user or play_context.remote_user) == wanted)
 
 
 def run_script(target: Target, script: str, seconds: int) -> str:
@@ -138,26 +148,26 @@ def run_script(target: Target, script: str, seconds: int) -> str:
     inner = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E -"
     command = inner
     if connection.become is not None:
-        command = connection.become.build_become_command(inner, connection._shell)  # noqa: SLF001
+        command = connection.become.build_become_command(inner, connection._shell)
     try:
-        code, out, err = connection.exec_command(
-            command, in_data=to_bytes(script), sudoable=True
-        )
+        code, out, err = connection.exec_command(command, in_data=to_bytes(script), sudoable=True)
     except AnsibleConnectionFailure as error:
         raise HostUnreachableError(_brief(str(error))) from error
     except AnsibleError as error:
         raise HostUnusableError("E_NO_SUDO", _brief(str(error))) from error
     finally:
         connection.close()
-    out, err = to_text(out), to_text(err)
-    if code == 0:
-        return out
-    _explain(target, code, f"{err}\n{out}", seconds)
-    return ""
+    answer = str(to_text(out))
+    if code != 0:
+        _explain(target, code, f"{to_text(err)}\n{answer}", seconds)
+    return answer
 
 
-def _explain(target: Target, code: int, text: str, seconds: int) -> None:
-    if re.search(r"sudo: .*(password|not in the sudoers|not allowed)|sudo: command not found", text):
+def _explain(target: Target, code: int, text: str, seconds: int) -> NoReturn:
+    """Raise what a failed observation means."""
+    if re.search(
+        r"sudo: .*(password|not in the sudoers|not allowed)|sudo: command not found", text
+    ):
         raise HostUnusableError(
             "E_NO_SUDO",
             "the login user may not become root without a password: "
@@ -206,7 +216,7 @@ def for_all(
         started[name] = time.monotonic()
         try:
             value = work(name)
-        except Exception as error:  # noqa: BLE001 - every fault of one host is that host's result
+        except Exception as error:  # noqa: BLE001 - any fault of a host is that host's result
             value = error
         with lock:
             results.setdefault(name, value)

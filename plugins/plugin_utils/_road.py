@@ -15,27 +15,28 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 
 ensure_package()
 
-from gpuprep import observe  # noqa: E402
-from gpuprep.catalog import load  # noqa: E402
-from gpuprep.errors import ConfigError  # noqa: E402
-from gpuprep.model import CheckStatus  # noqa: E402
-from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from  # noqa: E402
-from gpuprep.planner.wishes import all_options, environment_files, unknown_variables  # noqa: E402
-from gpuprep.verify.evaluate import evaluate, state_of  # noqa: E402
-from gpuprep.verify.expect import expectation  # noqa: E402
-from gpuprep.verify.shipped import source  # noqa: E402
+from gpuprep import observe
+from gpuprep.catalog import load
+from gpuprep.errors import ConfigError
+from gpuprep.model import CheckStatus
+from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
+from gpuprep.planner.wishes import all_options, environment_files, unknown_variables
+from gpuprep.verify.evaluate import evaluate, state_of
+from gpuprep.verify.expect import expectation
+from gpuprep.verify.shipped import source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.plugins.action import ActionBase
-    from gpuprep.model import Component
+
+    from gpuprep.model import CheckResult, Component
     from gpuprep.observe import Observation
-    from gpuprep.model import CheckResult
     from gpuprep.planner import Wishes
     from gpuprep.verify.checks import Tier
 
+OBSERVE_SECONDS = 60  # a host's time for looking, unless gpuprep_observe_timeout says otherwise
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
 TIER_SECONDS = {"quick": 0, "full": 900, "burn-in": 3600}  # what a tier may take beyond looking
 
@@ -54,14 +55,18 @@ def read_wishes(
     """
     options = all_options()
     given = {
-        name: templar.template(variables[name]) for name in (*options, "oci_shape") if name in variables
+        name: templar.template(variables[name])
+        for name in (*options, "oci_shape")
+        if name in variables
     }
     misspelt = {name: near for name, near in unknown_variables(variables).items() if near}
     if misspelt:
         lines = (f"{name}: did you mean {near}?" for name, near in sorted(misspelt.items()))
         raise ConfigError("unknown variable " + "; ".join(lines))
     # The validator would change what it is given; it sees copies of plain values.
-    checked = ArgumentSpecValidator(options).validate({k: v for k, v in given.items() if k in options})
+    checked = ArgumentSpecValidator(options).validate(
+        {k: v for k, v in given.items() if k in options}
+    )
     if checked.error_messages:
         raise ConfigError("; ".join(checked.error_messages))
     values = {name: checked.validated_parameters[name] for name in given if name in options}
@@ -138,14 +143,14 @@ class Fleet:
         hostvars = self._task_vars["hostvars"]
         # Play and task variables are not part of a host's own variables.
         targets: dict[str, _hosts.Target] = {}
-        seconds = 60
+        seconds = OBSERVE_SECONDS
         for name in names:
             variables = hostvars.raw_get(name)
-            templar = self._action._templar.copy_with_new_env(available_variables=variables)  # noqa: SLF001
+            templar = self._action._templar.copy_with_new_env(available_variables=variables)
             try:
-                self.wishes[name] = read_wishes(variables, templar, self._action._loader)  # noqa: SLF001
+                self.wishes[name] = read_wishes(variables, templar, self._action._loader)
                 targets[name] = _hosts.make_target(
-                    name, variables, templar, self._action._play_context, self._task_keys()  # noqa: SLF001
+                    name, variables, templar, self._action._play_context, self._task_keys()
                 )
                 _hosts.CHILDREN[name] = str(templar.template(variables.get("ansible_host", name)))
                 seconds = int(templar.template(variables.get("gpuprep_observe_timeout", seconds)))
@@ -204,8 +209,8 @@ class Fleet:
         return seen is not None and has_driver and not any(seen["files"].values())
 
     def _task_keys(self) -> dict[str, Any]:
-        keys: dict[str, Any] = self._action._task.dump_attrs()  # noqa: SLF001
-        context = self._action._play_context  # noqa: SLF001
+        keys: dict[str, Any] = self._action._task.dump_attrs()
+        context = self._action._play_context
         keys["become"] = keys.get("become") or context.become
         keys["become_method"] = keys.get("become_method") or context.become_method
         keys["become_user"] = keys.get("become_user") or context.become_user
