@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any
+
+IP_FREEBIND = 15
+"""From linux/in.h; Python's socket module does not name it."""
 
 
 class Handler(SimpleHTTPRequestHandler):
@@ -50,6 +54,11 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     log: IO[str]
+
+    def server_bind(self) -> None:
+        """Bind, also to an address that comes later: a bridge has none before its first host."""
+        self.socket.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+        super().server_bind()
 
     def record(self, **fields: str | int) -> None:
         """Append one line to the log."""

@@ -22,16 +22,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox import bootstrap
 from sandbox.conda import build as conda
+from sandbox.hosts import gateway as bridge_address
 from sandbox.nvrepo import build as nvrepo
-from sandbox.paths import STATE
-from sandbox.podman import ensure_network, gateway_of
+from sandbox.paths import STATE, SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PORT = 8642
 """The port tried first; a free one is taken when another program has it."""
+TOOLS = ("apt-utils", "dpkg-dev", "gcc", "gnupg", "libc6-dev")
+"""Packages whose programs build the substitutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +92,19 @@ def ensure(
     """Build what is missing, serve it on `gateway`, return the variables that lead hosts to it.
 
     `gateway` is an address the hosts reach, by default that of the sandbox's bridge; `root` is the
-    state directory; with `real_cudnn` the packages of cuDNN hold NVIDIA's own library. Raises
-    `RuntimeError` when the server does not come up and `subprocess.CalledProcessError` when a tool
-    fails.
+    state directory; with `real_cudnn` the packages of cuDNN hold NVIDIA's own library.
+
+    Raises:
+        SandboxError: a tool cannot be installed, a wheel not be fetched, the server not be started.
+
     """
     state = State(root.resolve())
     shop = nvrepo.Workshop(
         state.root / "cache", state.www, state.root / "keys" / "nvrepo", real_cudnn
     )
     with state.locked():
-        base = _serve(state, gateway or str(gateway_of(ensure_network()))).base
+        bootstrap.install(TOOLS)
+        base = _serve(state, gateway or bridge_address()).base
         fingerprint = nvrepo.build(shop, base)
         installer = conda.build(shop.www, shop.cache)
     return {
@@ -157,7 +163,7 @@ def _serve(state: State, gateway: str) -> Server:
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    raise RuntimeError(
+    raise SandboxError(
         f"the sandbox's web server did not start on {gateway}: "
         f"{(state.run / 'servers.err').read_text().strip() or 'no message'}"
     )
@@ -203,4 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except SandboxError as problem:
+        sys.exit(f"sandbox: {problem}")

@@ -9,6 +9,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from sandbox.paths import SandboxError
+
 PLATFORM = (
     *("--platform", "manylinux2010_x86_64", "--platform", "manylinux2014_x86_64"),
     *("--platform", "manylinux_2_27_x86_64", "--platform", "manylinux_2_28_x86_64"),
@@ -18,7 +20,12 @@ PLATFORM = (
 
 
 def fetch(name: str, version: str, cache: Path) -> Path:
-    """Return the wheel file of `name` at exactly `version`, downloading it on first use."""
+    """Return the wheel file of `name` at exactly `version`, downloading it on first use.
+
+    Raises:
+        SandboxError: pip could not fetch it; its last lines are quoted.
+
+    """
     home = cache / "wheels" / f"{name}-{version}"
     found = list(home.glob("*.whl"))
     if found:
@@ -27,9 +34,15 @@ def fetch(name: str, version: str, cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=home.parent) as stage:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
         options = ["--disable-pip-version-check", "--only-binary=:all:", *PLATFORM]
-        subprocess.run(
-            [*command, *options, "--dest", stage, f"{name}=={version}"], check=True, text=True
+        done = subprocess.run(
+            [*command, *options, "--dest", stage, f"{name}=={version}"],
+            check=False,
+            capture_output=True,
+            text=True,
         )
+        if done.returncode:
+            tail = "\n".join(done.stderr.splitlines()[-5:])
+            raise SandboxError(f"pip download {name}=={version}: exit {done.returncode}:\n{tail}")
         shutil.rmtree(home, ignore_errors=True)
         Path(stage).rename(home)
         Path(stage).mkdir()  # what the context manager removes

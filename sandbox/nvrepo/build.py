@@ -44,6 +44,7 @@ class Workshop:
             work = self.cache / "work" / name
             build_all(describe(work), stage)
             shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(self.cache / "unpacked", ignore_errors=True)  # wheels, twice their size
             stage.rename(home)
         return sorted(home.glob("*.deb"))
 
