@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -108,11 +109,11 @@ class Composer:
                 id=compartment.id, name=compartment.name, path=compartment.path
             ),
             "gpu": dict(gpu.variables) if gpu else None,
-            "image": _image(instance, image),
+            "image": image and asdict(image),
             "freeform_tags": dict(instance.freeform_tags),
             "defined_tags": {space: dict(tags) for space, tags in instance.defined_tags.items()},
             "agent_plugins": list(instance.agent_plugins),
-            "cluster": cluster and {"kind": cluster.kind, "id": cluster.id, "name": cluster.name},
+            "cluster": cluster and asdict(cluster),
             **_address_facts(addresses),
         }
         prefix = self._options.hostvars_prefix
@@ -178,12 +179,6 @@ def _address_facts(addresses: Addresses | None) -> dict[str, Any]:
         "subnet_id": addresses.subnet_id,
         "vnic_id": addresses.vnic_id,
     }
-
-
-def _image(instance: Instance, image: Image | None) -> dict[str, str]:
-    if image is None:
-        return _present(id=instance.image_id)
-    return {"id": image.id, "name": image.name, "os": image.os, "version": image.version}
 
 
 def _os_group(image: Image) -> str:
