@@ -52,7 +52,7 @@ _VERSIONS = _Kind(
     lambda v: v in ("auto", "none") or _matches(_DIGITS)(v) or _is_list(_matches(_DIGITS))(v),
 )
 _HOST: Mapping[str, _Kind] = {
-    "gpus": _Kind("a list of PCI ids (10de:2236)", _is_list(_matches(_PCI))),
+    "gpus": _Kind("a list of PCI ids (vendor:device)", _is_list(_matches(_PCI))),
     "os": _TEXT,
     "arch": _TEXT,
     "kernel": _TEXT,

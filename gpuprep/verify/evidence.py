@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from gpuprep.catalog import Gpu
+    from gpuprep.catalog.tables import Fabric
     from gpuprep.model import Stack
     from gpuprep.verify.checks import Tier
 
@@ -32,6 +33,7 @@ class Expectation:
         shape: its name, for messages.
         closure: name patterns of the packages that share the driver's version.
         compat_package: name template of the packages that let an older driver run a newer CUDA.
+        fabrics: what each kind of GPU fabric needs on a host.
 
     """
 
@@ -40,6 +42,7 @@ class Expectation:
     shape: str | None = None
     closure: tuple[str, ...] = ()
     compat_package: str = ""
+    fabrics: Mapping[str, Fabric] = field(default_factory=dict)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - JSON of a host
@@ -108,6 +111,19 @@ class Evidence:
             if slot and _same_slot(str(gpu.get("slot")), slot):
                 return self.expect.gpus.get(f"{NVIDIA}:{_hex(gpu.get('device'))}")
         return self.known_gpus[0] if len(self.known_gpus) == 1 else None
+
+    @property
+    def fabric_units(self) -> tuple[str, ...]:
+        """Services that the host's fabric needs."""
+        known = self.expect.fabrics.get(self.fabric)
+        return known.services if known else ()
+
+    @property
+    def fabric_packages(self) -> tuple[str, ...]:
+        """How the names of the packages of the fabric's manager begin."""
+        known = self.expect.fabrics.get(self.fabric)
+        rules = [rule for rules in known.packages.values() for rule in rules] if known else []
+        return tuple({rule.names[0].removesuffix("-{b}") for rule in rules})
 
     @property
     def fabric(self) -> str:

@@ -29,4 +29,5 @@ def expectation(
         shape=shape,
         closure=catalog.driver.closure[family] if family else (),
         compat_package=catalog.cuda.compat_package,
+        fabrics=catalog.fabrics,
     )

@@ -254,7 +254,7 @@ def fabric_version(host: Evidence) -> Finding:
             (
                 found.group(0)
                 for name, package in host.packages.items()
-                if name.startswith(("nvidia-fabricmanager", "nvidia-fabric-manager"))
+                if name.startswith(host.fabric_packages)
                 and (found := VERSION.search(str(package.get("version"))))
             ),
             None,
@@ -274,7 +274,6 @@ def fabric_version(host: Evidence) -> Finding:
 
 
 FABRIC_COMPLETED = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
-FABRIC_UNITS = ("nvidia-fabricmanager.service", "nvidia-fabricmanager")
 
 
 def fabric_running(host: Evidence) -> Finding:
@@ -282,7 +281,8 @@ def fabric_running(host: Evidence) -> Finding:
     if not host.driver_wanted or not host.fabric.startswith("fm"):
         return skipped("no NVSwitch fabric on this host")
     units = mapping(host.observation.get("units"))
-    unit = next((mapping(units[name]) for name in FABRIC_UNITS if name in units), None)
+    names = [name for unit in host.fabric_units for name in (f"{unit}.service", unit)]
+    unit = next((mapping(units[name]) for name in names if name in units), None)
     states = {
         str(gpu.get("slot")): mapping(gpu.get("fabric"))
         for gpu in host.nvml_gpus
