@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
 from gpuprep.catalog.pages import pages as catalog_pages
+from gpuprep.planner.rules import host_rules
 from gpuprep.planner.wishes import ROLES, fleet_options, role_options
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def texts() -> dict[Path, str]:
         ValueError: a file has lost the marks of its generated part.
 
     """
-    written = {ROOT / "docs" / name: text for name, text in catalog_pages(load()).items()}
+    pages = catalog_pages(load(), host_rules().messages)
+    written = {ROOT / "docs" / name: text for name, text in pages.items()}
     for role in ROLES:
         path = ROOT / "roles" / role / "README.md"
         written[path] = _with_part(path, options_table(role_options(role)))

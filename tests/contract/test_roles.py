@@ -1,0 +1,98 @@
+"""Roles: inputs said once, no decisions in YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, tracked
+
+from gpuprep.planner.wishes import fleet_options
+
+ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/meta"))
+CONTENT = tracked("roles/*.yml", "playbooks/*.yml")
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def options(role: Path) -> dict[str, Any]:
+    loaded = load(role / "meta/argument_specs.yml")
+    found: dict[str, Any] = loaded["argument_specs"]["main"]["options"]
+    return found
+
+
+def mappings(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from mappings(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from mappings(value)
+
+
+def test_there_are_roles() -> None:
+    assert {role.name for role in ROLES} == {"conda", "cuda_toolkit", "cudnn", "gpu_driver"}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_defaults_equal_the_argument_specification(role: Path) -> None:
+    specified = {
+        name: option["default"] for name, option in options(role).items() if "default" in option
+    }
+    assert load(role / "defaults/main.yml") == specified
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_input_has_default_type_and_description(role: Path) -> None:
+    for name, option in options(role).items():
+        assert name.startswith(f"{role.name}_")
+        assert {"default", "type", "description"} <= option.keys(), name
+
+
+def test_every_fleet_variable_has_default_type_and_description() -> None:
+    for name, option in fleet_options().items():
+        assert name.startswith("gpuprep_")
+        assert {"default", "type", "description"} <= option.keys(), name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_role_has_its_parts(role: Path) -> None:
+    for part in ("README.md", "defaults/main.yml", "meta/main.yml", "tasks/main.yml"):
+        assert (role / part).is_file(), part
+
+
+@pytest.mark.parametrize("path", CONTENT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_failure_is_hidden(path: Path) -> None:
+    for mapping in mappings(load(path)):
+        assert "ignore_errors" not in mapping
+        assert "ignore_unreachable" not in mapping
+        assert mapping.get("failed_when") is not False
+
+
+@pytest.mark.parametrize("path", CONTENT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_task_asks_for_the_distribution(path: Path) -> None:
+    """Which system it is, is the catalog's and the planner's business."""
+    asked = r"ansible_distribution|distribution\w* *[=!]=|os_family|ansible_facts"
+    assert not re.search(asked, path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", CONTENT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_generic_or_looped_package_task(path: Path) -> None:
+    for mapping in mappings(load(path)):
+        assert "ansible.builtin.package" not in mapping
+        if "ansible.builtin.apt" in mapping:
+            assert not {"loop", "with_items"} & mapping.keys()
+
+
+@pytest.mark.parametrize("path", CONTENT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_says_whether_it_changes(path: Path) -> None:
+    for mapping in mappings(load(path)):
+        if {"ansible.builtin.command", "ansible.builtin.shell"} & mapping.keys():
+            assert "changed_when" in mapping, mapping.get("name")
