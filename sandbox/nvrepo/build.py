@@ -75,7 +75,7 @@ def build(shop: Workshop, base: str) -> str:
         f"{common}{sources('cudnn.py')}{shop.real_cudnn}",
         lambda work: _cudnn(work, shop.cache if shop.real_cudnn else None),
     )
-    for distribution, key_name in content.DISTRIBUTIONS.items():
+    for distribution, key_name in content.distributions().items():
         place = f"{REPOS}/{distribution}/x86_64"
         keyring_debs = shop.group(
             f"keyring-{distribution}",

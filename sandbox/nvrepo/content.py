@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from gpuprep import catalog
 from sandbox.nvrepo.cuda import Toolkit
 from sandbox.nvrepo.cudnn import Cudnn
 from sandbox.nvrepo.driver import Driver
 
-DISTRIBUTIONS = {"debian12": "3bf863cc.pub", "debian13": "8793F200.pub"}
-"""Directories of the repository and the name under which each publishes its key."""
+SYSTEMS = ("debian-12", "debian-13")
+"""Operating systems the repository serves, by the catalog's names."""
+
+
+def distributions() -> dict[str, str]:
+    """Return the repository's directories and the file name under which each has its key."""
+    systems = catalog.load().systems
+    return {systems[name].distro: systems[name].key.file for name in SYSTEMS}
+
 
 DRIVERS = (
     Driver("570.211.01", cuda=12080),

@@ -1,0 +1,93 @@
+"""The sandbox's web server: what it serves, what it notes, how it is found and stopped."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import httpd, servers
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "www" / "kernel").mkdir(parents=True)
+    (tmp_path / "www" / "kernel" / "Release").write_text("content")
+    (tmp_path / "run").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def server(root: Path) -> Iterator[httpd.Server]:
+    made = httpd.bind("127.0.0.1", 0, root / "www")
+    with (root / "run" / "access.jsonl").open("a") as made.log:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+        made.server_close()
+
+
+def get(port: int, path: str, **headers: str) -> tuple[int, bytes, str | None]:
+    """Ask for a path; gives status, body and time stamp."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer.getheader("Last-Modified")
+    finally:
+        connection.close()
+
+
+def noted(root: Path, number: int) -> list[tuple[object, ...]]:
+    """Wait for `number` lines of the log: each is written after the answer was sent."""
+    for _ in range(100):
+        log = servers.requests(root)
+        if len(log) >= number:
+            break
+        time.sleep(0.02)
+    return [(line["method"], line["path"], line["status"], line["bytes"]) for line in log]
+
+
+def test_every_answer_is_noted_with_its_size(server: httpd.Server, root: Path) -> None:
+    port = server.server_port
+    status, body, stamp = get(port, "/kernel/Release")
+    assert (status, body) == (200, b"content")
+    assert stamp
+    assert get(port, "/kernel/none")[0] == 404
+    assert get(port, "/kernel/Release", **{"If-Modified-Since": stamp})[0] == 304
+    assert noted(root, 3) == [
+        ("GET", "/kernel/Release", 200, len("content")),
+        ("GET", "/kernel/none", 404, 0),
+        ("GET", "/kernel/Release", 304, 0),
+    ]
+
+
+def test_a_taken_port_gives_way_to_a_free_one(server: httpd.Server, root: Path) -> None:
+    other = httpd.bind("127.0.0.1", server.server_port, root / "www")
+    assert other.server_port not in {0, server.server_port}
+    other.server_close()
+
+
+def test_the_server_is_started_once_found_again_and_stopped(root: Path) -> None:
+    state = servers.State(root)
+    first = servers._serve(state, "127.0.0.1")
+    try:
+        assert servers._serve(state, "127.0.0.1") == first
+        assert get(first.port, "/kernel/Release")[0] == 200
+    finally:
+        assert servers.stop(root)
+    assert not servers.stop(root)
+    with pytest.raises(ConnectionRefusedError):
+        get(first.port, "/kernel/Release")
+
+
+def test_a_process_of_the_same_number_is_not_taken_for_the_server(root: Path) -> None:
+    state = servers.State(root)
+    record = {"pid": 1, "gateway": "127.0.0.1", "port": 1}
+    state.server.write_text(json.dumps(record))
+    assert not servers.stop(root)
