@@ -82,7 +82,7 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
         ExitCode.OK: _all_well(result),
         ExitCode.CHANGES_PENDING: f"changes are pending on {_pending(result)} of {total} hosts",
         ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}; {rest}",
-        ExitCode.ALL_HOSTS_FAILED: f"no host got there: {bad}",
+        ExitCode.ALL_HOSTS_FAILED: f"no host is well: {bad}",
         ExitCode.NOT_PROVEN: f"not proven: {bad}",
         ExitCode.LOCKED: f"another run is working here: {bad}",
         ExitCode.CANCELLED: "stopped before the end; run the same command again to go on",

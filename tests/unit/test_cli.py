@@ -41,10 +41,12 @@ READY = {
     }
 }
 PROVEN = {**DRIFTED, "stub_proof": {"state": "converged", "host_status": "prepared"}}
-# A process of its own, whose collection is the stub.
+# A process of its own, whose collection is the stub and whose run directories are the test's.
 PROGRAM = (
-    "from pathlib import Path; from gpuprep import content; from gpuprep.cli import main; "
-    f"content.collections_root = lambda: Path({str(STUB)!r}); main()"
+    "import os; from pathlib import Path; from gpuprep import content, rundir; "
+    "from gpuprep.cli import main; "
+    f"content.collections_root = lambda: Path({str(STUB)!r}); "
+    "rundir.base_directory = lambda: Path(os.environ['TEST_RUNS']); main()"
 )
 ROOT = Path(cli.__file__).parents[2]
 
@@ -54,6 +56,10 @@ def stub_collection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(content, "collections_root", lambda: STUB)
     monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "ansible-home"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    monkeypatch.setenv("TEST_RUNS", str(runs))
+    monkeypatch.setattr(rundir, "base_directory", lambda: runs)
 
 
 @pytest.fixture
@@ -264,11 +270,11 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def wait_until_sleeping(before: set[Path]) -> Path:
+def wait_until_sleeping() -> Path:
     """Wait for the run's ``sleep`` to appear; give the run's directory."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        for path in set(rundir.base_directory().glob("gpuprep-*")) - before:
+        for path in rundir.base_directory().iterdir():
             if any(process.name == "sleep" for process in processes.belonging_to(path)):
                 return path
         time.sleep(0.1)
@@ -279,9 +285,8 @@ def wait_until_sleeping(before: set[Path]) -> Path:
 def test_an_interrupt_stops_cleanly_and_the_next_run_finishes(
     inventory: Inventory, signum: signal.Signals
 ) -> None:
-    before = set(rundir.base_directory().glob("gpuprep-*"))
     process = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 100})])
-    directory = wait_until_sleeping(before)
+    directory = wait_until_sleeping()
     process.send_signal(signum)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 7
@@ -295,9 +300,8 @@ def test_an_interrupt_stops_cleanly_and_the_next_run_finishes(
 
 
 def test_what_a_killed_run_leaves_the_next_one_clears_away(inventory: Inventory) -> None:
-    before = set(rundir.base_directory().glob("gpuprep-*"))
     process = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 100})])
-    directory = wait_until_sleeping(before)
+    directory = wait_until_sleeping()
     process.kill()
     process.communicate(timeout=30)
     assert directory.exists()
@@ -307,9 +311,8 @@ def test_what_a_killed_run_leaves_the_next_one_clears_away(inventory: Inventory)
 
 
 def test_a_living_runs_directory_is_not_cleared_away(inventory: Inventory) -> None:
-    before = set(rundir.base_directory().glob("gpuprep-*"))
     process = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 5})])
-    directory = wait_until_sleeping(before)
+    directory = wait_until_sleeping()
     assert directory not in rundir.remove_abandoned(rundir.base_directory())
     process.communicate(timeout=30)
     assert process.returncode == 0

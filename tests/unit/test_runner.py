@@ -6,8 +6,8 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import stat
-import subprocess
 import sys
 import threading
 import time
@@ -46,15 +46,16 @@ def stub_collection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def run_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Path]]]:
-    """Give the run directories of this process; none may be left behind."""
-    base = rundir.base_directory()
-    before = set(base.glob("gpuprep-*"))
+def run_directories(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], list[Path]]]:
+    """Give the directories of the runs that go on; none may be left behind."""
+    base = tmp_path_factory.mktemp("runs")
+    monkeypatch.setattr(rundir, "base_directory", lambda: base)
 
     def ours() -> list[Path]:
-        return sorted(set(base.glob("gpuprep-*")) - before)
+        return list(base.iterdir())
 
-    monkeypatch.setattr(rundir, "remove_abandoned", lambda _base: ())
     yield ours
     assert ours() == []
 
@@ -370,24 +371,21 @@ def test_secrets_are_in_nothing_that_is_shown_or_kept(
     assert "inventory.json 600" in in_files
 
 
-def test_the_run_directory_is_private_and_the_environment_file_is_gone(
+def test_the_run_directory_is_private_and_keeps_no_environment_and_no_output(
     run_directories: Callable[[], list[Path]],
 ) -> None:
-    seen: set[tuple[str, int]] = set()
+    modes: set[int] = set()
+    files: set[str] = set()
 
     def observe(event: Event) -> None:
         for directory in run_directories():
-            seen.add((".", stat.S_IMODE(directory.stat().st_mode)))
+            modes.add(stat.S_IMODE(directory.stat().st_mode))
             if event.kind is EventKind.CHANGED:
-                seen.update(
-                    (path.name, 0)
-                    for path in (directory / "artifacts").rglob("*")
-                    if path.is_file()
-                )
+                files.update(p.name for p in (directory / "artifacts").rglob("*") if p.is_file())
 
     gpuprep.apply(fleet(a=drifted()), on_event=observe)
-    assert (".", 0o700) in seen
-    assert {name for name, _ in seen} <= {"."}
+    assert modes == {0o700}
+    assert {name for name in files if "-partial.json" not in name} == set()
 
 
 # --- stopping ---------------------------------------------------------------------------------
@@ -442,7 +440,7 @@ def test_an_interrupt_in_a_program_that_handles_none_leaves_nothing(
     def observe(event: Event) -> None:
         if event.task == "Wait" and event.kind is EventKind.TASK:
             directories.extend(run_directories())
-            threading.Timer(1.0, lambda: os.kill(os.getpid(), 2)).start()
+            threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 
     with pytest.raises(KeyboardInterrupt):
         gpuprep.apply(fleet(a=drifted(stub_wait=100)), on_event=observe)
@@ -450,10 +448,14 @@ def test_an_interrupt_in_a_program_that_handles_none_leaves_nothing(
     assert marked(directories) == []
 
 
-def test_a_killed_engine_is_told_from_a_finished_one() -> None:
+def test_a_killed_engine_is_told_from_a_finished_one(
+    run_directories: Callable[[], list[Path]],
+) -> None:
     def observe(event: Event) -> None:
         if event.task == "Wait" and event.kind is EventKind.TASK:
-            subprocess.run(["pkill", "-KILL", "-P", str(os.getpid())], check=True)
+            for process in marked(run_directories()):
+                if process.parent == os.getpid():
+                    os.kill(process.pid, signal.SIGKILL)
 
     result = gpuprep.apply(fleet(a=drifted(stub_wait=2)), on_event=observe)
     host = result.hosts["a"]

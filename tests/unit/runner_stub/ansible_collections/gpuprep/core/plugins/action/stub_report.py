@@ -22,7 +22,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(task_vars["stub_broken"])
         hosts = {
             host: hostvars[host][f"stub_{name}"]
-            for host in task_vars["ansible_play_hosts_all"]
+            for host in task_vars["ansible_play_batch"]  # without those that failed
             if f"stub_{name}" in hostvars[host]
         }
         document = {"schema": 1, "round_trips": len(hosts), "hosts": hosts}
