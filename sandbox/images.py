@@ -39,7 +39,7 @@ PACKAGES: Final = (
     "gnupg",
     "curl",
 )
-# Run with the new root in $1. Keys of the image would be shared by all hosts: each gets its own.
+# Keys of the image would be shared by all hosts: each gets its own.
 # Index files are gone but their folder looks new, so that Ansible would think its cache fresh.
 CUSTOMIZE: Final = f"""\
 set -eu
@@ -60,17 +60,19 @@ class Recipe:
         suite: Debian release (``bookworm``).
         command: mmdebstrap and its arguments up to the target; the target and mirrors follow.
         sources: lines of the image's sources.list; empty = mmdebstrap's defaults.
+        customize: shell commands run in the end, with the new root in ``$1``.
 
     """
 
     suite: str
     command: tuple[str, ...]
     sources: tuple[str, ...]
+    customize: str = CUSTOMIZE
 
     @property
     def digest(self) -> str:
         """Short name of exactly this recipe."""
-        text = "\0".join((self.suite, *self.command, *self.sources, CUSTOMIZE))
+        text = "\0".join((self.suite, *self.command, *self.sources, self.customize))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
@@ -98,6 +100,11 @@ def suite_of(name: str) -> str:
     return suite
 
 
+def os_of(name: str) -> str | None:
+    """Operating system for an image name, as ``debian-12``; None for a snapshot's image."""
+    return next((os for os, suite in SUITES.items() if name in {os, suite}), None)
+
+
 def recipe(
     suite: str,
     found: mirror.Mirror | None,
@@ -122,7 +129,7 @@ def _run_mmdebstrap(made: Recipe, log: Path) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         hook = Path(folder) / "customize"
-        hook.write_text(f"#!/bin/sh\n{CUSTOMIZE}")
+        hook.write_text(f"#!/bin/sh\n{made.customize}")
         hook.chmod(0o755)
         partial = Path(folder) / made.tarball.name
         arguments = [*made.command, f"--customize-hook={hook}", made.suite, str(partial)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sandbox import inventory
 from sandbox.fleet import HostSpec
+from sandbox.images import os_of
 from sandbox.paths import HOSTS, KNOWN_HOSTS, LOGIN_KEY, STATE, SandboxError, replace_text
 
 if TYPE_CHECKING:
@@ -105,10 +106,11 @@ def _publish() -> None:
             "name": host.name,
             "address": host.address,
             "shape": host.spec.shape,
-            "os": host.spec.image,
+            "os": os_of(host.spec.image),
             "tags": {"fleet": host.fleet},
         }
         for host in hosts
+        if host.container  # a virtual machine shares its address with everything on loopback
     ]
     replace_text(SUMMARY, json.dumps(summary, indent=1))
 

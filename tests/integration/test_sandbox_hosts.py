@@ -255,7 +255,7 @@ def test_a_virtual_machine_reboots_for_real_into_its_newest_kernel() -> None:
         assert "10de:2236" in hosts.run(host.name, ["lspci", "-n"]).stdout
         # What the next boot runs is what update-initramfs left on the disk.
         hosts.run(host.name, ["sh", "-c", "echo dummy >>/etc/initramfs-tools/modules"])
-        assert hosts.run(host.name, ["update-initramfs", "-u"], timeout=400).returncode == 0
+        assert hosts.run(host.name, ["update-initramfs", "-u"], timeout=1800).returncode == 0
         assert "dummy" not in hosts.run(host.name, ["lsmod"]).stdout
         path = hosts.write_inventory([host], {}, CACHE.parent / "inventory-self-vm" / "hosts.yml")
         ansible(path, "self-vm", "-m", "ansible.builtin.reboot")

@@ -1,5 +1,7 @@
 """The Debian mirror is found in this machine's own apt configuration."""
 
+import pytest
+
 from sandbox import images
 from sandbox.mirror import Mirror, Source, choose, parse_deb822, parse_list, transport_options
 
@@ -110,6 +112,14 @@ def test_a_recipe_names_the_mirror_and_another_mirror_makes_another_image() -> N
         images.recipe("bookworm", None, ()),
     ]
     assert len({one.digest, *(other.digest for other in others)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "system"),
+    [("debian-12", "debian-12"), ("trixie", "debian-13"), ("localhost/x:snapshot", None)],
+)
+def test_an_image_name_tells_the_operating_system(name: str, system: str | None) -> None:
+    assert images.os_of(name) == system
 
 
 def test_hosts_are_bare() -> None:
