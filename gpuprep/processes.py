@@ -52,9 +52,13 @@ def end_connections(run_dir: Path) -> None:
 
     Nothing else is touched: a package's own scripts may have started services on this machine.
     """
-    for process in belonging_to(run_dir):
-        if process.name == "ssh":
+    deadline = time.monotonic() + _KILLING
+    while masters := [p for p in belonging_to(run_dir) if p.name == "ssh"]:
+        for process in masters:
             _signal(process, signal.SIGTERM)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_POLL)
 
 
 def end_all(run_dir: Path, grace: float = 2.0) -> tuple[Process, ...]:

@@ -86,7 +86,7 @@ def test_apply_reports_every_host() -> None:
     assert result.hosts["a"].steps[0].status is StepStatus.DONE
     assert result.hosts["b"].error == "Fail: disk full"
     assert result.exit_code is ExitCode.SOME_HOSTS_FAILED
-    assert result.counts["round_trips"] == 4 + 2
+    assert result.counts["round_trips"] == 4 + 1
     assert result.to_dict()["hosts"]["c"]["code"] == "E_RUNFILE"
 
 
@@ -401,19 +401,22 @@ def test_cancel_ends_the_run_within_seconds_and_leaves_no_process(
     cancel = threading.Event()
     seen: list[str] = []
     directories: list[Path] = []
-    started = time.monotonic()
+    cancelled_at: list[float] = []
 
     def observe(event: Event) -> None:
         if event.task == "Wait" and event.kind is EventKind.TASK:
             directories.extend(run_directories())
-            threading.Timer(1.0, look_and_cancel).start()
+            threading.Thread(target=look_and_cancel).start()
 
     def look_and_cancel() -> None:
-        seen.extend(process.name for process in marked(directories))
+        deadline = time.monotonic() + 60
+        while "sleep" not in seen and time.monotonic() < deadline:
+            seen.extend(process.name for process in marked(directories))
+        cancelled_at.append(time.monotonic())
         cancel.set()
 
     result = gpuprep.apply(fleet(a=drifted(stub_wait=100)), on_event=observe, cancel=cancel)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - cancelled_at[0] < 10
     assert "sleep" in seen
     assert marked(directories) == []
     assert (result.cancelled, result.exit_code) == (True, ExitCode.CANCELLED)
@@ -422,7 +425,7 @@ def test_cancel_ends_the_run_within_seconds_and_leaves_no_process(
 
 
 def test_a_time_limit_ends_the_run_like_a_cancel() -> None:
-    result = gpuprep.apply(fleet(a=drifted(stub_wait=100)), timeout=4)
+    result = gpuprep.apply(fleet(a=drifted(stub_wait=100)), timeout=12)
     assert result.exit_code is ExitCode.CANCELLED
     assert "time limit" in (result.hosts["a"].error or "")
 
