@@ -91,7 +91,7 @@ class DesiredStack:
         conda_version: installer version or ``auto``.
         conda_mirror: base URL that replaces Miniforge's ``.../releases/download``; None = theirs.
         conda_sha256: checksum of the installer when it differs from the catalog's; else None.
-        locked: exact versions by package name, from a lock file; None = not locked.
+        locked: exact versions of NVIDIA's packages by name, from a lock file; None = not locked.
 
     """
 
@@ -156,6 +156,7 @@ class Package:
         component: the part of the stack it belongs to.
         version: exact version (package manager's form) or None: any that the stack allows.
         first: installed in a transaction of its own before the others (pinning packages).
+        origin: ``nvidia`` (its repository) or ``distro`` (the distribution's own).
 
     """
 
@@ -163,6 +164,7 @@ class Package:
     component: Component
     version: str | None = None
     first: bool = False
+    origin: Literal["nvidia", "distro"] = "nvidia"
 
 
 @dataclass(frozen=True, slots=True)

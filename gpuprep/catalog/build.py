@@ -157,6 +157,7 @@ def _gpus(data: Raw, architectures: Mapping[str, Architecture]) -> dict[str, Gpu
             datasheet=Datasheet(sheet["bandwidth"], sheet["fp32"], sheet.get("bf16"))
             if sheet
             else None,
+            guess=raw.get("confidence") == "guess",
         )
     return gpus
 
@@ -175,6 +176,7 @@ def _shapes(items: Raw, gpus: Mapping[str, Gpu]) -> dict[str, Shape]:
             fabric=raw.get("fabric") or (gpu.fabric if gpu else "none"),
             rdma=raw["rdma"],
             vendor=raw.get("vendor", "nvidia"),
+            guess=raw.get("confidence") == "guess",
         )
     return shapes
 
@@ -189,6 +191,7 @@ def _branch(name: str, raw: Raw) -> Branch:
         max_major=raw["max_major"],
         proprietary=raw["proprietary"],
         pin=raw["pin"],
+        note=raw.get("note"),
     )
 
 
@@ -297,6 +300,7 @@ def _fabrics(raw: Raw) -> dict[str, Fabric]:
                 )
                 for family in FAMILIES
             },
+            from_distro=tuple(fabric.get("from_distro", ())),
             kernel_modules=tuple(fabric.get("kernel_modules", ())),
         )
         for name, fabric in raw.items()

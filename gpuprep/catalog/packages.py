@@ -37,14 +37,11 @@ def repository_of(case: Case) -> Repository:
 
 def driver_packages(case: Case, driver: Driver) -> tuple[Package, ...]:
     """Give everything the driver needs, in order: pins, compiler, headers, driver, fabric."""
+    before = (*_toolset_packages(case), *_headers(case))
     if case.desired.source == "distro":
-        own = _from_archive(case, driver)
-        before: list[Package] = []
-    else:
-        own = [Package(name, "driver") for name in _from_nvidia(case, driver)]
-        own += [Package(name, "driver") for name in _fabric_names(case, driver)]
-        before = [Package(name, "driver", first=True) for name in _first(case, driver)]
-    return (*before, *_toolset_packages(case), *_headers(case), *own)
+        return (*before, *_from_archive(case, driver))
+    own = [Package(name, "driver") for name in _from_nvidia(case, driver)]
+    return (*_first(case, driver), *before, *own, *_fabric_packages(case, driver))
 
 
 def closure_of(case: Case) -> tuple[str, ...]:
@@ -143,14 +140,16 @@ def _flavour(driver: Driver) -> Flavour:
     return driver.flavour or "open"
 
 
-def _first(case: Case, driver: Driver) -> tuple[str, ...]:
+def _first(case: Case, driver: Driver) -> list[Package]:
     rules = case.catalog.driver
     if case.system.family == "rpm":
-        return (*case.system.dkms_from, rules.lock_package)
+        names = (*case.system.dkms_from, rules.lock_package)
+        return [Package(name, "driver", first=True, origin="distro") for name in names]
     if driver.branch.pin:
-        return (rules.pin_package.format(branch_or_version=driver.exact or driver.branch.name),)
+        name = rules.pin_package.format(branch_or_version=driver.exact or driver.branch.name)
+        return [Package(name, "driver", first=True)]
     case.warn("W_NO_SUCH_PIN", b=driver.branch.name)
-    return ()
+    return []
 
 
 def _names(case: Case, driver: Driver) -> DriverNames:
@@ -163,14 +162,16 @@ def _from_nvidia(case: Case, driver: Driver) -> list[str]:
     return [template.format(b=driver.branch.name) for template in templates]
 
 
-def _fabric_names(case: Case, driver: Driver) -> list[str]:
+def _fabric_packages(case: Case, driver: Driver) -> list[Package]:
     kind = fabric_of(case)
     if kind == "none":
         return []
-    rules = case.catalog.fabrics[kind].packages[case.system.family]
+    fabric = case.catalog.fabrics[kind]
+    rules = fabric.packages[case.system.family]
     names = next(rule.names for rule in rules if driver.branch.name in rule.branches)
     case.because("fabric", kind, "by shape or GPU", "fabrics")
-    return [name.format(b=driver.branch.name) for name in names]
+    own = [Package(name.format(b=driver.branch.name), "driver") for name in names]
+    return own + [Package(name, "driver", origin="distro") for name in fabric.from_distro]
 
 
 def _from_archive(case: Case, driver: Driver) -> list[Package]:
@@ -179,7 +180,7 @@ def _from_archive(case: Case, driver: Driver) -> list[Package]:
     names = list(archive.branches[branch].packages[flavour, case.desired.profile])
     names += _archive_modules(case, archive, flavour)
     names += _archive_fabric(case, archive)
-    return [Package(name.format(b=branch), "driver") for name in names]
+    return [Package(name.format(b=branch), "driver", origin="distro") for name in names]
 
 
 def _archive_modules(case: Case, archive: Archive, flavour: Flavour) -> list[str]:
@@ -213,7 +214,7 @@ def _toolset_packages(case: Case) -> list[Package]:
     why = f"the kernel was built with gcc {_kernel_gcc(case.facts.kernel_cc)}, "
     why += f"the system's is {case.facts.system_gcc}"
     case.because("dkms_toolset", toolset, why, "kernel_headers")
-    return [Package(toolset, "driver")]
+    return [Package(toolset, "driver", origin="distro")]
 
 
 def _headers(case: Case) -> list[Package]:
@@ -224,7 +225,12 @@ def _headers(case: Case) -> list[Package]:
     rule = next(rule for rule in rules if fnmatchcase(kernel, rule.match))
     names = {"kernel": kernel, "kernel_no_variant": kernel.split("+", maxsplit=1)[0]}
     return [
-        Package(name.format(**names), "driver", version.format(**names) if version else None)
+        Package(
+            name.format(**names),
+            "driver",
+            version.format(**names) if version else None,
+            origin="distro",
+        )
         for name, version in rule.packages.items()
     ]
 

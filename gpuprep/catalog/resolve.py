@@ -111,13 +111,15 @@ def _with_driver(stack: Stack, case: Case, driver: Driver) -> Stack:
 
 
 def _locked(stack: Stack, desired: DesiredStack) -> Stack:
-    """Fix every package at the version of the lock; pinning packages follow the driver."""
-    if desired.locked is None:
+    """Fix NVIDIA's packages at the versions of the lock; pinning packages follow the driver."""
+    locked = desired.locked
+    if locked is None:
         return stack
-    missing = [p.name for p in stack.packages if not p.first and p.name not in desired.locked]
+    bound = {p.name for p in stack.packages if p.origin == "nvidia" and not p.first}
+    missing = sorted(bound - set(locked))
     if missing:
         raise Refused("E_LOCK_MISSING", "locked", packages=", ".join(missing))
-    fixed = (p if p.first else replace(p, version=desired.locked[p.name]) for p in stack.packages)
+    fixed = (replace(p, version=locked[p.name]) if p.name in bound else p for p in stack.packages)
     return replace(stack, packages=tuple(fixed))
 
 

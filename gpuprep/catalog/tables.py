@@ -115,6 +115,7 @@ class Gpu:
         mig: None without multi-instance support.
         host_arch: the only machine it is built into (``aarch64`` for Grace), None = any.
         datasheet: NVIDIA's figures; None when not recorded.
+        guess: whether some of this was not seen in a document.
 
     """
 
@@ -131,6 +132,7 @@ class Gpu:
     mig: Mig | None
     host_arch: str | None
     datasheet: Datasheet | None
+    guess: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class Shape:
         fabric: as ``Gpu.fabric``, judged for the shape.
         rdma: whether it sits on a cluster network.
         vendor: ``nvidia`` or ``amd``.
+        guess: whether some of this was not seen in a document.
 
     """
 
@@ -159,6 +162,7 @@ class Shape:
     fabric: str
     rdma: bool
     vendor: str
+    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,7 @@ class Branch:
         max_major: highest CUDA major it runs without cuda-compat.
         proprietary: whether proprietary modules are packaged.
         pin: whether its pinning package was seen.
+        note: what else is known, in words.
 
     """
 
@@ -185,6 +190,7 @@ class Branch:
     max_major: int
     proprietary: bool
     pin: bool
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,11 +296,12 @@ class FabricNames:
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """What a GPU fabric needs on the host besides the driver."""
+    """What a GPU fabric needs on the host besides the driver; some of it from the distribution."""
 
     name: str
     services: tuple[str, ...]
     packages: Mapping[Family, tuple[FabricNames, ...]]
+    from_distro: tuple[str, ...]
     kernel_modules: tuple[str, ...]
 
 

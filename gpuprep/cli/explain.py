@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpuprep.cli.catalog import catalog_group
-from gpuprep.cli.lock import lock_group
 from gpuprep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
 
     from gpuprep.catalog import Catalog
     from gpuprep.model import HostFacts, Refusal, Stack
-
-__all__ = ["catalog_group", "explain", "lock_group"]
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 # Options that are keys of a facts file under another name; the others are called alike.
