@@ -24,6 +24,16 @@ RULES: Mapping[str, Callable[[Evidence], Finding]] = {
     **rules_burn.RULES,
 }
 REBOOT = "reboot.survived"
+# What a reboot makes anew, and may therefore lose.
+MADE_AT_BOOT = (
+    "module.loaded",
+    "nouveau.absent",
+    "device.nodes",
+    "device.uvm",
+    "fabric.running",
+    "unit.running",
+    "mig.layout",
+)
 # What must have passed before anybody says "ready": a kernel ran, its results were right.
 PROOF = ("module.loaded", "nvml.answers", "nvml.count", "kernel.runs", "gemm.correct")
 NO_MODULE = "the driver module is not loaded"
@@ -99,7 +109,7 @@ def _survived(host: Evidence, results: Sequence[CheckResult]) -> Finding:
     broken = [
         result.id
         for result in results
-        if result.status is CheckStatus.FAILED and BY_ID[result.id].tier == "quick"
+        if result.status is CheckStatus.FAILED and result.id in MADE_AT_BOOT
     ]
     facts = {"evidence": f"boot {now.get('boot_id')}, proven before in another boot"}
     if broken:

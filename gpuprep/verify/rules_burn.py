@@ -64,6 +64,10 @@ def _against(
     return complaints, lines, known
 
 
+def _spelled(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
 def burn_bandwidth(host: Evidence) -> Finding:
     """Judge: device memory bandwidth in GB/s."""
     gpus, nothing = _loads(host)
@@ -118,7 +122,7 @@ def burn_matrix(host: Evidence) -> Finding:
         "expected": f"at least {MATRIX_SHARE:.0%} of the data sheet",
         "observed": "; ".join(lines),
         "evidence": f"TFLOP/s, {kind}, {', '.join(map(str, methods))}\n"
-        + "\n".join(str(dict(product)) for product in products),
+        + "\n".join(_spelled(product) for product in products),
         "seconds": max(float(product.get("seconds") or 0) for product in products),
     }
     if complaints:

@@ -11,7 +11,7 @@ NOEXEC = 8  # statvfs f_flag ST_NOEXEC
 COMPILE_SECONDS = 180.0
 RUN_SECONDS = 120.0
 # Hardened hosts mount some of them noexec.
-FOLDERS = ("/var/tmp", "/tmp", "/var/lib", "/opt")  # noqa: S108 - mkdtemp makes 0700 below
+FOLDERS = ("/var/tmp", "/tmp", "/var/lib", "/opt")
 
 
 def workspace():

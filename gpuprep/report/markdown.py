@@ -1,0 +1,113 @@
+"""Markdown summary: for a pull request, a chat or a CI job's page."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from gpuprep.report.view import (
+    GOOD,
+    bad_checks,
+    counts_of,
+    duration,
+    gpus_of,
+    headline,
+    hosts_of,
+    sentence,
+    title_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+MOST_ROWS: Final = 200  # CI pages cut a summary off at about 1 MB
+MOST_DETAILS: Final = 20
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """Write a result as GitHub-flavoured Markdown."""
+    hosts = hosts_of(result)
+    return "\n".join((*_head(result, hosts), *_common(hosts), *_table(hosts), *_details(hosts), ""))
+
+
+def _escape(value: object) -> str:
+    """Write a text so that Markdown takes none of it for markup, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+
+
+def _head(result: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield f"# gpuprep {_escape(result.get('verb'))}: {headline(result)}"
+    yield ""
+    when = f"{_escape(result['started'])}, " if result.get("started") else ""
+    counts = ", ".join(f"{number} {state}" for state, number in counts_of(hosts).items())
+    took = duration(result.get("seconds"))
+    yield f"{when}{f'{took}, ' if took else ''}{counts}."
+    if result.get("cancelled"):
+        yield ""
+        yield "**Cancelled before the end; running again goes on.**"
+    yield ""
+
+
+def _common(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """List the problems that several hosts share."""
+    problems = Counter(title_of(check) for host in hosts for check in bad_checks(host))
+    problems.update(str(host["code"]) for host in hosts if host.get("code"))
+    shared = [(name, number) for name, number in problems.most_common(10) if number > 1]
+    if shared:
+        yield "Most common:"
+        yield ""
+        for name, number in shared:
+            yield f"- {_escape(name)}: {number} hosts"
+        yield ""
+
+
+def _table(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    yield "| Host | State | GPUs | Driver | CUDA | cuDNN | |"
+    yield "|---|---|---|---|---|---|---|"
+    for host in hosts[:MOST_ROWS]:
+        versions = host.get("versions") or {}
+        cells = (
+            host.get("name"),
+            host.get("state"),
+            gpus_of(host),
+            *(versions.get(part) or "" for part in ("driver", "cuda", "cudnn")),
+            sentence(host)[:200],
+        )
+        yield f"| {' | '.join(_escape(cell) for cell in cells)} |"
+    if len(hosts) > MOST_ROWS:
+        yield ""
+        yield f"... and {len(hosts) - MOST_ROWS} more, all {_range(hosts[MOST_ROWS:])}."
+    yield ""
+
+
+def _range(hosts: Sequence[Mapping[str, Any]]) -> str:
+    return " or ".join(counts_of(hosts))
+
+
+def _details(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    bad = [host for host in hosts if host.get("state") not in GOOD]
+    for host in bad[:MOST_DETAILS]:
+        yield f"## {_escape(host.get('name'))}: {_escape(host.get('state'))}"
+        yield ""
+        if host.get("error"):
+            yield f"{_escape(sentence(host))}"
+            yield ""
+        for step in host.get("steps") or ():
+            change = " \N{RIGHTWARDS ARROW} ".join(
+                _escape(step[key]) for key in ("before", "after") if step.get(key)
+            )
+            yield (
+                f"- {_escape(step.get('action'))} {_escape(step.get('target'))}"
+                f"{f' ({change})' if change else ''}: {_escape(step.get('reason'))}"
+                f" [{_escape(step.get('status') or 'planned')}]"
+            )
+        for check in bad_checks(host):
+            yield (
+                f"- **{_escape(title_of(check))}** ({_escape(check.get('id'))}): "
+                f"{_escape(check.get('detail'))}. {_escape(check.get('mend') or '')}"
+            )
+        yield ""
+    if len(bad) > MOST_DETAILS:
+        yield f"Details of {len(bad) - MOST_DETAILS} more hosts are in the JSON and HTML reports."

@@ -1,0 +1,246 @@
+(() => {
+  "use strict";
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const text = (index) => (index === null || index === undefined ? "" : data.strings[index]);
+  const byId = (id) => document.getElementById(id);
+  const GLYPHS = {
+    ready: "✓", prepared: "◇", drifted: "≠", refused: "⊘", failed: "✗", unreachable: "⌁", unknown: "?",
+    passed: "✓", warned: "!", skipped: "·", done: "✓", planned: "○",
+  };
+  const CHECK_STATES = ["passed", "failed", "warned", "skipped"];
+  const BAD = ["failed", "warned"];
+  const SAID = { failed: "Failed: ", warned: "Warning: ", skipped: "Not tried: " };
+  const STEP_STATES = ["planned", "done", "failed", "unknown"];
+  const SHORT = { driver: "", cuda: "CUDA ", cudnn: "cuDNN " };
+  const NAMES = { cuda: "CUDA", cudnn: "cuDNN" };
+  const TIERS = { quick: "Files, versions, driver", full: "Programs", "burn-in": "Under load" };
+
+  function make(tag, attributes, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (name === "class") element.className = value;
+      else if (value !== null && value !== undefined) element.setAttribute(name, value);
+    }
+    for (const child of children.flat(Infinity)) if (child !== null && child !== "") element.append(child);
+    return element;
+  }
+  const color = (name) => `var(--${name})`;
+  const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);
+  const hosts = (number) => `${number} ${number === 1 ? "host" : "hosts"}`;
+  function seconds(value) {
+    if (typeof value !== "number") return "";
+    if (value < 0.1) return `${Math.round(value * 1000)} ms`;
+    if (value < 10) return `${value.toFixed(1)} s`;
+    const rounded = Math.round(value);
+    return rounded < 60 ? `${rounded} s` : `${Math.floor(rounded / 60)} min ${rounded % 60} s`;
+  }
+  function glyph(state) {
+    return make("span", { class: `glyph ${state}`, "aria-hidden": "true" }, GLYPHS[state] || "?");
+  }
+
+  // --- what is shown -------------------------------------------------------------------------
+  const filter = { query: "", states: new Set(), problem: null, sort: "state" };
+  const cards = data.hosts.map((host, index) => ({ host, index, element: null, words: null }));
+
+  function words(card) {
+    if (card.words === null) {
+      const host = card.host;
+      const parts = [host.name, host.state, host.gpus, host.say, text(host.shape), text(host.os), ...host.problems];
+      for (const version of host.versions) parts.push(version[0] + " " + text(version[1]));
+      for (const step of host.steps) parts.push(text(step[0]));
+      card.words = parts.join("\n").toLowerCase();
+    }
+    return card.words;
+  }
+  function fits(card) {
+    if (filter.states.size && !filter.states.has(card.host.state)) return false;
+    if (filter.problem !== null && !card.host.problems.includes(filter.problem)) return false;
+    return filter.query.split(/\s+/).every((word) => !word || words(card).includes(word));
+  }
+  function apply() {
+    let shown = 0;
+    for (const card of cards) {
+      card.element.hidden = !fits(card);
+      if (!card.element.hidden) shown += 1;
+    }
+    byId("none").hidden = shown > 0 || cards.length === 0;
+    byId("shown").textContent = shown === cards.length ? hosts(shown) : `${shown} of ${hosts(cards.length)}`;
+    for (const button of document.querySelectorAll("#chips button, #problem-list button")) {
+      const on = button.dataset.state ? filter.states.has(button.dataset.state) : filter.problem === button.dataset.problem;
+      button.setAttribute("aria-pressed", String(on));
+    }
+    remember();
+  }
+  function order() {
+    const sorted = [...cards].sort((a, b) =>
+      filter.sort === "name" ? a.host.name.localeCompare(b.host.name, undefined, { numeric: true }) : a.index - b.index);
+    byId("hosts").append(...sorted.map((card) => card.element));
+  }
+  function remember() {
+    const now = new URLSearchParams();
+    if (filter.query) now.set("q", filter.query);
+    for (const state of filter.states) now.append("state", state);
+    if (filter.problem !== null) now.set("problem", filter.problem);
+    try {
+      history.replaceState(null, "", now.size || now.toString() ? `#${now}` : location.pathname + location.search);
+    } catch { /* a page inside a sandboxed frame has no history */ }
+  }
+  function recall() {
+    const before = new URLSearchParams(location.hash.slice(1));
+    filter.query = before.get("q") || "";
+    filter.states = new Set(before.getAll("state"));
+    filter.problem = before.get("problem");
+    byId("search").value = filter.query;
+    return before.get("host");
+  }
+
+  // --- one host ------------------------------------------------------------------------------
+  function strip(host) {
+    if (!host.checks.length) return make("span", { class: "strip" });
+    const share = 100 / host.checks.length;
+    const stops = host.checks.map((check, index) =>
+      `${color(CHECK_STATES[check[1]])} ${index * share}% ${(index + 1) * share}%`);
+    const counts = CHECK_STATES.map((state, index) => [host.checks.filter((check) => check[1] === index).length, state])
+      .filter(([number]) => number).map(([number, state]) => `${number} ${state}`).join(", ");
+    const element = make("span", { class: "strip", role: "img", title: counts, "aria-label": `Checks: ${counts}` });
+    element.style.backgroundImage = `linear-gradient(90deg, ${stops.join(", ")})`;
+    return element;
+  }
+  function card(entry) {
+    const host = entry.host;
+    const versions = Object.entries(SHORT).map(([name, short]) => {
+      const found = host.versions.find((version) => version[0] === name);
+      return found ? `${short}${text(found[1])}` : "";
+    }).filter(Boolean).join(" · ");
+    const element = make("details", { class: "host" },
+      make("summary", null,
+        make("span", { class: `state ${host.state}` }, glyph(host.state), capital(host.state)),
+        make("span", { class: "name" }, host.name),
+        make("span", { class: "gpus soft" }, host.gpus || "no GPU"),
+        make("span", { class: "versions soft" }, versions),
+        strip(host),
+        host.say ? make("span", { class: "say" }, host.say) : null));
+    element.addEventListener("toggle", () => { if (element.open) fill(entry); });
+    return element;
+  }
+  function fill(entry) {
+    if (entry.filled) return;
+    entry.filled = true;
+    entry.element.append(make("div", { class: "body" }, ...body(entry.host).filter(Boolean)));
+  }
+  function section(title, content) {
+    return content ? make("section", null, make("h3", null, title), content) : null;
+  }
+  function body(host) {
+    const alert = host.error === null ? null : make("div", { class: `alert ${host.state}` },
+      make("p", null, host.code ? `${text(host.code)}: ${text(host.error)}` : text(host.error)));
+    const reboot = host.reboot ? make("div", { class: "alert drifted" }, make("p", null, "A reboot is due.")) : null;
+    const notes = host.warnings.map(([code, message, nearest]) => make("div", { class: "alert warned" },
+      make("p", null, `${text(code)}: ${text(message)}`), nearest === null ? null : make("p", null, text(nearest))));
+    const wrong = host.checks.filter((check) => BAD.includes(CHECK_STATES[check[1]]));
+    return [alert, reboot, ...notes,
+      section("What is wrong", wrong.length ? make("div", { class: "list" }, wrong.map((check) => rung(check, true))) : null),
+      section(data.pending ? "Plan" : "Steps", steps(host)),
+      section("Why this stack", reasons(host)),
+      section("Host", facts(host)),
+      ...ladder(host)];
+  }
+  function steps(host) {
+    if (!host.steps.length) return data.verb === "verify" ? null : make("p", { class: "soft" }, "Nothing differs from the desired stack.");
+    return make("div", { class: "list" }, host.steps.map(([, role, action, target, reason, before, after, status]) => {
+      const state = STEP_STATES[status];
+      const change = [before, after].filter((value) => value !== null).map(text).join(" → ");
+      return make("div", { class: "item line" },
+        make("span", { title: state }, glyph(state)),
+        make("p", null, `${capital(text(action))} `, make("code", null, text(target)), make("br"),
+          make("span", { class: "note" }, `${text(reason)} (${text(role)}, ${state})`)),
+        make("span", { class: "end" }, change));
+    }));
+  }
+  function reasons(host) {
+    if (!host.reasons.length) return null;
+    return make("div", { class: "list" }, host.reasons.map(([choice, value, why, source]) =>
+      make("div", { class: "item line wide" }, make("span"),
+        make("p", null, `${NAMES[text(choice)] || capital(text(choice))}: `, make("b", null, text(value)), make("br"), make("span", { class: "note" }, text(why))),
+        make("p", { class: "note" }, text(source)))));
+  }
+  function facts(host) {
+    const rows = [["GPUs", host.gpus], ["Shape", text(host.shape)], ["System", text(host.os)], ["Kernel", text(host.kernel)],
+      ...host.versions.map(([name, value]) => [NAMES[name] || capital(name), text(value)])].filter(([, value]) => value);
+    return rows.length ? make("dl", null, rows.map(([name, value]) => [make("dt", null, name), make("dd", null, value)])) : null;
+  }
+  function ladder(host) {
+    return Object.entries(TIERS).map(([tier, title]) => {
+      const rungs = host.checks.filter((check) => (data.checks[check[0]].tier || "quick") === tier);
+      return section(title, rungs.length ? make("div", { class: "list" }, rungs.map((check) => rung(check, false))) : null);
+    });
+  }
+  function rung([index, status, detail, expected, observed, evidence, mend, time], open) {
+    const known = data.checks[index];
+    const state = CHECK_STATES[status];
+    const rows = [["Expected", expected], ["Observed", observed]].filter(([, value]) => value !== null);
+    return make("details", { class: "item", open: open ? "" : null },
+      make("summary", { class: "line wide" },
+        make("span", { title: state }, glyph(state)),
+        make("p", null, known.title),
+        make("p", { class: "note" }, (SAID[state] || "") + text(detail)),
+        make("span", { class: "end" }, seconds(time))),
+      make("div", { class: "more" },
+        make("p", { class: "soft" }, `${known.proves || ""} `, make("code", null, known.id)),
+        rows.length ? make("dl", null, rows.map(([name, value]) => [make("dt", null, name), make("dd", null, text(value))])) : null,
+        mend === null ? null : make("p", null, make("b", null, "Mend: "), text(mend)),
+        evidence === null ? null : make("pre", { tabindex: "0" }, text(evidence))));
+  }
+
+  // --- the page ------------------------------------------------------------------------------
+  function toggled(set, value) { if (!set.delete(value)) set.add(value); apply(); }
+  function start() {
+    const total = data.hosts.length;
+    byId("run").textContent = [data.verb + (data.check ? " --check" : ""), data.when, seconds(data.seconds),
+      data.cancelled ? "cancelled before the end" : ""].filter(Boolean).join(" · ");
+    for (const [state, number, meaning] of data.counts) {
+      const part = make("i");
+      part.style.flexGrow = number;
+      part.style.background = color(state);
+      byId("bar").append(part);
+      const chip = make("button", { type: "button", title: meaning, class: state, "aria-pressed": "false" },
+        glyph(state), capital(state), " ", make("b", null, String(number)));
+      chip.dataset.state = state;
+      chip.addEventListener("click", () => toggled(filter.states, state));
+      byId("chips").append(chip);
+    }
+    byId("bar").setAttribute("aria-label", data.counts.map(([state, number]) => `${number} ${state}`).join(", "));
+    byId("problems").hidden = !data.problems.length || total < 2;
+    document.querySelector(".tools").hidden = total < 2;
+    byId("chips").hidden = total < 2;
+    for (const [id, title, number] of data.problems) {
+      const button = make("button", { type: "button", "aria-pressed": "false" }, make("b", null, String(number)), make("span", null, title));
+      button.dataset.problem = id;
+      button.addEventListener("click", () => { filter.problem = filter.problem === id ? null : id; apply(); });
+      byId("problem-list").append(button);
+    }
+    for (const entry of cards) entry.element = card(entry);
+    order();
+    byId("search").addEventListener("input", (event) => { filter.query = event.target.value.trim().toLowerCase(); apply(); });
+    byId("sort").addEventListener("change", (event) => { filter.sort = event.target.value; order(); });
+    byId("clear").addEventListener("click", () => {
+      filter.query = ""; filter.states.clear(); filter.problem = null; byId("search").value = ""; apply();
+    });
+    const cost = Object.entries(data.costs).map(([name, number]) => `${number} ${name.replaceAll("_", " ")}`).join(", ");
+    byId("foot").textContent = `${cost ? `Cost: ${cost}. ` : ""}Made by gpuprep ${data.version} from its report.json, schema 1. The page loads nothing from elsewhere.`;
+    const wanted = recall();
+    apply();
+    const one = cards.find((entry) => entry.host.name === wanted) || (total === 1 ? cards[0] : null);
+    if (one) { one.element.open = true; if (total > 1) one.element.scrollIntoView(); }
+  }
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    const shown = cards.filter((entry) => !entry.element.hidden);
+    const good = ["ready", "prepared"];
+    opened = shown.filter((entry) => !entry.element.open && (shown.length <= 20 || !good.includes(entry.host.state)));
+    for (const entry of opened) { fill(entry); entry.element.open = true; }
+  });
+  addEventListener("afterprint", () => { for (const entry of opened) entry.element.open = false; });
+  start();
+  document.documentElement.dataset.drawn = Math.round(performance.now());
+})();

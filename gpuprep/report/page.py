@@ -1,0 +1,197 @@
+"""One self-contained page: no asset, no request, a policy that forbids both.
+
+The result travels inside the page as JSON with every text stored once; hosts are drawn when they
+are opened, so that 1,000 of them are no burden.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from gpuprep import __version__
+from gpuprep.report.view import (
+    STATES,
+    bad_checks,
+    counts_of,
+    gpus_of,
+    headline,
+    hosts_of,
+    sentence,
+    sources,
+)
+from gpuprep.verify.checks import BY_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+CHECK_STATES: Final = ("passed", "failed", "warned", "skipped")
+STEP_STATES: Final = ("planned", "done", "failed", "unknown")
+MOST_PROBLEMS: Final = 8
+
+
+def page(result: Mapping[str, Any]) -> str:
+    """Write a result as an HTML page."""
+    style, script = _asset("page.css"), _asset("page.js")
+    said = headline(result)
+    # Data goes in last: it may contain anything, also what looks like a mark.
+    parts = {
+        "@STYLE_HASH@": _hash(style),
+        "@SCRIPT_HASH@": _hash(script),
+        "@STYLE@": style,
+        "@SCRIPT@": script,
+        "@TITLE@": html.escape(f"gpuprep {result.get('verb')}: {said}"),
+        "@HEADLINE@": html.escape(said),
+        "@DATA@": _embedded(_data(result)),
+    }
+    text = _asset("page.html")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text
+
+
+def _asset(name: str) -> str:
+    return (files("gpuprep.report") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _embedded(data: object) -> str:
+    """Write JSON that cannot end the element it stands in."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+
+
+@dataclass(slots=True)
+class _Strings:
+    """Texts, each stored once."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, value: object) -> int | None:
+        """Give the number of a text; None for none."""
+        if value is None:
+            return None
+        return self.numbers.setdefault(str(value), len(self.numbers))
+
+
+@dataclass(slots=True)
+class _Checks:
+    """Checks in the order in which they are first seen, with what is known of each."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def __call__(self, check_id: str) -> int:
+        """Give the number of a check."""
+        return self.numbers.setdefault(check_id, len(self.numbers))
+
+    def described(self) -> list[dict[str, str]]:
+        """Describe the checks that were seen."""
+        return [_description(check_id) for check_id in self.numbers]
+
+
+def _description(check_id: str) -> dict[str, str]:
+    known = BY_ID.get(check_id)
+    if known is None:
+        return {"id": check_id, "title": check_id}
+    return {"id": check_id, "title": known.title, "proves": known.proves, "tier": known.tier}
+
+
+def _data(result: Mapping[str, Any]) -> dict[str, Any]:
+    hosts = hosts_of(result)
+    strings, checks = _Strings(), _Checks()
+    rows = [_host(host, strings, checks) for host in hosts]
+    problems = Counter(problem for row in rows for problem in row["problems"])
+    return {
+        "version": __version__,
+        "verb": str(result.get("verb")),
+        "check": bool(result.get("check")),
+        "pending": result.get("verb") == "plan" or bool(result.get("check")),
+        "cancelled": bool(result.get("cancelled")),
+        "when": _moment(str(result.get("started") or "")),
+        "seconds": result.get("seconds"),
+        "costs": dict(result.get("counts") or {}),
+        "counts": [
+            (state, number, STATES.get(state, "")) for state, number in counts_of(hosts).items()
+        ],
+        "problems": [
+            (problem, _description(problem)["title"], number)
+            for problem, number in problems.most_common(MOST_PROBLEMS)
+        ],
+        "hosts": rows,
+        "checks": checks.described(),
+        "strings": list(strings.numbers),
+    }
+
+
+def _moment(started: str) -> str:
+    """Shorten ``2026-11-21T02:00:13.5+00:00`` to ``2026-11-21 02:00 UTC``."""
+    return f"{started[:10]} {started[11:16]} UTC" if "T" in started else started
+
+
+def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[str, Any]:
+    facts = host.get("facts") or {}
+    problems = [str(check["id"]) for check in bad_checks(host)]
+    return {
+        "name": str(host.get("name")),
+        "state": str(host.get("state")),
+        "say": sentence(host),
+        "gpus": gpus_of(host),
+        "error": strings(host.get("error")),
+        "code": strings(host.get("code")),
+        "reboot": bool(host.get("reboot_required")),
+        "shape": strings(facts.get("shape")),
+        "os": strings(facts.get("os")),
+        "kernel": strings(facts.get("kernel")),
+        "problems": ([str(host["code"])] if host.get("code") else []) + problems,
+        "versions": [
+            (str(name), strings(value))
+            for name, value in (host.get("versions") or {}).items()
+            if value
+        ],
+        "warnings": _rows(host.get("warnings"), ("code", "message", "nearest"), strings),
+        "reasons": [
+            [
+                *_row(reason, ("choice", "value", "why"), strings),
+                strings(sources(str(reason.get("source") or ""))),
+            ]
+            for reason in (host.get("stack") or {}).get("reasons") or ()
+        ],
+        "steps": [
+            [
+                *_row(
+                    step,
+                    ("id", "role", "action", "target", "reason", "before", "after"),
+                    strings,
+                ),
+                STEP_STATES.index(step.get("status") or "planned"),
+            ]
+            for step in host.get("steps") or ()
+        ],
+        "checks": [
+            [
+                checks(str(check["id"])),
+                CHECK_STATES.index(check["status"]),
+                *_row(check, ("detail", "expected", "observed", "evidence", "mend"), strings),
+                check.get("seconds"),
+            ]
+            for check in host.get("checks") or ()
+        ],
+    }
+
+
+def _rows(
+    items: Iterable[Mapping[str, Any]] | None, keys: tuple[str, ...], strings: _Strings
+) -> list[list[int | None]]:
+    return [_row(item, keys, strings) for item in items or ()]
+
+
+def _row(item: Mapping[str, Any], keys: tuple[str, ...], strings: _Strings) -> list[int | None]:
+    return [strings(item.get(key)) for key in keys]

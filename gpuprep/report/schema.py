@@ -1,0 +1,41 @@
+"""The form of ``report.json``; ``report.schema.json`` is published with the package."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from gpuprep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@cache
+def schema() -> Mapping[str, Any]:
+    """Give the JSON schema of a result."""
+    data: Mapping[str, Any] = json.loads(
+        (files("gpuprep.report") / "report.schema.json").read_text(encoding="utf-8")
+    )
+    return data
+
+
+def validate(result: Mapping[str, Any]) -> None:
+    """Check that a result has the form this version can read; unknown keys are fine.
+
+    Raises:
+        ConfigError: it has not; says where and what was expected.
+
+    """
+    error = best_match(Draft202012Validator(schema()).iter_errors(result))
+    if error is not None:
+        where = "/".join(map(str, error.absolute_path)) or "the top"
+        raise ConfigError(
+            f"not a result of gpuprep: at {where}: {error.message[:300]}; expected is what "
+            "--report or --output json wrote"
+        )

@@ -1,0 +1,126 @@
+"""What all reports say alike: the order of states, the one sentence on a host, its GPUs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from gpuprep.catalog import load
+from gpuprep.verify.checks import BY_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+# Worst first; what each state means.
+STATES: Final[Mapping[str, str]] = {
+    "failed": "something is broken",
+    "unreachable": "could not be reached",
+    "refused": "nothing was touched, for a reason",
+    "drifted": "differs from the desired stack",
+    "unknown": "not looked at to the end",
+    "prepared": "all that can be shown without a GPU",
+    "ready": "proven on a GPU",
+}
+GOOD: Final = ("prepared", "ready")
+BAD_CHECKS: Final = ("failed", "warned")
+
+
+def hosts_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the hosts, worst state first, then by name."""
+    order = list(STATES)
+
+    def rank(host: Mapping[str, Any]) -> tuple[int, str]:
+        state = str(host.get("state"))
+        return (order.index(state) if state in order else len(order), str(host.get("name")))
+
+    return sorted(dict(result["hosts"]).values(), key=rank)
+
+
+def counts_of(hosts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Count hosts by state, worst first; states without hosts are left out."""
+    found = Counter(str(host.get("state")) for host in hosts)
+    known = {state: found.pop(state) for state in STATES if state in found}
+    return known | dict(found)
+
+
+def headline(result: Mapping[str, Any]) -> str:
+    """Say in one sentence how the fleet is: ``58 of 60 hosts ready``."""
+    hosts = hosts_of(result)
+    counts = counts_of(hosts)
+    total = len(hosts)
+    noun = "host" if total == 1 else "hosts"
+    if not total:
+        return "No hosts"
+    if len(counts) == 1:
+        state = next(iter(counts))
+        return f"{hosts[0].get('name')} {state}" if total == 1 else f"All {total} {noun} {state}"
+    ready = counts.get("ready", 0)
+    if ready:
+        return f"{ready} of {total} {noun} ready"
+    good = sum(counts.get(state, 0) for state in GOOD)
+    return f"{good} of {total} {noun} prepared, none proven"
+
+
+def bad_checks(host: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give the checks that failed, then those that warned."""
+    checks = [check for check in host.get("checks") or () if check.get("status") in BAD_CHECKS]
+    return sorted(checks, key=lambda check: BAD_CHECKS.index(check["status"]))
+
+
+def sentence(host: Mapping[str, Any]) -> str:
+    """Say in one sentence what there is to say about a host."""
+    if host.get("error"):
+        code = f"{host['code']}: " if host.get("code") else ""
+        return f"{code}{host['error']}"
+    bad = bad_checks(host)
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        return f"{title_of(bad[0])}: {bad[0].get('detail')}{more}"
+    steps = host.get("steps") or ()
+    open_steps = sum(step.get("status") != "done" for step in steps)
+    if open_steps:
+        return f"{open_steps} {'step' if open_steps == 1 else 'steps'} to do"
+    if host.get("reboot_required"):
+        return "a reboot is due"
+    return ""
+
+
+def title_of(check: Mapping[str, Any]) -> str:
+    """Give a check's title; its id when this version does not know it."""
+    known = BY_ID.get(str(check.get("id")))
+    return known.title if known else str(check.get("id"))
+
+
+@cache
+def _gpu_names() -> Mapping[str, str]:
+    return {pci_id: gpu.name for pci_id, gpu in load().gpus.items()}
+
+
+@cache
+def sources(ids: str) -> str:
+    """Spell the catalog's source ids out: ``drv615`` -> the document's title and date."""
+    known = load().sources
+    found = [(name, known.get(name)) for name in ids.split(", ")]
+    return "; ".join(
+        f"{source.title} ({source.date})" if source else name for name, source in found
+    )
+
+
+def gpus_of(host: Mapping[str, Any]) -> str:
+    """Name a host's GPUs: ``8 x H100 SXM5 80GB``; empty when it has none."""
+    found = Counter((host.get("facts") or {}).get("gpus") or ())
+    return ", ".join(
+        f"{number} \N{MULTIPLICATION SIGN} {_gpu_names().get(pci_id, pci_id)}"
+        for pci_id, number in found.items()
+    )
+
+
+def duration(seconds: object) -> str:
+    """Write a time as people say it: ``0.4 s``, ``12 s``, ``3 min 5 s``."""
+    if not isinstance(seconds, int | float):
+        return ""
+    if seconds < 10:  # noqa: PLR2004 - below, tenths matter
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

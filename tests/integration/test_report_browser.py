@@ -1,0 +1,115 @@
+"""The page in a real browser: it draws, quickly, without a word on the console."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from report_cases import fleet
+
+from gpuprep.report import render
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def browse(page: Path, *arguments: str, fragment: str = "") -> tuple[str, list[str]]:
+    """Open a page in a fresh profile; give what is printed, and the console's lines."""
+    command = [
+        str(BROWSER),
+        *QUIET,
+        f"--user-data-dir={page.parent / 'profile'}",
+        "--enable-logging=stderr",
+        *arguments,
+        f"{page.as_uri()}{fragment}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def page_of(size: int, folder: Path) -> Path:
+    page = folder / "report.html"
+    page.write_text(render(fleet(size), "html"), encoding="utf-8")
+    return page
+
+
+@pytest.mark.parametrize("size", [1, 50, 1000])
+def test_page_is_drawn_in_two_seconds_without_errors(size: int, tmp_path: Path) -> None:
+    page = page_of(size, tmp_path)
+    dom, console = browse(page, "--dump-dom")
+    assert console == []
+    assert len(re.findall(r'<details class="host"', dom)) == size
+    drawn = re.search(r'data-drawn="(\d+)"', dom)
+    assert drawn is not None
+    assert int(drawn.group(1)) < 2000
+
+
+def visible(dom: str) -> int:
+    return len(re.findall(r'<details class="host"(?![^>]*hidden)', dom))
+
+
+def test_filters_travel_in_the_address(tmp_path: Path) -> None:
+    page = page_of(50, tmp_path)
+    assert visible(browse(page, "--dump-dom")[0]) == 50
+    assert visible(browse(page, "--dump-dom", fragment="#q=h100-0011")[0]) == 1
+    drifted = browse(page, "--dump-dom", fragment="#state=drifted")[0]
+    assert 0 < visible(drifted) < 10
+    assert re.search(r'aria-pressed="true"[^>]*data-state="drifted"', drifted)
+    nothing = browse(page, "--dump-dom", fragment="#q=no-such-host")[0]
+    assert visible(nothing) == 0
+    assert re.search(r'<p id="none" class="none">', nothing)
+
+
+def test_a_host_can_be_linked_to_and_shows_its_evidence(tmp_path: Path) -> None:
+    page = page_of(50, tmp_path)
+    dom, console = browse(page, "--dump-dom", fragment="#host=gpu-h100-0011")
+    assert console == []
+    assert dom.count('class="body"') == 1
+    assert "/dev/nvidia-uvm" in dom
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_nothing_runs_over_the_edge(width: int, tmp_path: Path) -> None:
+    """Measure in a frame of the wanted width: headless windows are never narrower than 500."""
+    page = page_of(1, tmp_path)
+    frame = tmp_path / "frame.html"
+    script = (
+        "onmessage = (event) => { document.title = event.data; };"
+        "const p = frames[0];"
+        "addEventListener('load', () => setTimeout(() => { const d = p.document.documentElement;"
+        " document.title = d.scrollWidth + '/' + d.clientWidth; }, 300));"
+    )
+    frame.write_text(
+        f'<iframe src="{page.name}" width="{width}" height="900"></iframe><script>{script}</script>'
+    )
+    dom, _ = browse(
+        frame, "--dump-dom", "--allow-file-access-from-files", "--virtual-time-budget=3000"
+    )
+    found = re.search(r"<title>(\d+)/(\d+)</title>", dom)
+    assert found is not None, dom[:300]
+    assert int(found.group(1)) <= int(found.group(2)) <= width
+
+
+def test_it_prints(tmp_path: Path) -> None:
+    page = page_of(20, tmp_path)
+    paper = tmp_path / "report.pdf"
+    browse(page, f"--print-to-pdf={paper}", "--no-pdf-header-footer")
+    pages = paper.read_bytes().count(b"/Type /Page\n") or paper.read_bytes().count(b"/Type /Page")
+    assert pages >= 3  # the hosts were opened for the paper

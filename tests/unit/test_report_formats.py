@@ -1,0 +1,284 @@
+"""Every format says what the result says, whatever the result holds."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import dataclasses
+import hashlib
+import html.parser
+import json
+import re
+from typing import Any
+
+import pytest
+from junitparser import Error, Failure, JUnitXml, Skipped
+from report_cases import fleet
+
+from gpuprep import model
+from gpuprep.errors import ConfigError
+from gpuprep.report import FORMATS, render, validate
+from gpuprep.report.schema import schema
+from gpuprep.report.view import counts_of, headline, hosts_of, sentence
+
+FLEET = fleet(60, seed=3)
+NASTY = "</script><img src=x onerror=alert(1)>|`*_\x00\x1b[31m\u2028 @DATA@ @SCRIPT@"
+
+
+def one(**changes: Any) -> dict[str, Any]:
+    """Give a fleet of one host, changed."""
+    result = fleet(1)
+    next(iter(result["hosts"].values())).update(changes)
+    return result
+
+
+def data_of(page: str) -> dict[str, Any]:
+    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found.group(1))  # type: ignore[no-any-return]
+
+
+def test_the_sample_has_every_state() -> None:
+    big = fleet(400, seed=5)
+    assert set(counts_of(hosts_of(big))) >= {
+        "failed",
+        "unreachable",
+        "refused",
+        "drifted",
+        "ready",
+    }
+
+
+# --- JSON and its schema ------------------------------------------------------------------------
+def test_results_fit_the_schema() -> None:
+    validate(FLEET)
+    validate(json.loads(render(FLEET, "json")))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("host", model.HostResult),
+        ("step", model.Step),
+        ("check", model.CheckResult),
+        ("message", model.Message),
+        ("reason", model.Reason),
+    ],
+)
+def test_schema_names_every_field_of_the_model(name: str, kind: type) -> None:
+    described = set(schema()["$defs"][name]["properties"])
+    assert described == {field.name for field in dataclasses.fields(kind)}
+
+
+def test_schema_and_model_know_the_same_states() -> None:
+    defs = schema()["$defs"]
+    assert set(defs["host"]["properties"]["state"]["enum"]) == set(model.HostStatus)
+    assert set(defs["check"]["properties"]["status"]["enum"]) == set(model.CheckStatus)
+    assert set(defs["step"]["properties"]["status"]["enum"]) == set(model.StepStatus)
+    fields = {field.name for field in dataclasses.fields(model.FleetResult)}
+    assert set(schema()["properties"]) == fields | {"schema", "exit_code"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("schema",), 2, "schema"),
+        (("verb",), "destroy", "verb"),
+        (("hosts",), [], "hosts"),
+        (("seconds",), -1, "seconds"),
+    ],
+)
+def test_wrong_results_are_told_where(path: tuple[str, ...], value: object, says: str) -> None:
+    wrong = copy.deepcopy(FLEET)
+    wrong[path[0]] = value
+    with pytest.raises(ConfigError, match=f"at {says}"):
+        validate(wrong)
+
+
+@pytest.mark.parametrize("fmt", ["html", "markdown", "junit"])
+@pytest.mark.parametrize("wrong", [{}, {"hosts": 3}, {"hosts": {"a": {"checks": [{"id": "x"}]}}}])
+def test_reports_of_something_else_say_so(fmt: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="not a result of gpuprep"):
+        render(wrong, fmt)
+
+
+def test_unknown_format_is_told_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="html, markdown, junit, json"):
+        render(FLEET, "pdf")
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_unknown_keys_and_checks_of_a_newer_version_are_survived(fmt: str) -> None:
+    newer = one(moon="full")
+    newer["phase"] = {"of": "the moon"}
+    host = next(iter(newer["hosts"].values()))
+    host["checks"].append({"id": "quantum.entangled", "status": "passed", "detail": "yes", "x": 1})
+    validate(newer)
+    assert "quantum.entangled" in render(newer, fmt) or fmt == "markdown"
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_an_empty_fleet_has_a_report(fmt: str) -> None:
+    assert render({**FLEET, "hosts": {}}, fmt)
+
+
+# --- headline and sentence ----------------------------------------------------------------------
+def states(*names: str) -> dict[str, Any]:
+    hosts = {f"h{i}": {"name": f"h{i}", "state": name} for i, name in enumerate(names)}
+    return {"schema": 1, "verb": "verify", "hosts": hosts}
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ((), "No hosts"),
+        (("ready",), "h0 ready"),
+        (("ready", "ready"), "All 2 hosts ready"),
+        (("ready", "failed", "ready"), "2 of 3 hosts ready"),
+        (("prepared", "failed"), "1 of 2 hosts prepared, none proven"),
+        (("prepared", "prepared"), "All 2 hosts prepared"),
+    ],
+)
+def test_headline(names: tuple[str, ...], says: str) -> None:
+    assert headline(states(*names)) == says
+
+
+def test_worst_hosts_come_first() -> None:
+    found = [host["state"] for host in hosts_of(states("ready", "drifted", "failed", "prepared"))]
+    assert found == ["failed", "drifted", "prepared", "ready"]
+
+
+def test_sentence_is_the_error_or_the_worst_check() -> None:
+    check = {"id": "xid.clean", "status": "failed", "detail": "Xid 79"}
+    warned = {"id": "pcie.link", "status": "warned", "detail": "8 of 16 lanes"}
+    assert sentence({"error": "no route", "code": "E_X", "checks": [check]}) == "E_X: no route"
+    assert sentence({"checks": [warned, check]}).endswith("Xid 79 (and 1 more)")
+    assert sentence({"steps": [{"status": "planned"}]}) == "1 step to do"
+    assert sentence({"state": "ready"}) == ""
+
+
+# --- JUnit --------------------------------------------------------------------------------------
+def test_junit_is_read_by_a_stock_parser_with_the_right_counts() -> None:
+    suites = list(JUnitXml.fromstring(render(FLEET, "junit").encode()))
+    assert [suite.name for suite in suites] == ["hosts", "ladder"]
+    states_suite, ladder = suites
+    hosts = FLEET["hosts"].values()
+    checks = [check for host in hosts for check in host["checks"]]
+    assert states_suite.tests == len(hosts)
+    assert states_suite.failures + states_suite.errors == sum(
+        host["state"] not in {"ready", "prepared"} for host in hosts
+    )
+    assert ladder.tests == len(checks)
+    assert ladder.failures == sum(check["status"] == "failed" for check in checks) > 0
+    assert ladder.skipped == sum(check["status"] == "skipped" for check in checks) > 0
+    kinds = {type(entry) for suite in suites for case in suite for entry in case.result}
+    assert kinds >= {Failure, Skipped}
+
+
+def test_junit_unreachable_is_an_error_and_plan_counts_drift_as_fine() -> None:
+    result = states("unreachable", "drifted")
+    cases = list(next(iter(JUnitXml.fromstring(render(result, "junit").encode()))))
+    assert [type(entry) for case in cases for entry in case.result] == [Error, Failure]
+    planned = {**result, "verb": "plan"}
+    cases = list(next(iter(JUnitXml.fromstring(render(planned, "junit").encode()))))
+    assert [type(entry) for case in cases for entry in case.result] == [Error]
+
+
+def test_junit_holds_what_xml_cannot() -> None:
+    check = {"id": "xid.clean", "status": "failed", "detail": NASTY, "evidence": "\x07\ud800"}
+    suites = list(JUnitXml.fromstring(render(one(checks=[check]), "junit").encode()))
+    message = next(iter(suites[1])).result[0].message
+    assert "</script><img src=x onerror=alert(1)>" in message
+    assert "\N{REPLACEMENT CHARACTER}" in message
+
+
+# --- Markdown -----------------------------------------------------------------------------------
+def test_markdown_says_counts_problems_and_mends() -> None:
+    text = render(FLEET, "markdown")
+    assert headline(FLEET) in text.splitlines()[0]
+    for host in hosts_of(FLEET):
+        assert str(host["name"]) in text
+        if host["state"] == "failed":
+            assert f"## {host['name']}: failed" in text
+
+
+def test_markdown_cells_cannot_be_broken_out_of() -> None:
+    row = next(
+        line
+        for line in render(one(name=NASTY, error="a|b\nc"), "markdown").splitlines()
+        if "a\\|b" in line and line.startswith("|")
+    )
+    assert row.count("|") - row.count("\\|") == 8
+    assert "\\<img" in row
+
+
+def test_markdown_of_a_big_fleet_stays_small() -> None:
+    assert len(render(fleet(400), "markdown")) < 200_000
+
+
+# --- the page -----------------------------------------------------------------------------------
+class Outside(html.parser.HTMLParser):
+    """Collect everything on a page that could load something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in {"src", "href", "srcset", "action", "data"} and value != "data:,":
+                self.found.append(f"{tag} {name}={value}")
+
+
+def test_page_holds_the_whole_result() -> None:
+    data = data_of(render(FLEET, "html"))
+    assert len(data["hosts"]) == len(FLEET["hosts"])
+    for host in data["hosts"]:
+        told = FLEET["hosts"][host["name"]]
+        assert host["state"] == told["state"]
+        for check, (number, status, detail, *_, seconds) in zip(
+            told["checks"], host["checks"], strict=True
+        ):
+            assert data["checks"][number]["id"] == check["id"]
+            assert ["passed", "failed", "warned", "skipped"][status] == check["status"]
+            assert data["strings"][detail] == check["detail"]
+            assert seconds == check["seconds"]
+
+
+def test_page_loads_nothing_and_forbids_it() -> None:
+    page = render(FLEET, "html")
+    outside = Outside()
+    outside.feed(page)
+    assert outside.found == []
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy is not None
+    assert policy.group(1).startswith("default-src 'none'")
+    for tag, name in (("style", "style-src"), ("script", "script-src")):
+        body = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        assert body is not None
+        digest = base64.b64encode(hashlib.sha256(body.group(1).encode()).digest()).decode()
+        assert f"{name} 'sha256-{digest}'" in policy.group(1)
+
+
+def test_hostile_texts_stay_texts() -> None:
+    check = {"id": "xid.clean", "status": "failed", "detail": NASTY, "evidence": NASTY}
+    page = render(one(name=NASTY, error=NASTY, checks=[check]), "html")
+    outside = Outside()
+    outside.feed(page)
+    assert outside.tags.count("script") == 2
+    assert "img" not in outside.tags
+    data = data_of(page)
+    assert data["hosts"][0]["name"] == NASTY
+    assert NASTY in data["strings"]
+
+
+def test_page_of_a_thousand_hosts_is_small() -> None:
+    assert len(render(fleet(1000), "html").encode()) < 4_000_000
+
+
+def test_page_explains_gpus_and_sources() -> None:
+    data = data_of(render(fleet(2), "html"))
+    assert data["hosts"][1]["gpus"] == "8 \N{MULTIPLICATION SIGN} H100 SXM5 80GB"
+    assert any("Supported Drivers" in text for text in data["strings"])
