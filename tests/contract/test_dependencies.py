@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ROOT, tracked
+from repository import ROOT, tracked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 FORBIDDEN = ("ansible", "ansible_runner", "ansible_collections", "oci", "click", "rich")
 HOOK = """

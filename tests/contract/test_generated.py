@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import ROOT
+from repository import ROOT
 
 from tools import docs
 

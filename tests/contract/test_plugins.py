@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from conftest import ROOT, tracked
+from repository import ROOT, tracked
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODULES = tracked("plugins/modules/*.py")
 ACTIONS = tracked("plugins/action/*.py")

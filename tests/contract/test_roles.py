@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from conftest import ROOT, tracked
+from repository import ROOT, tracked
 
 from gpuprep.planner.wishes import fleet_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/meta"))
 CONTENT = tracked("roles/*.yml", "playbooks/*.yml")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ROOT, tracked
+from repository import ROOT, tracked
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OWN = (
     "gpuprep/observe/target.py",
