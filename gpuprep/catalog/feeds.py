@@ -13,15 +13,16 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urljoin
 from xml.etree import ElementTree as ET
 
 from gpuprep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
+_T = TypeVar("_T")
 _TIMEOUT = 30  # seconds per file
 _GZIP = b"\x1f\x8b"
 _COMMON = "{http://linux.duke.edu/metadata/common}"
@@ -66,26 +67,43 @@ def read_feeds(addresses: Sequence[str]) -> Seen:
     """
     seen = Seen()
     for address in addresses:
-        _read(address, seen)
+        content = _fetch(address)
+        if content.lstrip().startswith(b"{"):
+            _understood(address, _releases, content, address, seen)
+        else:
+            for name, version in _packages(address, content):
+                _package(name, version, address, seen)
     return seen
 
 
-def _read(address: str, seen: Seen) -> None:
-    content = _fetch(address)
+def packages_of(address: str) -> tuple[tuple[str, str], ...]:
+    """Give name and version of every package that a repository's index lists.
+
+    Args:
+        address: URL or file of a ``Packages`` index, ``repomd.xml`` or ``primary.xml``.
+
+    Raises:
+        ConfigError: it cannot be had, or is in none of the formats.
+
+    """
+    return _packages(address, _fetch(address))
+
+
+def _packages(address: str, content: bytes) -> tuple[tuple[str, str], ...]:
+    if content.lstrip().startswith(b"<"):
+        return _understood(address, _rpm, content, address)
+    if b"Package:" in content:
+        return _understood(address, _apt, content.decode())
+    raise ConfigError(f"{address} is no Packages index, repodata or releases.json")
+
+
+def _understood(address: str, read: Callable[..., _T], *arguments: object) -> _T:
     try:
-        if content.lstrip().startswith(b"{"):
-            _releases(json.loads(content), address, seen)
-        elif content.lstrip().startswith(b"<"):
-            _xml(content, address, seen)
-        elif b"Package:" in content:
-            for name, version in _apt(content.decode()):
-                _package(name, version, address, seen)
-        else:
-            raise ConfigError(f"{address} is no Packages index, repodata or releases.json")
+        return read(*arguments)
+    except ConfigError:
+        raise
     except (ValueError, KeyError, TypeError, ET.ParseError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{address} cannot be understood: {error}") from error
+        raise ConfigError(f"{address} cannot be understood: {error!r}") from error
 
 
 def _fetch(address: str) -> bytes:
@@ -100,25 +118,28 @@ def _fetch(address: str) -> bytes:
         raise ConfigError(f"{address} cannot be read: {error}") from error
 
 
-def _apt(text: str) -> Iterator[tuple[str, str]]:
+def _apt(text: str) -> tuple[tuple[str, str], ...]:
+    found = []
     for paragraph in re.split(r"\n\s*\n", text):
         fields = dict(re.findall(r"^(Package|Version):[ \t]*(\S+)", paragraph, re.MULTILINE))
         if len(fields) == 2:  # noqa: PLR2004  (both)
-            yield fields["Package"], fields["Version"]
+            found.append((fields["Package"], fields["Version"]))
+    return tuple(found)
 
 
-def _xml(content: bytes, address: str, seen: Seen) -> None:
+def _rpm(content: bytes, address: str) -> tuple[tuple[str, str], ...]:
     root = ET.fromstring(content)  # noqa: S314  (the operator names the source)
     if root.tag == f"{_REPO}repomd":
         location = root.find(f"{_REPO}data[@type='primary']/{_REPO}location")
         if location is None:
             raise ConfigError(f"{address} names no primary.xml")
-        _read(_beside(address, location.attrib["href"]), seen)
-        return
+        return packages_of(_beside(address, location.attrib["href"]))
+    found = []
     for package in root.iter(f"{_COMMON}package"):
         name, version = package.findtext(f"{_COMMON}name"), package.find(f"{_COMMON}version")
         if name and version is not None:
-            _package(name, version.attrib["ver"], address, seen)
+            found.append((name, f"{version.attrib['ver']}-{version.attrib['rel']}"))
+    return tuple(found)
 
 
 def _beside(address: str, href: str) -> str:
@@ -128,7 +149,8 @@ def _beside(address: str, href: str) -> str:
     return str(Path(address).parent.parent / href)
 
 
-def _releases(data: dict[str, dict[str, object]], address: str, seen: Seen) -> None:
+def _releases(content: bytes, address: str, seen: Seen) -> None:
+    data: dict[str, dict[str, object]] = json.loads(content)
     for branch, entry in data.items():
         releases = entry["driver_info"]
         if not isinstance(releases, list):

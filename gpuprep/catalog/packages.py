@@ -103,6 +103,19 @@ def pin_of(case: Case, driver: Driver | None) -> str | None:
     return _preferences(closure_of(case), f"version {driver.exact or driver.branch.name}.*", 1001)
 
 
+def rivals_of(case: Case, driver: Driver) -> tuple[str, ...]:
+    """Give the name patterns of the other flavour's packages, which must go when ours come."""
+    if case.desired.source == "distro":
+        return ()
+    own = _flavour(driver)
+    names: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for rule in case.catalog.driver.names[case.system.names]:
+        for (flavour, _profile), templates in rule.packages.items():
+            names[flavour == own] |= dict.fromkeys(t.format(b="*") for t in templates)
+    rivals = [name for name in names[False] if name not in names[True]]
+    return (*rivals, *(f"!{name}" for name in names[True]))
+
+
 def toolset_of(case: Case) -> str | None:
     """Give the compiler DKMS must use when the kernel's gcc is not the system's."""
     major = _kernel_gcc(case.facts.kernel_cc)

@@ -104,6 +104,7 @@ def _with_driver(stack: Stack, case: Case, driver: Driver) -> Stack:
         closure=names.closure_of(case),
         pin=names.pin_of(case, driver),
         services=names.services_of(case),
+        rivals=names.rivals_of(case, driver) if case.manages_driver else (),
         dkms_toolset=names.toolset_of(case),
         module=names.module_of(case, driver),
         kernel_modules=names.kernel_modules_of(case),

@@ -23,7 +23,7 @@ COMMANDS: Final = (
     LazyCommand("status", "verbs", "status", "Say in what state the hosts are."),
     LazyCommand("explain", "explain", "explain", "Say which stack fits a GPU, and why."),
     LazyCommand("catalog", "catalog", "catalog_group", "Check and refresh the catalog."),
-    LazyCommand("lock", "lock", "lock_group", "Fix the exact versions of a fleet."),
+    LazyCommand("lock", "lock", "lock", "Fix the exact versions of a fleet."),
     LazyCommand("inventory", "inventory", "inventory_group", "List the GPU hosts in OCI."),
     LazyCommand("report", "report", "report", "Turn a stored result into a page or a summary."),
     LazyCommand("bundle", "report", "bundle", "Collect what is needed to diagnose a host."),

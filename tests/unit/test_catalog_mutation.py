@@ -1,5 +1,4 @@
 """Does a wrong fact get noticed? Each fact of the data file is changed in turn."""
-# ruff: noqa: ANN401  (a data file's node can be anything)
 
 from __future__ import annotations
 

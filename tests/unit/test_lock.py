@@ -1,0 +1,201 @@
+"""The lock file: written from a plan, installed exactly, refused with the difference."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gpuprep.catalog import load, resolve
+from gpuprep.errors import ConfigError
+from gpuprep.lock import (
+    LockFile,
+    lock_document,
+    newer_than,
+    offer_of,
+    read_lock,
+    resolve_locked,
+)
+from gpuprep.model import (
+    DesiredStack,
+    HostFacts,
+    HostResult,
+    HostStatus,
+    Refusal,
+    Repository,
+    SigningKey,
+    Stack,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CATALOG = load()
+WISH = DesiredStack(as_of="2026-11-20")
+A10 = HostFacts(("10de:2236",), "debian-12", kernel="6.1.0-56-amd64")
+V100 = HostFacts(("10de:1db1",) * 8, "debian-13", kernel="6.12.0-1-amd64")
+OFFER = {
+    "nvidia-open-580": ("580.95.05-1", "580.178.04-1"),
+    "cuda-drivers-580": ("580.95.05-1", "580.178.04-1"),
+    "cuda-toolkit-13-0": ("13.0.1-1", "13.0.2-1"),
+    "cuda-toolkit-12-9": ("12.9.1-1",),
+    "cudnn9-cuda-13": ("9.20.0.48-1", "9.28.0.42-1"),
+    "libcudnn9-cuda-13": ("9.20.0.48-1", "9.28.0.42-1"),
+    "libcudnn9-dev-cuda-13": ("9.20.0.48-1", "9.28.0.42-1"),
+    "libcudnn9-headers-cuda-13": ("9.20.0.48-1", "9.28.0.42-1"),
+}
+
+
+def planned(facts: HostFacts, name: str = "h", **versions: str) -> HostResult:
+    stack = resolve(facts, WISH, CATALOG)
+    assert isinstance(stack, Stack)
+    return HostResult(name, HostStatus.DRIFTED, stack=stack, facts=facts, versions=versions)
+
+
+def offer(repository: Repository) -> dict[str, tuple[str, ...]]:
+    assert repository.url.startswith("https://")
+    return OFFER
+
+
+def written(*hosts: HostResult) -> LockFile:
+    return lock_document(hosts, CATALOG, offer)
+
+
+def test_every_package_of_the_repository_has_an_exact_version() -> None:
+    (locked,) = written(planned(A10)).classes
+    assert locked.driver == "580.178.04"
+    assert locked.packages["nvidia-open-580"] == "580.178.04-1"
+    assert locked.packages["cuda-toolkit-13-0"] == "13.0.2-1"
+    assert locked.packages["libcudnn9-cuda-13"] == "9.28.0.42-1"
+    assert not any(name.startswith("linux-headers") for name in locked.packages)
+    assert locked.conda == planned(A10).stack.conda  # type: ignore[union-attr]
+    assert locked.key == CATALOG.systems["debian-12"].key.fingerprint
+
+
+def test_an_installed_driver_that_fits_stays_at_its_version() -> None:
+    (locked,) = written(planned(A10, driver="580.95.05")).classes
+    assert (locked.driver, locked.packages["nvidia-open-580"]) == ("580.95.05", "580.95.05-1")
+    (other,) = written(planned(A10, driver="535.1.1")).classes
+    assert other.driver == "580.178.04"
+
+
+def test_hosts_of_one_class_share_an_entry_and_refused_ones_have_none() -> None:
+    refused = HostResult("r", HostStatus.REFUSED, error="no")
+    lock = written(planned(A10, "a"), planned(A10, "b"), refused, planned(V100, "c"))
+    assert [c.hosts for c in lock.classes] == [("a", "b"), ("c",)]
+
+
+def test_the_file_comes_back_as_it_was(tmp_path: Path) -> None:
+    lock = written(planned(A10), planned(V100))
+    path = tmp_path / "lock.yml"
+    path.write_text(lock.to_text())
+    assert read_lock(path) == lock
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[", "cannot be read"),
+        ("schema: 7", "schema 1 expected"),
+        ("schema: 1\ncatalog: x", "incomplete"),
+        ("schema: 1\ncatalog: x\nclasses: [{os: a, arch: b, gpus: [], bogus: 1}]", "bogus"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "lock.yml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        read_lock(path)
+
+
+def test_a_missing_package_stops_the_writing() -> None:
+    with pytest.raises(ConfigError, match="cudnn9-cuda-13 is not in"):
+        lock_document([planned(A10)], CATALOG, lambda _: {**OFFER, "cudnn9-cuda-13": ()})
+
+
+def test_a_locked_host_gets_exactly_the_locked_versions_although_newer_ones_exist() -> None:
+    lock = written(planned(A10, driver="580.95.05"))
+    stack = resolve_locked(A10, WISH, CATALOG, lock)
+    assert isinstance(stack, Stack)
+    assert stack.driver_version == "580.95.05"
+    versions = {p.name: p.version for p in stack.packages if p.origin == "nvidia"}
+    assert versions.pop("nvidia-driver-pinning-580.95.05") is None
+    assert versions == dict(lock.classes[0].packages)
+
+
+def test_a_new_kernel_does_not_break_the_lock() -> None:
+    lock = written(planned(A10))
+    assert isinstance(
+        resolve_locked(replace(A10, kernel="6.1.0-99-amd64"), WISH, CATALOG, lock), Stack
+    )
+
+
+def test_the_lock_survives_a_catalog_with_another_default_branch_and_installer() -> None:
+    lock = written(planned(A10))
+    later = replace(
+        CATALOG,
+        channels={"lts": ("595",), "pb": ("595",)},
+        conda=replace(
+            CATALOG.conda,
+            default="26.3.2-3",
+            releases={"26.3.2-3": CATALOG.conda.releases["26.3.2-3"]},
+        ),
+    )
+    assert resolve(A10, WISH, later).branch == "595"  # type: ignore[union-attr]
+    stack = resolve_locked(A10, WISH, later, lock)
+    assert isinstance(stack, Stack)
+    assert (stack.branch, stack.conda) == ("580", lock.classes[0].conda)
+
+
+@pytest.mark.parametrize(
+    ("wish", "code", "difference"),
+    [
+        ({"version": "580.95.05"}, "E_LOCK_DIFFERS", "driver is locked at 580.178.04"),
+        ({"flavour": "proprietary"}, "E_LOCK_MISSING", "cuda-drivers-580"),
+        ({"cuda": ("12.9",)}, "E_LOCK_MISSING", "cuda-toolkit-12-9"),
+        ({"branch": "595"}, "E_DRIVER_VERSION", "595"),
+        ({"conda_version": "26.3.2-3"}, "E_LOCK_DIFFERS", "conda is locked at"),
+        (
+            {"mirror": "http://m", "mirror_fingerprint": "B" * 40},
+            "E_LOCK_DIFFERS",
+            "repository key",
+        ),
+    ],
+)
+def test_a_wish_that_is_not_locked_is_refused_with_the_difference(
+    wish: dict[str, object], code: str, difference: str
+) -> None:
+    outcome = resolve_locked(A10, replace(WISH, **wish), CATALOG, written(planned(A10)))  # type: ignore[arg-type]
+    assert isinstance(outcome, Refusal)
+    assert outcome.code == code
+    assert difference in outcome.message
+
+
+def test_a_host_that_was_not_there_is_refused_by_its_class() -> None:
+    outcome = resolve_locked(V100, WISH, CATALOG, written(planned(A10)))
+    assert isinstance(outcome, Refusal)
+    assert (outcome.code, "debian-13 x86_64 10de:1db1" in outcome.message) == ("E_LOCK_CLASS", True)
+
+
+def test_check_names_newer_versions_and_keeps_the_driver_in_its_branch() -> None:
+    lock = written(planned(A10, driver="580.95.05"))
+    newest = {
+        **OFFER,
+        "cuda-toolkit-13-0": ("13.0.2-1", "13.0.3-1"),
+        "nvidia-open-580": (*OFFER["nvidia-open-580"], "595.1.1-1"),
+    }
+    found = {(n.name, n.locked, n.newest) for n in newer_than(lock, CATALOG, lambda _: newest)}
+    assert found == {
+        ("nvidia-open-580", "580.95.05-1", "580.178.04-1"),
+        ("cuda-toolkit-13-0", "13.0.2-1", "13.0.3-1"),
+    }
+    assert newer_than(written(planned(A10)), CATALOG, offer) == ()
+
+
+def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
+    text = "Package: a\nVersion: 1-1\nDescription: Package: no\n\nPackage: a\nVersion: 2-1\n"
+    (tmp_path / "Packages.gz").write_bytes(gzip.compress(text.encode()))
+    repository = Repository(f"{tmp_path}/", "deb", SigningKey("", ""))
+    assert offer_of(repository) == {"a": ("1-1", "2-1")}
