@@ -278,11 +278,12 @@ cache_connection: ~/.cache/gpuprep
 import gc
 import hashlib
 import json
+import os
 import re
 import time
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ansible import constants
 from ansible.errors import AnsibleParserError
@@ -341,29 +342,34 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """List the hosts into the inventory."""
         super().parse(inventory, loader, path, cache)
         config = self._read_config_data(path)
+        try:
+            self._list(config, fresh=not cache)
+        except Exception:
+            if self.get_option("fail_command"):
+                # Left alone, Ansible warns, goes on with no hosts, and exits 0.
+                constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+            raise
+        # Hosts live as long as the process: spare the collector its walks over them, and spare
+        # forked workers the copies those walks cause.
+        gc.freeze()
+
+    def _list(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         if MISSING:
-            self._fail(f"gpuprep is not installed for this Python ({MISSING}): pip install gpuprep")
+            raise AnsibleParserError(
+                f"gpuprep is not installed for this Python ({MISSING}): pip install gpuprep"
+            )
         try:
             known_options.reject_unknown(config, frozenset(self._options))
             options = Options.from_mapping(
                 {name: _plain(self.get_option(name)) for name in known_options.names()}
             )
-            listing = self._listing(options, fresh=not cache)
+            listing = self._listing(options, fresh=fresh)
         except GpuprepError as error:
-            self._fail(str(error))
+            raise AnsibleParserError(str(error)) from None
         for warning in listing.warnings:
             self.display.warning(f"{self.NAME}: {warning}")
         self.display.vv(f"{self.NAME}: {listing.summary}, {listing.requests or 0} requests")
-        self._populate(self._filtered(listing.hosts), listing.group_parents)
-        # Hosts live as long as the process: spare the collector its walks over them, and spare
-        # forked workers the copies those walks cause.
-        gc.freeze()
-
-    def _fail(self, text: str) -> NoReturn:
-        if self.get_option("fail_command"):
-            # Left alone, Ansible warns, goes on with no hosts, and exits 0.
-            constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
-        raise AnsibleParserError(text)
+        self._populate(listing)
 
     # --- cache ---------------------------------------------------------------------------------
 
@@ -396,9 +402,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         content = {"identity": identity, "stored": time.time(), "listing": listing.to_dict()}
         self._cache[key] = content
         self._cache.set_cache()
-        file_of = getattr(self._cache._plugin, "_get_cache_file_name", None)  # noqa: SLF001
-        if file_of:  # Ansible lets the group read its file caches
-            Path(file_of(key)).chmod(0o600)
+        folder = Path(os.path.expandvars(self.get_option("cache_connection") or "")).expanduser()
+        for file in folder.glob(f"*{key}") if folder.is_dir() else ():
+            file.chmod(0o600)  # Ansible lets others read its file caches
 
     def _stale(self, identity: str, error: GpuprepError) -> Listing:
         """Fall back to what was stored once, however old, if that is wanted."""
@@ -419,46 +425,44 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     # --- filters and inventory -----------------------------------------------------------------
 
-    def _filtered(self, hosts: Sequence[Host]) -> Sequence[Host]:
+    def _populate(self, listing: Listing) -> None:
         include, exclude = self.get_option("include_filters"), self.get_option("exclude_filters")
-        if not include and not exclude:
-            return hosts
-        return [
-            host
-            for host in hosts
-            if (not include or self._holds(include, host)) and not self._holds(exclude, host)
-        ]
+        for host in listing.hosts:
+            variables = {name: _safe(value) for name, value in host.variables.items()}
+            if include and not self._holds(include, host.name, variables):
+                continue
+            if not self._holds(exclude, host.name, variables):
+                self._add(host, variables, listing.group_parents)
 
-    def _holds(self, expressions: Iterable[str], host: Host) -> bool:
-        variables = {**host.variables, "inventory_hostname": host.name}
+    def _holds(self, expressions: Iterable[str], name: str, variables: Mapping[str, Any]) -> bool:
+        """Whether one of the expressions is true for a host."""
         for expression in expressions:
             try:
-                if self._compose(expression, variables):
+                if self._compose(expression, {**variables, "inventory_hostname": name}):
                     return True
             except Exception as error:  # noqa: BLE001 - templates raise anything
-                self._fail(f"filter {str(expression)!r} fails for host {host.name}: {error}")
+                raise AnsibleParserError(
+                    f"filter {str(expression)!r} fails for host {name}: {error}"
+                ) from None
         return False
 
-    def _populate(self, hosts: Iterable[Host], parents: Mapping[str, Sequence[str]]) -> None:
+    def _add(
+        self, host: Host, variables: dict[str, Any], parents: Mapping[str, Sequence[str]]
+    ) -> None:
         strict, compose = self.get_option("strict"), self.get_option("compose")
         groups, keyed = self.get_option("groups"), self.get_option("keyed_groups")
-        for host in hosts:
-            self.inventory.add_host(host.name)
-            self._set_variables(host)
-            for group in host.groups:
-                self._add_group(group, parents)
-                self.inventory.add_child(group, host.name)
-            if compose:
-                self._set_composite_vars(compose, host.variables, host.name, strict)
-            if groups:
-                self._add_host_to_composed_groups(groups, host.variables, host.name, strict)
-            if keyed:
-                self._add_host_to_keyed_groups(keyed, host.variables, host.name, strict)
-
-    def _set_variables(self, host: Host) -> None:
-        """Set all at once: one by one Ansible marks each value's origin, for 0.3 ms a host."""
-        variables = {name: _safe(value) for name, value in host.variables.items()}
+        self.inventory.add_host(host.name)
+        # All at once: one by one, Ansible marks each value's origin, for 0.3 ms a host.
         self.inventory.hosts[host.name].vars.update(variables)
+        for group in host.groups:
+            self._add_group(group, parents)
+            self.inventory.add_child(group, host.name)
+        if compose:
+            self._set_composite_vars(compose, variables, host.name, strict)
+        if groups:
+            self._add_host_to_composed_groups(groups, variables, host.name, strict)
+        if keyed:
+            self._add_host_to_keyed_groups(keyed, variables, host.name, strict)
 
     def _add_group(self, group: str, parents: Mapping[str, Sequence[str]]) -> None:
         if group in self.inventory.groups:
@@ -476,7 +480,7 @@ def _identity(options: Options, profile: Profile) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _safe(value: Any) -> Any:  # noqa: ANN401 - a variable's value
+def _safe(value: Any) -> Any:
     """Make sure that no string from the cloud is ever run as a template.
 
     Who may name or tag an instance must not run code on the controller. Harmless strings are
@@ -498,7 +502,7 @@ def _safe_string(value: str) -> str:
     return value if trust_as_template else wrap_var(value)
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - an option's value
+def _plain(value: Any) -> Any:
     """Take Ansible's marks off an option's value: no option of ours is a template."""
     if isinstance(value, str):
         return str(value)

@@ -270,9 +270,9 @@ def fleet(count: int, shape: str, gpus: int, *, compartments: int = 2, subnets: 
             domain=number % 3 + 1,
             freeform_tags={"role": "train"},
         )
-        tenancy.vnic(
-            ocid, nets[number % subnets], f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-        )
+        spot = number + 2  # OCI keeps the first two addresses of a subnet
+        address = f"10.{spot >> 16}.{spot >> 8 & 255}.{spot & 255}"
+        tenancy.vnic(ocid, nets[number % subnets], address)
     return tenancy
 
 

@@ -38,7 +38,7 @@ class Lab:
     def tenancy(self) -> Tenancy:
         return self.emulator.api.tenancy
 
-    def options(self, **given: Any) -> Options:  # noqa: ANN401 - options
+    def options(self, **given: Any) -> Options:
         return Options.from_mapping(
             {
                 "config_file": str(self.credentials.config),
@@ -48,10 +48,10 @@ class Lab:
             }
         )
 
-    def list(self, **given: Any) -> Listing:  # noqa: ANN401 - options
+    def list(self, **given: Any) -> Listing:
         return list_hosts(self.options(**given))
 
-    def file(self, **given: Any) -> Path:  # noqa: ANN401 - options
+    def file(self, **given: Any) -> Path:
         """Write an inventory file (JSON is YAML)."""
         path = self.folder / "gpus.oci.yml"
         content = {
@@ -67,13 +67,19 @@ class Lab:
         self, path: Path, *arguments: str, core: str = "this", **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """Run ansible-inventory --list as a user would."""
+        options = ("-i", str(path), "--list", *arguments)
+        return self.run("ansible-inventory", *options, core=core, **environment)
+
+    def run(
+        self, program: str, *arguments: str | Path, core: str = "this", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of Ansible's programs with no configuration but our own."""
         return subprocess.run(
-            [CORES[core] / "ansible-inventory", "-i", path, "--list", *arguments],
+            [CORES[core] / program, *arguments],
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": str(self.folder),
                 "ANSIBLE_COLLECTIONS_PATH": str(collections_root()),
-                "ANSIBLE_CONFIG": "/dev/null",
                 "LC_ALL": "C.UTF-8",
                 **environment,
             },
@@ -103,7 +109,7 @@ def small(count: int = 6) -> Tenancy:
 
 
 def compartment(tenancy: Tenancy, name: str) -> str:
-    return next(one["id"] for one in tenancy.compartments if one["name"] == name)
+    return next(str(one["id"]) for one in tenancy.compartments if one["name"] == name)
 
 
 def names(listing: Listing) -> list[str]:

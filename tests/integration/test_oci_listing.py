@@ -56,7 +56,12 @@ def world() -> tuple[Tenancy, str, str]:
 
 
 def host(
-    tenancy: Tenancy, name: str, place: str, net: str, address: str | None, **more: Any
+    tenancy: Tenancy,
+    name: str,
+    place: str,
+    net: str,
+    address: str | None,
+    **more: Any,
 ) -> str:
     vnic = {key: more.pop(key) for key in ("public_ip", "ipv6") if key in more}
     ocid = tenancy.instance(name, more.pop("shape", H100), place, gpus=more.pop("gpus", 8), **more)
