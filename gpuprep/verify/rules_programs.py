@@ -29,17 +29,24 @@ def _items(block: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [mapping(item) for item in sequence(block.get(key))]
 
 
-def toolkit_compiles(host: Evidence) -> Finding:
+def toolkit_compiles(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way it can end
     """Judge: nvcc of every toolkit makes a program for the GPU's architecture."""
     block, moment = host.tried("programs")
     if not block:
         return skipped(NOT_TRIED)
+    steps = _items(block, "compile")
+    if host.stack is not None:
+        wanted = tuple(f"-{toolkit.version}" for toolkit in host.stack.cuda)
+        if not wanted:
+            return skipped("no CUDA toolkit is wanted on this host")
+        steps = [step for step in steps if str(step.get("toolkit")).endswith(wanted)]
+    else:
+        steps = steps[:1]  # others may be there on purpose and too new, or too old, for the GPU
     missing = [str(path) for path in sequence(block.get("missing"))]
     if missing:
         return failed(f"no compiler at {', '.join(missing)}", expected=", ".join(missing))
     if block.get("error"):
         return failed(str(block["error"]))
-    steps = _items(block, "compile")
     if not steps:
         return skipped(str(block.get("skipped") or "no CUDA compiler on this host"))
     evidence = "\n".join(command_text(step) for step in steps)

@@ -7,10 +7,9 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from gpuprep.catalog import load
 
-    from gpuprep.model import Stack
+if TYPE_CHECKING:
     from gpuprep.verify.checks import Tier
 
 QUICK = ("base", "nvml", "kernel_log", "libraries", "proof")
@@ -48,12 +47,23 @@ def source(tier: Tier) -> str:
     """Give Python source that defines ``probe(tier, options=None) -> dict`` when it is run.
 
     It needs nothing but the standard library of Python 3.6 or newer, does nothing by itself, and
-    carries the programs that the tier runs. Options: see ``options_for``; none are needed.
+    carries the programs that the tier runs. Options of ``probe``, none of them needed:
+    ``toolkits`` (paths; default: all under /usr/local), ``conda_prefixes`` (default: /opt/conda),
+    ``pythons`` (more interpreters with frameworks), ``architectures`` (compute capabilities to
+    compile for where no GPU is known), ``cudnn`` ({include, lib} where it is not installed),
+    ``library_folders`` (where else to look for cuBLAS), ``deadlines`` and ``burn`` (see there).
     """
     names = QUICK if tier == "quick" else QUICK + FULL
     folder = files("gpuprep.verify") / "target"
     modules = [(name, (folder / f"{name}.py").read_text()) for name in (*names, "main")]
-    material = {} if tier == "quick" else {"sources": _programs(".cu", ".cuh"), "ptx": ptx()}
+    material: dict[str, Any] = {}
+    if tier != "quick":
+        capabilities = {pci_id: gpu.cc for pci_id, gpu in load().gpus.items()}
+        material = {
+            "sources": _programs(".cu", ".cuh"),
+            "ptx": ptx(),
+            "capabilities": capabilities,
+        }
     return (
         f"{_LOADER}\n\n_gpuprep_probe = _gpuprep_load({PACKAGE!r}, {modules!r})\n"
         f"_gpuprep_material = {material!r}\n{_PROBE}"
@@ -70,25 +80,6 @@ def _programs(*suffixes: str) -> dict[str, str]:
 def ptx() -> dict[str, str]:
     """Give our prebuilt PTX by kernel group: ``kernels``, ``tensor_fp16``, ``tensor_bf16``."""
     return {name.removesuffix(".ptx"): text for name, text in _programs(".ptx").items()}
-
-
-def options_for(
-    stack: Stack | None, capabilities: Iterable[str] = (), conda_prefix: str | None = None
-) -> dict[str, Any]:
-    """Give the probe's options for a host.
-
-    Args:
-        stack: whose toolkits are tried; None or without toolkits: the host's default one.
-        capabilities: compute capabilities to compile for where no GPU answers (``9.0``).
-        conda_prefix: where conda is; None = the probe's default.
-
-    """
-    options: dict[str, Any] = {"architectures": sorted(set(capabilities))}
-    if stack is not None and stack.cuda:
-        options["toolkits"] = [f"/usr/local/cuda-{toolkit.version}" for toolkit in stack.cuda]
-    if conda_prefix:
-        options["conda_prefixes"] = [conda_prefix]
-    return options
 
 
 def standalone(tier: Tier, options: dict[str, Any] | None = None) -> str:

@@ -4,7 +4,7 @@ import ctypes
 import os
 import time
 
-from . import base, cuda, matrices
+from . import base, compiled, cuda, matrices
 
 DEFAULTS = {
     "seconds": 60.0,  # of products per GPU
@@ -44,7 +44,7 @@ def collect(library, options, visible):
 def find_cublas(options):
     """Give the path of a libcublas, from a toolkit or an environment; None where there is none."""
     folders = []
-    for toolkit in (options.get("toolkits") or []) + ["/usr/local/cuda"]:
+    for toolkit in compiled.toolkits(options):
         folders += [os.path.join(toolkit, "lib64"), os.path.join(toolkit, "lib")]
     folders += options.get("library_folders") or []
     for folder in folders:

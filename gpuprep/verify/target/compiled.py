@@ -1,5 +1,6 @@
 """Compile our programs with the host's own toolkit, and run them."""
 
+import glob
 import json
 import os
 import shutil
@@ -25,21 +26,29 @@ def workspace():
     return None
 
 
-def compilers(options):
-    """Find nvcc of the given toolkits, else of /usr/local/cuda, else on the PATH."""
-    candidates = [os.path.join(path, "bin", "nvcc") for path in options.get("toolkits") or []]
-    found = [path for path in candidates if os.access(path, os.X_OK)]
-    missing = [path for path in candidates if path not in found]
-    if not candidates:
-        fallback = "/usr/local/cuda/bin/nvcc"
-        path = fallback if os.access(fallback, os.X_OK) else shutil.which("nvcc")
-        found = [path] if path else []
-    return found, missing
+def toolkits(options, default="/usr/local/cuda"):
+    """Give the toolkits to try, the default one first: those named, else all that are there."""
+    named = options.get("toolkits")
+    if named is not None:
+        return list(named)
+    first = os.path.realpath(default)
+    others = sorted(path for path in glob.glob(default + "-[0-9]*") if path != first)
+    found = [path for path in [first, *others] if os.access(_nvcc(path), os.X_OK)]
+    on_path = shutil.which("nvcc")
+    if not found and on_path:
+        found = [os.path.dirname(os.path.dirname(os.path.realpath(on_path)))]
+    return found
+
+
+def _nvcc(toolkit):
+    return os.path.join(toolkit, "bin", "nvcc")
 
 
 def collect(options, architectures):
     """Compile and run the vector sum with each toolkit, the convolution with each cuDNN."""
-    found, missing = compilers(options)
+    wanted = toolkits(options)
+    found = [path for path in wanted if os.access(_nvcc(path), os.X_OK)]
+    missing = [_nvcc(path) for path in wanted if path not in found]
     answer = {"compile": [], "run": [], "missing": missing}
     if not found:
         answer["skipped"] = "no CUDA compiler on this host"
@@ -52,13 +61,15 @@ def collect(options, architectures):
         for name, text in options["sources"].items():
             with open(os.path.join(folder, name), "w") as stream:
                 stream.write(text)
-        for number, nvcc in enumerate(found):
+        for number, toolkit in enumerate(found):
             program = "vector_add-%d" % number
+            nvcc = _nvcc(toolkit)
             step = _compile(nvcc, folder, "vector_add.cu", program, architectures, [])
+            step["toolkit"] = toolkit
             answer["compile"].append(step)
             if step["rc"] == 0:
                 answer["run"].append(_run(folder, program))
-        answer["cudnn"] = _cudnn(options, found[0], folder, architectures)
+        answer["cudnn"] = _cudnn(options, _nvcc(found[0]), folder, architectures)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return answer

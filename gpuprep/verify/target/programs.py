@@ -1,5 +1,7 @@
 """The full and the burn-in tier: everything that needs a GPU context or a compiler."""
 
+import glob
+
 from . import base, burn, compiled, frameworks, matrices
 
 GPU_SECONDS = 120.0  # one GPU's products; most of it is the start of its context
@@ -31,7 +33,18 @@ def visible_gpus(answers):
 
 
 def _architectures(options, answers):
-    """Compute capabilities to compile for: of the GPUs here, else those the caller expects."""
+    """Compute capabilities to compile for: of the GPUs that answer, else of those on the bus."""
     gpus = answers.get("nvml", {}).get("gpus") or []
-    found = sorted({gpu["compute_capability"] for gpu in gpus if gpu.get("compute_capability")})
-    return found or list(options.get("architectures") or [])
+    found = {gpu["compute_capability"] for gpu in gpus if gpu.get("compute_capability")}
+    known = options.get("capabilities") or {}
+    found = found or {known[device] for device in pci_ids() if device in known}
+    return sorted(found) or list(options.get("architectures") or [])
+
+
+def pci_ids(root="/sys/bus/pci/devices"):
+    """PCI ids (``10de:2330``) of all devices."""
+    found = []
+    for path in glob.glob(root + "/*"):
+        pair = [(base.read_text(path + "/" + name) or "").strip() for name in ("vendor", "device")]
+        found.append(":".join(number.replace("0x", "") for number in pair))
+    return found
