@@ -31,6 +31,20 @@ def decode(kind: type[T], data: object) -> T:
     return value
 
 
+@functools.cache
+def vocabulary(kind: Any) -> frozenset[str]:  # noqa: ANN401
+    """Give the words that choices (literals, enumerations) within a type are made of."""
+    if get_origin(kind) is Literal:
+        return frozenset(get_args(kind))
+    if isinstance(kind, type) and is_dataclass(kind):
+        parts = [vocabulary(hint) for hint in _hints(kind).values()]
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        return frozenset(member.value for member in kind)
+    else:
+        parts = [vocabulary(part) for part in get_args(kind) if part is not Ellipsis]
+    return frozenset[str]().union(*parts)
+
+
 def _decode(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401 - the type is the argument
     origin = get_origin(kind)
     if origin in _DECODERS:

@@ -9,7 +9,6 @@ from enum import StrEnum
 class EventKind(StrEnum):
     """Kind of an event; new kinds may be added, so an observer must let unknown ones pass."""
 
-    START = "start"
     PLAY = "play"
     TASK = "task"
     PLAN = "plan"  # the plan of the whole fleet is made
@@ -20,7 +19,6 @@ class EventKind(StrEnum):
     UNREACHABLE = "unreachable"
     WARNING = "warning"
     OUTPUT = "output"  # a line of Ansible's own output
-    END = "end"
 
 
 @dataclass(frozen=True, slots=True)

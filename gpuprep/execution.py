@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep import content
+from gpuprep.codec import vocabulary
 from gpuprep.diagnosis import engine_error, no_hosts_error, plan_error
 from gpuprep.errors import ConfigError, EngineError, GpuprepError
 from gpuprep.events import Event, EventKind
@@ -27,7 +28,7 @@ from gpuprep.options import (
     variables_arguments,
 )
 from gpuprep.redact import Redactor, secrets_in, secrets_in_file
-from gpuprep.results import host_results, read_reports, refuse_wishes
+from gpuprep.results import Report, host_results, read_reports, refuse_wishes
 from gpuprep.rundir import run_directory
 from gpuprep.sources import describe, files_of, inventory_arguments
 
@@ -77,7 +78,8 @@ class Run:
         with run_directory() as run_dir:
             request = self._request(run_dir)
             outcome = run_playbook(request)
-            documents = _Documents.read(run_dir, request.redactor)
+            complete = outcome.stopped is None and outcome.transcript.complete
+            documents = _Documents.read(run_dir, request.redactor, strict=complete)
         result = self._result(outcome, documents)
         return replace(
             result,
@@ -106,7 +108,7 @@ class Run:
             directory=directory,
             arguments=tuple(arguments),
             environment=content.engine_environment(os.environ, directory, run_dir),
-            redactor=Redactor(self._secrets(extra, access)),
+            redactor=Redactor(self._secrets(extra, access), spared=vocabulary(Report)),
             variables={**self.wishes, "gpuprep_run_dir": str(run_dir)},
             passwords=prompt_answers(access),
             timeout=self.options.get("timeout"),
@@ -133,11 +135,7 @@ class Run:
             *(password for password in passwords if password),
             *secrets_in([*named, dict(os.environ)]),
             *(secrets_in(self.inventory) if isinstance(self.inventory, Mapping) else ()),
-            *(
-                found
-                for file in [*files, *files_of(self.inventory)]
-                for found in secrets_in_file(file)
-            ),
+            *(secret for file in files for secret in secrets_in_file(file)),
         ]
 
     def _result(self, outcome: Outcome, documents: _Documents) -> FleetResult:
@@ -184,11 +182,17 @@ class _Documents:
     proofs: tuple[Mapping[str, Any], ...]
 
     @classmethod
-    def read(cls, run_dir: Path, redactor: Redactor) -> _Documents:
-        path = run_dir / PLAN_FILE
+    def read(cls, run_dir: Path, redactor: Redactor, *, strict: bool) -> _Documents:
+        """Read the documents; of a run that was stopped, one may be written by half."""
+        read = [
+            (path, redactor.data(data))
+            for path in [*run_dir.glob(PLAN_FILE), *sorted(run_dir.glob(PROOF_FILES))]
+            if (data := _read_json(path, strict=strict)) is not None
+        ]
+        plans = [data for path, data in read if path.name == PLAN_FILE]
         return cls(
-            plan=redactor.data(_read_json(path)) if path.exists() else None,
-            proofs=tuple(redactor.data(_read_json(p)) for p in sorted(run_dir.glob(PROOF_FILES))),
+            plan=plans[0] if plans else None,
+            proofs=tuple(data for path, data in read if path.name != PLAN_FILE),
         )
 
 
@@ -201,7 +205,7 @@ def _announcing_plan(on_event: EventCallback, run_dir: Path) -> EventCallback:
         on_event(event)
         if not announced and event.kind in _AFTER_TASK and (run_dir / PLAN_FILE).exists():
             announced = True
-            hosts = _read_json(run_dir / PLAN_FILE).get("hosts", {})
+            hosts = (_read_json(run_dir / PLAN_FILE) or {}).get("hosts", {})
             on_event(Event(EventKind.PLAN, event.time, text=_plan_summary(hosts)))
 
     return observe
@@ -223,11 +227,19 @@ def _interruption(outcome: Outcome, limit: str | None) -> str | None:
     return None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
+    """Read a JSON object; None for a damaged one, if that may be.
+
+    Raises:
+        EngineError: it is damaged.
+
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise EngineError(f"{path.name} is damaged: {error}") from error
+        if strict:
+            raise EngineError(f"{path.name} is damaged: {error}") from error
+        return None
     if not isinstance(data, dict):
         raise EngineError(f"{path.name} is damaged: expected an object")
     return data

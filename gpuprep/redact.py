@@ -8,13 +8,14 @@ this is the second.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MASK: Final = "********"
+_LARGEST: Final = 4 * 2**20  # bytes; a larger file is no inventory written by hand
 SHORTEST: Final = 4  # characters; masking a shorter value would riddle ordinary text
 _SECRET_NAME: Final = re.compile(
     r"(?:^|_)(?:pass|secrets?|tokens?|credentials?)(?:_|$)|password|passwd|passphrase"
@@ -63,6 +64,8 @@ def secrets_in_text(text: str) -> Iterator[str]:
 def secrets_in_file(path: Path) -> list[str]:
     """Find secrets in a file as :func:`secrets_in_text` does; none if it is not a text file."""
     try:
+        if path.stat().st_size > _LARGEST:
+            return []
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return []  # Ansible says what is wrong with it
@@ -72,11 +75,12 @@ def secrets_in_file(path: Path) -> list[str]:
 class Redactor:
     """Replace known secrets, and passwords in URLs, by a mask."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), spared: Collection[str] = ()) -> None:
+        """Take the secrets to mask, and words to spare: data must stay readable by its reader."""
         known = {
             secret
             for secret in secrets
-            if len(secret) >= SHORTEST and secret.lower() not in _SWITCHES
+            if len(secret) >= SHORTEST and secret.lower() not in _SWITCHES.union(spared)
         }
         lines = {line for secret in known for line in secret.splitlines() if len(line) >= SHORTEST}
         longest_first = sorted(known | lines, key=len, reverse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gpuprep.codec import DecodeError, decode
 from gpuprep.errors import ConfigError, EngineError
@@ -37,7 +37,7 @@ _CONFIG_CODE = "E_CONFIG"
 class Report:
     """What an action plugin wrote about one host: its part of ``plan.json`` or ``proof.json``."""
 
-    state: str
+    state: Literal["converged", "drifted", "refused", "unreachable", "failed"]
     code: str | None = None
     error: str | None = None
     steps: tuple[Step, ...] = ()

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gpuprep import ansible_playbook, processes
 from gpuprep.errors import EngineError
+from gpuprep.events import EventKind
 from gpuprep.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -145,6 +146,9 @@ def run_playbook(request: Request) -> Outcome:
         processes.end_all(request.run_dir)
         raise
     processes.end_connections(request.run_dir)
+    for process in stop.left_running:
+        text = f"{process.name} (process {process.pid}) is left to finish its work on this machine"
+        transcript.tell(EventKind.WARNING, text)
     return Outcome(code, stop.reason, transcript, stop.left_running)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ from gpuprep.errors import ConfigError, InventoryError
 
 LOCALHOST: Final = "localhost"
 _SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
+_VARIABLES_BESIDE: Final = ("group_vars", "host_vars")
+_MOST_FILES: Final = 10_000
 _GROUP_KEYS: Final = frozenset({"hosts", "vars", "children"})
 
 Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[str | os.PathLike[str]]
@@ -42,12 +45,16 @@ def inventory_arguments(source: Source, run_dir: Path) -> tuple[str, ...]:
 
 
 def files_of(source: Source | None) -> tuple[Path, ...]:
-    """Give the plain files among a source's paths."""
+    """Give the files that Ansible reads for a source's paths, variables beside them included."""
     if source is None or isinstance(source, Mapping):
         return ()
     items = [source] if isinstance(source, str | os.PathLike) else source
-    paths = (Path(item).expanduser() for item in items)
-    return tuple(path for path in paths if path.is_file())
+    found: list[Path] = []
+    for path in (Path(item).expanduser() for item in items):
+        beside = [path] if path.is_dir() else [path.parent / name for name in _VARIABLES_BESIDE]
+        below = (file for folder in beside for file in folder.rglob("*"))
+        found += [path, *itertools.islice(below, _MOST_FILES)]
+    return tuple(path for path in dict.fromkeys(found) if path.is_file())
 
 
 def describe(source: Source | None) -> str:

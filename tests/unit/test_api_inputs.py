@@ -17,9 +17,18 @@ from hypothesis import strategies as st
 
 import gpuprep
 from gpuprep import content, processes, rundir, sources
+from gpuprep.codec import vocabulary
 from gpuprep.diagnosis import engine_error, error_text
 from gpuprep.errors import ConfigError, EngineError, InventoryError
-from gpuprep.redact import MASK, Redactor, is_secret_name, secrets_in, secrets_in_text
+from gpuprep.redact import (
+    MASK,
+    Redactor,
+    is_secret_name,
+    secrets_in,
+    secrets_in_file,
+    secrets_in_text,
+)
+from gpuprep.results import Report
 from gpuprep.transcript import failure_message
 
 if TYPE_CHECKING:
@@ -99,7 +108,7 @@ def test_a_misspelt_file_is_told_from_a_host(tmp_path: Path) -> None:
     ],
 )
 def test_arguments_that_make_no_sense_are_refused_before_anything_runs(
-    call: Any,  # noqa: ANN401
+    call: Any,
     message: str,
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -206,6 +215,27 @@ def test_secrets_are_found_in_files_of_any_format() -> None:
 
 def test_short_values_and_switches_are_not_masked_everywhere() -> None:
     assert Redactor(["a", "abcd", "false"]).text("a abcd false") == f"a {MASK} false"
+
+
+def test_a_password_that_is_a_word_of_the_model_breaks_no_document() -> None:
+    """Whoever chose ``driver`` as a password must still get a result."""
+    words = vocabulary(Report)
+    assert {"driver", "drifted", "converged", "failed", "nvidia", "planned"} <= words
+    assert Redactor(["driver", "proper-one"], spared=words).text("driver proper-one") == (
+        f"driver {MASK}"
+    )
+
+
+def test_secrets_beside_an_inventory_are_found(tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts"
+    inventory.write_text("a ansible_password=one-in-hosts\n")
+    variables = tmp_path / "group_vars" / "all.yml"
+    variables.parent.mkdir()
+    variables.write_text("api_token: two-in-group\n")
+    for source in (inventory, tmp_path, [str(inventory)]):
+        found = {secret for path in sources.files_of(source) for secret in secrets_in_file(path)}
+        assert found == {"one-in-hosts", "two-in-group"}
+    assert sources.files_of({"all": {}}) == sources.files_of(None) == ()
 
 
 def test_passwords_in_urls_are_masked_without_being_known() -> None:
