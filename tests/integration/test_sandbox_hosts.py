@@ -13,7 +13,7 @@ import pytest
 
 from sandbox import bootstrap, hosts, inventory
 from sandbox.fleet import File, HostSpec
-from sandbox.paths import CACHE, HOSTS, KNOWN_HOSTS, LOGIN_KEY, SandboxError
+from sandbox.paths import HOSTS, KNOWN_HOSTS, LOGIN_KEY, SandboxError
 from sandbox.podman import podman
 from sandbox.register import Host
 
@@ -246,7 +246,7 @@ def test_private_keys_are_for_root_only(pair: Pair) -> None:
 
 
 @pytest.mark.slow
-def test_a_virtual_machine_reboots_for_real_into_its_newest_kernel() -> None:
+def test_a_virtual_machine_reboots_for_real_into_its_newest_kernel(tmp_path: Path) -> None:
     host = hosts.start_vm(HostSpec("self-vm", gpus=("10de:2236",)))
     try:
         hosts.wait_ready(host.name)
@@ -257,8 +257,7 @@ def test_a_virtual_machine_reboots_for_real_into_its_newest_kernel() -> None:
         hosts.run(host.name, ["sh", "-c", "echo dummy >>/etc/initramfs-tools/modules"])
         assert hosts.run(host.name, ["update-initramfs", "-u"], timeout=1800).returncode == 0
         assert "dummy" not in hosts.run(host.name, ["lsmod"]).stdout
-        path = hosts.write_inventory([host], {}, CACHE.parent / "inventory-self-vm" / "hosts.yml")
-        ansible(path, "self-vm", "-m", "ansible.builtin.reboot")
+        path = hosts.write_inventory([host], {}, tmp_path / "hosts.yml")
         assert hosts.run(host.name, boot_id).stdout != first
         assert "dummy" in hosts.run(host.name, ["lsmod"]).stdout
         hosts.wait_ready(host.name)
