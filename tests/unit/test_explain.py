@@ -1,0 +1,280 @@
+"""The command line of the resolver: explain and catalog."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from test_resolver_golden import CASES, violations
+
+from gpuprep.catalog import load, resolve
+from gpuprep.catalog.facts import parse_facts
+from gpuprep.catalog.load import DATA_FILE
+from gpuprep.cli.catalog import catalog_group
+from gpuprep.cli.explain import explain
+from gpuprep.errors import ConfigError, FactsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYS = {
+    *("branch", "flavour", "cuda", "cudnn", "stream", "lock", "repo", "packages", "holds"),
+    *("dkms_toolset", "warnings"),
+}
+
+
+def said(*arguments: str) -> str:
+    result = CliRunner().invoke(explain, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_golden_case_by_command_line(case: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    path.write_text(json.dumps({"as_of": "2026-11-20", **case["in"]}))
+    got = json.loads(said("--facts", str(path), "--output", "json"))
+    assert violations(got, case["expect"]) == []
+    assert set(got) == ({"refusal"} if "refuse" in case["expect"] else KEYS)
+
+
+def test_a_shape_in_words() -> None:
+    text = said(
+        "BM.GPU.H100.8",
+        *("--os", "ol-9", "--kernel", "6.12.0-100.28.2.2.el9uek.x86_64"),
+        *("--channel", "pb", "--cuda", "12.8", "--cudnn", "9"),
+    )
+    for words in (
+        *("8 x H100 SXM5 80GB", "595", "open", "12.8", "nvidia-fabricmanager"),
+        *("kernel-uek-devel-6.12.0-100.28.2.2.el9uek.x86_64", "nvidia-driver:595-open"),
+        *("[drv615]", "Held: "),
+    ):
+        assert words in text
+
+
+def test_a_refusal_in_words_with_the_nearest_stack() -> None:
+    text = said("BM.GPU3.8", "--os", "ubuntu-22.04", "--cuda", "13.0")
+    assert "E_CUDA_ARCH" in text
+    assert "Works without cuda: driver 580 (proprietary modules), CUDA 12.9" in text
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "facts.yml"
+    path.write_text("{gpus: ['10de:2236'], os: debian-12, channel: lts, cuda: '12.9'}")
+    got = json.loads(said("--facts", str(path), "--channel", "pb", "--output", "json"))
+    assert (got["branch"], got["cuda"]) == ("595", "12.9")
+
+
+def test_an_amd_shape_is_refused_by_name() -> None:
+    assert "E_AMD_SHAPE" in said("BM.GPU.MI300X.8", "--os", "ol-9")
+    assert "E_AMD_SHAPE" in said("BM.GPU.MI999X.8", "--os", "ol-9")
+
+
+def test_the_matrix_has_a_row_for_every_gpu_and_system() -> None:
+    catalog = load()
+    text = said("--matrix")
+    tables = json.loads(said("--matrix", "--output", "json"))
+    gpus, systems = tables.values()
+    assert {row["PCI id"] for row in gpus} == set(catalog.gpus)
+    assert {row["System"] for row in systems} == set(catalog.systems)
+    assert all(row["PCI id"] in text for row in gpus)
+    assert not any("E_" in cell for row in gpus + systems for cell in row.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "SHAPE"),
+        (("BM.GPU.H100.8",), "--os"),
+        (("BM.GPU.NONE.8", "--os", "ol-9"), "not in the catalog"),
+        (("--gpu", "A10", "--os", "ol-9"), "PCI ids"),
+        (("BM.GPU.A10.4", "--os", "ol-9", "--as-of", "soon"), "as_of"),
+    ],
+)
+def test_wrong_questions_are_configuration_errors(arguments: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        CliRunner().invoke(explain, arguments, catch_exceptions=False)
+
+
+def test_a_wrong_facts_file_ends_the_process_with_64(tmp_path: Path) -> None:
+    path = tmp_path / "facts.yml"
+    path.write_text("{gpus: ['10de:2236'], os: debian-12, cuda: 13.0}")
+    done = process("explain", "--facts", str(path))
+    assert done.returncode == 64
+    assert str(path) in done.stderr
+    assert "cuda must be" in done.stderr
+    with pytest.raises(FactsError):
+        CliRunner().invoke(explain, ["--facts", str(path)], catch_exceptions=False)
+
+
+def test_a_wrong_catalog_ends_the_process_with_64(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yml"
+    path.write_text(DATA_FILE.read_text().replace('cc: "8.6"', "cc: 8.6", 1))
+    done = process("explain", "BM.GPU.A10.4", "--os", "debian-12", "--catalog", str(path))
+    assert done.returncode == 64
+    assert f"{path}, line" in done.stderr
+
+
+def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gpuprep", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_answer_takes_less_than_half_a_second_of_processor_time() -> None:
+    command = [sys.executable, "-m", "gpuprep", "explain", "BM.GPU.H100.8", "--os", "ol-9"]
+    script = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=-3);"
+        "u = resource.getrusage(resource.RUSAGE_CHILDREN); print(u.ru_utime + u.ru_stime)"
+    )
+    seconds = min(
+        float(subprocess.check_output([sys.executable, "-c", script, *command], text=True))
+        for _ in range(3)
+    )
+    print(f"explain: {seconds:.2f} s of processor time")  # noqa: T201  (pytest -s shows it)
+    assert seconds < 0.5
+
+
+def test_resolving_takes_less_than_a_millisecond() -> None:
+    catalog = load()
+    questions = [parse_facts({"as_of": "2026-11-20", **case["in"]}) for case in CASES]
+    times = []
+    for _ in range(5):
+        for facts, desired in questions:
+            start = time.process_time()
+            resolve(facts, desired, catalog)
+            times.append(time.process_time() - start)
+    print(f"resolve: median {statistics.median(times) * 1000:.2f} ms of processor time")  # noqa: T201  (pytest -s shows it)
+    assert statistics.median(times) < 0.001
+
+
+# --- catalog refresh and check ---------------------------------------------------------------
+
+
+PACKAGES = """\
+Package: nvidia-open-580
+Version: 580.200.05-1
+
+Package: cuda-drivers
+Version: 630.10.01-1
+
+Package: nvidia-driver-pinning-570
+Version: 570.300.01-1
+
+Package: cuda-toolkit-13-0
+Version: 13.0.9-1
+
+Package: libcudnn9-cuda-13
+Version: 9.99.0.1-1
+
+Package: unrelated
+Version: 999.1-1
+"""
+PRIMARY = """\
+<?xml version="1.0"?>
+<metadata xmlns="http://linux.duke.edu/metadata/common" packages="1">
+  <package type="rpm"><name>cuda-drivers</name><arch>x86_64</arch>
+    <version epoch="3" ver="595.200.01" rel="1"/></package>
+</metadata>
+"""
+REPOMD = """\
+<?xml version="1.0"?>
+<repomd xmlns="http://linux.duke.edu/metadata/repo">
+  <data type="primary"><location href="repodata/abc-primary.xml.gz"/></data>
+</repomd>
+"""
+RELEASES = {
+    "610": {"type": "production branch", "driver_info": [{"release_version": "610.99.01"}]},
+    "580": {"type": "lts branch", "driver_info": [{"release_version": "580.65.06"}]},
+}
+
+
+def refreshed(*sources: Path) -> tuple[str, str]:
+    arguments = ["refresh", *(part for path in sources for part in ("--from", str(path)))]
+    result = CliRunner().invoke(catalog_group, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout, result.stderr
+
+
+def changed_lines(patch: str) -> str:
+    return "\n".join(line for line in patch.splitlines() if line.startswith("+ "))
+
+
+def test_an_apt_index_proposes_facts_and_leaves_rules_to_people(tmp_path: Path) -> None:
+    (tmp_path / "Packages.gz").write_bytes(gzip.compress(PACKAGES.encode()))
+    patch, notes = refreshed(tmp_path / "Packages.gz")
+    added = changed_lines(patch)
+    for words in ('latest: "580.200.05"', '"13.0.9"]', '"9.99.0.1"]'):
+        assert words in added
+    assert [line for line in added.splitlines() if '"570"' in line and "pin: true" in line]
+    assert "630" not in added
+    assert "driver branch 630 is new" in notes
+    assert "999" not in patch + notes
+
+
+def test_the_patch_applies_and_the_result_is_a_valid_catalog(tmp_path: Path) -> None:
+    (tmp_path / "Packages").write_text(PACKAGES)
+    copy = tmp_path / "gpuprep/catalog/nvidia.yml"
+    copy.parent.mkdir(parents=True)
+    copy.write_text(DATA_FILE.read_text())
+    patch, _ = refreshed(tmp_path / "Packages")
+    subprocess.run(
+        ["patch", "-p1"], input=patch, text=True, cwd=tmp_path, check=True, capture_output=True
+    )
+    catalog = load(copy)
+    assert catalog.branches["580"].latest == "580.200.05"
+    assert catalog.branches["570"].pin
+    assert catalog.toolkits["13.0"].releases[-1] == "13.0.9"
+
+
+def test_an_rpm_repository_is_read_through_its_index(tmp_path: Path) -> None:
+    folder = tmp_path / "repodata"
+    folder.mkdir()
+    (folder / "repomd.xml").write_text(REPOMD)
+    (folder / "abc-primary.xml.gz").write_bytes(gzip.compress(PRIMARY.encode()))
+    patch, _ = refreshed(folder / "repomd.xml")
+    assert 'latest: "595.200.01"' in changed_lines(patch)
+
+
+def test_nvidias_list_of_releases_gives_versions_and_kinds(tmp_path: Path) -> None:
+    (tmp_path / "releases.json").write_text(json.dumps(RELEASES))
+    added = changed_lines(refreshed(tmp_path / "releases.json")[0])
+    assert '"610": {kind: "pb"' in added
+    assert 'latest: "610.99.01"' in added
+    assert '"580"' not in added
+
+
+def test_nothing_new_is_an_empty_patch(tmp_path: Path) -> None:
+    (tmp_path / "Packages").write_text("Package: nvidia-open-580\nVersion: 580.65.06-1\n")
+    assert refreshed(tmp_path / "Packages") == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("Packages", "hello", "no Packages index"),
+        ("releases.json", '{"580": {}}', "cannot be understood"),
+        ("primary.xml", "<metadata", "cannot be understood"),
+        ("repomd.xml", '<repomd xmlns="http://linux.duke.edu/metadata/repo"/>', "primary"),
+    ],
+)
+def test_a_wrong_source_is_named(tmp_path: Path, name: str, content: str, words: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ConfigError, match=words):
+        refreshed(tmp_path / name)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        refreshed(tmp_path / "missing")
+
+
+def test_check_warns_of_ended_branches_and_old_data() -> None:
+    arguments = ["check", "--as-of", "2027-06-01", "--max-age", "30"]
+    result = CliRunner().invoke(catalog_group, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "channel pb: driver branch 595 reached end of life on 2027-03-31" in result.stdout
+    assert "gpus: last checked" in result.stdout
