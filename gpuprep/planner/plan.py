@@ -152,7 +152,8 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
     for name in wishes.roles:
         found = Differences(name)
         target = PLANNERS[name](found, observation, answer, wishes)
-        refresh = needs_index(found, answer, observation)
+        refreshed = any(role.refresh for role in roles.values())
+        refresh = not refreshed and needs_index(found, answer, observation)
         # Roles share the repository; its steps belong to the first of them.
         own = [step for step in found.steps if (step.kind, step.target) not in taken]
         taken |= {(step.kind, step.target) for step in own}

@@ -1,0 +1,157 @@
+"""Observations for the planner's tests: a bare host, and a host after its plan was carried out."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from typing import Any
+
+from gpuprep.planner import HostPlan
+from gpuprep.planner.closure import matches
+from gpuprep.planner.debian import parse_depends
+
+KERNEL = "6.1.0-40-amd64"
+DRIVER = "580.95.05"
+Observation = dict[str, Any]
+
+# What a repository offers: version and dependencies, bound as NVIDIA binds them.
+ARCHIVE = {
+    "nvidia-driver-pinning-580": ("580-1", ""),
+    f"linux-headers-{KERNEL}": ("6.1.153-1", ""),
+    "nvidia-open-580": (f"{DRIVER}-1", f"nvidia-driver (= {DRIVER}-1)"),
+    "nvidia-driver": (
+        f"{DRIVER}-1",
+        f"libcuda1 (= {DRIVER}-1), nvidia-kernel-open-dkms (= {DRIVER}-1),"
+        f" nvidia-persistenced (= {DRIVER}-1), libc6 (>= 2.34)",
+    ),
+    "libcuda1": (f"{DRIVER}-1", "libc6"),
+    "nvidia-kernel-open-dkms": (f"{DRIVER}-1", "dkms (>= 3)"),
+    "nvidia-persistenced": (f"{DRIVER}-1", ""),
+    "cuda-toolkit-13-0": ("13.0.2-1", "cuda-nvcc-13-0 (>= 13.0.88)"),
+    "cuda-nvcc-13-0": ("13.0.88-1", "g++"),
+    "cudnn9-cuda-13": ("9.20.0.48-1", "libcudnn9-cuda-13 (>= 9.20.0.48)"),
+    "libcudnn9-cuda-13": ("9.20.0.48-1", ""),
+    "libcudnn9-dev-cuda-13": ("9.20.0.48-1", "libcudnn9-headers-cuda-13 (= 9.20.0.48-1)"),
+    "libcudnn9-headers-cuda-13": ("9.20.0.48-1", ""),
+    "libc6": ("2.36-9", ""),
+    "dkms": ("3.0.10-8", ""),
+    "g++": ("4:12.2.0-3", ""),
+}
+
+
+def bare(**changes: Any) -> Observation:
+    """Return a Debian 12 host with an A10 and nothing else; ``changes`` replace top-level keys."""
+    return {
+        "schema": 1,
+        "uid": 0,
+        "hostname": "host",
+        "boot_id": "b",
+        "os": {"id": "debian", "version_id": "12", "codename": "bookworm", "pretty": "Debian 12"},
+        "arch": "x86_64",
+        "kernel": {
+            "running": KERNEL,
+            "release": KERNEL,
+            "newest_installed": KERNEL,
+            "headers": [],
+            "compiler": "gcc-12 (Debian 12.2.0-14) 12.2.0",
+            "loads_modules": False,
+        },
+        "system_gcc": 12,
+        "pci": [{"slot": "0", "vendor": "10de", "device": "2236", "class": "030200"}],
+        "modules": {"loaded": {}, "on_disk": []},
+        "driver": {"proc_version": None, "flavour": None, "device_nodes": [], "holders": []},
+        "package_manager": {
+            "family": "deb",
+            "broken": [],
+            "locks": [],
+            "indexes": ["mirror_dists_bookworm_main_binary-amd64_Packages"],
+            "foreign_sources": [],
+        },
+        "packages": {},
+        "files": {},
+        "keys": {},
+        "units": {},
+        "cuda": {"toolkits": [], "default": None, "alternative": {"mode": None, "value": None}},
+        "cudnn": {"header_version": None, "library_versions": []},
+        "conda": {"prefix": "/opt/conda", "exists": False, "complete": False, "envs": {}},
+        "secure_boot": False,
+        "mok_enrolled": False,
+        "runfile": False,
+        "free_mb": {"/usr": 50_000, "/var": 50_000, "/opt": 50_000, "/boot": 500, "/tmp": 500},
+        "commands": {"update-initramfs": False},
+        "initramfs": {},
+        **changes,
+    }
+
+
+def carried_out(observation: Observation, plan: HostPlan) -> Observation:
+    """Return what the host looks like when the plan's targets are all established."""
+    seen = copy.deepcopy(observation)
+    for role in plan.roles.values():
+        target = role.target
+        for file in target.files:
+            seen["files"][file.path] = _file(file)
+            if file.key:
+                seen["keys"][file.path] = [file.key.fingerprint]
+        for wish in (*target.early, *target.packages):
+            _install(seen["packages"], wish.split("=")[0])
+        for name in target.remove:
+            seen["packages"].pop(name, None)
+        for name, package in seen["packages"].items():
+            package["hold"] |= matches(name, target.hold)
+        for unit in target.units:
+            seen["units"][unit] = dict.fromkeys(("exists", "enabled", "active"), True)
+        if target.kernel and target.packages:
+            seen["modules"]["on_disk"] = [module(target.kernel)]
+        if target.alternative:
+            link = {"mode": "manual", "value": target.alternative}
+            seen["cuda"] = {"default": target.alternative, "alternative": link, "toolkits": []}
+        if target.conda:
+            seen["conda"] = _conda(target.conda)
+    return seen
+
+
+def module(kernel: str, version: str = DRIVER, name: str = "nvidia") -> dict[str, str]:
+    """Return a kernel module on disk."""
+    return {"kernel": kernel, "name": name, "path": "", "version": version, "vermagic": kernel}
+
+
+def _file(file: Any) -> dict[str, Any]:
+    digest = hashlib.sha256((file.content or "").encode()).hexdigest()
+    rights = {"mode": file.mode, "owner": file.owner, "group": file.group}
+    return {"kind": "file", "sha256": digest, "mtime": 0, **rights}
+
+
+def _install(packages: dict[str, Any], name: str) -> None:
+    if name in packages:
+        return
+    version, depends = ARCHIVE[name]
+    packages[name] = {
+        "version": version,
+        "status": "installed",
+        "hold": False,
+        "depends": depends,
+        "provides": "",
+    }
+    for group in parse_depends(depends):
+        _install(packages, group[0].name)
+
+
+def _conda(target: Any) -> dict[str, Any]:
+    packages = {"python": "3.12-0", "numpy": "2.0-0"}
+    envs = {
+        wish.name: {
+            "packages": dict(packages),
+            "marker": {"digest": wish.digest, "packages": dict(packages)},
+        }
+        for wish in target.environments
+    }
+    return {
+        "prefix": target.prefix,
+        "exists": True,
+        "complete": True,
+        "version": "26.1",
+        "marker": json.loads(target.marker),
+        "envs": envs,
+    }

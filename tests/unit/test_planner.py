@@ -1,0 +1,444 @@
+"""From observation and wishes to a plan: every difference is named, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gpuprep.catalog import load
+from gpuprep.model import HostFacts
+from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
+from planner_cases import ARCHIVE, DRIVER, KERNEL, Observation, bare, carried_out, module
+
+CATALOG = load()
+KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
+REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
+PREFERENCES = "/etc/apt/preferences.d/gpuprep-nvidia"
+BLACKLIST = "/etc/modprobe.d/gpuprep-nouveau.conf"
+CUDA_PROFILE = "/etc/profile.d/gpuprep-cuda.sh"
+CUDA_LINKER = "/etc/ld.so.conf.d/gpuprep-cuda.conf"
+CONDA_PROFILE = "/etc/profile.d/gpuprep-conda.sh"
+CONDARC = "/opt/conda/.condarc"
+WISHES = {"conda_environments": [{"name": "tools", "packages": ["python", "numpy"]}]}
+NEWER = "580.126.09"
+
+
+def plan(observation: Observation, **wishes: Any) -> HostPlan:
+    return plan_host(observation, wishes_from({**WISHES, **wishes}), CATALOG)
+
+
+def converged(**wishes: Any) -> Observation:
+    host = bare()
+    return carried_out(host, plan(host, **wishes))
+
+
+def named(observation: Observation, **wishes: Any) -> set[str]:
+    return {step.id for step in plan(observation, **wishes).steps}
+
+
+# --- the way from bare to converged -------------------------------------------------------------
+
+
+def test_a_bare_host_needs_everything_each_with_a_reason() -> None:
+    made = plan(bare())
+    assert made.state == "drifted"
+    assert {step.role for step in made.steps} == {"gpu_driver", "cuda_toolkit", "cudnn", "conda"}
+    assert all(step.reason for step in made.steps)
+    assert len({step.id for step in made.steps}) == len(made.steps)
+
+
+def test_a_plan_that_is_carried_out_leaves_nothing_to_do() -> None:
+    assert plan(converged()).state == "converged"
+    assert plan(converged()).steps == ()
+
+
+def test_the_repository_belongs_to_the_first_role_that_needs_it() -> None:
+    steps = plan(bare()).steps
+    assert {s.role for s in steps if s.kind in {"key", "repository", "pin"}} == {"gpu_driver"}
+    alone = plan_host(bare(), wishes_from({}, only=["cudnn"]), CATALOG)
+    assert {s.kind for s in alone.steps} >= {"key", "repository", "pin"}
+
+
+def test_unwanted_components_are_not_planned() -> None:
+    roles = {s.role for s in plan(bare(), gpuprep_components=["conda"]).steps}
+    assert roles == {"conda"}
+    assert "gpu_driver" not in {s.role for s in plan(bare(), gpu_driver_branch="none").steps}
+
+
+def test_conda_alone_needs_no_gpu() -> None:
+    made = plan(bare(pci=[]), gpuprep_components=["conda"])
+    assert (made.state, made.code) == ("drifted", None)
+
+
+# --- drift ------------------------------------------------------------------------------------
+
+Alteration = Callable[[Observation], None]
+
+
+def altered(*path: str, to: Any) -> Alteration:
+    def alter(seen: Observation) -> None:
+        *way, last = path
+        for key in way:
+            seen = seen[key]
+        if to is None:
+            del seen[last]
+        else:
+            seen[last] = to
+
+    return alter
+
+
+def package_at(name: str, version: str) -> Alteration:
+    return altered("packages", name, "version", to=version)
+
+
+def several(*alterations: Alteration) -> Alteration:
+    def alter(seen: Observation) -> None:
+        for one in alterations:
+            one(seen)
+
+    return alter
+
+
+FILES = {
+    KEYRING: "gpu_driver.key",
+    REPOSITORY: "gpu_driver.repository",
+    PREFERENCES: "gpu_driver.pin",
+    BLACKLIST: "gpu_driver.blacklist",
+    CUDA_PROFILE: "cuda_toolkit.profile",
+    CUDA_LINKER: "cuda_toolkit.linker",
+    CONDA_PROFILE: "conda.profile",
+    CONDARC: "conda.condarc",
+}
+
+
+@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize(
+    ("what", "value"),
+    [("mode", "0600"), ("owner", "ops"), ("group", "ops"), ("kind", "link"), ("kind", "directory")],
+)
+def test_altered_rights_or_kind_of_a_file_are_named(path: str, what: str, value: str) -> None:
+    seen = converged()
+    seen["files"][path][what] = value
+    assert named(seen) == {f"{FILES[path]}.{path}"}
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_altered_content_or_a_missing_file_is_named(path: str) -> None:
+    seen = converged()
+    if path == KEYRING:
+        seen["keys"][path] = ["0" * 40]
+    else:
+        seen["files"][path]["sha256"] = "0" * 64
+    assert named(seen) == {f"{FILES[path]}.{path}"}
+    seen["files"][path] = None
+    assert named(seen) == {f"{FILES[path]}.{path}"}
+
+
+def test_a_second_key_in_the_keyring_is_not_trusted() -> None:
+    seen = converged()
+    seen["keys"][KEYRING].append("0" * 40)
+    assert named(seen) == {f"gpu_driver.key.{KEYRING}"}
+
+
+HOLD = "gpu_driver.hold.packages"
+DRIFTS: dict[str, tuple[Alteration, set[str]]] = {
+    "root removed": (
+        altered("packages", "nvidia-open-580", to=None),
+        {"gpu_driver.package.nvidia-open-580", HOLD},
+    ),
+    "root unpacked only": (
+        altered("packages", "nvidia-open-580", "status", to="unpacked"),
+        {"gpu_driver.package.nvidia-open-580", HOLD},
+    ),
+    "dependency removed": (
+        altered("packages", "libcuda1", to=None),
+        {"gpu_driver.package.libcuda1", HOLD},
+    ),
+    "dependency moved": (
+        package_at("libcuda1", f"{NEWER}-1"),
+        {"gpu_driver.package.libcuda1", HOLD},
+    ),
+    "pin removed": (
+        altered("packages", "nvidia-driver-pinning-580", to=None),
+        {"gpu_driver.package.nvidia-driver-pinning-580", HOLD},
+    ),
+    "headers removed": (
+        altered("packages", f"linux-headers-{KERNEL}", to=None),
+        {f"gpu_driver.package.linux-headers-{KERNEL}", HOLD},
+    ),
+    "hold gone": (altered("packages", "libcuda1", "hold", to=False), {HOLD}),
+    "module for another kernel": (
+        altered("modules", "on_disk", to=[module("6.1.0-1-amd64")]),
+        {f"gpu_driver.module.{KERNEL}"},
+    ),
+    "module of another version": (
+        altered("modules", "on_disk", to=[module(KERNEL, NEWER)]),
+        {f"gpu_driver.module.{KERNEL}"},
+    ),
+    "unit stopped": (
+        altered("units", "nvidia-persistenced", "active", to=False),
+        {"gpu_driver.unit.nvidia-persistenced"},
+    ),
+    "unit disabled": (
+        altered("units", "nvidia-persistenced", "enabled", to=False),
+        {"gpu_driver.unit.nvidia-persistenced"},
+    ),
+    "unit masked": (
+        altered("units", "nvidia-persistenced", "masked", to=True),
+        {"gpu_driver.unit.nvidia-persistenced"},
+    ),
+    "toolkit removed": (
+        altered("packages", "cuda-toolkit-13-0", to=None),
+        {"cuda_toolkit.package.cuda-toolkit-13-0"},
+    ),
+    "compiler removed": (
+        altered("packages", "cuda-nvcc-13-0", to=None),
+        {"cuda_toolkit.package.cuda-nvcc-13-0"},
+    ),
+    "compiler older": (
+        package_at("cuda-nvcc-13-0", "13.0.48-1"),
+        {"cuda_toolkit.package.cuda-nvcc-13-0"},
+    ),
+    "default is another": (
+        altered("cuda", "default", to="/usr/local/cuda-12.9"),
+        {"cuda_toolkit.alternative.cuda"},
+    ),
+    "default not fixed": (
+        altered("cuda", "alternative", "mode", to="auto"),
+        {"cuda_toolkit.alternative.cuda"},
+    ),
+    "cudnn removed": (
+        altered("packages", "libcudnn9-cuda-13", to=None),
+        {"cudnn.package.libcudnn9-cuda-13", "cudnn.hold.packages"},
+    ),
+    "cudnn headers moved": (
+        package_at("libcudnn9-headers-cuda-13", "9.10.2.21-1"),
+        {"cudnn.package.libcudnn9-headers-cuda-13", "cudnn.hold.packages"},
+    ),
+    "cudnn hold gone": (
+        altered("packages", "libcudnn9-dev-cuda-13", "hold", to=False),
+        {"cudnn.hold.packages"},
+    ),
+    "conda gone": (
+        several(
+            altered("conda", to={"prefix": "/opt/conda", "exists": False, "complete": False,
+                                 "envs": {}, "marker": None}),
+        ),
+        {"conda.installation./opt/conda", "conda.environment.tools"},
+    ),
+    "conda of another installer": (
+        altered("conda", "marker", to={"installer": "25.1.0-0", "sha256": "0"}),
+        {"conda.installation./opt/conda"},
+    ),
+    "environment gone": (altered("conda", "envs", to={}), {"conda.environment.tools"}),
+    "environment lost a package": (
+        altered("conda", "envs", "tools", "packages", to={"python": "3.12-0"}),
+        {"conda.environment.tools"},
+    ),
+    "environment's package moved": (
+        altered("conda", "envs", "tools", "packages", "numpy", to="1.9-0"),
+        {"conda.environment.tools"},
+    ),
+    "environment without its note": (
+        altered("conda", "envs", "tools", "marker", to={}),
+        {"conda.environment.tools"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_each_drift_is_named_and_nothing_else(drift: str) -> None:
+    alter, expected = DRIFTS[drift]
+    seen = converged()
+    alter(seen)
+    assert named(seen) == expected
+
+
+def test_foreign_packages_that_are_not_of_the_stack_are_no_drift() -> None:
+    seen = converged()
+    seen["packages"]["nvidia-container-toolkit"] = {
+        "version": "1.17-1", "status": "installed", "hold": False, "depends": "", "provides": "",
+    }  # fmt: skip
+    assert named(seen) == set()
+
+
+def test_a_package_of_another_branch_is_removed() -> None:
+    seen = converged()
+    stray = {"version": "570.1-1", "status": "installed", "hold": True, "depends": "",
+             "provides": ""}  # fmt: skip
+    seen["packages"]["nvidia-open-570"] = stray
+    made = plan(seen)
+    assert {(s.id, s.action) for s in made.steps} == {
+        ("gpu_driver.package.nvidia-open-570", "remove"),
+        (HOLD, "hold"),
+    }
+    assert made.roles["gpu_driver"].target.remove == ("nvidia-open-570",)
+
+
+def test_a_newer_driver_of_the_branch_in_the_repository_is_not_drift() -> None:
+    """A pinned host stays where it is: the installed version is the wanted one."""
+    seen = converged()
+    for name in ARCHIVE:
+        if seen["packages"][name]["version"].startswith(DRIVER):
+            seen["packages"][name]["version"] = f"{NEWER}-1"
+            depends = seen["packages"][name]["depends"].replace(DRIVER, NEWER)
+            seen["packages"][name]["depends"] = depends
+    seen["modules"]["on_disk"] = [module(KERNEL, NEWER)]
+    assert named(seen) == set()
+
+
+def test_a_full_version_moves_the_driver_there() -> None:
+    steps = plan(converged(), gpu_driver_version=NEWER).steps
+    moved = {s.target: s.after for s in steps if s.kind == "package"}
+    assert moved["nvidia-open-580"] == f"{NEWER}-*"
+
+
+# --- the package index ------------------------------------------------------------------------
+
+
+def test_the_index_is_refreshed_once_for_a_new_repository() -> None:
+    roles = plan(bare()).roles
+    assert [name for name, role in roles.items() if role.refresh] == ["gpu_driver"]
+
+
+def test_the_index_is_not_refreshed_when_it_is_there_and_the_repository_unchanged() -> None:
+    seen = converged()
+    url = "developer.download.nvidia.com_compute_cuda_repos_debian12_x86%5f64_Packages"
+    seen["package_manager"]["indexes"].append(url)
+    del seen["packages"]["cuda-nvcc-13-0"]
+    assert not any(role.refresh for role in plan(seen).roles.values())
+
+
+def test_the_index_is_refreshed_when_the_repositorys_is_not_there() -> None:
+    seen = converged()
+    del seen["packages"]["cuda-nvcc-13-0"]
+    assert plan(seen).roles["cuda_toolkit"].refresh
+
+
+# --- what the kernel runs -----------------------------------------------------------------------
+
+
+def loading(loaded: dict[str, str | None], *, initramfs: bool = False) -> Observation:
+    seen = converged()
+    seen["kernel"]["loads_modules"] = True
+    seen["modules"]["loaded"] = loaded
+    seen["commands"]["update-initramfs"] = initramfs
+    seen["initramfs"] = {"/boot/initrd.img": 100} if initramfs else {}
+    return seen
+
+
+def test_a_module_that_is_not_loaded_is_loaded() -> None:
+    made = plan(loading({}))
+    assert named(loading({})) == {"gpu_driver.load.nvidia"}
+    assert not made.reboot_required
+
+
+def test_the_installed_module_in_the_kernel_needs_nothing() -> None:
+    assert named(loading({"nvidia": DRIVER})) == set()
+
+
+@pytest.mark.parametrize("loaded", [{"nvidia": NEWER}, {"nouveau": None}])
+def test_another_module_in_the_kernel_needs_a_reboot(loaded: dict[str, str | None]) -> None:
+    made = plan(loading(loaded))
+    assert {s.id for s in made.steps} == {"gpu_driver.reboot.host"}
+    assert made.reboot_required
+    assert "gpu_driver_reboot_allowed" in made.steps[0].reason
+    allowed = plan(loading(loaded), gpu_driver_reboot_allowed=True)
+    assert "gpu_driver_reboot_allowed" not in allowed.steps[0].reason
+
+
+def test_an_initial_ram_disk_older_than_the_blacklist_is_rebuilt() -> None:
+    seen = loading({"nvidia": DRIVER}, initramfs=True)
+    assert named(seen) == set()
+    seen["files"][BLACKLIST]["mtime"] = 101
+    assert named(seen) == {f"gpu_driver.initramfs.{KERNEL}"}
+
+
+# --- refusals -----------------------------------------------------------------------------------
+
+
+def refusal(observation: Observation, **wishes: Any) -> tuple[str | None, str]:
+    made = plan(observation, **wishes)
+    assert made.state == "refused"
+    assert made.steps == ()
+    return made.code, made.error or ""
+
+
+def test_processes_on_the_gpu_forbid_a_driver_change() -> None:
+    seen = converged()
+    seen["driver"]["holders"] = [{"pid": 7, "command": "python"}]
+    assert plan(seen).state == "converged"  # nothing changes, nobody is disturbed
+    seen["files"][CUDA_PROFILE] = None
+    assert plan(seen).state == "drifted"
+    del seen["packages"]["libcuda1"]
+    assert refusal(seen)[0] == "E_GPU_BUSY"
+    assert "python (7)" in refusal(seen)[1]
+
+
+def test_the_drivers_own_daemons_do_not_forbid_it() -> None:
+    seen = converged()
+    seen["driver"]["holders"] = [{"pid": 7, "command": "nvidia-persiste"}]
+    del seen["packages"]["libcuda1"]
+    assert plan(seen).state == "drifted"
+
+
+def test_half_installed_strangers_forbid_a_transaction() -> None:
+    broken = {"name": "exim4", "status": "half-configured"}
+    manager = {**bare()["package_manager"], "broken": [broken]}
+    code, error = refusal(bare(package_manager=manager))
+    assert (code, "exim4 (half-configured)" in error) == ("E_DPKG_BROKEN", True)
+
+
+def test_a_disk_that_is_too_small_forbids_it_with_figures() -> None:
+    code, error = refusal(bare(free_mb={**bare()["free_mb"], "/usr": 1000}))
+    assert code == "E_DISK"
+    assert "/usr has 1000 MiB free" in error
+
+
+def test_keep_without_a_driver_is_refused() -> None:
+    assert refusal(bare(), gpu_driver_branch="keep")[0] == "E_KEEP_NOTHING"
+
+
+def test_keep_leaves_a_working_driver_alone() -> None:
+    seen = bare(modules={"loaded": {"nvidia": "580.65.06"}, "on_disk": []})
+    made = plan(seen, gpu_driver_branch="keep")
+    assert "gpu_driver" not in {step.role for step in made.steps}
+    assert {step.role for step in made.steps} == {"cuda_toolkit", "cudnn", "conda"}
+
+
+def test_a_runfile_driver_is_refused() -> None:
+    assert refusal(bare(runfile=True))[0] == "E_RUNFILE_PRESENT"
+
+
+def test_no_gpu_is_refused() -> None:
+    assert refusal(bare(pci=[]))[0] == "E_NO_GPU"
+
+
+# --- the request --------------------------------------------------------------------------------
+
+
+def test_everything_the_plan_manages_is_asked_for() -> None:
+    wishes = wishes_from({**WISHES, "gpu_driver_kernel": "6.9", "conda_prefix": "/srv/conda"})
+    request = observation_request(CATALOG, wishes)
+    made = plan_host(bare(), wishes, CATALOG)
+    managed = {f.path for role in made.roles.values() for f in role.target.files}
+    assert managed <= set(request["files"])
+    assert KEYRING in request["keys"]
+    assert (request["kernel"], request["conda"]) == ("6.9", "/srv/conda")
+    units = {unit for role in made.roles.values() for unit in role.target.units}
+    assert units <= set(request["units"])
+
+
+def test_the_facts_for_the_resolver_are_told() -> None:
+    facts = plan(bare()).facts
+    assert facts == HostFacts(
+        gpus=("10de:2236",),
+        os="debian-12",
+        kernel=KERNEL,
+        kernel_cc="gcc-12 (Debian 12.2.0-14) 12.2.0",
+        system_gcc=12,
+        state=facts.state if facts else HostFacts(()).state,
+    )
