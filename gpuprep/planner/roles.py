@@ -75,9 +75,10 @@ def _needs_index(found: Differences, stack: Stack, seen: Observation) -> bool:
         return True
     if stack.repository is None:
         return False
-    listed = stack.repository.url.split("://", 1)[-1].rstrip("/").replace("/", "_")
-    indexes = seen["package_manager"]["indexes"]
-    return not any(name.startswith((listed, listed.replace(":", "%3a"))) for name in indexes)
+    # apt names an index after its URL: it writes "/" as "_", and so "_" itself as "%5f".
+    address = stack.repository.url.split("://", 1)[-1].rstrip("/")
+    listed = address.replace("_", "%5f").replace("/", "_") + "_"
+    return not any(name.startswith(listed) for name in seen["package_manager"]["indexes"])
 
 
 def _installed_version(seen: Observation, stack: Stack) -> str | None:
