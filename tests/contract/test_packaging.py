@@ -211,13 +211,3 @@ def test_tarball_works_without_the_package(tarball: Path, hosts: Path, tmp_path:
 def test_checkout_works_for_plain_ansible(hosts: Path) -> None:
     program = str(Path(sys.executable).parent / "ansible-playbook")
     assert "1 converged" in run([program, "-i", str(hosts), "gpuprep.core.plan", "-v"], ROOT)
-
-
-@pytest.mark.slow
-def test_wheel_installs_into_an_empty_environment(wheel: Path, hosts: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    pip = str(tmp_path / "venv/bin/pip")
-    subprocess.run([pip, "install", "--quiet", str(wheel)], check=True)
-    program = str(tmp_path / "venv/bin/gpuprep")
-    out = run([program, "plan", "-i", str(hosts), "--output", "json"], tmp_path)
-    assert json.loads(out)["exit_code"] == 0

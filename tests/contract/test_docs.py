@@ -1,0 +1,152 @@
+"""The documentation says what is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from repository import ROOT, tracked
+
+import gpuprep
+from gpuprep.catalog import load
+from gpuprep.cli import COMMANDS
+from gpuprep.errors import ExitCode
+from gpuprep.planner.rules import host_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PAGES = [path for path in tracked("*.md") if "_collections" not in path.parts]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def blocks(language: str) -> Iterator[tuple[Path, str]]:
+    for path in PAGES:
+        for kind, text in BLOCK.findall(path.read_text(encoding="utf-8")):
+            if kind == language:
+                yield path, text
+
+
+def name(value: object) -> str:
+    return str(value.relative_to(ROOT)) if hasattr(value, "relative_to") else str(value)
+
+
+SHELL = [
+    (path, line.split(" #")[0].strip())
+    for path, text in blocks("sh")
+    for line in text.splitlines()
+    if line.split("#")[0].strip()
+]
+
+
+@pytest.mark.parametrize(("path", "line"), SHELL, ids=name)
+def test_documented_command_exists(path: Path, line: str) -> None:
+    program, *arguments = shlex.split(line)
+    match program:
+        case "make":
+            assert set(arguments) <= TARGETS
+        case "gpuprep":
+            parse(arguments)
+        case "ansible-playbook":
+            (playbook,) = [word for word in arguments if word.startswith("gpuprep.core.")]
+            assert (ROOT / f"playbooks/{playbook.rsplit('.', 1)[1]}.yml").is_file()
+        case "eval":
+            parse(shlex.split(arguments[0].strip("$()"))[1:])
+        case "python":
+            assert arguments[0] == "-m"
+            assert (ROOT / arguments[1].replace(".", "/")).exists()
+        case _:
+            assert program in {"pip", "export", "cd", "git"}, f"{path}: who checks {line!r}?"
+
+
+def parse(arguments: list[str]) -> None:
+    """Let the command line's own parser read arguments, without doing anything."""
+    known = {command.name: command for command in COMMANDS}
+    assert arguments[0] in known, f"no verb {arguments[0]}"
+    command, name = known[arguments[0]].load(), arguments[0]
+    rest = arguments[1:]
+    if isinstance(command, click.Group):
+        name, rest = rest[0], rest[1:]
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, f"no verb {name}"
+        command = found
+    command.make_context(name, rest)
+
+
+def test_the_parser_rejects() -> None:
+    with pytest.raises(click.UsageError):
+        parse(["plan", "--no-such-option"])
+
+
+@pytest.mark.parametrize(("path", "text"), list(blocks("python")), ids=name)
+def test_python_examples_use_what_there_is(path: Path, text: str) -> None:
+    compile(text, str(path), "exec")
+    for used in re.findall(r"\bgpuprep\.([a-z_]+)\(", text):
+        assert used in gpuprep.__all__
+    for module, names in re.findall(r"^from (gpuprep[\w.]*) import (.+)$", text, re.MULTILINE):
+        for one in names.split(", "):
+            assert hasattr(__import__(module, fromlist=[one]), one)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in LINK.findall(path.read_text(encoding="utf-8")):
+        if not target.startswith(("https://", "#")):
+            assert (path.parent / target.split("#")[0]).exists(), target
+
+
+def test_every_make_target_is_explained() -> None:
+    text = (ROOT / "Makefile").read_text()
+    explained = set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
+    assert set(re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)) == explained
+
+
+def test_make_help_lists_the_targets() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("demo", "test", "test-full", "sandbox-up", "sandbox-down", "lint", "gpu-proof"):
+        assert re.search(rf"^{target} ", done.stdout, re.MULTILINE)
+
+
+def test_exit_codes_are_documented() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \| \S", page, re.MULTILINE)
+    assert rows == [(str(int(code)), code.name) for code in ExitCode]
+
+
+def test_every_verb_is_documented() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([a-z]+)` \| ", page, re.MULTILINE))
+    assert documented == {command.name for command in COMMANDS}
+
+
+def test_codes_are_documented() -> None:
+    page = (ROOT / "docs/codes.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([EW]_\w+)` \| ", page, re.MULTILINE))
+    assert documented == {*load().messages, *host_rules().messages}
+
+
+def test_every_host_state_is_documented() -> None:
+    page = (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \| ", page, re.MULTILINE))
+    assert rows == {state.value for state in gpuprep.HostStatus}
+
+
+def test_roles_are_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for role in (ROOT / "roles").iterdir():
+        assert f"roles/{role.name}/README.md" in text
+
+
+def test_index_leads_to_every_page() -> None:
+    text = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    for path in tracked("docs/*.md"):
+        relative = str(path.relative_to(ROOT / "docs"))
+        if relative != "index.md" and not relative.startswith("proof/"):
+            assert f"]({relative})" in text, relative
