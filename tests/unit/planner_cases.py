@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuprep.planner import HostPlan
 from gpuprep.planner.closure import matches
 from gpuprep.planner.debian import parse_depends
+
+if TYPE_CHECKING:
+    from gpuprep.planner import HostPlan
+    from gpuprep.planner.target import RoleTarget
 
 KERNEL = "6.1.0-40-amd64"
 DRIVER = "580.95.05"
@@ -22,8 +25,10 @@ ARCHIVE = {
     "nvidia-open-580": (f"{DRIVER}-1", f"nvidia-driver (= {DRIVER}-1)"),
     "nvidia-driver": (
         f"{DRIVER}-1",
-        f"libcuda1 (= {DRIVER}-1), nvidia-kernel-open-dkms (= {DRIVER}-1),"
-        f" nvidia-persistenced (= {DRIVER}-1), libc6 (>= 2.34)",
+        ", ".join(
+            f"{name} (= {DRIVER}-1)"
+            for name in ("libcuda1", "nvidia-kernel-open-dkms", "nvidia-persistenced")
+        ),
     ),
     "libcuda1": (f"{DRIVER}-1", "libc6"),
     "nvidia-kernel-open-dkms": (f"{DRIVER}-1", "dkms (>= 3)"),
@@ -78,7 +83,7 @@ def bare(**changes: Any) -> Observation:
         "secure_boot": False,
         "mok_enrolled": False,
         "runfile": False,
-        "free_mb": {"/usr": 50_000, "/var": 50_000, "/opt": 50_000, "/boot": 500, "/tmp": 500},
+        "free_mb": {"/usr": 50_000, "/var": 50_000, "/opt": 50_000},
         "commands": {"update-initramfs": False},
         "initramfs": {},
         **changes,
@@ -94,12 +99,7 @@ def carried_out(observation: Observation, plan: HostPlan) -> Observation:
             seen["files"][file.path] = _file(file)
             if file.key:
                 seen["keys"][file.path] = [file.key.fingerprint]
-        for wish in (*target.early, *target.packages):
-            _install(seen["packages"], wish.split("=")[0])
-        for name in target.remove:
-            seen["packages"].pop(name, None)
-        for name, package in seen["packages"].items():
-            package["hold"] |= matches(name, target.hold)
+        _transaction(seen["packages"], target)
         for unit in target.units:
             seen["units"][unit] = dict.fromkeys(("exists", "enabled", "active"), True)
         if target.kernel and target.packages:
@@ -110,6 +110,15 @@ def carried_out(observation: Observation, plan: HostPlan) -> Observation:
         if target.conda:
             seen["conda"] = _conda(target.conda)
     return seen
+
+
+def _transaction(packages: dict[str, Any], target: RoleTarget) -> None:
+    for wish in (*target.early, *target.packages):
+        _install(packages, wish.split("=")[0])
+    for name in target.remove:
+        packages.pop(name, None)
+    for name, package in packages.items():
+        package["hold"] |= matches(name, target.hold)
 
 
 def module(kernel: str, version: str = DRIVER, name: str = "nvidia") -> dict[str, str]:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from planner_cases import ARCHIVE, DRIVER, KERNEL, Observation, bare, carried_out, module
 
 from gpuprep.catalog import load
-from gpuprep.model import HostFacts
+from gpuprep.model import HostFacts, HostState
 from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
-from planner_cases import ARCHIVE, DRIVER, KERNEL, Observation, bare, carried_out, module
 
 CATALOG = load()
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
@@ -433,12 +433,11 @@ def test_everything_the_plan_manages_is_asked_for() -> None:
 
 
 def test_the_facts_for_the_resolver_are_told() -> None:
-    facts = plan(bare()).facts
-    assert facts == HostFacts(
+    assert plan(bare()).facts == HostFacts(
         gpus=("10de:2236",),
         os="debian-12",
         kernel=KERNEL,
         kernel_cc="gcc-12 (Debian 12.2.0-14) 12.2.0",
         system_gcc=12,
-        state=facts.state if facts else HostFacts(()).state,
+        state=HostState(newest_kernel=KERNEL),
     )

@@ -1,0 +1,67 @@
+"""Fixtures: the fleet `tests`, converged once per session; copies of it for every test."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lab import SNAPSHOT, FirstRun, Fresh, Lab, Restore
+
+from gpuprep.model import HostStatus
+from sandbox import hosts
+from sandbox.fleet import HostSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Return the sandbox, ready to start hosts."""
+    return Lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="session")
+def first_run(lab: Lab) -> FirstRun:
+    """Take the whole fleet from bare to converged once, check mode first; keep snapshots."""
+    specs = lab.specs()
+    lab.start(*specs)
+    names = tuple(spec.name for spec in specs)
+    bare = {name: lab.state(name) for name in names}
+    checked = lab.check(*names)
+    untouched = {name: lab.state(name) for name in names}
+    applied = lab.apply(*names)
+    good = tuple(n for n, host in applied.hosts.items() if host.state is HostStatus.PREPARED)
+    for name in good:
+        hosts.snapshot(name, f"{SNAPSHOT}-{name}")
+    return FirstRun(names, bare, checked, untouched, applied, good)
+
+
+@pytest.fixture(scope="session")
+def restore(first_run: FirstRun) -> Restore:
+    """Bring a host back to what it was right after the first run."""
+
+    def back(name: str) -> str:
+        assert name in first_run.good, first_run.applied.hosts[name]
+        hosts.restore(name, f"{SNAPSHOT}-{name}")
+        hosts.wait_ready(name)
+        return name
+
+    return back
+
+
+@pytest.fixture
+def fresh(lab: Lab) -> Iterator[Fresh]:
+    """Start bare hosts that live as long as the test."""
+    started: list[str] = []
+    numbers = itertools.count(1)
+
+    def new(**entry: Any) -> str:
+        name = f"x-{next(numbers)}"
+        started.append(name)
+        lab.start(HostSpec.from_dict(name, entry))
+        return name
+
+    yield new
+    hosts.stop_all(started)

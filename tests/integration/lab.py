@@ -1,0 +1,210 @@
+"""What the integration tests share: sandbox hosts, gpuprep run against them, and eyes for every
+change on a host.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import gpuprep
+from gpuprep import observe
+from gpuprep.catalog import load
+from gpuprep.model import FleetResult, HostResult
+from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
+from sandbox import bootstrap, fleet, hosts, servers, services
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.fleet import HostSpec
+
+FLEET = "tests"
+SNAPSHOT = "converged"
+# Not part of a host's state: the kernel's views, what a boot makes anew, and logs.
+VOLATILE = ("/proc", "/sys", "/run", "/tmp", "/dev", "/var/log")  # noqa: S108
+# The package manager's own books and caches, which any transaction writes.
+PACKAGE_BOOKS = ("/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/lib/systemd")
+
+_FINGERPRINT = """
+import hashlib, json, os, stat, sys
+skip = set(json.loads(sys.argv[1]))
+found = {}
+for top, folders, files in os.walk("/"):
+    folders[:] = [f for f in folders if os.path.join(top, f) not in skip]
+    for name in folders + files:
+        path = os.path.join(top, name)
+        try:
+            info = os.lstat(path)
+            mode = info.st_mode
+            facts = [stat.S_IFMT(mode), stat.S_IMODE(mode), info.st_uid, info.st_gid]
+            if stat.S_ISLNK(mode):
+                facts.append(os.readlink(path))
+            elif stat.S_ISREG(mode):
+                with open(path, "rb") as handle:
+                    facts += [hashlib.sha1(handle.read()).hexdigest(), info.st_mtime_ns]
+            found[path] = facts
+        except FileNotFoundError:
+            pass
+json.dump(found, sys.stdout)
+"""
+
+STAMP = 5  # place of the modification time among the facts of a file
+
+Tree = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything on a host: files by path, packages by name (version, status, hold)."""
+
+    files: Tree
+    packages: Mapping[str, str]
+
+    def differences(
+        self, other: State, *, without: Iterable[str] = (), stamps: bool = True
+    ) -> set[str]:
+        """Paths and ``package NAME`` that differ; ``stamps`` counts modification times."""
+        outside = tuple(f"{path}/" for path in without)
+        facts = slice(None if stamps else STAMP)
+        return {
+            path
+            for path in self.files.keys() | other.files.keys()
+            if not path.startswith(outside)
+            and self.files.get(path, [])[facts] != other.files.get(path, [])[facts]
+        } | {
+            f"package {name}"
+            for name in self.packages.keys() | other.packages.keys()
+            if self.packages.get(name) != other.packages.get(name)
+        }
+
+
+class Lab:
+    """Hosts of the sandbox, and gpuprep run against them."""
+
+    def __init__(self, folder: Path) -> None:
+        bootstrap.ensure()
+        self._folder = folder
+        self._numbers = itertools.count()
+        self._variables: dict[str, Any] = {}
+
+    # --- hosts ----------------------------------------------------------------------------
+
+    def start(self, *specs: HostSpec) -> None:
+        """Start bare hosts; those of the same name that live are replaced."""
+        hosts.stop_all(spec.name for spec in specs)
+        begun = hosts.start_all(specs, FLEET)
+        self._variables = services.start(begun)
+
+    @staticmethod
+    def specs(*names: str) -> tuple[HostSpec, ...]:
+        """Return hosts of the fleet ``tests`` by name; all without names."""
+        return tuple(s for s in fleet.load(FLEET) if not names or s.name in names)
+
+    @staticmethod
+    def run(name: str, *argv: str, stdin: str | None = None) -> str:
+        """Run a command in a host as root and return what it printed; it must succeed."""
+        done = hosts.run(name, argv, stdin=stdin, timeout=300)
+        assert done.returncode == 0, f"{name}: {shlex.join(argv)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def sh(self, name: str, script: str) -> str:
+        """Run a shell script in a host as root; every command of it must succeed."""
+        return self.run(name, "sh", "-euc", script)
+
+    # --- gpuprep ----------------------------------------------------------------------------
+
+    def inventory(self, *names: str, variables: Mapping[str, Any] | None = None) -> Path:
+        """Write an inventory of these hosts, with the sandbox's and further variables."""
+        path = self._folder / f"inventory-{next(self._numbers)}" / "hosts.yml"
+        found = [hosts.find(name) for name in names]
+        return hosts.write_inventory(found, {**self._variables, **(variables or {})}, path)
+
+    def plan(self, *names: str, **variables: Any) -> FleetResult:
+        """``gpuprep.plan`` with wishes."""
+        return gpuprep.plan(self.inventory(*names), variables=variables)
+
+    def apply(self, *names: str, **variables: Any) -> FleetResult:
+        """``gpuprep.apply`` with wishes."""
+        return gpuprep.apply(self.inventory(*names), variables=variables)
+
+    def check(self, *names: str, **variables: Any) -> FleetResult:
+        """``gpuprep.apply(check=True)`` with wishes."""
+        return gpuprep.apply(self.inventory(*names), check=True, variables=variables)
+
+    def look(self, name: str, **variables: Any) -> HostPlan:
+        """Observe and plan one host without Ansible: the same script, the same planner."""
+        spec = hosts.find(name).spec
+        values = {**self._variables, **spec.vars, "oci_shape": spec.shape, **variables}
+        wishes = wishes_from(values)
+        script = observe.script(observation_request(load(), wishes))
+        answer = self.run(name, "python3", "-S", "-E", "-", stdin=script)
+        return plan_host(observe.parse(answer), wishes, load())
+
+    # --- what happened to a host ------------------------------------------------------------
+
+    def state(self, name: str) -> State:
+        """Take down everything on a host that outlives a reboot."""
+        argv = ("python3", "-S", "-E", "-c", _FINGERPRINT, json.dumps(VOLATILE))
+        files = json.loads(self.run(name, *argv))
+        form = "${Package}\\t${Version} ${db:Status-Abbrev}\\n"
+        lines = self.run(name, "dpkg-query", "-W", "-f", form).splitlines()
+        return State(files, dict(line.split("\t", 1) for line in lines))
+
+    def logins(self, name: str) -> int:
+        """Ssh sessions that a host has seen since it started."""
+        return self._journal(name, "Accepted publickey for ")
+
+    def commands(self, name: str) -> int:
+        """Commands that were run as root over ssh since the host started: round trips."""
+        return self._journal(name, "COMMAND=")
+
+    def _journal(self, name: str, text: str) -> int:
+        lines = self.run(name, "journalctl", "--no-pager", "--output=cat").splitlines()
+        return sum(text in line for line in lines)
+
+    @staticmethod
+    def requests(name: str) -> list[str]:
+        """Paths that a host asked of the sandbox's servers, oldest first."""
+        address = hosts.find(name).address
+        return [str(r["path"]) for r in servers.requests() if r["client"] == address]
+
+
+def ids(result: FleetResult | HostResult | HostPlan, name: str = "") -> set[str]:
+    """Ids of the steps of a host."""
+    host = result.hosts[name] if isinstance(result, FleetResult) else result
+    return {step.id for step in host.steps}
+
+
+def failed_checks(host: HostResult) -> list[str]:
+    """Rungs of the ladder that a host failed."""
+    return [f"{check.id}: {check.detail}" for check in host.checks if check.status == "failed"]
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """The fleet's way from bare to converged, taken once per session.
+
+    Attributes:
+        names: hosts of the fleet.
+        bare: state of the hosts before anything.
+        checked: result of check mode on the bare hosts.
+        untouched: state after check mode.
+        applied: result of the real run.
+
+    """
+
+    names: tuple[str, ...]
+    bare: Mapping[str, State]
+    checked: FleetResult
+    untouched: Mapping[str, State]
+    applied: FleetResult
+    good: tuple[str, ...] = field(default=())
+
+
+Restore = Callable[[str], str]
+Fresh = Callable[..., str]
