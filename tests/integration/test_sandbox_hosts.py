@@ -258,6 +258,7 @@ def test_a_virtual_machine_reboots_for_real_into_its_newest_kernel(tmp_path: Pat
         assert hosts.run(host.name, ["update-initramfs", "-u"], timeout=1800).returncode == 0
         assert "dummy" not in hosts.run(host.name, ["lsmod"]).stdout
         path = hosts.write_inventory([host], {}, tmp_path / "hosts.yml")
+        ansible(path, "self-vm", "-m", "ansible.builtin.reboot")
         assert hosts.run(host.name, boot_id).stdout != first
         assert "dummy" in hosts.run(host.name, ["lsmod"]).stdout
         hosts.wait_ready(host.name)
