@@ -89,9 +89,17 @@ class Evidence:
         )
 
     @property
-    def gpus(self) -> tuple[Mapping[str, Any], ...]:
+    def pci_gpus(self) -> tuple[Mapping[str, Any], ...]:
         """NVIDIA GPUs on the PCI bus."""
         return self._pci(*GPU_CLASSES)
+
+    @property
+    def gpus(self) -> tuple[Mapping[str, Any], ...]:
+        """NVIDIA GPUs on the bus, or in NVML where a container hides the bus."""
+        return self.pci_gpus or tuple(
+            {"slot": gpu.get("slot"), "device": str(gpu.get("pci_id")).rsplit(":", 1)[-1]}
+            for gpu in self.nvml_gpus
+        )
 
     @property
     def switches(self) -> tuple[Mapping[str, Any], ...]:
@@ -153,8 +161,10 @@ class Evidence:
 
     @property
     def module_version(self) -> str | None:
-        """Version of the nvidia module in the kernel."""
-        for value in (self.loaded.get("nvidia"), self.driver.get("proc_version")):
+        """Version of the nvidia module in the kernel; NVML's word where /proc is hidden."""
+        nvml = self.answer("nvml")
+        told = None if nvml.get("error") else nvml.get("driver")
+        for value in (self.loaded.get("nvidia"), self.driver.get("proc_version"), told):
             found = VERSION.search(str(value or ""))
             if found:
                 return found.group(0)

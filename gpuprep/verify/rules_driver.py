@@ -26,6 +26,11 @@ SIDE_MODULES = ("uvm", "drm", "modeset", "peermem", "fs")
 def pci_device(host: Evidence) -> Finding:
     """Judge: a GPU is on the bus."""
     found = [f"{gpu.get('slot')} [10de:{gpu.get('device')}]" for gpu in host.gpus]
+    if found and not host.pci_gpus:
+        return passed(
+            f"{len(found)} in NVML; the bus is hidden, as in a container",
+            evidence="\n".join(found),
+        )
     if found:
         return passed(f"{len(found)} on the bus", evidence="\n".join(found))
     if host.expect.gpu_count:
@@ -55,7 +60,7 @@ def main_module(name: str) -> bool:
     return name.startswith("nvidia") and re.split(r"[-_]", name)[-1] not in SIDE_MODULES
 
 
-def module_on_disk(host: Evidence) -> Finding:
+def module_on_disk(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way it can end
     """Judge: a module for the running kernel, at the installed version."""
     if not host.driver_wanted:
         return skipped(NO_DRIVER)
@@ -65,6 +70,8 @@ def module_on_disk(host: Evidence) -> Finding:
     listing = "\n".join(
         f"{m.get('path')} version {m.get('version')} vermagic {m.get('vermagic')}" for m in modules
     )
+    if not modules and host.stack is None and host.module_version:
+        return skipped("a module runs, its file is hidden, as in a container")
     mine = [m for m in modules if str(m.get("kernel")) == host.kernel]
     if not mine:
         others = ", ".join(sorted({str(m.get("kernel")) for m in modules})) or "none"
@@ -130,7 +137,11 @@ def module_loaded(host: Evidence) -> Finding:
         return passed(
             f"{host.module_version}{f', {flavour} flavour' if flavour else ''}",
             observed=host.module_version,
-            evidence="/proc/driver/nvidia/version",
+            evidence=(
+                "/proc/driver/nvidia/version"
+                if host.loaded or host.driver.get("proc_version")
+                else "NVML"
+            ),
         )
     if host.cannot_load:
         return skipped(CANNOT_LOAD)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gpuprep.verify.checks import Tier
 
 QUICK = ("base", "nvml", "kernel_log", "libraries", "proof")
-FULL = ("cuda", "matrices", "compiled", "frameworks", "burn", "programs")
+FULL = ("cuda", "matrices", "compiled", "frameworks", "wheels", "burn", "programs")
 PACKAGE = "gpuprep_probe"
 
 _LOADER = '''

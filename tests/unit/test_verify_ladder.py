@@ -102,7 +102,8 @@ def test_no_gpu_is_prepared_and_says_what_was_not_tried() -> None:
 
 
 def test_nothing_without_gpu_ever_claims_ready() -> None:
-    checks = healthy(NO_GPU).checks(stack())  # even when all other evidence looks perfect
+    no_gpu = {**NO_GPU, "probe.nvml": {"error": "libnvidia-ml.so.1: not found", "missing": True}}
+    checks = healthy(no_gpu).checks(stack())  # even when all other evidence looks perfect
     assert state_of(checks.values(), plan_is_empty=True) is HostStatus.PREPARED
 
 
@@ -191,6 +192,24 @@ def test_unreadable_kernel_log_is_no_pass() -> None:
     checks = healthy({"probe.xid": unreadable}).checks(stack())
     assert checks["xid.clean"].status is SKIPPED
     assert "Permission denied" in checks["xid.clean"].detail
+
+
+def test_gpu_in_a_container_that_hides_bus_and_modules_is_still_judged() -> None:
+    hidden = healthy(
+        {
+            **NO_GPU,
+            "observation.modules": {"loaded": {}, "on_disk": []},
+            "observation.driver.proc_version": None,
+            "observation.kernel.newest_installed": None,
+            "probe.nvml.gpus.0.pci_id": "10de:2330",
+            "probe.nvml.gpus.1.pci_id": "10de:2330",
+        }
+    )
+    checks = hidden.checks(None)
+    assert bad(checks) == set()
+    assert checks["kernel.runs"].status is PASSED
+    assert "71%" in str(checks["burn.matrix"].observed)  # of an H100's data sheet
+    assert gpu_proven(checks.values())
 
 
 def test_hostile_or_empty_evidence_breaks_nothing() -> None:

@@ -90,6 +90,7 @@ def test_nvml_values_arrive_as_the_library_gave_them(driver: str, tmp_path: Path
     assert nvml["library"] == driver
     first, second = nvml["gpus"]
     assert (first["uuid"], second["slot"]) == ("GPU-00000000", "0000:10:00.0")
+    assert first["pci_id"] == "10de:2330"
     assert second["ecc"] == {
         "on": True,
         "pending": True,

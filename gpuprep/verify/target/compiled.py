@@ -68,7 +68,7 @@ def collect(options, architectures):
             step["toolkit"] = toolkit
             answer["compile"].append(step)
             if step["rc"] == 0:
-                answer["run"].append(_run(folder, program))
+                answer["run"].append(_run([os.path.join(folder, program)], options))
         answer["cudnn"] = _cudnn(options, _nvcc(found[0]), folder, architectures)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,9 +86,14 @@ def _compile(nvcc, folder, source, program, architectures, flags):  # noqa: PLR0
     return step
 
 
-def _run(folder, program, *arguments):
+def _run(argv, options):
     """Run a program of ours and read the JSON lines it prints."""
-    step = base.command([os.path.join(folder, program), *list(arguments)], RUN_SECONDS, cwd=folder)
+    folders = options.get("library_folders") or []
+    environment = dict(os.environ)
+    if folders:
+        known = [environment["LD_LIBRARY_PATH"]] if environment.get("LD_LIBRARY_PATH") else []
+        environment["LD_LIBRARY_PATH"] = ":".join(folders + known)
+    step = base.command(argv, RUN_SECONDS, environment=environment)
     step["results"] = []
     for line in step["output"].splitlines():
         try:
@@ -112,8 +117,9 @@ def _cudnn(options, nvcc, folder, architectures):
     step = _compile(nvcc, folder, "convolution.cu", "convolution", architectures, flags)
     answer = {"compile": step}
     if step["rc"] == 0:
-        answer["version"] = _run(folder, "convolution", "--version")
-        answer["run"] = _run(folder, "convolution")
+        program = os.path.join(folder, "convolution")
+        answer["version"] = _run([program, "--version"], options)
+        answer["run"] = _run([program], options)
     return answer
 
 
@@ -121,7 +127,7 @@ def _library_flags(folder):
     """Link the cuDNN in a folder, also one that has no name without version (as in wheels)."""
     names = sorted(name for name in os.listdir(folder) if name.startswith("libcudnn.so"))
     library = os.path.join(folder, names[0]) if names else "-lcudnn"
-    return [library, "-Xlinker", "-rpath", "-Xlinker", folder]
+    return ["-Xlinker", library, "-Xlinker", "-rpath", "-Xlinker", folder]
 
 
 def _has_header(nvcc):

@@ -147,8 +147,8 @@ def _gpu(nvml, index):
         "index": index,
         "name": nvml.text("nvmlDeviceGetName", device),
         "uuid": nvml.text("nvmlDeviceGetUUID", device),
-        "slot": _slot(nvml, device),
     }
+    gpu.update(_address(nvml, device))
     _health(nvml, device, gpu)
     _link(nvml, device, gpu)
     _mig(nvml, device, gpu)
@@ -158,11 +158,14 @@ def _gpu(nvml, index):
     return gpu
 
 
-def _slot(nvml, device):
+def _address(nvml, device):
     pci = _Pci()
     if nvml.status("nvmlDeviceGetPciInfo_v3", device, ctypes.byref(pci)) != SUCCESS:
-        return None
-    return "%04x:%02x:%02x.0" % (pci.domain, pci.bus, pci.device)
+        return {"slot": None, "pci_id": None}
+    return {
+        "slot": "%04x:%02x:%02x.0" % (pci.domain, pci.bus, pci.device),
+        "pci_id": "%04x:%04x" % (pci.device_id & 0xFFFF, pci.device_id >> 16),
+    }
 
 
 def _health(nvml, device, gpu):

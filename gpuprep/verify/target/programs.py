@@ -2,13 +2,14 @@
 
 import glob
 
-from . import base, burn, compiled, frameworks, matrices
+from . import base, burn, compiled, frameworks, matrices, wheels
 
 GPU_SECONDS = 120.0  # one GPU's products; most of it is the start of its context
 
 
 def collect(tier, options, answers):
     """Try the programs, the environments and, for ``burn-in``, the load."""
+    options = dict(wheels.material(options.get("pythons") or []), **options)
     visible = visible_gpus(answers)
     library = options.get("cuda_library", "libcuda.so.1")
     programs = compiled.collect(options, _architectures(options, answers))
