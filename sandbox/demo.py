@@ -39,9 +39,9 @@ class Prepared:
 
 
 PREPARED: Final[Mapping[str, Prepared]] = {
-    "gpu-a10": Prepared("580", "open", "13.0", "9."),
-    "gpu-v100": Prepared("580", "proprietary", "12.9", "9.10.2."),
-    "gpu-h100": Prepared("580", "open", "13.0", "9.", ("nvidia-fabricmanager",)),
+    "gpu-a10": Prepared("580", "open", "13.0", "9"),
+    "gpu-v100": Prepared("580", "proprietary", "12.9", "9.10.2"),
+    "gpu-h100": Prepared("580", "open", "13.0", "9", ("nvidia-fabricmanager",)),
 }
 REFUSED: Final[Mapping[str, str]] = {"gpu-runfile": "E_RUNFILE_PRESENT"}
 
@@ -76,10 +76,10 @@ def _unlike_stack(name: str, host: Mapping[str, Any], wanted: Prepared) -> Itera
         {"error": None, "branch": None, "flavour": None, **stack},
         {"branch": wanted.branch, "flavour": wanted.flavour},
     )
-    starts = {"driver": f"{wanted.branch}.", "cuda": wanted.cuda, "cudnn": wanted.cudnn}
+    starts = {"driver": wanted.branch, "cuda": wanted.cuda, "cudnn": wanted.cudnn}
     for component, start in starts.items():
-        if not versions.get(component, "").startswith(start):
-            yield f"{name}: {component} is {versions.get(component)!r}, expected {start}..."
+        if not f"{versions.get(component)}.".startswith(f"{start}."):
+            yield f"{name}: {component} is {versions.get(component)}, expected {start}"
     if "conda" not in versions:
         yield f"{name}: conda was not found"
     planned = {package["name"] for package in stack.get("packages", ())}
