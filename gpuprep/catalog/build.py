@@ -249,6 +249,7 @@ def _system(name: str, raw: Raw, data: Raw) -> System:
         key=Key(key["fingerprint"], key["file"]),
         names=_known(raw["names"], data["driver_packages"], f"{where}.names"),
         kernels=_known(raw["kernels"], data["kernel_headers"], f"{where}.kernels"),
+        cuda=Range(*raw["cuda"]),
         dkms_from=tuple(raw.get("dkms_from", ())),
         gcc=raw.get("gcc"),
         gccs=tuple(raw.get("gccs", ())),

@@ -82,7 +82,10 @@ def _stack_in_words(catalog: Catalog, gpu: Gpu, channel: str) -> str:
 
 
 def _system_table(catalog: Catalog) -> Table:
-    columns = ("System", "machines", "NVIDIA's directory", "driver packages", "held by", "headers")
+    columns = (
+        *("System", "machines", "NVIDIA's directory", "CUDA seen there", "driver packages"),
+        *("held by", "headers"),
+    )
     return Table("What each system is asked to install", columns, tuple(_system_rows(catalog)))
 
 
@@ -94,13 +97,14 @@ def _system_rows(catalog: Catalog) -> Sequence[tuple[str, ...]]:
         desired = DesiredStack(components=("driver",), as_of=catalog.as_of)
         stack = resolve(facts, desired, catalog)
         if isinstance(stack, Refusal):
-            rows.append((system.name, "", "", stack.code, "", ""))
+            rows.append((system.name, "", "", "", stack.code, "", ""))
             continue
         rows.append(
             (
                 system.name,
                 ", ".join(system.arches),
                 system.distro,
+                str(system.cuda),
                 _names(stack, headers=False),
                 _held_by(stack),
                 _names(stack, headers=True),

@@ -140,7 +140,7 @@ def check_secure_boot(case: Case) -> None:
     if not state.secure_boot or state.mok_enrolled:
         return
     archive = archive_of(case) if case.desired.source == "distro" else None
-    if archive is None or _signed_kernel(case, archive) is None:
+    if archive is None or not _has_signed_modules(case, archive):
         raise Refused("E_SECURE_BOOT_UNSIGNED")
 
 
@@ -197,9 +197,8 @@ def _from_archive(case: Case, driver: Driver) -> list[Package]:
 
 
 def _archive_modules(case: Case, archive: Archive, flavour: Flavour) -> list[str]:
-    kernel = _signed_kernel(case, archive)
-    if kernel is not None:
-        return [archive.signed[flavour].replace("{flavour}", kernel)]
+    if _has_signed_modules(case, archive):
+        return [archive.signed[flavour].replace("{kernel}", str(case.facts.kernel))]
     return [archive.dkms[flavour]] if archive.dkms else []
 
 
@@ -214,10 +213,9 @@ def _archive_fabric(case: Case, archive: Archive) -> tuple[str, ...]:
     return archive.fabric[kind]
 
 
-def _signed_kernel(case: Case, archive: Archive) -> str | None:
+def _has_signed_modules(case: Case, archive: Archive) -> bool:
     kernel = case.facts.kernel or ""
-    longest_first = sorted(archive.signed_kernels, key=len, reverse=True)
-    return next((name for name in longest_first if kernel.endswith("-" + name)), None)
+    return any(kernel.endswith(f"-{flavour}") for flavour in archive.signed_kernels)
 
 
 def _toolset_packages(case: Case) -> list[Package]:

@@ -19,7 +19,7 @@ from gpuprep.catalog.toolkit import (
     choose_toolkits,
     toolkit_packages,
     toolkits_of,
-    warn_about_compiler,
+    warn_about_toolkits,
 )
 from gpuprep.catalog.wishes import check_wishes
 from gpuprep.model import DesiredStack, Refusal, Stack
@@ -75,7 +75,7 @@ def _parts(case: Case, driver: Driver | None) -> Stack:
     if case.wants("cuda") or case.wants("cudnn"):
         toolkits = choose_toolkits(case, driver)
         if case.wants("cuda"):
-            warn_about_compiler(case, toolkits)
+            warn_about_toolkits(case, toolkits)
             packages += toolkit_packages(case, toolkits, driver)
             stack = replace(stack, cuda=toolkits_of(case, toolkits))
         if case.wants("cudnn"):

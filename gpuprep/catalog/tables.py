@@ -251,6 +251,7 @@ class System:
         key: key that signs the directory.
         names: rule set for driver package names.
         kernels: rule set for kernel headers.
+        cuda: toolkits that NVIDIA's directory was seen to have.
         dkms_from: packages that make dkms installable.
         gcc: major version of its default compiler, where the archive's compilers are known.
         gccs: major versions in its archive.
@@ -264,6 +265,7 @@ class System:
     key: Key
     names: str
     kernels: str
+    cuda: Range
     dkms_from: tuple[str, ...]
     gcc: int | None = None
     gccs: tuple[int, ...] = ()

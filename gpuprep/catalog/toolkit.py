@@ -46,13 +46,17 @@ def choose_toolkits(case: Case, driver: Driver | None) -> tuple[Choice, ...]:
     return _default_first(case, chosen)
 
 
-def warn_about_compiler(case: Case, toolkits: tuple[Choice, ...]) -> None:
-    """Warn where the host's gcc is newer than nvcc accepts."""
+def warn_about_toolkits(case: Case, toolkits: tuple[Choice, ...]) -> None:
+    """Warn of a gcc too new for nvcc, and of a toolkit that NVIDIA's directory may not have."""
     gcc = case.facts.system_gcc
     for choice in toolkits:
-        newest = case.catalog.cuda.newest_gcc(choice.line.version)
+        version = choice.line.version
+        newest = case.catalog.cuda.newest_gcc(version)
         if gcc is not None and newest is not None and gcc > newest:
-            case.warn("W_HOST_GCC", cuda=choice.line.version, max=newest, gcc=gcc)
+            case.warn("W_HOST_GCC", cuda=version, max=newest, gcc=gcc)
+        # What a mirror holds is its owner's business.
+        if version not in case.system.cuda and case.desired.mirror is None:
+            case.warn("W_CUDA_UNSEEN", cuda=version, os=case.facts.os, seen=case.system.cuda)
 
 
 def toolkits_of(case: Case, choices: tuple[Choice, ...]) -> tuple[CudaToolkit, ...]:

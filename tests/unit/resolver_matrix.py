@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -356,9 +356,16 @@ def answer_line(outcome: Stack | Refusal) -> str:
 
 
 def digest(outcome: Stack | Refusal) -> str:
-    everything = asdict(outcome)
-    everything.pop("reasons", None)  # their words are no facts
+    everything = {name: v for name, v in lean(outcome).items() if name != "reasons"}
     return hashlib.sha256(repr(everything).encode()).hexdigest()[:8]
+
+
+def lean(value: Any) -> Any:
+    """A value without fields at their defaults, so that a new field changes no recorded answer."""
+    if is_dataclass(value) and not isinstance(value, type):
+        found = {f.name: (getattr(value, f.name), f.default) for f in fields(value)}
+        return {name: lean(now) for name, (now, default) in found.items() if now != default}
+    return [lean(item) for item in value] if isinstance(value, tuple) else value
 
 
 def answers(catalog: Catalog) -> Iterator[str]:

@@ -181,6 +181,7 @@ REFUSALS = [
     ),
 ]
 WARNINGS = [
+    Reach("W_CUDA_UNSEEN", ("12.2", "debian-12", "12.3"), wish={"cuda": ("12.2",)}),
     Reach("W_BRANCH_EOL", ("535", "2026-06-30"), wish={"branch": "535"}),
     Reach(
         "W_FORWARD_COMPAT",
