@@ -1,0 +1,283 @@
+"""The observation script: here, on trees of files, and what the controller makes of its answer."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import struct
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpuprep import observe
+from gpuprep.model import HostFacts, HostState
+
+SOURCE = Path(observe.__file__).with_name("target.py")
+PATHS = ["/etc/hostname", "/etc", "/nowhere", "/proc/self/exe"]
+REQUEST = {"packages": "^(bash|dpkg)$", "files": PATHS, "commands": ["sh", "no-such-program"]}
+
+
+def run(request: dict[str, Any], **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *observe.INTERPRETER_FLAGS.split()]
+    script = observe.script(request, **options)
+    return subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def seen() -> observe.Observation:
+    done = run(REQUEST)
+    assert done.returncode == 0, done.stderr
+    return observe.parse(done.stdout)
+
+
+@pytest.fixture
+def target() -> types.ModuleType:
+    """Return the script as a module, not run."""
+    module = types.ModuleType("target")
+    module.__dict__["__gpuprep_embedded__"] = True
+    exec(compile(SOURCE.read_text(), str(SOURCE), "exec"), module.__dict__)  # noqa: S102
+    return module
+
+
+# --- on this machine ----------------------------------------------------------------------------
+
+
+def test_it_sees_this_machine(seen: observe.Observation) -> None:
+    assert seen["kernel"]["running"] == os.uname().release
+    assert seen["arch"] == os.uname().machine
+    assert seen["uid"] == os.getuid()
+    assert seen["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert seen["commands"] == {"sh": True, "no-such-program": False}
+    assert seen["seconds"] < 20
+
+
+def test_it_describes_files_links_directories_and_gaps(seen: observe.Observation) -> None:
+    kinds = {path: facts and facts["kind"] for path, facts in seen["files"].items()}
+    assert kinds == dict(zip(PATHS, ["file", "directory", None, "link"], strict=True))
+    digest = subprocess.run(["sha256sum", PATHS[0]], check=True, capture_output=True, text=True)
+    assert seen["files"][PATHS[0]]["sha256"] == digest.stdout.split()[0]
+    assert seen["files"][PATHS[0]]["owner"] == "root"
+
+
+@pytest.mark.skipif(not Path("/var/lib/dpkg/status").exists(), reason="dpkg judges here")
+def test_packages_are_as_dpkg_says(seen: observe.Observation) -> None:
+    form = "${Package} ${Version} ${db:Status-Status}\\n"
+    command = ["dpkg-query", "-W", "-f", form, "bash", "dpkg"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert shown.splitlines() == [
+        f"{name} {seen['packages'][name]['version']} {seen['packages'][name]['status']}"
+        for name in ("bash", "dpkg")
+    ]
+    assert set(seen["packages"]) == {"bash", "dpkg"}
+
+
+def test_free_space_is_as_statvfs_says(seen: observe.Observation) -> None:
+    info = os.statvfs("/usr")
+    assert abs(seen["free_mb"]["/usr"] - (info.f_bavail * info.f_frsize >> 20)) < 2000
+
+
+def test_it_writes_nothing_and_needs_no_site_packages(tmp_path: Path) -> None:
+    tree = ast.parse(SOURCE.read_text())
+    imported = {
+        alias.name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert imported <= sys.stdlib_module_names
+    modes = [
+        call.args[1].value
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", "") == "open"
+        and len(call.args) > 1
+        and isinstance(call.args[1], ast.Constant)
+    ]
+    assert set(modes) == {"rb"}
+    environment = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    command = [sys.executable, *observe.INTERPRETER_FLAGS.split()]
+    subprocess.run(
+        command, input=observe.script(REQUEST), env=environment, check=True, text=True,
+        capture_output=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_odd_text_in_a_request_arrives_unharmed() -> None:
+    odd = "/tmp/a'b\"c\\n\u00fc\n{}"  # noqa: S108
+    assert list(observe.parse(run({"files": [odd]}).stdout)["files"]) == [odd]
+
+
+def test_a_probe_is_asked_in_the_same_trip() -> None:
+    probe = "def probe(tier, options): return {'tier': tier}"
+    done = run({}, probe=probe, tier="full")
+    assert observe.parse(done.stdout)["probe"] == {"tier": "full"}
+
+
+# --- on files -------------------------------------------------------------------------------------
+
+
+def elf(pairs: dict[str, str]) -> bytes:
+    """Return the smallest kernel module that has a .modinfo section (ELF-64, gABI chapter 4)."""
+    names = b"\0.modinfo\0.shstrtab\0"
+    body = b"\0".join(f"{k}={v}".encode() for k, v in pairs.items()) + b"\0"
+    body_at, names_at = 64, 64 + len(body)
+    table_at = names_at + len(names)
+
+    def section(name: int, offset: int, size: int) -> bytes:
+        return struct.pack("<IIQQQQIIQQ", name, 1, 0, 0, offset, size, 0, 0, 1, 0)
+
+    header = b"\x7fELF\x02\x01\x01" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 1, 62, 1, 0, 0, table_at, 0, 64, 0, 0, 64, 3, 2)
+    sections = section(0, 0, 0) + section(1, body_at, len(body))
+    return header + body + names + sections + section(10, names_at, len(names))
+
+
+def test_modinfo_is_read_from_the_file(target: types.ModuleType, tmp_path: Path) -> None:
+    wanted = {"license": "Dual MIT/GPL", "vermagic": "6.1.0 SMP mod_unload", "version": "580.1"}
+    path = tmp_path / "nvidia.ko"
+    path.write_bytes(elf(wanted))
+    assert target.modinfo(str(path)) == wanted
+    path.write_bytes(b"no module")
+    assert target.modinfo(str(path)) == {}
+
+
+def test_modules_on_disk_are_found_with_a_cut_file_among_them(
+    target: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "updates/dkms"
+    folder.mkdir(parents=True)
+    good = elf({"version": "580.1", "vermagic": "6.1 SMP", "license": "NVIDIA"})
+    (folder / "nvidia-current.ko").write_bytes(good)
+    (folder / "nvidia-uvm.ko").write_bytes(good[:70])
+    (folder / "other.ko").write_bytes(good)
+    original = os.walk
+    monkeypatch.setattr(
+        target.os, "walk", lambda top: original(top.replace("/lib/modules/6.1", str(tmp_path)))
+    )
+    found = {m["name"]: (m["version"], m["vermagic"]) for m in target.modules_on_disk("6.1")}
+    assert found == {"nvidia-current": ("580.1", "6.1"), "nvidia-uvm": (None, None)}
+
+
+STATUS = """\
+Package: nvidia-open-580
+Status: install ok installed
+Version: 580.95.05-1
+Pre-Depends: dpkg
+Depends: libcuda1 (= 580.95.05-1)
+
+Package: libcuda1
+Status: hold ok installed
+Version: 580.95.05-1
+Provides: libcuda.so.1
+Description: a
+ Status: is no field here
+
+Package: exim4
+Status: install ok half-configured
+Version: 4
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+"""
+
+
+def test_dpkgs_database_is_read(
+    target: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "status"
+    path.write_text(STATUS)
+    monkeypatch.setitem(target.__dict__, "open", lambda _path, **how: path.open(**how))
+    packages, broken = target.deb_packages(lambda name: name != "exim4")
+    assert broken == [{"name": "exim4", "status": "half-configured"}]
+    assert packages["nvidia-open-580"] == {
+        "version": "580.95.05-1",
+        "status": "installed",
+        "hold": False,
+        "depends": "dpkg, libcuda1 (= 580.95.05-1)",
+        "provides": "",
+    }
+    assert packages["libcuda1"]["hold"]
+    assert packages["libcuda1"]["provides"] == "libcuda.so.1"
+    assert packages["gone"]["status"] == "config-files"
+
+
+def test_kernel_releases_are_ordered_by_number(target: types.ModuleType) -> None:
+    releases = ["6.1.0-9-amd64", "6.1.0-40-amd64", "6.12.1-amd64", "5.10.0-1"]
+    ordered = sorted(releases, key=target.natural)
+    assert ordered == ["5.10.0-1", "6.1.0-9-amd64", "6.1.0-40-amd64", "6.12.1-amd64"]
+
+
+def test_a_hanging_command_is_cut_off(
+    target: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "COMMAND_SECONDS", 0.2)
+    assert target.output(["sleep", "30"]) == ""
+    assert target.output(["echo", "x"]) == "x\n"
+
+
+# --- what the controller makes of the answer ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no observation but: ''"),
+        ("Traceback: boom", "no observation but: 'Traceback: boom'"),
+        ('{"schema": 1, "os"', "cut off or mixed up"),
+        ('{"schema": 99}', "observation schema 99, expected 1"),
+    ],
+)
+def test_what_is_no_observation_is_told_apart(text: str, words: str) -> None:
+    with pytest.raises(observe.ObservationError, match=words):
+        observe.parse(text)
+
+
+def test_a_greeting_before_the_answer_does_no_harm() -> None:
+    assert observe.parse('Welcome to the host!\n{"schema": 1}') == {"schema": 1}
+
+
+def facts(**changes: Any) -> HostFacts:
+    healthy = json.loads((Path(__file__).parents[1] / "fixtures/verify/healthy.json").read_text())[
+        "observation"
+    ]
+    kernel = {"compiler": None, **healthy["kernel"]}
+    state = {"secure_boot": False, "mok_enrolled": False, "runfile": False, "system_gcc": 12}
+    return observe.facts({**healthy, "kernel": kernel, **state, **changes}, "BM.X")
+
+
+def test_facts_for_the_resolver() -> None:
+    assert facts(runfile=True) == HostFacts(
+        gpus=("10de:2330", "10de:2330"),
+        os="debian-12",
+        kernel="6.1.0-40-amd64",
+        system_gcc=12,
+        shape="BM.X",
+        nvswitches=1,
+        state=HostState(runfile=True, newest_kernel="6.1.0-40-amd64"),
+    )
+
+
+def test_minor_releases_of_enterprise_linux_are_one() -> None:
+    assert facts(os={"id": "ol", "version_id": "9.5"}).os == "ol-9"
+    assert facts(os={"id": "ubuntu", "version_id": "24.04"}).os == "ubuntu-24.04"
+
+
+def test_a_named_kernel_is_not_compared_with_the_newest() -> None:
+    kernel = {"release": "6.9", "running": "6.1", "newest_installed": "6.10", "compiler": None}
+    assert facts(kernel=kernel).state.newest_kernel is None
+    assert facts(kernel=kernel).kernel == "6.9"
+
+
+def test_the_loaded_driver_is_told_by_itself_or_by_sysfs() -> None:
+    modules = {"loaded": {"nvidia": "580.2"}}
+    assert observe.running_driver({"driver": {"proc_version": "580.1"}, "modules": modules}) == (
+        "580.1"
+    )
+    assert observe.running_driver({"driver": {"proc_version": None}, "modules": modules}) == "580.2"
