@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sandbox.register import Host
 
+PATIENCE = 60  # seconds until ssh must have answered; a virtual machine on a busy machine is slow
 _HEADER = "# Written by `python -m sandbox`; changes are lost.\n"
 
 
@@ -46,6 +47,8 @@ def host_variables(host: Host) -> dict[str, Any]:
         variables["ansible_port"] = host.port
     if host.container:
         variables["sandbox_container"] = host.container
+    else:
+        variables["ansible_timeout"] = PATIENCE
     if host.spec.shape:
         variables["oci_shape"] = host.spec.shape
     return {**variables, **host.spec.vars}
@@ -86,7 +89,7 @@ def ssh_command(host: Host, argv: Sequence[str]) -> list[str]:
         "none",
         *options,
         "-o",
-        "ConnectTimeout=5",
+        f"ConnectTimeout={PATIENCE}",
         *target,
         "--",
         "sudo",

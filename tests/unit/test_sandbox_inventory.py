@@ -27,7 +27,11 @@ def test_hosts_carry_address_shape_and_their_own_variables() -> None:
         "oci_shape": "SHAPE.1",
         "gpu_driver_branch": "580",
     }
-    assert hosts["plain"] == {"ansible_host": "127.0.0.1", "ansible_port": 2222}
+    assert hosts["plain"] == {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": 2222,
+        "ansible_timeout": 60,  # it is a virtual machine
+    }
 
 
 def test_each_fleet_is_a_group() -> None:
