@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.conda.package import PLACEHOLDER, Content, Link, Package
+from sandbox.conda.package import PLACEHOLDER, Link, Package
 
 TARGET = Path(__file__).parent / "target"
 PYTHONS = ("3.12.11", "3.13.9")
@@ -49,13 +49,15 @@ def base(release: Release) -> tuple[Package, ...]:
 def python(version: str) -> Package:
     """Describe a python that runs the host's own python3 with the environment's packages.
 
-    An environment with it is what `python3 -m venv` makes. Whatever version the host's python3 has
-    finds the packages, because every `lib/python3.N` is the same directory.
+    An environment with it is what `python3 -m venv` makes. Whatever version the host's python3 has,
+    a `.pth` file in its own `site-packages` leads it to those of this version.
     """
     short = version.rpartition(".")[0]
     site = f"lib/python{short}/site-packages"
-    links: dict[str, Content] = {
-        f"lib/python{other}": Link(f"python{short}") for other in HOST_PYTHONS if other != short
+    ways = {
+        f"lib/python{other}/site-packages/substitute.pth": f"../../python{short}/site-packages\n"
+        for other in HOST_PYTHONS
+        if other != short
     }
     return Package(
         "python",
@@ -70,7 +72,7 @@ def python(version: str) -> Package:
             f"bin/python{short}": Link("python3"),
             "pyvenv.cfg": "home = /usr/bin\ninclude-system-site-packages = false\n",
             f"{site}/README.txt": "site-packages\n",
-            **links,
+            **ways,
         },
     )
 

@@ -370,7 +370,10 @@ def pin(scope: str, version: str, pattern: str) -> Deb:
             "Conflicts": ("nvidia-driver-pinning",),
             "Replaces": ("nvidia-driver-pinning",),
         },
-        files={f"etc/apt/preferences.d/{name}": Entry(text=preferences)},
+        # apt reads no file whose name has another extension, which a full version looks like.
+        files={
+            f"etc/apt/preferences.d/{name}{'.pref' if '.' in name else ''}": Entry(text=preferences)
+        },
     )
 
 

@@ -121,6 +121,7 @@ def test_pins_cover_sources_and_exclude_each_other() -> None:
     assert "Package: src:*nvidia*:any src:cuda-drivers:any" in text
     assert "Pin: version 580.*\nPin-Priority: 1000\n" in text
     assert full.name == f"nvidia-driver-pinning-{LAST_580.version}"
+    assert list(full.files) == [f"etc/apt/preferences.d/{full.name}.pref"]
     assert branch.relations["Conflicts"] == full.relations["Provides"]
     assert branch.conffiles == ["/etc/apt/preferences.d/nvidia-driver-pinning-580"]
 
