@@ -100,6 +100,10 @@ class CallFailedError(InventoryError):
         """Not there, or not to be seen by us: OCI does not tell which."""
         return self.answer.status == 404  # noqa: PLR2004 - HTTP
 
+    def statement(self, principal: str) -> str | None:
+        """Give the policy statement that would let the request pass, if that is what it needs."""
+        return f"Allow {principal} to {self.call.policy}" if self.hidden else None
+
 
 class Gate:
     """Lets so many through at a time; narrows when the service asks for less."""
@@ -139,6 +143,7 @@ class Client:
     ) -> None:
         self.identity = identity
         self.requests = 0
+        self.skew: float | None = None  # seconds this machine's clock is ahead of the service's
         self._options = options
         self._sleep = sleep
         self._gate = Gate(options.workers)
@@ -214,6 +219,7 @@ class Client:
                 header_params={"accept": "application/json"},
                 response_type="bytes",
             )
+            self.skew = _clock_skew(response.headers.get("date"))
             return json.loads(response.data), response.headers.get("opc-next-page")
         except oci.exceptions.ServiceError as error:
             self._refused(call, base.endpoint, error)

@@ -24,6 +24,8 @@ class Kind:
         path: of its list; members are at ``path/{id}/instances``, or, with ``by_filter``, are
             the instances listed with that query parameter.
         resource: resource type in policies.
+        by_filter: see ``path``.
+        by_compartment: whether the list of members wants the compartment too.
 
     """
 
@@ -31,12 +33,18 @@ class Kind:
     path: str
     resource: str
     by_filter: str | None = None
+    by_compartment: bool = True
 
 
 # Most telling first: a cluster network has a pool inside, whose name says less.
 KINDS: Final = (
     Kind("cluster_network", "/clusterNetworks", "compute-management-family"),
-    Kind("gpu_memory_cluster", "/computeGpuMemoryClusters", "compute-gpu-memory-clusters"),
+    Kind(
+        "gpu_memory_cluster",
+        "/computeGpuMemoryClusters",
+        "compute-gpu-memory-clusters",
+        by_compartment=False,
+    ),
     Kind("compute_cluster", "/computeClusters", "compute-clusters", "computeClusterId"),
     Kind("instance_pool", "/instancePools", "compute-management-family"),
 )
@@ -58,7 +66,8 @@ def members(
         if kind.by_filter:
             path, params = "/instances", {**base, kind.by_filter: cluster.id}
         else:
-            path, params = f"{kind.path}/{cluster.id}/instances", base
+            path = f"{kind.path}/{cluster.id}/instances"
+            params = base if kind.by_compartment else {}
         rows = client.all(Call("iaas", region, path, params, about, policy))
         found |= {one["id"]: cluster for one in rows}
     return found

@@ -49,7 +49,11 @@ def list_hosts(client: Client, options: Options, shapes: Mapping[str, Shape]) ->
 
     """
     with ThreadPoolExecutor(options.workers, thread_name_prefix="oci") as pool:
-        return _Lister(client, options, shapes, pool).run()
+        lister = _Lister(client, options, shapes, pool)
+        try:
+            return lister.run()
+        except CallFailedError as error:
+            raise lister.hopeless(error) from None
 
 
 class _Lister:
@@ -64,7 +68,7 @@ class _Lister:
         self._pool = pool
         self._funnel = Funnel()
         self._gaps: list[str] = []
-        self._policies: dict[str, None] = {}  # an ordered set
+        self._policies: dict[str, None] = {}  # statements; an ordered set
         self._warnings = list(client.identity.warnings)
 
     def run(self) -> Listing:
@@ -113,8 +117,10 @@ class _Lister:
         rows = (row for answer in answers.values() for row in answer or ())
         vnics = network.candidates(rows, {one.id for one in readable})
         found = network.Lookup(self._client, self._pool, self._options).run(readable, vnics)
-        self._warnings += found.notes
         self._gaps += found.unattached
+        for detour, count in found.detours:
+            self._missing_policy(detour)
+            self._warnings.append(f"{detour}; asked for {count} VNICs one by one instead")
         for error in found.gaps:
             self._failed(error)
         if found.gone:
@@ -170,10 +176,19 @@ class _Lister:
 
     # --- what is missing -----------------------------------------------------------------------
 
+    def hopeless(self, error: CallFailedError) -> InventoryError:
+        """Word a failure without which nothing can be listed."""
+        self._failed(error)
+        return InventoryError(self._incomplete())
+
     def _failed(self, error: CallFailedError) -> None:
         self._gaps.append(str(error))
-        if error.hidden and error.call.policy:
-            self._policies[error.call.policy] = None
+        self._missing_policy(error)
+
+    def _missing_policy(self, error: CallFailedError) -> None:
+        statement = error.statement(self._client.identity.principal)
+        if statement:
+            self._policies[statement] = None
 
     def _check_complete(self) -> None:
         if not self._gaps:
@@ -192,9 +207,8 @@ class _Lister:
             told.append(f"... and {len(self._gaps) - len(told)} more")
         lines = [f"the inventory is incomplete, {len(self._gaps)} answers are missing:", *told]
         if self._policies:
-            principal = self._client.identity.principal
             lines.append("OCI answers 404 when a policy is missing; these would allow it:")
-            lines += [f"  Allow {principal} to {one}" for one in self._policies]
+            lines += [f"  {one}" for one in self._policies]
         return "\n".join(lines)
 
     # --- the result ----------------------------------------------------------------------------
@@ -220,6 +234,7 @@ class _Lister:
             summary=f"{self._funnel}; {len(hosts)} hosts",
             warnings=tuple(self._warnings),
             complete=not self._gaps,
+            policies=tuple(self._policies),
             requests=self._client.requests,
         )
 

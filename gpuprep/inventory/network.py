@@ -36,7 +36,7 @@ class Found:
         gone: OCIDs of instances terminated since they were listed.
         gaps: requests that failed and left hosts without an address.
         unattached: hosts that should have a VNIC and have none, in words.
-        notes: requests that failed and were made good for, in words.
+        detours: requests that were refused, and the number of requests that made good for each.
 
     """
 
@@ -44,7 +44,7 @@ class Found:
     gone: set[str] = field(default_factory=set)
     gaps: list[CallFailedError] = field(default_factory=list)
     unattached: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    detours: list[tuple[CallFailedError, int]] = field(default_factory=list)
 
 
 def attachments_call(region: str, compartment: Compartment) -> Call:
@@ -135,7 +135,7 @@ class Lookup:
             if not error.hidden:
                 self._found.gaps.append(error)
                 return
-            self._found.notes.append(f"{error}; asked for {len(wanted)} VNICs one by one instead")
+            self._found.detours.append((error, len(wanted)))
 
     def _private_ips(self, call: Call, subnet: str, wanted: dict[str, str]) -> None:
         """Take the primary addresses of the wanted VNICs, and no more pages than that is worth."""

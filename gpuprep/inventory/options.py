@@ -65,6 +65,28 @@ ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
+# Options that Ansible's part of the plugin reads: its own, and those of Ansible's fragments.
+OF_THE_PLUGIN: Final = frozenset(
+    {
+        "plugin",
+        "include_filters",
+        "exclude_filters",
+        "stale_if_error",
+        "fail_command",
+        "strict",
+        "compose",
+        "groups",
+        "keyed_groups",
+        "use_extra_vars",
+        "leading_separator",
+        "cache",
+        "cache_plugin",
+        "cache_timeout",
+        "cache_connection",
+        "cache_prefix",
+    }
+)
+
 # What users of oracle.oci.oci may bring along, and what to write instead.
 _ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -173,18 +195,14 @@ def names() -> frozenset[str]:
     return frozenset(one.name for one in fields(Options))
 
 
-def reject_unknown(given: Mapping[str, Any], also: frozenset[str] = frozenset()) -> None:
+def reject_unknown(given: Mapping[str, Any]) -> None:
     """Refuse options nobody reads; a misspelt filter must not widen a run.
-
-    Args:
-        given: options as written.
-        also: further names that are fine, such as those of Ansible's fragments.
 
     Raises:
         ConfigError: naming each unknown option and what was probably meant.
 
     """
-    known = names() | also
+    known = names() | OF_THE_PLUGIN
     unknown = [str(name) for name in given if name not in known]
     if unknown:
         raise ConfigError("; ".join(_advice(name, known) for name in unknown))

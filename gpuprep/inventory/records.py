@@ -165,6 +165,7 @@ class Listing:
         summary: how many instances were seen, and why some are no hosts.
         warnings: what the user should know.
         complete: False when something could not be listed (only with ``on_partial: warn``).
+        policies: statements that would have allowed what was refused.
         requests: how many were sent; None when it came from a cache.
 
     """
@@ -174,6 +175,7 @@ class Listing:
     summary: str = ""
     warnings: tuple[str, ...] = ()
     complete: bool = True
+    policies: tuple[str, ...] = ()
     requests: int | None = field(default=None, compare=False)
 
     def to_dict(self) -> Json:

@@ -359,7 +359,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 f"gpuprep is not installed for this Python ({MISSING}): pip install gpuprep"
             )
         try:
-            known_options.reject_unknown(config, frozenset(self._options))
+            known_options.reject_unknown(config)
             options = Options.from_mapping(
                 {name: _plain(self.get_option(name)) for name in known_options.names()}
             )

@@ -190,7 +190,8 @@ class Api:
 
     def _members(self, *, wrapped: bool) -> Callable[..., Result]:
         def get(_: str, query: Query, ocid: str) -> Result:
-            self._check(_needed(query, "compartmentId"))
+            if not wrapped:  # the newer lists want no compartment
+                self._check(_needed(query, "compartmentId"))
             inside = self.tenancy.members.get(ocid)
             if inside is None:
                 raise RefusedError(404)

@@ -350,3 +350,78 @@ def test_hosts_of_the_sandbox_are_listed_through_a_served_file(tmp_path: Path) -
     finally:
         stop(tmp_path)
     assert not (tmp_path / "oci" / "endpoint.json").exists()
+
+
+# --- the command line --------------------------------------------------------------------------
+
+
+def gpuprep(here: Lab, *arguments: str) -> tuple[int, str, str]:
+    done = here.run("python", "-m", "gpuprep", "inventory", *arguments)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_list_is_a_table(lab: Starter) -> None:
+    here = lab(small(2))
+    code, table, _ = gpuprep(here, "list", "-i", str(here.file(resolve_images=True)))
+    assert code == 0
+    header, first, second = table.splitlines()
+    assert header.split() == ["HOST", "SHAPE", "GPU", "OS", "REGION", "ADDRESS", "GROUPS"]
+    assert first.split()[:2] == ["gpu-00000", H100]
+    assert "8x h100" in second
+    assert "Oracle Linux 9" in second
+    assert second.endswith("compartment_team1,tag_role_train")
+
+
+def test_the_list_of_a_refused_tenancy_exits_69(lab: Starter) -> None:
+    here = lab(small(2))
+    here.emulator.api.denied.add(compartment(here.tenancy, "team1"))
+    code, table, complaint = gpuprep(here, "list", "-i", str(here.file()))
+    assert (code, table) == (69, "")
+    assert told("Allow group <group> to read instance-family") in told(complaint)
+
+
+def test_the_doctor_finds_nothing_wrong_with_a_healthy_tenancy(lab: Starter) -> None:
+    here = lab(small(2))
+    code, text, _ = gpuprep(here, "doctor", str(here.file()))
+    assert code == 0
+    assert [line.split()[:2] for line in text.splitlines()] == [
+        ["ok", step]
+        for step in ("configuration", "profile", "sdk", "key", "network", "clock", "permissions",
+                     "hosts")
+    ]  # fmt: skip
+
+
+def test_the_doctor_prints_the_missing_policies(lab: Starter) -> None:
+    here = lab(small(6))
+    here.emulator.api.denied.add(compartment(here.tenancy, "team1"))
+    code, text, _ = gpuprep(here, "doctor", str(here.file()))
+    assert code == 69
+    policies = text.partition("Add to a policy of the tenancy:")[2].split("\n  ")[1:]
+    assert [one.strip() for one in policies] == [
+        "Allow group <group> to read instance-family in compartment team1"
+    ]
+
+
+def test_the_doctor_names_what_is_wrong_and_stops_there(lab: Starter, tmp_path: Path) -> None:
+    here = lab(small(2), clock_offset=-3600)
+    code, text, _ = gpuprep(here, "doctor", str(here.file()), "-o", "json")
+    last = json.loads(text)["findings"][-1]
+    assert (code, last["step"], last["verdict"]) == (69, "network", "failed")
+    assert "s ahead" in last["detail"]
+    code, text, _ = gpuprep(here, "doctor", str(here.file(config_profile="NONE")))
+    assert code == 64
+    assert text.splitlines()[-1].startswith("failed   profile")
+    other = tmp_path / "static.yml"
+    other.write_text("all: {}\n")
+    code, text, _ = gpuprep(here, "doctor", str(other))
+    assert code == 64
+    assert "must end in .oci.yml" in text
+
+
+def test_the_doctor_tells_a_refused_compartment_tree(lab: Starter) -> None:
+    here = lab(small(2))
+    here.emulator.faults.append(Fault("/compartments", 404))
+    code, text, _ = gpuprep(here, "doctor", str(here.file()))
+    assert code == 69
+    assert "404 NotAuthorizedOrNotFound" in text
+    assert text.splitlines()[-1] == "  Allow group <group> to inspect compartments in tenancy"

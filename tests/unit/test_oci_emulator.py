@@ -120,7 +120,7 @@ def test_the_typed_clients_read_clusters_and_the_tenancy(emulator: Emulator, cli
     (cluster,) = compute.list_compute_clusters(place).data.items
     assert len(compute.list_instances(place, compute_cluster_id=cluster.id).data) == 1
     (rack,) = compute.list_compute_gpu_memory_clusters(place).data.items
-    members = compute.list_compute_gpu_memory_cluster_instances(rack.id, compartment_id=place)
+    members = compute.list_compute_gpu_memory_cluster_instances(rack.id)
     assert len(members.data.items) == 1
     identity = client(oci.identity.IdentityClient)
     tree = identity.list_compartments(tenancy.ocid, compartment_id_in_subtree=True).data

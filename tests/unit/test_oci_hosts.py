@@ -14,6 +14,7 @@ from gpuprep.inventory.network import candidates
 from gpuprep.inventory.records import Addresses, Compartment, Instance, Listing
 from gpuprep.inventory.selection import Funnel, select, server_side
 
+OCID = "ocid1.instance.oc1.iad.abcdef"
 PLACE = Compartment("ocid1.compartment.oc1..a", "gpu", "/research/gpu")
 
 

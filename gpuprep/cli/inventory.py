@@ -1,0 +1,139 @@
+"""``gpuprep inventory``: which hosts there are, and why some are not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gpuprep.errors import ExitCode, InventoryError
+
+_OUTPUT = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+# Groups that only repeat what other columns say.
+_TOLD_ELSEWHERE: Final = (
+    "ad_", "arch_", "fd_", "gpu_count_", "gpu_model_", "oci_gpu", "os_", "region_", "shape_",
+    "all", "ungrouped",
+)  # fmt: skip
+_COLUMNS: Final = ("host", "shape", "gpu", "os", "region", "address", "groups")
+
+
+@click.group("inventory")
+def inventory_group() -> None:
+    """List the hosts in OCI, or find out why they cannot be listed."""
+
+
+@inventory_group.command("list")
+@click.option("-i", "--inventory", multiple=True, metavar="PATH", help="Inventory. Repeatable.")
+@click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts that match.")
+@_OUTPUT
+def list_(inventory: tuple[str, ...], limit: str | None, output: str) -> None:
+    """List the hosts of any inventory, as Ansible sees it."""
+    rows = _rows(_ask_ansible(inventory, limit))
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
+        return
+    click.echo(_table(rows))
+    click.echo(f"{len(rows)} hosts", err=True)
+
+
+@inventory_group.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@_OUTPUT
+def doctor(file: Path | None, output: str) -> int:
+    """Check configuration, key, clock, network and permissions of an OCI inventory FILE.
+
+    Prints the policy statements that are missing. Without FILE, checks the profile's tenancy.
+    """
+    from gpuprep.inventory.doctor import examine  # noqa: PLC0415  (help must not load it)
+
+    findings = []
+    for finding in examine(file, os.environ):
+        findings.append(finding)
+        if output == "text":
+            detail = finding.detail.replace("\n", "\n" + " " * 23)
+            click.echo(f"{finding.verdict:<8} {finding.step:<13} {detail}")
+    policies = dict.fromkeys(line for finding in findings for line in finding.policies)
+    if output == "json":
+        shown = [{"step": one.step, "verdict": one.verdict, "detail": one.detail}
+                 for one in findings]  # fmt: skip
+        click.echo(json.dumps({"findings": shown, "policies": list(policies)}, indent=2))
+    elif policies:
+        click.echo("\nAdd to a policy of the tenancy:\n")
+        click.echo("\n".join(f"  {line}" for line in policies))
+    return max((finding.exit_code for finding in findings), default=ExitCode.OK)
+
+
+def _ask_ansible(inventory: tuple[str, ...], limit: str | None) -> dict[str, Any]:
+    from gpuprep.content import playbook_user_environment  # noqa: PLC0415
+
+    arguments = [f"--inventory={one}" for one in inventory]
+    arguments += [f"--limit={limit}"] if limit else []
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "inventory", "--list", *arguments],
+        env={
+            **os.environ,
+            **playbook_user_environment(os.environ, Path.cwd()),
+            "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise InventoryError(f"Ansible cannot read the inventory:\n{done.stderr.strip()}")
+    click.echo(done.stderr, err=True, nl=False)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    variables = found.pop("_meta", {}).get("hostvars", {})
+    groups: dict[str, list[str]] = {}
+    for group, content in found.items():
+        for host in content.get("hosts", ()):
+            groups.setdefault(host, []).append(group)
+    return [
+        _row(host, _plain(variables.get(host, {})), sorted(of_host))
+        for host, of_host in sorted(groups.items())
+    ]
+
+
+def _row(host: str, variables: dict[str, Any], groups: list[str]) -> dict[str, Any]:
+    gpu, image = variables.get("oci_gpu") or {}, variables.get("oci_image") or {}
+    return {
+        "host": host,
+        "shape": variables.get("oci_shape"),
+        "gpu": f"{gpu['count']}x {gpu['model']}" if gpu else None,
+        "os": f"{image.get('os')} {image.get('version')}" if image.get("os") else None,
+        "region": variables.get("oci_region"),
+        "address": variables.get("ansible_host"),
+        "groups": [one for one in groups if not one.startswith(_TOLD_ELSEWHERE)],
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Undo the mark that ansible-core 2.19 puts on strings it would not run as templates."""
+    if isinstance(value, dict):
+        if set(value) == {"__ansible_unsafe"}:
+            return value["__ansible_unsafe"]
+        return {key: _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    cells = [[name.upper() for name in _COLUMNS]]
+    for row in rows:
+        shown = {**row, "groups": ",".join(row["groups"])}
+        cells.append([str(shown[name] or "-") for name in _COLUMNS])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    )
