@@ -243,6 +243,7 @@ class Stack:
         holds: packages to hold beside the driver closure.
         closure: name patterns (fnmatch; ``!`` takes out again) of packages that must share the
             driver's version.
+        rivals: name patterns of packages that must go: those of the other flavour.
         pin: apt preferences text when no pinning package exists, else None.
         services: systemd units that must be enabled and running.
         dkms_toolset: gcc toolset DKMS must use.
@@ -269,6 +270,7 @@ class Stack:
     packages: tuple[Package, ...] = ()
     holds: tuple[str, ...] = ()
     closure: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
     pin: str | None = None
     services: tuple[str, ...] = ()
     dkms_toolset: str | None = None

@@ -313,6 +313,7 @@ def _archive(raw: Raw) -> Archive:
     signed = raw.get("signed_modules", {})
     return Archive(
         default=_known(raw["default"], raw["branches"], "archives default"),
+        prefer=raw["prefer"],
         branches={
             name: ArchiveBranch(branch["version"], branch["module"], _packages(branch))
             for name, branch in raw["branches"].items()

@@ -63,7 +63,7 @@ def archive_of(case: Case) -> Archive:
 
 
 def _kept(case: Case, version: str) -> Driver:
-    branch = _known_branch(case, version.split(".", maxsplit=1)[0], "keep_driver")
+    branch = _known_branch(case, _branch_of(version), "keep_driver")
     _check_branch(case, branch, version, "keep_driver")
     case.because("branch", branch.name, f"driver {version} is kept as it is")
     _check_end_of_life(case, branch, "keep_driver")
@@ -72,6 +72,8 @@ def _kept(case: Case, version: str) -> Driver:
 
 def _branch(case: Case) -> tuple[Branch, str, str | None]:
     desired = case.desired
+    if desired.version != "auto" and desired.branch not in {"auto", _branch_of(desired.version)}:
+        raise Refused("E_DRIVER_VERSION", "version", version=desired.version, b=desired.branch)
     if desired.source == "distro":
         return _archive_branch(case)
     if desired.version != "auto":
@@ -86,9 +88,7 @@ def _branch(case: Case) -> tuple[Branch, str, str | None]:
 
 def _exact_version(case: Case) -> tuple[Branch, str, str]:
     version = case.desired.version
-    branch = _known_branch(case, version.split(".", maxsplit=1)[0], "version")
-    if case.desired.branch not in {"auto", branch.name}:
-        raise Refused("E_DRIVER_VERSION", "version", version=version, b=case.desired.branch)
+    branch = _known_branch(case, _branch_of(version), "version")
     _check_branch(case, branch, version, "version")
     case.because("branch", branch.name, f"version {version} asked for")
     return branch, version, version
@@ -129,13 +129,12 @@ def _explain_branch(case: Case, branch: Branch, refusal: Refused | None) -> None
 def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
     desired = case.desired
     archive = archive_of(case)
-    wanted = desired.branch
-    if desired.version != "auto":
-        wanted = desired.version.split(".", maxsplit=1)[0]
+    exact = None if desired.version == "auto" else desired.version
+    wanted = _branch_of(exact) if exact else desired.branch
     refusal: Refused | None = None
     for name in _archive_order(archive) if wanted == "auto" else (wanted,):
         entry = archive.branches.get(name)
-        if entry is None or desired.version not in {"auto", entry.version}:
+        if entry is None or exact not in {None, entry.version}:
             break
         branch = _known_branch(case, name, "branch")
         try:
@@ -146,7 +145,7 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
             refusal = refusal or refused
             continue
         case.because("branch", name, f"in the archive of {case.facts.os}", "archives")
-        return branch, entry.version, None
+        return branch, entry.version, exact
     raise refusal or Refused(
         "E_DISTRO_BRANCH",
         "source",
@@ -165,11 +164,15 @@ def _archive_order(archive: Archive) -> tuple[str, ...]:
     return (archive.default, *others)
 
 
-def _flavours_in(case: Case, archive: Archive, branch: str) -> list[str]:
+def _flavours_in(case: Case, archive: Archive, branch: str) -> set[Flavour]:
     packaged = {flavour for flavour, _ in archive.branches[branch].packages}
     wanted = {"open", "proprietary"} if case.desired.flavour == "auto" else {case.desired.flavour}
     possible = set.intersection(*(set(gpu.flavours) for gpu in case.gpus))
-    return sorted(packaged & wanted & possible)
+    return packaged & wanted & possible
+
+
+def _branch_of(version: str) -> str:
+    return version.split(".", maxsplit=1)[0]
 
 
 def _known_branch(case: Case, name: str, wish: str) -> Branch:
@@ -199,7 +202,7 @@ def _check_branch(case: Case, branch: Branch, version: str, *wishes: str) -> Non
 
 def _check_proprietary(case: Case, branch: Branch) -> None:
     if case.desired.flavour == "proprietary" and not branch.proprietary:
-        raise Refused("E_PROPRIETARY_REMOVED", "branch", "flavour")
+        raise Refused("E_PROPRIETARY_REMOVED", "branch", "version", "flavour")
 
 
 def _check_end_of_life(case: Case, branch: Branch, wish: str = "branch") -> None:
@@ -234,22 +237,20 @@ def _flavour(case: Case, branch: Branch, version: str) -> Flavour:
 
 
 def _open_or_proprietary(case: Case, branch: Branch, version: str, common: set[Flavour]) -> Flavour:
-    wanted = case.desired.flavour
-    obstacle = _open_obstacle(case, version)
+    possible, preferred = common, "open"
     if case.desired.source == "distro":
-        in_archive = _flavours_in(case, archive_of(case), branch.name)
-        if "open" not in in_archive:
-            return "proprietary"
-        if "proprietary" not in in_archive and obstacle:
-            raise obstacle
-    if wanted == "proprietary":
+        archive = archive_of(case)
+        possible, preferred = set(_flavours_in(case, archive, branch.name)), archive.prefer
+    wanted = case.desired.flavour if case.desired.flavour != "auto" else preferred
+    obstacle = _open_obstacle(case, version)
+    if wanted == "proprietary" and "proprietary" in possible:
         return "proprietary"
-    if "open" in common and obstacle is None:
+    if "open" in possible and obstacle is None:
         return "open"
-    if wanted == "open" or "proprietary" not in common:
+    if case.desired.flavour == "open" or "proprietary" not in possible:
         raise obstacle or Refused("E_FLAVOUR_CONFLICT", detail=", ".join(sorted(common)))
     if not branch.proprietary:
-        raise Refused("E_PROPRIETARY_REMOVED", "branch")
+        raise Refused("E_PROPRIETARY_REMOVED", "branch", "version")
     return "proprietary"
 
 
@@ -279,4 +280,6 @@ def _why_flavour(case: Case, chosen: Flavour, common: set[Flavour]) -> str:
         return f"the only one for {names}"
     if chosen == "open":
         return "NVIDIA's default for every GPU that has it"
+    if case.desired.source == "distro":
+        return f"the one that the archive of {case.facts.os} can install"
     return "the open modules of this driver do not support every GPU found, or are not packaged"

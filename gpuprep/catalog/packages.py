@@ -84,23 +84,30 @@ def lock_of(case: Case, driver: Driver) -> str | None:
     return case.catalog.driver.lock.format(branch_or_version=driver.exact or driver.branch.name)
 
 
-def pin_of(case: Case, driver: Driver | None) -> str | None:
-    """Give the apt preferences text where no pinning package does the work.
+def pin_of(case: Case, driver: Driver) -> str | None:
+    """Give the apt preferences text for what no pinning package holds.
 
-    Two cases: a branch without a pinning package, and a driver from the distribution's archive
-    on a host that also sees NVIDIA's repository.
+    That is a branch without such a package, an exact version from the distribution's archive, and
+    NVIDIA's own driver where only the archive's is wanted but the repository is there.
     """
-    if case.system.family != "deb" or driver is None:
+    if case.system.family != "deb":
         return None
     if case.desired.source == "distro":
-        if not case.needs_repository:
-            return None
-        rule = f"release o={case.catalog.repositories.origin}"
-        patterns = case.catalog.driver.closure["deb"]
-        return _preferences(patterns, rule, -1)
+        return _archive_pins(case, driver)
     if driver.branch.pin:
         return None
-    return _preferences(closure_of(case), f"version {driver.exact or driver.branch.name}.*", 1001)
+    version = f"{driver.exact}-*" if driver.exact else f"{driver.branch.name}.*"
+    return _preferences(closure_of(case), f"version {version}", 1001)
+
+
+def _archive_pins(case: Case, driver: Driver) -> str | None:
+    pins = []
+    if driver.exact:
+        pins.append(_preferences(closure_of(case), f"version {driver.exact}-*", 1001))
+    if case.needs_repository:
+        foreign = f"release o={case.catalog.repositories.origin}"
+        pins.append(_preferences(case.catalog.driver.closure["deb"], foreign, -1))
+    return "\n".join(pins) or None
 
 
 def rivals_of(case: Case, driver: Driver) -> tuple[str, ...]:

@@ -207,11 +207,21 @@ def _compilers(catalog: Catalog) -> Table:
 
 
 def _archives(catalog: Catalog) -> Table:
-    columns = ("System", "branch", "version", "module", "default", "modules", "signed for")
+    columns = (
+        "System",
+        "branch",
+        "version",
+        "module",
+        "default",
+        "modules",
+        "preferred",
+        "signed for",
+    )
     rows = (
         (
             *(system, branch, entry.version, entry.module, _yes(branch == archive.default)),
             _listed(dict.fromkeys(flavour for flavour, _ in entry.packages)),
+            archive.prefer,
             _listed(archive.signed_kernels),
         )
         for system, archive in catalog.archives.items()

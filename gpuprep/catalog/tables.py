@@ -322,6 +322,7 @@ class Archive:
 
     Attributes:
         default: branch that ``auto`` takes.
+        prefer: module flavour that ``auto`` takes where the GPUs leave a choice.
         branches: what it has.
         closure: names that must share the driver's version.
         signed: prebuilt signed modules by flavour; empty = none.
@@ -332,6 +333,7 @@ class Archive:
     """
 
     default: str
+    prefer: Flavour
     branches: Mapping[str, ArchiveBranch]
     closure: tuple[str, ...]
     signed: Mapping[Flavour, str]

@@ -85,7 +85,10 @@ def _question(
         from gpuprep.catalog.facts import read_mapping  # noqa: PLC0415
 
         data, where = read_mapping(facts), str(facts)
-    data |= _facts_of_shape(shape, catalog) if shape else {}
+    if shape is not None:
+        data |= _facts_of_shape(shape, catalog)
+    elif "gpus" not in data and isinstance(data.get("shape"), str):
+        data = _facts_of_shape(data["shape"], catalog) | data
     given = {
         _KEYS.get(name, name): list(value) if isinstance(value, tuple) else value
         for name, value in options.items()

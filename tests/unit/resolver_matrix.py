@@ -305,6 +305,7 @@ def _rest() -> Iterator[Question]:
                 conda_version=release,
                 host={"arch": arch},
             )
+    yield ask("CUDA release by rpm", (), "ol-9", "cuda", cuda=("13.0.1",))
     yield ask("mixed", (V100, A10), "ubuntu-22.04")
     yield ask("no common flavour", (V100, B200), "ubuntu-22.04")
     yield ask("no GPU", (), "debian-12")

@@ -201,11 +201,7 @@ def _wishes(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[s
         yield f"flavour {stack.flavour}, wished {desired.flavour}"
     if managed and desired.version == "auto" and desired.branch not in {"auto", stack.branch}:
         yield f"branch {stack.branch}, wished {desired.branch}"
-    if (
-        managed
-        and stack.source == "nvidia"
-        and desired.version not in {"auto", stack.driver_version}
-    ):
+    if managed and desired.version not in {"auto", stack.driver_version}:
         yield f"version {stack.driver_version}, wished {desired.version}"
     if desired.keep_driver and "driver" in desired.components:
         if stack.manage_driver or stack.driver_version != desired.keep_driver:

@@ -54,7 +54,7 @@ def changed(value: Any, step: str | int) -> Any:
     if isinstance(value, (int, float)):
         return value + 1
     if value is None:
-        return "1.0" if step in ("to", 1) else "999.0"  # an open end, closed
+        return "1.0" if step in {"to", "last_branch", 1} else "999.0"  # an open end, closed
     digits = list(re.finditer(r"\d+", value))
     if digits and re.fullmatch(r"[\d.-]+", value):
         last = digits[-1]

@@ -60,6 +60,8 @@ def test_without_a_pinning_package_preferences_hold_the_branch() -> None:
     assert old.pin is not None
     assert "Pin: version 570.*\nPin-Priority: 1001" in old.pin
     assert "libnvidia-*" in old.pin
+    exact = stack(A10, "debian-12", version="570.211.01")
+    assert "Pin: version 570.211.01-*\n" in str(exact.pin)
 
 
 def test_the_closure_binds_the_driver_and_nothing_else() -> None:
@@ -119,9 +121,9 @@ def test_debian_archive_builds_its_own_module() -> None:
         "debian-12",
         {"kernel": "6.1.0-56-amd64"},
         source="distro",
-        flavour="proprietary",
         components=("driver",),
     )
+    assert own.flavour == "proprietary"  # the open one cannot be installed there
     assert (own.branch, own.module, own.repository, own.pin) == (
         "535",
         "nvidia-current",
@@ -130,6 +132,12 @@ def test_debian_archive_builds_its_own_module() -> None:
     )
     assert {"linux-headers-6.1.0-56-amd64", "nvidia-kernel-dkms"} <= set(names(own))
     assert all(package.origin == "distro" for package in own.packages)
+
+
+def test_an_exact_version_of_the_archive_is_pinned() -> None:
+    exact = stack(A10, "debian-12", source="distro", version="535.261.03", components=("driver",))
+    assert exact.driver_version == "535.261.03"
+    assert "Pin: version 535.261.03-*\nPin-Priority: 1001" in str(exact.pin)
 
 
 def test_nvidias_driver_is_kept_out_where_only_its_toolkit_is_wanted() -> None:
