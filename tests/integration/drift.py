@@ -1,0 +1,106 @@
+"""Alter a converged host step by step, look after each step, repair all at once, compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab import PACKAGE_BOOKS, Lab, State, failed_checks, ids
+
+from gpuprep.errors import ExitCode
+from gpuprep.model import FleetResult, HostStatus, StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST = "t-a10"
+NOTHING: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Alteration:
+    """One thing done to a converged host.
+
+    Attributes:
+        name: id of the test.
+        script: shell script that does it, as root.
+        steps: ids of steps that must be named because of it.
+        probe: shell command whose output tells the artefact's state.
+        besides: ids of steps that may be named with it, by whichever alteration comes first.
+
+    """
+
+    name: str
+    script: str
+    steps: frozenset[str]
+    probe: str
+    besides: frozenset[str] = NOTHING
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of one alteration: steps newly named, and the artefact over time."""
+
+    named: set[str]
+    before: str
+    altered: str
+    repaired: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Alterations of one host, and how it came back."""
+
+    seen: dict[str, Seen]
+    planned: FleetResult
+    applied: FleetResult
+    before: State
+    after: State
+    left: set[str]
+
+
+def run_batch(lab: Lab, alterations: Sequence[Alteration]) -> Batch:
+    """Alter, look after each; plan, apply, look again."""
+    before = lab.state(HOST)
+    known = ids(lab.look(HOST))
+    assert known == set()
+    named, old, altered = {}, {}, {}
+    for one in alterations:
+        old[one.name] = lab.sh(HOST, one.probe)
+        lab.sh(HOST, one.script)
+        altered[one.name] = lab.sh(HOST, one.probe)
+        now = ids(lab.look(HOST))
+        named[one.name] = now - known
+        known |= now
+    planned = lab.plan(HOST)
+    applied = lab.apply(HOST)
+    seen = {
+        one.name: Seen(named[one.name], old[one.name], altered[one.name], lab.sh(HOST, one.probe))
+        for one in alterations
+    }
+    return Batch(seen, planned, applied, before, lab.state(HOST), ids(lab.look(HOST)))
+
+
+def check_alteration(batch: Batch, one: Alteration) -> None:
+    """Assert that an alteration had an effect, was named alone, and was undone."""
+    seen = batch.seen[one.name]
+    assert seen.altered != seen.before, "the alteration did nothing"
+    assert one.steps <= seen.named <= one.steps | one.besides
+    assert one.steps <= ids(batch.planned, HOST)
+    done = {s.id for s in batch.applied.hosts[HOST].steps if s.status is StepStatus.DONE}
+    assert one.steps <= done
+    assert seen.repaired == seen.before
+
+
+def check_whole(batch: Batch, alterations: Sequence[Alteration]) -> None:
+    """Assert that all came back, and that nothing else was planned or changed."""
+    host = batch.applied.hosts[HOST]
+    assert (host.state, host.error) == (HostStatus.PREPARED, None)
+    assert failed_checks(host) == []
+    assert batch.applied.exit_code is ExitCode.OK
+    expected = frozenset[str]().union(*(one.steps | one.besides for one in alterations))
+    assert ids(batch.planned, HOST) == expected
+    assert ids(batch.applied, HOST) == expected
+    assert batch.left == set()
+    changed = batch.before.differences(batch.after, without=PACKAGE_BOOKS, stamps=False)
+    assert changed == set()
