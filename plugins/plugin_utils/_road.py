@@ -214,6 +214,7 @@ class Fleet:
         keys["become"] = keys.get("become") or context.become
         keys["become_method"] = keys.get("become_method") or context.become_method
         keys["become_user"] = keys.get("become_user") or context.become_user
+        keys["timeout"] = context.timeout  # the task's own timeout would cut connections short
         return keys
 
     def _plan(self, targets: Mapping[str, _hosts.Target], seconds: int, name: str) -> HostPlan:
