@@ -9,14 +9,18 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sandbox import hosts
-from sandbox.paths import REPOSITORY, SandboxError
+import yaml
+
+from sandbox import hosts, oci
+from sandbox.inventory import connection
+from sandbox.paths import REPOSITORY, STATE, SandboxError
+from sandbox.register import SUMMARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 REPORT: Final = REPOSITORY / ".demo" / "report.json"
 # One host is to be refused; gpuprep.errors.ExitCode.SOME_HOSTS_FAILED.
@@ -101,16 +105,18 @@ def differences_on_hosts() -> Iterator[str]:
 
 
 def inventory() -> Path:
-    """Give the inventory of the demo's hosts.
+    """Give the inventory of the demo's hosts: instances of a tenancy, listed by OCI's API.
 
     Raises:
         SandboxError: the fleet is not up.
 
     """
-    path = hosts.inventory_path("demo")
-    if not hosts.running("demo") or not path.is_file():
+    shared = hosts.inventory_path("demo").parent / "group_vars" / "all.yml"
+    if not hosts.running("demo") or not shared.is_file():
         raise SandboxError("the demo's hosts are not up: python -m sandbox up --fleet demo")
-    return path
+    listed = [host for host in json.loads(SUMMARY.read_text()) if host["tags"]["fleet"] == "demo"]
+    variables = connection() | yaml.safe_load(shared.read_text())
+    return Path(oci.ensure(listed, STATE, variables)["inventory"])
 
 
 def main() -> int:
