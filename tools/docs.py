@@ -14,6 +14,7 @@ from gpuprep.catalog import load
 from gpuprep.catalog.pages import pages as catalog_pages
 from gpuprep.planner.rules import host_rules
 from gpuprep.planner.wishes import ROLES, fleet_options, role_options
+from gpuprep.verify.docs import page as checks_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ def texts() -> dict[Path, str]:
     """
     pages = catalog_pages(load(), host_rules().messages)
     written = {ROOT / "docs" / name: text for name, text in pages.items()}
+    written[ROOT / "docs" / "checks.md"] = checks_page()
     for role in ROLES:
         path = ROOT / "roles" / role / "README.md"
         written[path] = _with_part(path, options_table(role_options(role)))

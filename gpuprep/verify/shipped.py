@@ -31,7 +31,7 @@ def _gpuprep_load(package, modules):
         sys.modules[module.__name__] = module
         setattr(parent, name, module)
         exec(compile(text, module.__name__, "exec"), module.__dict__)
-    return parent.main.probe
+    return parent
 '''
 
 
@@ -54,8 +54,6 @@ def source(tier: Tier) -> str:
     ``library_folders`` (where else to look for cuBLAS), ``deadlines`` and ``burn`` (see there).
     """
     names = QUICK if tier == "quick" else QUICK + FULL
-    folder = files("gpuprep.verify") / "target"
-    modules = [(name, (folder / f"{name}.py").read_text()) for name in (*names, "main")]
     material: dict[str, Any] = {}
     if tier != "quick":
         capabilities = {pci_id: gpu.cc for pci_id, gpu in load().gpus.items()}
@@ -65,9 +63,22 @@ def source(tier: Tier) -> str:
             "capabilities": capabilities,
         }
     return (
-        f"{_LOADER}\n\n_gpuprep_probe = _gpuprep_load({PACKAGE!r}, {modules!r})\n"
+        f"{_packed(*names, 'main')}_gpuprep_probe = _gpuprep_parts.main.probe\n"
         f"_gpuprep_material = {material!r}\n{_PROBE}"
     )
+
+
+def diagnosis() -> str:
+    """Give a script that prints what ``gpuprep bundle`` collects of a host, as JSON."""
+    call = "print(json.dumps(_gpuprep_parts.diagnose.collect()))"
+    return f"import json\n{_packed('base', 'kernel_log', 'diagnose')}{call}\n"
+
+
+def _packed(*names: str) -> str:
+    """Give source that makes ``_gpuprep_parts`` of modules of the target package."""
+    folder = files("gpuprep.verify") / "target"
+    modules = [(name, (folder / f"{name}.py").read_text()) for name in names]
+    return f"{_LOADER}\n\n_gpuprep_parts = _gpuprep_load({PACKAGE!r}, {modules!r})\n"
 
 
 def _programs(*suffixes: str) -> dict[str, str]:

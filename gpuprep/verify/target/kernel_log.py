@@ -19,7 +19,7 @@ def collect(path="/dev/kmsg"):
     events = []
     total = 0
     try:
-        for record in _records(descriptor):
+        for record in records(descriptor):
             if MARK not in record:
                 continue
             event = parse(record.decode("utf-8", "replace"))
@@ -34,7 +34,8 @@ def collect(path="/dev/kmsg"):
     return {"readable": True, "events": events, "total": total}
 
 
-def _records(descriptor):
+def records(descriptor):
+    """Give the lines of the ring buffer, as bytes, up to its present end."""
     while True:
         try:
             record = os.read(descriptor, RECORD)
