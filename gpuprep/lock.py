@@ -16,14 +16,22 @@ from gpuprep.catalog import resolve
 from gpuprep.catalog.feeds import packages_of
 from gpuprep.catalog.versions import key
 from gpuprep.errors import ConfigError
-from gpuprep.model import CondaInstaller, Refusal, Repository, SigningKey, Stack
+from gpuprep.model import (
+    CondaInstaller,
+    DesiredStack,
+    HostFacts,
+    Refusal,
+    Repository,
+    SigningKey,
+    Stack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from gpuprep.catalog import Catalog
-    from gpuprep.model import DesiredStack, HostFacts, HostResult, Package
+    from gpuprep.model import HostResult, Package
 
 SCHEMA = 1
 DEFAULT_FILE = "gpuprep.lock.yml"
@@ -163,13 +171,19 @@ def resolve_locked(
 def newer_than(
     lock: LockFile, catalog: Catalog, index: Callable[[Repository], Offer]
 ) -> tuple[Newer, ...]:
-    """Say what exists in newer versions; the driver stays within its branch."""
+    """Say what exists in newer versions that would fit.
+
+    The driver stays within its branch; what the catalog holds at a version stays there.
+    """
     found: list[Newer] = []
     for locked in lock.classes:
         repository = _repository(locked, catalog)
         offer = index(repository) if repository else {}
         newest = _newest_driver(offer, locked)
+        bound = _bound_by_catalog(locked, catalog)
         for name, version in locked.packages.items():
+            if name in bound:
+                continue
             driver = locked.driver is not None and _upstream(version) == locked.driver
             offered = [v for v in offer.get(name, ()) if not driver or _upstream(v) == newest]
             best = max(offered, key=key, default=version)
@@ -340,6 +354,16 @@ def _repository(locked: LockedClass, catalog: Catalog) -> Repository | None:
     if locked.repository is None or system is None:
         return None
     return Repository(locked.repository, system.family, SigningKey("", locked.key or ""))
+
+
+def _bound_by_catalog(locked: LockedClass, catalog: Catalog) -> frozenset[str]:
+    """Name the packages whose version the GPUs or CUDA decide."""
+    facts = HostFacts(locked.gpus, locked.os, locked.arch)
+    wish = DesiredStack(components=("cuda", "cudnn"), cuda=locked.cuda)
+    stack = resolve(facts, wish, catalog)
+    if isinstance(stack, Refusal):
+        return frozenset()
+    return frozenset(package.name for package in stack.packages if package.version)
 
 
 def _newest_driver(offer: Offer, locked: LockedClass) -> str | None:

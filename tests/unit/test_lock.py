@@ -194,6 +194,17 @@ def test_check_names_newer_versions_and_keeps_the_driver_in_its_branch() -> None
     assert newer_than(written(planned(A10)), CATALOG, offer) == ()
 
 
+def test_check_names_no_cudnn_that_dropped_the_gpu() -> None:
+    pinned = {
+        f"libcudnn9{part}-cuda-12": ("9.10.2.21-1", "9.28.0.42-1")
+        for part in ("", "-dev", "-headers")
+    }
+    everything = {**OFFER, **pinned}
+    lock = lock_document([planned(V100)], CATALOG, lambda _: everything)
+    assert lock.classes[0].packages["libcudnn9-cuda-12"] == "9.10.2.21-1"
+    assert newer_than(lock, CATALOG, lambda _: everything) == ()
+
+
 def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
     text = "Package: a\nVersion: 1-1\nDescription: Package: no\n\nPackage: a\nVersion: 2-1\n"
     (tmp_path / "Packages.gz").write_bytes(gzip.compress(text.encode()))
