@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,9 +29,9 @@ def first_run(lab: Lab) -> FirstRun:
     specs = lab.specs()
     lab.start(*specs)
     names = tuple(spec.name for spec in specs)
-    bare = {name: lab.state(name) for name in names}
+    bare = {name: lab.state(name, inf) for name in names}
     checked = lab.check(*names)
-    untouched = {name: lab.state(name) for name in names}
+    untouched = {name: lab.state(name, inf) for name in names}
     applied = lab.apply(*names)
     good = tuple(n for n, host in applied.hosts.items() if host.state is HostStatus.PREPARED)
     for name in good:

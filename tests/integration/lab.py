@@ -32,7 +32,7 @@ PACKAGE_BOOKS = ("/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/lib/system
 
 _FINGERPRINT = """
 import hashlib, json, os, stat, sys
-skip = set(json.loads(sys.argv[1]))
+skip, limit = set(json.loads(sys.argv[1])), float(sys.argv[2])
 found = {}
 for top, folders, files in os.walk("/"):
     folders[:] = [f for f in folders if os.path.join(top, f) not in skip]
@@ -45,8 +45,12 @@ for top, folders, files in os.walk("/"):
             if stat.S_ISLNK(mode):
                 facts.append(os.readlink(path))
             elif stat.S_ISREG(mode):
-                with open(path, "rb") as handle:
-                    facts += [hashlib.sha1(handle.read()).hexdigest(), info.st_mtime_ns]
+                if info.st_size <= limit:
+                    with open(path, "rb") as handle:
+                        facts.append(hashlib.sha1(handle.read()).hexdigest())
+                else:
+                    facts.append([info.st_size, int(info.st_mtime)])
+                facts.append(info.st_mtime_ns)
             found[path] = facts
         except FileNotFoundError:
             pass
@@ -106,6 +110,11 @@ class Lab:
         return tuple(s for s in fleet.load(FLEET) if not names or s.name in names)
 
     @staticmethod
+    def address(name: str) -> str:
+        """Return the address of a host."""
+        return hosts.find(name).address
+
+    @staticmethod
     def run(name: str, *argv: str, stdin: str | None = None) -> str:
         """Run a command in a host as root and return what it printed; it must succeed."""
         done = hosts.run(name, argv, stdin=stdin, timeout=300)
@@ -147,9 +156,16 @@ class Lab:
 
     # --- what happened to a host ------------------------------------------------------------
 
-    def state(self, name: str) -> State:
-        """Take down everything on a host that outlives a reboot."""
-        argv = ("python3", "-S", "-E", "-c", _FINGERPRINT, json.dumps(VOLATILE))
+    def state(self, name: str, hashed: float = 1e6) -> State:
+        """Take down everything on a host that outlives a reboot.
+
+        Args:
+            name: the host.
+            hashed: largest file whose content is read, in bytes; larger ones count as unchanged
+                while their size and second of modification are, as the package manager keeps them.
+
+        """
+        argv = ("python3", "-S", "-E", "-c", _FINGERPRINT, json.dumps(VOLATILE), str(hashed))
         files = json.loads(self.run(name, *argv))
         form = "${Package}\\t${Version} ${db:Status-Abbrev}\\n"
         lines = self.run(name, "dpkg-query", "-W", "-f", form).splitlines()

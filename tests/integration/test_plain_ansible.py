@@ -1,0 +1,59 @@
+"""`ansible-playbook gpuprep.core.apply` does the same job as the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import FirstRun, Fresh, Lab, Restore, ids
+from stranger import Stranger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.sandbox
+
+
+@pytest.fixture
+def stranger(lab: Lab, tmp_path: Path) -> Stranger:
+    return Stranger(lab, tmp_path)
+
+
+def test_apply_prepares_a_bare_host_and_then_finds_nothing_to_do(
+    lab: Lab, fresh: Fresh, stranger: Stranger
+) -> None:
+    name = fresh(gpus=["10de:1db1"], image="debian-13")
+    wishes = ("-e", '{"gpuprep_components": ["driver"]}')
+    first = stranger.play("gpuprep.core.apply", name, options=wishes)
+    assert first.code == 0, first.text
+    assert first.stats["changed"] > 0
+    assert lab.look(name, gpuprep_components=["driver"]).state == "converged"
+    second = stranger.play("gpuprep.core.apply", name, options=wishes)
+    assert (second.code, second.stats["changed"], second.stats["ok"]) == (0, 0, 1), second.text
+
+
+def test_check_mode_shows_the_steps_of_the_plan(
+    first_run: FirstRun, lab: Lab, fresh: Fresh, stranger: Stranger
+) -> None:
+    name = fresh(gpus=["10de:2236"], shape="VM.GPU.A10.1")
+    before = lab.state(name)
+    played = stranger.play("gpuprep.core.apply", name, options=("--check", "--diff"))
+    assert played.code == 0, played.text
+    named = {one for one in ids(first_run.applied, "t-a10") if "environment" not in one}
+    assert {one for one in named if f"{one}: " not in played.text} == set()
+    assert before.differences(lab.state(name)) == set()
+
+
+def test_a_refused_host_fails_with_its_reason(restore: Restore, stranger: Stranger) -> None:
+    restore("t-v100")
+    played = stranger.play("gpuprep.core.apply", "t-v100", "t-runfile")
+    assert played.code == 2
+    assert "E_RUNFILE_PRESENT" in played.text
+    assert "failed=1" in played.text
+
+
+def test_plan_touches_nothing_and_tells_the_counts(restore: Restore, stranger: Stranger) -> None:
+    restore("t-a10")
+    played = stranger.play("gpuprep.core.plan", "t-a10", options=("-v",))
+    assert played.code == 0, played.text
+    assert "1 converged" in played.text
