@@ -269,9 +269,10 @@ import os
 __version__ = "2.9.0 uid %d" % os.getuid()
 class version: cuda = "13.0"
 class cuda:
-    get_arch_list = staticmethod(lambda: ["sm_75", "sm_90"])
+    get_arch_list = staticmethod(lambda: [])
     is_available = staticmethod(lambda: False)
     device_count = staticmethod(lambda: 0)
+class _C: _cuda_getArchFlags = staticmethod(lambda: "sm_75 sm_90")
 class backends:
     class cudnn: version = staticmethod(lambda: 91300)
 """

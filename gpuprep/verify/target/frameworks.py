@@ -29,6 +29,9 @@ def try_torch(found):
     found.update(version=torch.__version__, cuda=torch.version.cuda)
     found["cudnn"] = torch.backends.cudnn.version()
     found["architectures"] = torch.cuda.get_arch_list()
+    if not found["architectures"] and hasattr(torch._C, "_cuda_getArchFlags"):
+        # the public list is empty where no GPU can be used; what the build holds is asked then
+        found["architectures"] = (torch._C._cuda_getArchFlags() or "").split()
     found["extensions"] = extensions(torch)
     found["available"] = torch.cuda.is_available()
     a, b, product = exact()
