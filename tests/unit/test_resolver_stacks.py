@@ -207,6 +207,12 @@ def test_a_mirror_replaces_base_and_key() -> None:
     assert outcome.conda.url.startswith(f"http://c/m/{outcome.conda.version}/Miniforge3-")
 
 
+def test_what_a_mirror_holds_is_its_owners_business() -> None:
+    unseen = {"cuda": ("12.2",), "components": ("cuda",)}
+    assert [w.code for w in stack((), "debian-12", **unseen).warnings] == ["W_CUDA_UNSEEN"]
+    assert stack((), "debian-12", mirror="http://m.example", **unseen).warnings == ()
+
+
 def test_every_choice_has_a_reason_and_a_source() -> None:
     outcome = stack(V100, "ubuntu-22.04")
     reasons = {reason.choice: reason for reason in outcome.reasons}
