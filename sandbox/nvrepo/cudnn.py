@@ -72,6 +72,10 @@ class Cudnn:
         scope = f"-cuda-{self.cuda}" if self.major >= SPLIT_SINCE else ""
         return f"libcudnn{self.major}{kind}{scope}"
 
+    def exactly(self, kind: str) -> str:
+        """Relation that binds to a package of this release."""
+        return f"{self.named(kind)} (= {self.package_version})"
+
 
 def packages(release: Cudnn, others: set[str], work: Path, real: Path | None = None) -> list[Deb]:
     """Describe the packages of one release.
@@ -80,47 +84,40 @@ def packages(release: Cudnn, others: set[str], work: Path, real: Path | None = N
     wheels when their libraries and headers are wanted.
     """
     runtime, headers = _real(release, real) if real else _substitute(release, work)
-    series = release.major
-    conflicts = {
-        kind: tuple(replace(release, cuda=other).named(kind) for other in sorted(others))
-        for kind in ("", "-dev", "-headers")
-    }
-    exactly = f"(= {release.package_version})"
-
-    def deb(kind: str, files: dict[str, Entry], *depends: str) -> Deb:
-        split = series >= SPLIT_SINCE
-        return Deb(
-            name=release.named(kind),
-            version=release.package_version,
-            source="cudnn",
-            description=f"cuDNN {kind.strip('-') or 'runtime'} for CUDA {release.cuda}",
-            section="multiverse/libs",
-            relations={
-                "Depends": depends,
-                "Conflicts": conflicts[kind] if split else (),
-                "Replaces": conflicts[kind] if split else (),
-            },
-            files=files,
-            compression="zstd",
-        )
-
-    library = deb("", runtime, "libc6 (>= 2.34)")
-    needs = [f"{release.named()} {exactly}"]
-    if series >= SPLIT_SINCE:
-        needs.append(f"{release.named('-headers')} {exactly}")
-    dev = deb("-dev", {} if series >= SPLIT_SINCE else headers, *needs)
-    found = [
-        replace(library, triggers=("activate-noawait ldconfig",)),
-        replace(dev, scripts=_alternatives(series, list(headers))),
+    library = replace(
+        _deb(release, "", others, runtime, "libc6 (>= 2.34)"),
+        triggers=("activate-noawait ldconfig",),
+    )
+    scripts = _alternatives(release.major, list(headers))
+    if release.major < SPLIT_SINCE:
+        dev = _deb(release, "-dev", others, headers, release.exactly(""))
+        return [library, replace(dev, scripts=scripts)]
+    dev = _deb(release, "-dev", others, {}, release.exactly(""), release.exactly("-headers"))
+    meta = _deb(release, "", set(), {}, release.exactly(""), release.exactly("-dev"))
+    return [
+        library,
+        replace(dev, scripts=scripts),
+        _deb(release, "-headers", others, headers),
+        replace(meta, name=f"cudnn{release.major}-cuda-{release.cuda}"),
     ]
-    if series >= SPLIT_SINCE:
-        meta = replace(deb("", {}, *(f"{release.named(kind)} {exactly}" for kind in ("", "-dev"))))
-        meta = replace(meta, relations={"Depends": meta.relations["Depends"]})
-        found += [
-            deb("-headers", headers),
-            replace(meta, name=f"cudnn{series}-cuda-{release.cuda}"),
-        ]
-    return found
+
+
+def _deb(
+    release: Cudnn, kind: str, others: set[str], files: dict[str, Entry], *depends: str
+) -> Deb:
+    """Describe one package, which excludes its like for the CUDA majors `others`."""
+    likes = [replace(release, cuda=other).named(kind) for other in sorted(others)]
+    excluded = tuple(name for name in likes if name != release.named(kind))
+    return Deb(
+        name=release.named(kind),
+        version=release.package_version,
+        source="cudnn",
+        description=f"cuDNN {kind.strip('-') or 'runtime'} for CUDA {release.cuda}",
+        section="multiverse/libs",
+        relations={"Depends": depends, "Conflicts": excluded, "Replaces": excluded},
+        files=files,
+        compression="zstd",
+    )
 
 
 def _runtime_entry(release: Cudnn, name: str, built: Path) -> dict[str, Entry]:
