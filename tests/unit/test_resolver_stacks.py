@@ -208,7 +208,7 @@ def test_a_mirror_replaces_base_and_key() -> None:
 
 
 def test_what_a_mirror_holds_is_its_owners_business() -> None:
-    unseen = {"cuda": ("12.2",), "components": ("cuda",)}
+    unseen: dict[str, Any] = {"cuda": ("12.2",), "components": ("cuda",)}
     assert [w.code for w in stack((), "debian-12", **unseen).warnings] == ["W_CUDA_UNSEEN"]
     assert stack((), "debian-12", mirror="http://m.example", **unseen).warnings == ()
 
