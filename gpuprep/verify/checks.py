@@ -361,7 +361,8 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "burn.stable",
         "Results stay the same under load",
-        "Repeated products under full load are bit for bit equal and no error was counted.",
+        "Repeated products under full load are bit for bit equal, copies arrive unchanged, and no "
+        "memory error was counted.",
         "A GPU that computes differently under load is broken. " + OPERATOR,
         tier="burn-in",
         needs_gpu=True,

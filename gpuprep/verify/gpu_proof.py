@@ -46,16 +46,15 @@ def probe(tier, options):
 """
 
 
-def script(tier: Tier, pythons: Sequence[str] = ()) -> str:
+def script(tier: Tier, options: Mapping[str, Any] | None = None) -> str:
     """Give a program that observes and probes the machine it runs on and prints the evidence.
 
     Args:
         tier: what to try.
-        pythons: interpreters of environments with frameworks, on that machine.
+        options: of the probe (``gpuprep.verify.shipped.source``); JSON types.
 
     """
-    options = json.dumps({"pythons": list(pythons)})
-    probe = source(tier) + _OPTIONS.format(options=options)
+    probe = source(tier) + _OPTIONS.format(options=json.dumps(dict(options or {})))
     return observe.script(observation_request(load(), Wishes()), probe, tier)
 
 
@@ -110,7 +109,7 @@ def keep(evidence: Mapping[str, Any], folder: Path, when: datetime) -> tuple[Pat
     return path, result
 
 
-def run_here(tier: Tier, pythons: Sequence[str], python: str = "python3") -> dict[str, Any]:
+def run_here(tier: Tier, options: Mapping[str, Any]) -> dict[str, Any]:
     """Run the script on this machine, as it would run on another.
 
     Raises:
@@ -118,8 +117,8 @@ def run_here(tier: Tier, pythons: Sequence[str], python: str = "python3") -> dic
 
     """
     done = subprocess.run(
-        [python, "-S", "-E", "-"],
-        input=script(tier, pythons),
+        ["python3", "-S", "-E", "-"],
+        input=script(tier, options),
         capture_output=True,
         text=True,
         check=False,
@@ -149,14 +148,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--evidence", type=Path, metavar="FILE", help="judge what a script printed")
     wish = parser.parse_args(arguments)
     try:
+        options = {"pythons": wish.python}
         if wish.script:
-            wish.script.write_text(script(wish.tier, wish.python), encoding="utf-8")
+            wish.script.write_text(script(wish.tier, options), encoding="utf-8")
             return 0
         if wish.evidence:
             evidence = dict(observe.parse(wish.evidence.read_text(encoding="utf-8")))
             when = datetime.fromtimestamp(wish.evidence.stat().st_mtime, UTC)
         else:
-            evidence, when = run_here(wish.tier, wish.python), datetime.now(UTC)
+            evidence, when = run_here(wish.tier, options), datetime.now(UTC)
         path, result = keep(evidence, wish.folder, when)
     except (GpuprepError, OSError, observe.ObservationError, subprocess.TimeoutExpired) as error:
         sys.stderr.write(f"gpu-proof: {error}\n")

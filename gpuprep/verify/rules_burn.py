@@ -151,6 +151,11 @@ def burn_stable(host: Evidence) -> Finding:
         complaints += [f"{slot}: {count} {what}" for what, count in counts.items() if count != 0]
         if not product.get("repeats"):
             complaints.append(f"{slot}: no product was repeated")
+        after = mapping(gpu.get("after"))
+        counted = mapping(after.get("ecc")).get("uncorrected")
+        if counted:
+            complaints.append(f"{slot}: {counted} uncorrected memory errors after the load")
+        lines.append(f"{slot} afterwards: {_spelled(after)}")
     if complaints:
         return failed("; ".join(complaints), evidence="\n".join(lines))
     return passed("; ".join(lines), evidence="\n".join(lines))

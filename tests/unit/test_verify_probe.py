@@ -85,7 +85,7 @@ def judged(answers: dict[str, Any], tier: Tier) -> dict[str, Any]:
 # --- quick ----------------------------------------------------------------------------------------
 @needs_compiler
 def test_nvml_values_arrive_as_the_library_gave_them(driver: str, tmp_path: Path) -> None:
-    nvml = probe(driver, tmp_path)["nvml"]
+    nvml = probe(driver, tmp_path, ECC=1)["nvml"]
     assert nvml["driver"] == "580.95.05"
     assert nvml["library"] == driver
     first, second = nvml["gpus"]
@@ -241,6 +241,7 @@ def test_burn_in_measures_and_compares(driver: str, tmp_path: Path, method: str)
     assert load["matrix"]["method"] == method
     assert load["matrix"]["wrong_samples"] == 0
     assert load["matrix"]["repeats"] >= 10
+    assert (load["after"]["temperature_c"], load["after"]["ecc"]["uncorrected"]) == (41, 0)
     pairs = answers["burn"]["peers"]["pairs"]
     assert [(pair["from"], pair["to"]) for pair in pairs] == [(0, 1), (1, 0)]
     checks = judged(answers, "burn-in")
@@ -413,7 +414,7 @@ def test_shipped_text_runs_on_every_python(minor: int, tier: Tier, tmp_path: Pat
 
 def test_every_module_of_the_probe_is_shipped() -> None:
     names = {path.stem for path in TARGET.glob("*.py")} - {"__init__"}
-    assert names == {*shipped.QUICK, *shipped.FULL, "main"}
+    assert names == {*shipped.QUICK, *shipped.FULL, "main", "diagnose"}
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no CUDA compiler")

@@ -4,7 +4,7 @@ import ctypes
 import os
 import time
 
-from . import base, compiled, cuda, matrices
+from . import base, compiled, cuda, matrices, nvml
 
 DEFAULTS = {
     "seconds": 60.0,  # of products per GPU
@@ -14,6 +14,7 @@ DEFAULTS = {
 }
 MARGIN = 120.0  # beyond that, for contexts and set-up, before a GPU is called stuck
 COPIES = 20
+HEALTH = ("temperature_c", "power_mw", "power_limit_mw", "throttle", "ecc", "rows")
 PEER_COPIES = 8
 CUDA_R_32F, CUDA_R_16F, CUDA_R_16BF = 0, 2, 14  # library_types.h
 COMPUTE_32F = 68  # cublas_api.h, CUBLAS_COMPUTE_32F
@@ -23,6 +24,7 @@ DEFAULT_ALGORITHM = -1
 def collect(library, options, visible):
     """Load every GPU at the same time, then try each pair."""
     wish = dict(DEFAULTS, **options.get("burn", {}))
+    wish["nvml_library"] = options.get("nvml_library", "libnvidia-ml.so.1")
     cublas = find_cublas(options)
     loads = base.side_by_side(
         load,
@@ -65,7 +67,16 @@ def load(library, ptx, visible, wish, cublas):
     kinds = [kind for kind in ("bf16", "fp16") if "gemm_" + kind in gpu.functions]
     kind = kinds[0] if kinds else "fp32"
     answer["matrix"] = sustain(gpu, kind, wish, cublas)
+    answer["after"] = health(wish["nvml_library"], answer["slot"])
     return answer
+
+
+def health(library, slot):
+    """Ask NVML how the GPU is, while it is still hot."""
+    for gpu in nvml.collect(library).get("gpus") or []:
+        if gpu.get("slot") == slot:
+            return {key: gpu.get(key) for key in HEALTH}
+    return {}
 
 
 def bandwidth(gpu, most):

@@ -6,7 +6,7 @@ import time
 from . import base, kernel_log, libraries, nvml, proof
 
 SCHEMA = 1
-DEADLINES = {"nvml": 20.0, "libcuda": 10.0, "fabric_manager": 5.0}
+DEADLINES = {"nvml": 30.0, "libcuda": 10.0, "fabric_manager": 5.0}
 
 
 def probe(tier, options=None):
