@@ -219,16 +219,19 @@ class Client:
                 header_params={"accept": "application/json"},
                 response_type="bytes",
             )
-            self.skew = _clock_skew(response.headers.get("date"))
-            return json.loads(response.data), response.headers.get("opc-next-page")
         except oci.exceptions.ServiceError as error:
             self._refused(call, base.endpoint, error)
-        except ValueError as error:
-            cut = Answer(None, "cut short", f"the answer is no JSON ({error})")
-            raise _RetryableError(CallFailedError(call, base.endpoint, cut)) from None
         except oci.base_client.requests.exceptions.RequestException as error:
             silence = Answer(None, "no answer", _network_reason(error))
             raise _RetryableError(CallFailedError(call, base.endpoint, silence)) from None
+        except ValueError as error:
+            raise self._no_endpoint(call.region, error) from None
+        self.skew = _clock_skew(response.headers.get("date"))
+        try:
+            return json.loads(response.data), response.headers.get("opc-next-page")
+        except ValueError as error:
+            cut = Answer(None, "cut short", f"the answer is no JSON ({error})")
+            raise _RetryableError(CallFailedError(call, base.endpoint, cut)) from None
 
     def _refused(self, call: Call, endpoint: str, error: Any) -> NoReturn:  # noqa: ANN401 - SDK's type
         text = str(error.message or "").strip() or "no reason given"
@@ -263,12 +266,8 @@ class Client:
     def _new_base(self, service: Service, region: str) -> Any:  # noqa: ANN401 - SDK's type
         oci = sdk()
         endpoint = self._options.service_endpoint
-        config = {
-            **self.identity.config,
-            "region": region,
-            "log_requests": False,  # would print signatures to stdout
-            "additional_user_agent": "gpuprep",
-        }
+        # The profile's own log_requests stays out: it would print signatures to stdout.
+        config = {**self.identity.config, "region": region, "additional_user_agent": "gpuprep"}
         try:
             return oci.base_client.BaseClient(
                 service,

@@ -281,6 +281,7 @@ import json
 import os
 import re
 import time
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -311,7 +312,7 @@ else:
     MISSING = None
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ansible.inventory.data import InventoryData
     from ansible.parsing.dataloader import DataLoader
@@ -343,15 +344,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         super().parse(inventory, loader, path, cache)
         config = self._read_config_data(path)
         try:
-            self._list(config, fresh=not cache)
+            with _one_generation():
+                self._list(config, fresh=not cache)
         except Exception:
             if self.get_option("fail_command"):
                 # Left alone, Ansible warns, goes on with no hosts, and exits 0.
                 constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
             raise
-        # Hosts live as long as the process: spare the collector its walks over them, and spare
-        # forked workers the copies those walks cause.
-        gc.freeze()
 
     def _list(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         if MISSING:
@@ -471,6 +470,23 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for parent in parents.get(group, ()):
             self.inventory.add_group(parent)
             self.inventory.add_child(parent, group)
+
+
+@contextmanager
+def _one_generation() -> Iterator[None]:
+    """Make objects that live as long as the process, without the garbage collector's help.
+
+    Spares its walks over a growing heap, here and in all that follows, and spares forked workers
+    the copies of pages that such walks cause.
+    """
+    active = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if active:
+            gc.enable()
 
 
 def _identity(options: Options, profile: Profile) -> str:

@@ -115,7 +115,7 @@ class Emulator:
         self._triggers: list[tuple[str, Callable[[], None]]] = []
         self._server = _Server(("127.0.0.1", knobs.port), _Handler)
         self._server.emulator = self
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self.serve, daemon=True)
 
     @property
     def url(self) -> str:
@@ -149,7 +149,7 @@ class Emulator:
 
     def serve(self) -> None:
         """Serve in this thread until interrupted."""
-        self._server.serve_forever()
+        self._server.serve_forever(poll_interval=0.02)
 
     def stop(self) -> None:
         """Stop serving."""

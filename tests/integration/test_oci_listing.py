@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +24,7 @@ from oci_lab import (
 
 from gpuprep.errors import ConfigError, InventoryError
 from sandbox.oci.faults import Fault
-from sandbox.oci.tenancy import Tenancy, fleet
+from sandbox.oci.tenancy import REGION, TENANCY, Tenancy, fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -536,3 +539,40 @@ def test_shapes_the_catalog_does_not_know(lab: Starter) -> None:
     assert gpus["amd"]["vendor"] == "amd"
     assert "unsupported_amd" in listing.group_parents["shape_bm_gpu_mi300x_8"]
     assert "BM.GPU.X900.16" in listing.warnings[0]
+
+
+# --- other ways to sign in ---------------------------------------------------------------------
+
+
+def test_a_resource_principal_signs_and_knows_its_tenancy(
+    lab: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = lab(small())
+    claims = {"res_tenant": TENANCY, "exp": int(time.time()) + 3600}
+    token = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "RS256"}, claims, {})
+    )
+    for name, value in {
+        "VERSION": "2.2",
+        "RPST": token,
+        "PRIVATE_PEM": str(here.credentials.key_file),
+        "REGION": REGION,
+    }.items():
+        monkeypatch.setenv(f"OCI_RESOURCE_PRINCIPAL_{name}", value)
+    here.emulator.verifier.keys[f"ST${token}"] = here.credentials.public_key  # type: ignore[index]
+    listing = here.list(auth_type="resource_principal", config_file="/nonexistent")
+    assert len(listing.hosts) == 6
+    here.emulator.api.denied.add(compartment(here.tenancy, "team1"))
+    with pytest.raises(InventoryError, match="Allow dynamic-group <dynamic group> to read"):
+        here.list(auth_type="resource_principal", config_file="/nonexistent")
+
+
+def test_an_instance_principal_off_the_cloud_says_where_it_works(
+    lab: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = lab(small())
+    monkeypatch.setenv("OCI_METADATA_BASE_URL", here.emulator.url + "/opc/v2")
+    monkeypatch.setattr("time.sleep", lambda _: None)  # the SDK retries for minutes
+    with pytest.raises(InventoryError, match="auth_type instance_principal does not work here"):
+        here.list(auth_type="instance_principal")
