@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FLEET = "tests"
 SNAPSHOT = "converged"
 # Not part of a host's state: the kernel's views, what a boot makes anew, and logs.
-VOLATILE = ("/proc", "/sys", "/run", "/tmp", "/dev", "/var/log")  # noqa: S108
+VOLATILE = ("/proc", "/sys", "/run", "/tmp", "/dev", "/var/log")
 # The package manager's own books and caches, which any transaction writes.
 PACKAGE_BOOKS = ("/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/lib/systemd")
 

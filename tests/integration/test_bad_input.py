@@ -136,7 +136,7 @@ def mount_tmpfs(name: str, path: str, options: str) -> None:
 
 def test_a_tmp_without_execution_does_not_stop_conda(lab: Lab, fresh: Fresh) -> None:
     name = fresh(image="debian-13")
-    for path in ("/tmp", "/var/tmp"):  # noqa: S108 - of the host
+    for path in ("/tmp", "/var/tmp"):
         mount_tmpfs(name, path, "noexec,mode=1777")
     wishes = {"conda_environments": [{"name": "e", "packages": ["numpy"]}]}
     result = lab.apply(name, **CONDA_ONLY, **wishes)

@@ -163,7 +163,7 @@ def test_an_unexpected_error_is_told_in_words(
     ],
 )
 def test_hosts_narrow_the_inventory_and_localhost_alone_is_one(
-    typed: Any,  # noqa: ANN401 - arguments of the function under test
+    typed: Any,
     expected: tuple[Any, Any],
 ) -> None:
     assert which_hosts(*typed) == expected

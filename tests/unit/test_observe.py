@@ -40,7 +40,7 @@ def target() -> types.ModuleType:
     """Return the script as a module, not run."""
     module = types.ModuleType("target")
     module.__dict__["__gpuprep_embedded__"] = True
-    exec(compile(SOURCE.read_text(), str(SOURCE), "exec"), module.__dict__)  # noqa: S102
+    exec(compile(SOURCE.read_text(), str(SOURCE), "exec"), module.__dict__)
     return module
 
 
@@ -109,7 +109,7 @@ def test_it_writes_nothing_and_needs_no_site_packages(tmp_path: Path) -> None:
 
 
 def test_odd_text_in_a_request_arrives_unharmed() -> None:
-    odd = "/tmp/a'b\"c\\n\u00fc\n{}"  # noqa: S108
+    odd = "/tmp/a'b\"c\\n\u00fc\n{}"
     assert list(observe.parse(run({"files": [odd]}).stdout)["files"]) == [odd]
 
 

@@ -65,7 +65,7 @@ def healthy(change: dict[str, Any] | None = None, shape: str | None = None) -> H
     return Host(data["observation"], data["probe"], shape)
 
 
-def _set(data: Any, path: list[str], value: Any) -> None:  # noqa: ANN401 - JSON
+def _set(data: Any, path: list[str], value: Any) -> None:
     keys = [step.replace("\\.", ".") for step in path]
     for key in keys[:-1]:
         data = data[int(key)] if isinstance(data, list) else data[key]

@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 class ActionModule(ActionBase):
     BYPASS_HOST_LOOP = True
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ANN401
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result = super().run(tmp, task_vars)
         name = self._task.args["document"]
