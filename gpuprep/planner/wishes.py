@@ -74,17 +74,19 @@ class Environment:
         name: directory under ``<prefix>/envs``.
         kind: ``packages``, ``yaml`` (environment.yml) or ``explicit`` (lock file).
         content: text of the file, or the specifications, one a line.
+        digest: short digest that changes with the specification.
 
     """
 
     name: str
     kind: str
     content: str
+    digest: str = field(init=False)
 
-    @property
-    def digest(self) -> str:
-        """Short digest that changes with the specification."""
-        return hashlib.sha256(f"{self.kind}\n{self.content}".encode()).hexdigest()[:16]
+    def __post_init__(self) -> None:
+        """Derive the digest; a field, so that the role's tasks are given it too."""
+        digest = hashlib.sha256(f"{self.kind}\n{self.content}".encode()).hexdigest()[:16]
+        object.__setattr__(self, "digest", digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from planner_cases import ARCHIVE, DRIVER, KERNEL, Observation, bare, carried_out, module
 
 from gpuprep.catalog import load
@@ -70,6 +72,13 @@ def test_unwanted_components_are_not_planned() -> None:
 def test_conda_alone_needs_no_gpu() -> None:
     made = plan(bare(pci=[]), gpuprep_components=["conda"])
     assert (made.state, made.code) == ("drifted", None)
+
+
+def test_the_conda_role_is_given_everything_its_module_needs() -> None:
+    given = plan(bare()).roles["conda"].to_dict()["target"]["conda"]["environments"]
+    text = (Path(__file__).parents[2] / "plugins/modules/conda_environments.py").read_text()
+    documentation = yaml.safe_load(text.split('r"""')[1].split('"""')[0])
+    assert set(given[0]) == set(documentation["options"]["environments"]["suboptions"])
 
 
 # --- drift ------------------------------------------------------------------------------------
