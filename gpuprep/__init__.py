@@ -6,6 +6,7 @@
 <HostStatus.READY: 'ready'>
 """
 
+import gpuprep.verify as _verify  # noqa: F401 - first: a later import would hide the function
 from gpuprep.api import apply, plan, status, verify
 from gpuprep.errors import (
     CancelledError,

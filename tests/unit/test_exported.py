@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import types
 
 import gpuprep
@@ -16,6 +18,14 @@ def test_all_names_everything_public_sorted() -> None:
     }
     assert set(gpuprep.__all__) == public | {"__version__"}
     assert gpuprep.__all__ == sorted(gpuprep.__all__)
+
+
+def test_the_verb_verify_is_not_hidden_by_the_package_of_its_name() -> None:
+    program = (
+        "import gpuprep, gpuprep.verify.checks; from gpuprep.verify import evaluate; "
+        "assert callable(gpuprep.verify) and callable(evaluate.evaluate)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_every_exported_class_and_function_is_documented() -> None:
@@ -38,7 +48,7 @@ def test_verbs_take_the_promised_arguments() -> None:
 
 
 def test_only_the_runner_imports_ansible_runner() -> None:
-    from gpuprep.layout import package_root  # noqa: PLC0415
+    from gpuprep.layout import package_root
 
     importers = {
         path.name
