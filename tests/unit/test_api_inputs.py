@@ -9,7 +9,8 @@ import stat
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from gpuprep.codec import vocabulary
 from gpuprep.diagnosis import engine_error, error_text
 from gpuprep.errors import ConfigError, EngineError, InventoryError
 from gpuprep.redact import (
+    _SWITCHES,
     MASK,
     Redactor,
     is_secret_name,
@@ -30,9 +32,6 @@ from gpuprep.redact import (
 )
 from gpuprep.results import Report
 from gpuprep.transcript import failure_message
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # --- inventories --------------------------------------------------------------------------------
 
@@ -58,17 +57,15 @@ def test_localhost_is_this_machine_with_sudo_only_if_needed(
     for uid, become in ((0, False), (1000, True)):
         monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
         (path,) = sources.inventory_arguments("localhost", tmp_path)
-        with open(path, encoding="utf-8") as file:
-            host = json.load(file)["all"]["hosts"]["localhost"]
+        host = json.loads(Path(path).read_text())["all"]["hosts"]["localhost"]
         assert (host["ansible_connection"], host["ansible_become"]) == ("local", become)
 
 
 def test_a_structure_is_written_for_this_user_alone(tmp_path: Path) -> None:
     structure = {"gpus": {"hosts": {"a": {"ansible_password": "x"}}}}
     (path,) = sources.inventory_arguments(structure, tmp_path)
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    with open(path, encoding="utf-8") as file:
-        assert json.load(file) == structure
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
+    assert json.loads(Path(path).read_text()) == structure
 
 
 @pytest.mark.parametrize(
@@ -243,7 +240,7 @@ def test_passwords_in_urls_are_masked_without_being_known() -> None:
 
 
 def _can_be_masked(text: str) -> bool:
-    return bool(text.strip("*") and text.strip()) and text.lower() not in {"true", "false", "none"}
+    return bool(text.strip("*") and text.strip()) and text.lower() not in _SWITCHES
 
 
 @given(

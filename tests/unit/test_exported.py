@@ -8,6 +8,7 @@ import sys
 import types
 
 import gpuprep
+from gpuprep.layout import package_root
 
 
 def test_all_names_everything_public_sorted() -> None:
@@ -48,8 +49,6 @@ def test_verbs_take_the_promised_arguments() -> None:
 
 
 def test_only_the_runner_imports_ansible_runner() -> None:
-    from gpuprep.layout import package_root
-
     importers = {
         path.name
         for path in package_root().rglob("*.py")
