@@ -241,7 +241,7 @@ class Client:
         failed = CallFailedError(call, endpoint, answer)
         busy = error.status == _BUSY
         if busy or error.status >= 500 or (error.status == 409 and error.code in _CONFLICTS):  # noqa: PLR2004 - HTTP
-            raise _RetryableError(failed, busy, _asked_wait(error.headers)) from None
+            raise _RetryableError(failed, busy=busy, wait=_asked_wait(error.headers)) from None
         raise failed from None
 
     def _why_unauthenticated(self, error: Any) -> str:  # noqa: ANN401 - SDK's type
@@ -286,9 +286,11 @@ class Client:
             wrong = ", ".join(f"{key} is {state}" for key, state in dict(error.errors).items())
             raise ConfigError(f"OCI configuration: {wrong}") from None
         except ValueError as error:
-            raise ConfigError(
-                f"region {region!r} or service_endpoint {endpoint!r}: {error}"
-            ) from None
+            raise self._no_endpoint(region, error) from None
+
+    def _no_endpoint(self, region: str, error: ValueError) -> ConfigError:
+        endpoint = self._options.service_endpoint
+        return ConfigError(f"region {region!r} or service_endpoint {endpoint!r}: {error}")
 
 
 def _shaped(call: Call, found: Any, kind: type[T]) -> T:  # noqa: ANN401 - JSON
@@ -301,7 +303,7 @@ def _shaped(call: Call, found: Any, kind: type[T]) -> T:  # noqa: ANN401 - JSON
 class _RetryableError(Exception):
     """A failure that may pass; ``final`` is what to raise when it does not."""
 
-    def __init__(self, final: CallFailedError, busy: bool = False, wait: float = 0.0) -> None:  # noqa: FBT001, FBT002 - two callers, below and above
+    def __init__(self, final: CallFailedError, *, busy: bool = False, wait: float = 0.0) -> None:
         self.final = final
         self.busy = busy
         self.wait = wait

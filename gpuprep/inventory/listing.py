@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor, ThreadPoolExecutor
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gpuprep.errors import InventoryError
@@ -223,13 +224,14 @@ class _Lister:
         pairs = [(one, addresses.get(one.id)) for one in instances]
         names, shared = host_names(pairs, self._options.hostnames)
         composer = Composer(self._options, self._shapes)
-        hosts = tuple(
+        hosts = [
             composer.host(name, one, where, images.get(one.image_id or ""), members.get(one.id))
             for name, (one, where) in zip(names, pairs, strict=True)
-        )
+        ]
+        hosts.sort(key=attrgetter("name"))
         self._warn_of(hosts, shared, composer.unknown_shapes)
         return Listing(
-            hosts=hosts,
+            hosts=tuple(hosts),
             group_parents=composer.group_parents,
             summary=f"{self._funnel}; {len(hosts)} hosts",
             warnings=tuple(self._warnings),

@@ -160,7 +160,7 @@ class Listing:
     """The inventory.
 
     Attributes:
-        hosts: in order of compartment path and name.
+        hosts: in order of their names.
         group_parents: groups whose parents hold all of their hosts: shape -> GPU model, ...
         summary: how many instances were seen, and why some are no hosts.
         warnings: what the user should know.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from oci_lab import CORES, H100, Lab, Starter, compartment, new_credentials, small, start
 
-from sandbox.oci import keys
+from sandbox.oci import ensure, keys, stop
 from sandbox.oci.faults import Fault
 from sandbox.oci.tenancy import REGION, TENANCY, Tenancy
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PASSPHRASE = "PASSMARKER"
+PASSPHRASE = "PASSMARKER"  # noqa: S105 - generated keys only
 each_core = pytest.mark.parametrize("core", sorted(CORES))
 
 
@@ -348,8 +348,6 @@ def test_a_token_session_signs_and_stays_hidden(lab: Starter, tmp_path: Path) ->
 
 
 def test_hosts_of_the_sandbox_are_listed_through_a_served_file(tmp_path: Path) -> None:
-    from sandbox.oci import ensure, stop
-
     hosts = [
         {"name": "gpu-a10", "address": "10.88.0.5", "shape": "VM.GPU.A10.1", "os": "debian-12"},
         {"name": "gpu-h100", "address": "10.88.0.6", "shape": H100, "os": "debian-12"},

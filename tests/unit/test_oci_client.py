@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gpuprep.errors import ConfigError
 from gpuprep.inventory import Options, profiles
 from gpuprep.inventory.client import Call, CallFailedError, Client, Gate
 from gpuprep.inventory.signin import sign_in
@@ -105,8 +106,6 @@ def test_an_object_where_a_list_belongs_is_told(client: Client) -> None:
 
 
 def test_a_region_that_cannot_be_a_host_name_is_refused(client: Client) -> None:
-    from gpuprep.errors import ConfigError
-
     client._options = Options()
     with pytest.raises(ConfigError, match="region 'no where'"):
         client.all(Call("iaas", "no where", "/instances", about="x"))
