@@ -17,6 +17,7 @@ from gpuprep.catalog import load
 from gpuprep.model import FleetResult, HostResult
 from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
 from sandbox import bootstrap, fleet, hosts, servers, services
+from sandbox.nvrepo.build import REPOS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +125,11 @@ class Lab:
     def sh(self, name: str, script: str) -> str:
         """Run a shell script in a host as root; every command of it must succeed."""
         return self.run(name, "sh", "-euc", script)
+
+    @property
+    def mirror(self) -> str:
+        """Base URL of the sandbox's web server."""
+        return str(self._variables["gpuprep_mirror"]).removesuffix(f"/{REPOS}")
 
     # --- gpuprep ----------------------------------------------------------------------------
 
