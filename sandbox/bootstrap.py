@@ -21,10 +21,12 @@ PACKAGES: Final = (
     "mmdebstrap",
     "apt-utils",
     "dpkg-dev",
+    "gcc",
     "gnupg",
     "iptables",
     "iproute2",
     "e2fsprogs",
+    "libc6-dev",
     "openssh-client",
 )
 # systemd in every host takes some; with the default of 128 about 20 hosts boot, the rest hang.
