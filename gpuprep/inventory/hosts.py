@@ -78,9 +78,10 @@ class Composer:
 
     def _place_groups(self, instance: Instance) -> list[str]:
         region = group_name("region", instance.region)
-        domain = group_name("ad", instance.availability_domain)
-        self.group_parents.setdefault(domain, (region,))
-        groups = [domain]
+        groups = [region]
+        if instance.availability_domain:
+            groups = [group_name("ad", instance.availability_domain)]
+            self.group_parents.setdefault(groups[0], (region,))
         if instance.fault_domain:
             groups.append(group_name("fd", instance.fault_domain))
         if instance.compartment.name:

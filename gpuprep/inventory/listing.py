@@ -118,7 +118,7 @@ class _Lister:
         rows = (row for answer in answers.values() for row in answer or ())
         vnics = network.candidates(rows, {one.id for one in readable})
         found = network.Lookup(self._client, self._pool, self._options).run(readable, vnics)
-        self._gaps += found.unattached
+        self._gaps += found.odd
         for detour, count in found.detours:
             self._missing_policy(detour)
             self._warnings.append(f"{detour}; asked for {count} VNICs one by one instead")
@@ -250,6 +250,12 @@ class _Lister:
             self._warnings.append(
                 f"shapes that the catalog does not know: {', '.join(sorted(shapes))}; their "
                 "fabric and RDMA are left to what the hosts themselves show"
+            )
+        bare = [one.name for one in hosts if "ansible_host" not in one.variables]
+        if bare and not self._gaps:
+            self._warnings.append(
+                f"{len(bare)} hosts have no {' or '.join(self._options.ansible_host_from)} and get "
+                f"no ansible_host: {', '.join(bare[:_TOLD_AT_MOST])}"
             )
         if not hosts:
             self._warnings.append(f"no host is left of {self._funnel}")

@@ -16,7 +16,7 @@ from gpuprep.inventory.client import Call, CallFailedError
 from gpuprep.inventory.records import Addresses, Compartment, Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Executor
 
     from gpuprep.inventory.client import Client, Json
@@ -35,7 +35,7 @@ class Found:
         addresses: by instance OCID.
         gone: OCIDs of instances terminated since they were listed.
         gaps: requests that failed and left hosts without an address.
-        unattached: hosts that should have a VNIC and have none, in words.
+        odd: hosts that should have a primary VNIC and show none, in words.
         detours: requests that were refused, and the number of requests that made good for each.
 
     """
@@ -43,7 +43,7 @@ class Found:
     addresses: dict[str, Addresses] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     gaps: list[CallFailedError] = field(default_factory=list)
-    unattached: list[str] = field(default_factory=list)
+    odd: list[str] = field(default_factory=list)
     detours: list[tuple[CallFailedError, int]] = field(default_factory=list)
 
 
@@ -86,6 +86,7 @@ class Lookup:
         self._options = options
         self._found = Found()
         self._vnics: dict[str, tuple[str, str]] = {}
+        self._told: set[str] = set()  # instances whose lack of an address is a gap already
 
     def run(
         self, instances: Sequence[Instance], vnics: Mapping[str, list[tuple[str, str]]]
@@ -110,7 +111,7 @@ class Lookup:
             self._public_ips(by_id)
         if "fqdn" in {*self._options.hostnames, *self._options.ansible_host_from}:
             self._domains(by_id)
-        self._explain_missing(instances, vnics)
+        self._explain_missing(instances)
         return self._found
 
     # --- a subnet at a time --------------------------------------------------------------------
@@ -132,10 +133,11 @@ class Lookup:
             elif len(wanted) > 1:
                 self._ipv6(_subnet_call(region, subnet, "/ipv6"), subnet, wanted)
         except CallFailedError as error:
-            if not error.hidden:
+            if error.hidden:
+                self._found.detours.append((error, len(wanted)))
+            else:  # a service in trouble is not to be asked a hundred times more
                 self._found.gaps.append(error)
-                return
-            self._found.detours.append((error, len(wanted)))
+                self._told |= set(wanted.values())
 
     def _private_ips(self, call: Call, subnet: str, wanted: dict[str, str]) -> None:
         """Take the primary addresses of the wanted VNICs, and no more pages than that is worth."""
@@ -163,8 +165,13 @@ class Lookup:
     # --- a VNIC at a time ----------------------------------------------------------------------
 
     def _ask_vnics(self, by_id: Mapping[str, Instance]) -> None:
-        open_ = [ocid for ocid in self._vnics if not self._addressed(ocid)]
-        self._together([_bind(self._vnic, by_id[ocid], self._vnics[ocid][0]) for ocid in open_])
+        self._together(
+            [
+                _bind(self._vnic, by_id[ocid], vnic)
+                for ocid, (vnic, _) in self._vnics.items()
+                if not self._addressed(ocid) and ocid not in self._told
+            ]
+        )
 
     def _addressed(self, ocid: str) -> bool:
         known = self._found.addresses.get(ocid)
@@ -197,6 +204,7 @@ class Lookup:
         except CallFailedError as error:
             if not (error.hidden and self._is_gone(instance)):
                 self._found.gaps.append(error)
+                self._told.add(instance.id)
             return None
 
     def _is_gone(self, instance: Instance) -> bool:
@@ -213,6 +221,7 @@ class Lookup:
             gone = error.hidden  # it could be listed a moment ago
             if not gone:
                 self._found.gaps.append(error)
+                self._told.add(instance.id)
         if gone:
             self._found.gone.add(instance.id)
         return gone
@@ -263,14 +272,15 @@ class Lookup:
 
     # --- the rest ------------------------------------------------------------------------------
 
-    def _explain_missing(self, instances: Sequence[Instance], asked: Container[str]) -> None:
-        """Find out why hosts have no VNIC: terminated meanwhile, or something is wrong."""
-        lost = [one for one in instances if one.id not in asked and one.state in _WITH_VNIC]
+    def _explain_missing(self, instances: Sequence[Instance]) -> None:
+        """Find out why hosts have no primary VNIC: terminated meanwhile, or something is wrong."""
+        settled = {*self._found.addresses, *self._found.gone, *self._told}
+        lost = [one for one in instances if one.id not in settled and one.state in _WITH_VNIC]
         self._together([_bind(self._is_gone, one) for one in lost])
-        self._found.unattached += [
-            f"host {one.name} ({one.id}) is {one.state} but no VNIC is attached to it"
+        self._found.odd += [
+            f"host {one.name} ({one.id}) is {one.state}, but no primary VNIC is attached to it"
             for one in lost
-            if one.id not in self._found.gone
+            if one.id not in self._found.gone | self._told
         ]
 
     def _together(self, tasks: Sequence[Callable[[], object]]) -> None:

@@ -269,9 +269,35 @@ def test_a_running_host_without_a_vnic_is_an_error(lab: Starter) -> None:
     host(tenancy, "gpu0", place, net, "10.0.0.2")
     tenancy.instance("bare", H100, place, gpus=8)
     here = lab(tenancy)
-    with pytest.raises(InventoryError, match=r"host bare .* is RUNNING but no VNIC"):
+    with pytest.raises(InventoryError, match=r"host bare .* is RUNNING, but no primary VNIC"):
         here.list()
     assert set(names(here.list(on_partial="warn"))) == {"gpu0", "bare"}
+
+
+def test_a_host_whose_vnics_are_all_secondary_is_an_error(lab: Starter) -> None:
+    tenancy, place, net = world()
+    ocid = tenancy.instance("odd", H100, place, gpus=8)
+    for number in range(2):
+        tenancy.vnic(ocid, net, f"10.0.0.{number}", primary=False)
+    with pytest.raises(InventoryError, match=r"host odd .* no primary VNIC"):
+        lab(tenancy).list()
+
+
+def test_hosts_without_the_wanted_kind_of_address_are_told(lab: Starter) -> None:
+    listing = lab(small(3)).list(ansible_host_from=["public_ip"])
+    assert set(addresses(listing).values()) == {None}
+    assert "3 hosts have no public_ip and get no ansible_host" in listing.warnings[0]
+
+
+def test_a_service_in_trouble_is_not_asked_host_by_host(
+    lab: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuprep.inventory.client._backoff", lambda _: 0.01)
+    here = lab(small(40))
+    here.emulator.faults.append(Fault("privateIps", 500))
+    with pytest.raises(InventoryError, match="2 answers are missing"):
+        here.list(max_attempts=2)
+    assert "/vnics/{id}" not in here.emulator.stats.routes
 
 
 @pytest.mark.parametrize("count", [1, 3])
