@@ -20,8 +20,8 @@ FLAVOURS = {  # by codename: an A10 takes the open module, a V100 cannot
 
 def driver_packages(host: Host) -> dict[str, str]:
     """Version of each package that is bound to the driver's version."""
-    form = "${Package} ${Version}\\n"
-    lines = host.check_output("dpkg-query -W -f '%s'", form).splitlines()
+    form = r"${Package} ${Version}\n"
+    lines = host.check_output("dpkg-query -W -f %s", form).splitlines()
     pairs = dict(line.split() for line in lines)
     named = ("libnvidia-", "nvidia-open", "cuda-drivers", "nvidia-driver", "nvidia-kernel",
              "nvidia-persistenced", "libcuda1", "nvidia-modprobe")  # fmt: skip
