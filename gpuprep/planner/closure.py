@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gpuprep.planner.debian import Relation, parse_depends, provided_by, upstream_version
+from gpuprep.planner.debian import Relation, parse_depends, provided_by
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    Packages = Mapping[str, Mapping[str, Any]]
+Packages: TypeAlias = "Mapping[str, Mapping[str, Any]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,3 @@ def walk(packages: Packages, roots: Sequence[str], patterns: Collection[str]) ->
                 )
             todo += [r.name for r in inside if is_installed(packages, r.name)]
     return Closure(tuple(members), tuple(missing.values()))
-
-
-def moved(packages: Packages, members: Collection[str], version: str) -> list[str]:
-    """Return the members that are not at one upstream version."""
-    return [n for n in members if upstream_version(packages[n]["version"]) != version]

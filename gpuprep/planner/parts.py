@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from gpuprep.model import Package, Step
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from gpuprep.observe import Observation
+    from gpuprep.planner.closure import Packages
     from gpuprep.planner.target import ManagedFile
 
 
@@ -84,15 +86,13 @@ class PackageFindings:
     """What the package comparison found.
 
     Attributes:
-        wanted: packages for the main transaction, as apt is given them.
+        wanted: packages for the transaction, as apt is given them.
         members: installed packages that belong to the part.
-        remove: packages that must go.
 
     """
 
     wanted: tuple[str, ...]
     members: tuple[str, ...]
-    remove: tuple[str, ...] = ()
 
 
 def diff_packages(  # noqa: PLR0913 - one comparison, named arguments
@@ -117,41 +117,57 @@ def diff_packages(  # noqa: PLR0913 - one comparison, named arguments
     """
     packages = seen["packages"]
     wanted: dict[str, str | None] = {}
+    moving = False
     for root in roots:
-        exact = root.version or (f"{version}-*" if version and matches(root.name, bound) else None)
+        exact = root.version
+        if version and exact is None and matches(root.name, bound):
+            exact = f"{version}-*"
         wanted[root.name] = exact
-        if not is_installed(packages, root.name):
-            state = packages.get(root.name, {}).get("status", "not installed")
-            absent = state in {"not installed", "not-installed", "config-files"}
-            reason = f"{root.name} is {state.replace('config-files', 'removed')}"
-            found.add(
-                "package", root.name, "install" if absent else "configure", reason, after=exact
-            )
-        elif root.version and packages[root.name]["version"] != root.version:
-            there = packages[root.name]["version"]
-            reason = f"{root.name} is at another version"
-            found.add("package", root.name, "change", reason, there, root.version)
+        moving |= _diff_root(found, packages, root, exact)
     closure = walk(packages, [root.name for root in roots], patterns)
     for gap in closure.missing:
         reason = f"{gap.needed_by} needs {gap.name}" + (f" {gap.wanted}" if gap.wanted else "")
-        action = "change" if gap.found else "install"
         exact = gap.wanted or wanted.get(gap.name)
         if not exact and version and matches(gap.name, bound):
             exact = f"{version}-*"
+        action = "change" if gap.found else "install"
         found.add("package", gap.name, action, reason, gap.found, exact)
         wanted[gap.name] = exact
-    if version:
-        for name in sorted(packages):
-            there = packages[name]
-            if not matches(name, bound) or not is_installed(packages, name):
-                continue
-            if upstream_version(there["version"]) != version:
-                reason = f"{name} is at another version than the rest of the stack"
-                found.add("package", name, "change", reason, there["version"], f"{version}-*")
-                wanted[name] = f"{version}-*"
-    return PackageFindings(
-        tuple(spec(name, exact) for name, exact in wanted.items()), closure.members
-    )
+    # A root that moves takes its dependencies along; otherwise each straggler is named.
+    if version and not moving:
+        for name in _stragglers(packages, bound, version):
+            reason = f"{name} is at another version than the rest of the stack"
+            there = packages[name]["version"]
+            found.add("package", name, "change", reason, there, f"{version}-*")
+            wanted[name] = f"{version}-*"
+    specs = tuple(spec(name, exact) for name, exact in wanted.items())
+    return PackageFindings(specs, closure.members)
+
+
+def _diff_root(found: Differences, packages: Packages, root: Package, exact: str | None) -> bool:
+    """Compare one package that the stack names; whether it is to be installed or moved."""
+    name = root.name
+    if not is_installed(packages, name):
+        state = packages.get(name, {}).get("status", "not installed")
+        absent = state in {"not installed", "not-installed", "config-files"}
+        reason = f"{name} is {state.replace('config-files', 'removed')}"
+        found.add("package", name, "install" if absent else "configure", reason, after=exact)
+        return True
+    there = packages[name]["version"]
+    if exact is None or fnmatchcase(there, exact):
+        return False
+    found.add("package", name, "change", f"{name} is at another version", there, exact)
+    return True
+
+
+def _stragglers(packages: Packages, bound: Collection[str], version: str) -> list[str]:
+    return [
+        name
+        for name in sorted(packages)
+        if matches(name, bound)
+        and is_installed(packages, name)
+        and upstream_version(packages[name]["version"]) != version
+    ]
 
 
 def diff_holds(

@@ -96,19 +96,38 @@ def _installed_version(seen: Observation, stack: Stack) -> str | None:
     return max(inside)[1] if inside else None
 
 
-def _strays(seen: Observation, stack: Stack) -> tuple[str, ...]:
-    """Return installed driver packages whose name carries another branch than the wanted one."""
+def _strays(seen: Observation, stack: Stack, version: str | None) -> tuple[str, ...]:
+    """Return installed driver packages of another branch, version or flavour, by their name."""
     roots = {package.name for package in stack.packages}
     strays = []
     for name in seen["packages"]:
         if name in roots or not is_installed(seen["packages"], name):
             continue
-        if not matches(name, (*stack.closure, "nvidia-driver-pinning-*")):
-            continue
-        numbers = [part.split(".")[0] for part in name.split("-") if part[:3].isdigit()]
-        if any(number != stack.branch for number in numbers):
+        marks = [part for part in name.split("-") if part[:3].isdigit()]
+        another = any(_another(mark, stack.branch, version) for mark in marks)
+        if (another and matches(name, stack.closure)) or matches(name, stack.rivals):
             strays.append(name)
     return tuple(sorted(strays))
+
+
+def _stale_pins(found: Differences, seen: Observation, early: Sequence[Package]) -> tuple[str, ...]:
+    """Find pins for another driver; a removed package leaves its preferences file in force."""
+    patterns = [f"{package.name.rpartition('-')[0]}-*" for package in early]
+    wanted = {package.name for package in early}
+    stale = []
+    for name, package in sorted(seen["packages"].items()):
+        if name in wanted or not matches(name, patterns) or package["status"] == "not-installed":
+            continue
+        found.add("pin", name, "remove", f"{name} pins another driver", package["version"])
+        stale.append(name)
+    return tuple(stale)
+
+
+def _another(mark: str, branch: str | None, version: str | None) -> bool:
+    """Whether ``580`` or ``580.95.05`` in a package's name speaks of another driver."""
+    if "." in mark and version is not None:
+        return mark != version
+    return mark.split(".", maxsplit=1)[0] != branch
 
 
 def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
@@ -128,7 +147,9 @@ def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wish
     packages = _of(stack, "driver")
     early = [p for p in packages if p.first]
     version = stack.driver_version or _installed_version(seen, stack)
-    bound = stack.closure if stack.source == "nvidia" else ()
+    strays = _strays(seen, stack, version) if stack.source == "nvidia" else ()
+    bound = (*stack.closure, *(f"!{n}" for n in strays)) if stack.source == "nvidia" else ()
+    purge = _stale_pins(found, seen, early)
     pins = diff_packages(found, seen, early, ())
     main = diff_packages(
         found,
@@ -138,9 +159,8 @@ def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wish
         version=version,
         bound=bound,
     )
-    strays = _strays(seen, stack) if stack.source == "nvidia" else ()
     for name in strays:
-        reason = f"{name} belongs to another driver branch than {stack.branch}"
+        reason = f"{name} belongs to another driver than {version or stack.branch} {stack.flavour}"
         found.add("package", name, "remove", reason, seen["packages"][name]["version"])
     moving = found.has("package")
     patterns = (*stack.closure, *(p.name for p in early))
@@ -161,6 +181,9 @@ def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wish
         early=pins.wanted,
         packages=main.wanted,
         remove=strays,
+        purge=purge,
+        bound=bound,
+        version=f"{version}-*" if version else f"{stack.branch}.*",
         hold=patterns,
         units=tuple(services),
         kernel=kernel,

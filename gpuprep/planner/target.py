@@ -52,7 +52,10 @@ class RoleTarget:
         files: managed files.
         early: packages of the first transaction (pins), as the package manager is given them.
         packages: packages of the main transaction.
-        remove: packages that must go once the others are there.
+        remove: packages that must go.
+        purge: packages whose configuration must go too.
+        bound: name patterns of packages that must be at ``version``.
+        version: their version as apt is given it: ``580.95.05-*``, ``580.*``.
         hold: fnmatch patterns; installed packages that match are held.
         units: systemd units to enable and start.
         kernel: kernel release that needs the module; None = no module wanted.
@@ -69,6 +72,9 @@ class RoleTarget:
     early: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
+    purge: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+    version: str | None = None
     hold: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     kernel: str | None = None
@@ -79,6 +85,5 @@ class RoleTarget:
     conda: CondaTarget | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give JSON types for the role's tasks, and the main transaction as apt-get takes it."""
-        transaction = [*self.packages, *(f"{name}-" for name in self.remove)]
-        return asdict(self) | {"transaction": transaction}
+        """Give JSON types for the role's tasks."""
+        return asdict(self)

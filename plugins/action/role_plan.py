@@ -73,7 +73,6 @@ class ActionModule(ActionBase):
             return {**result, "changed": False, "msg": "the host is as planned"}
         run = bool(part["steps"]) or not short_cut
         do = {kind: kind in part["kinds"] for kind in KINDS}
-        do["preview"] = do["package"]
         if not short_cut:
             do |= dict.fromkeys(SAFE_TO_REPEAT, True)
         result.update(part, run=run and not self._play_context.check_mode, do=do)

@@ -41,16 +41,8 @@ held:
   returned: always
 """
 
-from fnmatch import fnmatchcase
-
 from ansible.module_utils.basic import AnsibleModule
-
-
-def matches(name, patterns):
-    """Whether a name fits a pattern and no exclusion."""
-    if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
-        return False
-    return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
+from ansible_collections.gpuprep.core.plugins.module_utils._packages import matches, rows
 
 
 def main():
@@ -59,19 +51,16 @@ def main():
         argument_spec={"patterns": {"type": "list", "elements": "str", "required": True}},
         supports_check_mode=True,
     )
-    listing = ["dpkg-query", "-W", "-f", "${Package}\\t${db:Status-Want}\\t${db:Status-Status}\\n"]
-    lines = module.run_command(listing, check_rc=True)[1].splitlines()
-    rows = [line.split("\t") for line in lines]
-    loose = sorted(
+    names = sorted(
         {
             name
-            for name, wish, state in rows
+            for name, wish, state in rows(module, "Package", "db:Status-Want", "db:Status-Status")
             if state == "installed" and wish != "hold" and matches(name, module.params["patterns"])
         }
     )
-    if loose and not module.check_mode:
-        module.run_command(["apt-mark", "hold", *loose], check_rc=True)
-    module.exit_json(changed=bool(loose), held=loose)
+    if names and not module.check_mode:
+        module.run_command(["apt-mark", "hold"] + names, check_rc=True)
+    module.exit_json(changed=bool(names), held=names)
 
 
 if __name__ == "__main__":

@@ -59,6 +59,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpuprep.core.plugins.module_utils._apt_locks import holder
+from ansible_collections.gpuprep.core.plugins.module_utils._packages import rows
 
 ERROR = re.compile(r"(\berror:|fatal error|^ERROR|undefined!|No rule to make target)", re.I)
 
@@ -80,10 +81,10 @@ def first_compiler_error(since):
 
 def broken_packages(module):
     """Packages in a state between absent and installed."""
-    listing = ["dpkg-query", "-W", "-f", "${Package}\\t${db:Status-Status}\\n"]
-    rows = [line.split("\t") for line in module.run_command(listing)[1].splitlines()]
     whole = ("installed", "not-installed", "config-files")
-    return {row[0]: row[1] for row in rows if len(row) == 2 and row[1] not in whole}
+    return {
+        row[0]: row[1] for row in rows(module, "Package", "db:Status-Status") if row[1] not in whole
+    }
 
 
 def main():
