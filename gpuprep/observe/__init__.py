@@ -59,7 +59,9 @@ def script(request: Mapping[str, Any], probe: str = "", tier: str = "quick") -> 
         _program(),
         probe,
         "answer = observe(REQUEST)",
-        f"answer['probe'] = probe({tier!r}, {{}})" if probe else "",
+        f"answer['probe'] = probe({tier!r}, {{'conda_prefixes': [REQUEST['conda']]}})"
+        if probe
+        else "",
         "json.dump(answer, sys.stdout)",
     ]
     return "\n".join(lines) + "\n"
