@@ -247,7 +247,7 @@ def facts(**changes: Any) -> HostFacts:
     healthy = json.loads((Path(__file__).parents[1] / "fixtures/verify/healthy.json").read_text())[
         "observation"
     ]
-    kernel = {"compiler": None, **healthy["kernel"]}
+    kernel = {**healthy["kernel"], "compiler": None}
     state = {"secure_boot": False, "mok_enrolled": False, "runfile": False, "system_gcc": 12}
     return observe.facts({**healthy, "kernel": kernel, **state, **changes}, "BM.X")
 
