@@ -52,6 +52,7 @@ def script(request: Mapping[str, Any], probe: str = "", tier: str = "quick") -> 
 
     """
     wish = json.dumps(json.dumps(request))
+    options = {"conda_prefixes": [request["conda"]]} if request.get("conda") else {}
     lines = [
         "import json",
         f"REQUEST = json.loads({wish})",
@@ -59,9 +60,7 @@ def script(request: Mapping[str, Any], probe: str = "", tier: str = "quick") -> 
         _program(),
         probe,
         "answer = observe(REQUEST)",
-        f"answer['probe'] = probe({tier!r}, {{'conda_prefixes': [REQUEST['conda']]}})"
-        if probe
-        else "",
+        f"answer['probe'] = probe({tier!r}, {options!r})" if probe else "",
         "json.dump(answer, sys.stdout)",
     ]
     return "\n".join(lines) + "\n"
