@@ -40,5 +40,7 @@ def plan_name(host: str) -> str:
 def write_report(directory: str, name: str, document: Any) -> None:
     """Write a document for the caller of the run (``gpuprep_run_dir``), readable by its user."""
     path = Path(directory) / f"{name}.json"
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(document, default=str), encoding="utf-8")
+    part = path.with_suffix(".part")
+    part.touch(mode=0o600)
+    part.write_text(json.dumps(document, default=str), encoding="utf-8")
+    part.replace(path)  # a run that is stopped leaves the whole document or none
