@@ -3,7 +3,7 @@
 After a deliberate change of data or rules: ``python tests/unit/resolver_matrix.py --write``, and
 read the difference.
 """
-
+# ruff: noqa: C901  (loops within loops are the point)
 
 from __future__ import annotations
 
