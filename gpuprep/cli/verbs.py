@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -25,16 +25,33 @@ from gpuprep.progress import progress
 from gpuprep.render import explain_exit_code, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from gpuprep.model import FleetResult
     from gpuprep.options import Tier
 
+F = TypeVar("F", bound="Callable[..., Any]")
+DEFAULT_FILE: Final = "gpuprep.lock.yml"  # as in gpuprep.lock, which is slow to import
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _locked(function: F) -> F:
+    """Add ``--locked``: a file that ``gpuprep lock`` wrote."""
+    function = click.option(
+        "--lock-file",
+        metavar="FILE",
+        default=DEFAULT_FILE,
+        show_default=True,
+        help="The file that --locked means.",
+    )(function)
+    return click.option(
+        "--locked", is_flag=True, help="Exactly what `gpuprep lock` wrote down, or a refusal."
+    )(function)
 
 
 @click.command()
 @run_options
+@_locked
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 instead of 0 when changes are pending."
 )
@@ -45,6 +62,7 @@ def plan(*, detailed_exitcode: bool, **typed: Any) -> int:  # noqa: ANN401 - cli
 
 @click.command()
 @run_options
+@_locked
 @click.option("-C", "--check", is_flag=True, help="Only say what would be done.")
 def apply(*, check: bool, **typed: Any) -> int:  # noqa: ANN401
     """Bring HOSTS (all by default) to their desired state and prove it.
@@ -97,6 +115,19 @@ class _Typed:
     report: str | None
     quiet: bool
     verbose: int
+    locked: bool = False
+    lock_file: str = DEFAULT_FILE
+
+    @property
+    def variables(self) -> list[Mapping[str, Any] | str]:
+        """Variables of ``-e``, and the lock file."""
+        given = parse_variables(self.extra_vars)
+        if not self.locked:
+            return given
+        path = Path(self.lock_file).resolve()
+        if not path.is_file():
+            raise ConfigError(f"--locked: {path} is not there; gpuprep lock writes it")
+        return [*given, {"gpuprep_lock_file": str(path)}]
 
 
 def _run(
@@ -104,7 +135,7 @@ def _run(
 ) -> ExitCode:
     source, limit = which_hosts(typed.inventory, typed.hosts, typed.limit)
     report = _report_file(typed.report)
-    variables = parse_variables(typed.extra_vars)
+    variables = typed.variables
     access = ask_access(
         typed.user,
         typed.private_key,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuprep.catalog import Catalog
-    from gpuprep.model import HostFacts
+    from gpuprep.lock import LockFile
+    from gpuprep.model import DesiredStack, HostFacts
     from gpuprep.observe import Observation
     from gpuprep.planner.target import RoleTarget
     from gpuprep.planner.wishes import Wishes
@@ -142,7 +143,7 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
         if kept is None:
             return _refused(host_rules().refusal("E_KEEP_NOTHING"), seen, versions)
         desired = replace(desired, keep_driver=kept)
-    answer = resolve(seen, desired, catalog)
+    answer = _resolve(seen, desired, catalog, wishes.lock)
     if isinstance(answer, Refusal):
         return _refused(answer, seen, versions)
     if answer.family not in FAMILIES:
@@ -169,6 +170,16 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
     )
     obstacle = _obstacle(observation, plan)
     return _refused(obstacle, seen, versions, answer) if obstacle else plan
+
+
+def _resolve(
+    seen: HostFacts, desired: DesiredStack, catalog: Catalog, lock: LockFile | None
+) -> Stack | Refusal:
+    if lock is None:
+        return resolve(seen, desired, catalog)
+    from gpuprep.lock import resolve_locked  # noqa: PLC0415 - few runs need it
+
+    return resolve_locked(seen, desired, catalog, lock)
 
 
 def _refused(

@@ -255,9 +255,7 @@ def cuda_toolkit(found: Differences, seen: Observation, stack: Stack, wishes: Wi
         ),
     )
     diff_files(found, seen, files)
-    # All packages of a toolkit end in its version, as its meta-package does.
-    suffixes = (toolkit.package.removeprefix("cuda-toolkit") for toolkit in stack.cuda)
-    patterns = (*(f"*{suffix}" for suffix in suffixes), "cuda-toolkit*config-common")
+    patterns = tuple(pattern for toolkit in stack.cuda for pattern in toolkit.closure)
     main = diff_packages(found, seen, _of(stack, "cuda"), patterns)
     value = f"/usr/local/cuda-{stack.cuda[0].version}"
     link = seen["cuda"]["alternative"]

@@ -21,6 +21,8 @@ from gpuprep.model import COMPONENTS, ROLE_OF, Component, DesiredStack
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gpuprep.lock import LockFile
+
 ROLES: tuple[str, ...] = tuple(ROLE_OF[component] for component in COMPONENTS)
 PREFIXES = tuple(f"{name}_" for name in (*ROLES, "gpuprep"))
 NONE = "none"
@@ -105,6 +107,7 @@ class Wishes:
         conda_channel_alias: base URL of channel names, or empty.
         environments: wished conda environments.
         shape: OCI shape from the inventory.
+        lock: what a lock file says; None = nothing is locked.
 
     """
 
@@ -119,6 +122,7 @@ class Wishes:
     conda_channel_alias: str = ""
     environments: tuple[Environment, ...] = field(default=())
     shape: str | None = None
+    lock: LockFile | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -168,6 +172,7 @@ def wishes_from(
     *,
     only: Iterable[Component] | None = None,
     files: Mapping[str, str] | None = None,
+    lock: LockFile | None = None,
 ) -> Wishes:
     """Return the wishes of one host.
 
@@ -176,6 +181,7 @@ def wishes_from(
             their default.
         only: components to plan for (a role used alone); None = ``gpuprep_components``.
         files: text of the controller's files that environments name.
+        lock: content of ``gpuprep_lock_file``.
 
     Raises:
         ConfigError: wishes contradict each other.
@@ -228,4 +234,5 @@ def wishes_from(
         conda_channel_alias=values["conda_channel_alias"],
         environments=tuple(_environment(entry, files or {}) for entry in entries),
         shape=variables.get("oci_shape"),
+        lock=lock,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.plugins.action import ActionBase
 
+    from gpuprep.lock import LockFile
     from gpuprep.model import CheckResult, Component
     from gpuprep.observe import Observation
     from gpuprep.planner import Wishes
@@ -77,7 +78,20 @@ def read_wishes(
         path = Path(loader.path_dwim(name))
         if path.is_file():
             files[name] = path.read_text(encoding="utf-8")
-    return wishes_from(values, only=only, files=files)
+    return wishes_from(values, only=only, files=files, lock=_lock(values, loader))
+
+
+def _lock(values: Mapping[str, Any], loader: Any) -> LockFile | None:
+    """Return the content of the lock file that is wished for, read once."""
+    name = values.get("gpuprep_lock_file")
+    return _read_lock(Path(loader.path_dwim(name))) if name else None
+
+
+@lru_cache
+def _read_lock(path: Path) -> LockFile:
+    from gpuprep.lock import read_lock  # noqa: PLC0415 - few runs need it
+
+    return read_lock(path)
 
 
 def observe_host(
