@@ -190,7 +190,7 @@ def diff_holds(
     )
     if loose or bare:
         names = ", ".join(loose) or "the packages to be installed"
-        found.add("hold", "packages", "hold", f"not held: {names}", after=", ".join(patterns))
+        found.add("hold", "packages", "set", f"not held: {names}")
 
 
 def diff_units(found: Differences, seen: Observation, names: Iterable[str]) -> None:

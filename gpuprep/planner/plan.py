@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,7 @@ def observation_request(catalog: Catalog, wishes: Wishes) -> dict[str, Any]:
     rules = host_rules()
     units = {*catalog.driver.services, *(s for f in catalog.fabrics.values() for s in f.services)}
     return {
-        "packages": rules.observed_packages,
+        "packages": _observed(catalog, rules.observed_packages),
         "files": [*PATHS, condarc_path(prefix), marker_path(prefix)],
         "keys": [path for path in PATHS if path.endswith((".asc", ".gpg"))],
         "units": sorted(units),
@@ -124,6 +125,14 @@ def observation_request(catalog: Catalog, wishes: Wishes) -> dict[str, Any]:
         "conda": prefix,
         "commands": list(rules.observed_commands),
     }
+
+
+def _observed(catalog: Catalog, others: str) -> str:
+    """Return a regular expression of all package names that a plan can speak of."""
+    names = [p for patterns in catalog.driver.closure.values() for p in patterns if p[0] != "!"]
+    # Not fnmatch.translate: the host's Python may be older than the controller's.
+    words = "|".join(re.escape(name).replace(r"\*", ".*") for name in dict.fromkeys(names))
+    return f"(?:{others}|(?:{words})$)"
 
 
 def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> HostPlan:
