@@ -282,7 +282,7 @@ def test_a_package_of_another_branch_is_removed() -> None:
     made = plan(seen)
     assert {(s.id, s.action) for s in made.steps} == {
         ("gpu_driver.package.nvidia-open-570", "remove"),
-        (HOLD, "hold"),
+        (HOLD, "set"),
     }
     assert made.roles["gpu_driver"].target.remove == ("nvidia-open-570",)
 
