@@ -439,7 +439,7 @@ def conda(prefix):
         envs[os.path.basename(env)] = {
             "path": env,
             "packages": conda_packages(env),
-            "marker": marker(path + "/gpuprep.json"),
+            "marker": marker(path + "/gpuprep"),
         }
     packages = conda_packages(prefix)
     return {
@@ -448,7 +448,7 @@ def conda(prefix):
         "complete": os.path.exists(prefix + "/bin/conda") and "conda" in packages,
         "version": packages.get("conda", "").rsplit("-", 1)[0] or None,
         "packages": packages,
-        "marker": marker(prefix + "/conda-meta/gpuprep.json"),
+        "marker": marker(prefix + "/conda-meta/gpuprep"),
         "envs": envs,
     }
 

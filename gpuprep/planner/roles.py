@@ -330,8 +330,11 @@ def condarc_path(prefix: str) -> str:
 
 
 def marker_path(prefix: str) -> str:
-    """Return the path of the note that tells which installer made a conda prefix."""
-    return f"{prefix}/conda-meta/gpuprep.json"
+    """Return the path of the note that tells which installer made a conda prefix.
+
+    Not called ``*.json``: conda takes each such file there for the record of a package.
+    """
+    return f"{prefix}/conda-meta/gpuprep"
 
 
 def _conda_files(wishes: Wishes, marker: str) -> tuple[ManagedFile, ...]:

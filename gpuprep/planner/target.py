@@ -39,7 +39,7 @@ class CondaTarget:
 
     prefix: str
     installer: CondaInstaller
-    marker: str  # content of <prefix>/conda-meta/gpuprep.json
+    marker: str  # content of <prefix>/conda-meta/gpuprep
     fresh: bool  # nothing is at the prefix yet
     environments: tuple[Environment, ...] = ()
 

@@ -96,7 +96,7 @@ def packages_of(env):
 def as_noted(env, digest):
     """Whether the environment is as its note says, made from this specification."""
     try:
-        with open(env + "/conda-meta/gpuprep.json") as handle:
+        with open(env + "/conda-meta/gpuprep") as handle:
             note = json.load(handle)
     except (IOError, OSError, ValueError):
         return False
@@ -135,7 +135,7 @@ def converge(module, wish):
         module.fail_json(
             msg="conda cannot make environment %s: %s" % (wish["name"], text[-1500:]), rc=code
         )
-    with open(env + "/conda-meta/gpuprep.json", "w") as stream:
+    with open(env + "/conda-meta/gpuprep", "w") as stream:
         json.dump({"digest": wish["digest"], "packages": packages_of(env)}, stream, sort_keys=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import os
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +56,10 @@ def restore(first_run: FirstRun) -> Restore:
 def fresh(lab: Lab) -> Iterator[Fresh]:
     """Start bare hosts that live as long as the test."""
     started: list[str] = []
-    numbers = itertools.count(1)
 
     def new(**entry: Any) -> str:
-        name = f"x-{next(numbers)}"
+        # Another run of the tests may use the same sandbox.
+        name = f"x-{os.getpid()}-{len(started)}"
         started.append(name)
         lab.start(HostSpec.from_dict(name, entry))
         return name

@@ -28,7 +28,7 @@ CUDA_PROFILE = "/etc/profile.d/gpuprep-cuda.sh"
 CUDA_LINKER = "/etc/ld.so.conf.d/gpuprep-cuda.conf"
 CONDA_PROFILE = "/etc/profile.d/gpuprep-conda.sh"
 CONDARC = "/opt/conda/.condarc"
-MARKER = "/opt/conda/conda-meta/gpuprep.json"
+MARKER = "/opt/conda/conda-meta/gpuprep"
 FILES = {
     KEYRING: "gpu_driver.key",
     REPOSITORY: "gpu_driver.repository",

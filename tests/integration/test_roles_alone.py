@@ -52,8 +52,7 @@ def test_conda_on_a_host_without_a_gpu(lab: Lab, fresh: Fresh, stranger: Strange
     first = went_well(stranger.roles(name, "conda", **wishes))
     assert first.changed > 0
     assert lab.run(name, "/opt/conda/envs/e/bin/python", "-c", "import numpy, tqdm; print(1)")
-    shell = "su - ops -c 'conda config --show channels; conda env list'"
-    shown = lab.sh(name, f"bash -lc '. /etc/profile; {shell.split(chr(39))[1]}'")
+    shown = lab.run(name, "su", "-", "ops", "-c", "bash -lc 'conda config --show; conda env list'")
     assert "conda-forge" in shown
     assert "defaults" not in shown
     assert "/opt/conda/envs/e" in shown
