@@ -119,7 +119,7 @@ def _driver(work: Path) -> list[Deb]:
         for version in content.DRIVERS
         for deb in (*driver.packages(version, work), *fabric.packages(version, work))
     ]
-    return [*pins, *versions, fabric.nvlsm(work)]
+    return [*pins, driver.dkms(), *versions, fabric.nvlsm(work)]
 
 
 def _cuda(cache: Path) -> list[Deb]:

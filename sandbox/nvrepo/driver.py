@@ -277,7 +277,11 @@ def _kernel_modules(driver: Driver, flavour: Flavour, work: Path) -> Deb:
         description=f"NVIDIA kernel module DKMS source, {flavour} flavour",
         source="nvidia-graphics-drivers",
         relations={
-            "Depends": ("kmod", *driver.exactly("firmware-nvidia-gsp", "nvidia-kernel-support")),
+            "Depends": (
+                "kmod",
+                "dkms",
+                *driver.exactly("firmware-nvidia-gsp", "nvidia-kernel-support"),
+            ),
             "Provides": (f"nvidia-kernel-{v}",),
             "Conflicts": (other,),
             "Replaces": (other,),
@@ -294,6 +298,17 @@ def _kernel_modules(driver: Driver, flavour: Flavour, work: Path) -> Deb:
             "postinst": f'if [ "$1" = configure ]; then {run} autoinstall; fi\n',
             "prerm": f"{run} remove\n",
         },
+    )
+
+
+def dkms() -> Deb:
+    """Describe what stands for Debian's dkms, which would bring a compiler for nothing."""
+    return Deb(
+        name="dkms",
+        version="3.0.10~substitute-1",
+        description="Dynamic Kernel Module Support Framework",
+        architecture="all",
+        files={"usr/sbin/dkms": Entry(source=compiled.SOURCES / "dkms.sh", mode=0o755)},
     )
 
 

@@ -12,7 +12,7 @@ from sandbox.nvrepo import content, cuda, cudnn, driver, fabric, headers
 from sandbox.nvrepo.deb import Deb, Entry, build_all
 
 OLD, FIRST_580, LAST_580, NEW = content.DRIVERS
-FROM_DEBIAN = {"libc6", "init-system-helpers", "kmod", "build-essential"}
+FROM_DEBIAN = {"dkms", "libc6", "init-system-helpers", "kmod", "build-essential"}
 
 Repository = dict[str, list[Deb]]
 
