@@ -50,6 +50,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the module's result; fails with code E_LOCKED when another run is at work."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        if self._play_context.check_mode:
+            return {**result, "changed": False}  # a module would leave its directory on the host
         arguments = dict(self._task.args)
         identity = _identity()
         arguments["run"] = json.dumps(identity, sort_keys=True)

@@ -61,6 +61,8 @@ class ActionModule(ActionBase):
             short_cut = bool(part["steps"])
         else:
             wishes = read_wishes(variables, self._templar, self._loader, only=[COMPONENT_OF[role]])
+            if not wishes.roles:
+                return {**result, "changed": False, "run": False, "msg": "not wanted here"}
             short_cut = wishes.short_cut
             part = self._own_plan(role, wishes, variables)
         if closing:

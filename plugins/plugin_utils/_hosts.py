@@ -154,7 +154,7 @@ def run_script(target: Target, script: str, seconds: int) -> str:
     except AnsibleConnectionFailure as error:
         raise HostUnreachableError(_brief(str(error))) from error
     except AnsibleError as error:
-        raise HostUnusableError("E_NO_SUDO", _brief(str(error))) from error
+        raise _no_sudo(str(error)) from error
     finally:
         connection.close()
     answer = str(to_text(out))
@@ -163,16 +163,20 @@ def run_script(target: Target, script: str, seconds: int) -> str:
     return answer
 
 
+def _no_sudo(text: str) -> HostUnusableError:
+    return HostUnusableError(
+        "E_NO_SUDO",
+        "the login user may not become root without a password: "
+        f"{_brief(text)}; allow it in sudoers or give --ask-become-pass",
+    )
+
+
 def _explain(target: Target, code: int, text: str, seconds: int) -> NoReturn:
     """Raise what a failed observation means."""
     if re.search(
         r"sudo: .*(password|not in the sudoers|not allowed)|sudo: command not found", text
     ):
-        raise HostUnusableError(
-            "E_NO_SUDO",
-            "the login user may not become root without a password: "
-            f"{_brief(text)}; allow it in sudoers or give --ask-become-pass",
-        )
+        raise _no_sudo(text)
     if code == CONNECTION_LOST and target.connection.transport == "ssh":
         raise HostUnreachableError(_brief(text))
     if code == MISSING_PYTHON or "No such file or directory" in text or "not found" in text:
