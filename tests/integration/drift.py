@@ -85,10 +85,11 @@ def check_alteration(batch: Batch, one: Alteration) -> None:
     """Assert that an alteration had an effect, was named alone, and was undone."""
     seen = batch.seen[one.name]
     assert seen.altered != seen.before, "the alteration did nothing"
-    assert one.steps <= seen.named <= one.steps | one.besides
+    assert one.steps <= seen.named, (one.steps, seen.named)
+    assert seen.named <= one.steps | one.besides, (one.steps, seen.named)
     assert one.steps <= ids(batch.planned, HOST)
     done = {s.id for s in batch.applied.hosts[HOST].steps if s.status is StepStatus.DONE}
-    assert one.steps <= done
+    assert one.steps <= done, batch.applied.hosts[HOST].error
     assert seen.repaired == seen.before
 
 

@@ -45,7 +45,9 @@ def stack_packages(lab: Lab) -> dict[str, str]:
     """Installed packages of the sandbox's repositories with their version, leaves first."""
     form = "${Package}\\t${Version}\\t${Depends}\\n"
     rows = [line.split("\t") for line in lab.run(HOST, "dpkg-query", "-W", "-f", form).splitlines()]
-    ours = {name: (version, depends) for name, version, depends in rows if name in offered()}
+    # dkms is the distribution's, the sandbox's stands for it.
+    stack = offered().keys() - {"dkms"}
+    ours = {name: (version, depends) for name, version, depends in rows if name in stack}
     ordered: dict[str, str] = {}
 
     def visit(name: str) -> None:
