@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     print(line(total, seconds).center(_WIDTH, "="))
     good = status == "0" and total["passed"] and not total["failed"] and not total["errors"]
     if not good and not total["failed"] and not total["errors"]:
-        print("the run ended before all tests had run; the reason is above", file=sys.stderr)
+        print("failed, but no test did: lint, or the run itself; see above", file=sys.stderr)
     return 0 if good else 1
 
 
