@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 FAMILIES = ("deb",)  # package formats that the roles can work with
 
 
+SHARED = ("key", "repository", "pin")  # kinds of files that several roles need
+
+
 @dataclass(frozen=True, slots=True)
 class RolePlan:
     """What one role has to do.
@@ -158,15 +161,15 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
     if answer.family not in FAMILIES:
         return _refused(host_rules().refusal("E_OS_FAMILY", os=seen.os), seen, versions, answer)
     roles: dict[str, RolePlan] = {}
-    taken: set[tuple[str, str]] = set()
+    taken: set[str] = set()  # paths
     for name in wishes.roles:
         found = Differences(name)
         target = PLANNERS[name](found, observation, answer, wishes)
         refreshed = any(role.refresh for role in roles.values())
         refresh = not refreshed and needs_index(found, answer, observation)
         # Roles share the repository; its steps belong to the first of them.
-        own = [step for step in found.steps if (step.kind, step.target) not in taken]
-        taken |= {(step.kind, step.target) for step in own}
+        own = [s for s in found.steps if s.kind not in SHARED or s.target not in taken]
+        taken |= {step.target for step in own}
         roles[name] = RolePlan(target, answer.family, tuple(own), refresh)
     plan = HostPlan(
         state="drifted" if any(role.steps for role in roles.values()) else "converged",

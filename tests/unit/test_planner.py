@@ -63,6 +63,11 @@ def test_the_repository_belongs_to_the_first_role_that_needs_it() -> None:
     assert {s.kind for s in alone.steps} >= {"key", "repository", "pin"}
 
 
+def test_holds_of_two_roles_are_two_steps() -> None:
+    holds = {step.id for step in plan(bare()).steps if step.kind == "hold"}
+    assert holds == {"gpu_driver.hold.packages", "cudnn.hold.packages"}
+
+
 def test_unwanted_components_are_not_planned() -> None:
     roles = {s.role for s in plan(bare(), gpuprep_components=["conda"]).steps}
     assert roles == {"conda"}
