@@ -94,7 +94,7 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.text.converters import to_bytes, to_native
+from ansible.module_utils.common.text.converters import to_bytes
 from ansible.module_utils.urls import fetch_url
 from ansible_collections.gpuprep.core.plugins.module_utils._openpgp import fingerprints
 
@@ -145,6 +145,14 @@ def wanted_content(module, wish, there):
     if module.check_mode:
         return None
     return fetched_key(module, wish["key"])
+
+
+def shown(data):
+    """Text of a file for a diff; a binary key cannot be shown."""
+    try:
+        return (data or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return "(%d bytes that are no text)\n" % len(data)
 
 
 def write(module, path, data):
@@ -203,8 +211,8 @@ def main():
         if differs:
             diffs.append(
                 {
-                    "before": to_native(there or b"", errors="surrogate_or_replace"),
-                    "after": to_native(wanted or b"", errors="surrogate_or_replace"),
+                    "before": shown(there),
+                    "after": shown(wanted),
                     "before_header": path,
                     "after_header": path,
                 }
