@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from gpuprep.observe import Observation
     from gpuprep.planner.target import RoleTarget
     from gpuprep.planner.wishes import Wishes
+
 FAMILIES = ("deb",)  # package formats that the roles can work with
-
-
 SHARED = ("key", "repository", "pin")  # kinds of files that several roles need
 
 
