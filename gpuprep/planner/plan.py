@@ -159,6 +159,9 @@ def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> Hos
         return _refused(answer, seen, versions)
     if answer.family not in FAMILIES:
         return _refused(host_rules().refusal("E_OS_FAMILY", os=seen.os), seen, versions, answer)
+    if not wishes.persistence:
+        services = (name for name in answer.services if "persistence" not in name)
+        answer = replace(answer, services=tuple(services))
     roles: dict[str, RolePlan] = {}
     taken: set[str] = set()  # paths
     for name in wishes.roles:

@@ -171,8 +171,7 @@ def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wish
         versions = ", ".join(sorted({str(m["version"]) for m in built})) or None
         reason = f"no module of this driver is built for kernel {kernel}"
         found.add("module", kernel, "build", reason, versions, version)
-    services = [s for s in stack.services if wishes.persistence or "persistence" not in s]
-    diff_units(found, seen, services)
+    diff_units(found, seen, stack.services)
     initramfs = _diff_initramfs(found, seen)
     load, reboot = _diff_loaded(found, seen, version, stack.module, wishes)
     return RoleTarget(
@@ -185,7 +184,7 @@ def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wish
         bound=bound,
         version=f"{version}-*" if version else f"{stack.branch}.*",
         hold=patterns,
-        units=tuple(services),
+        units=stack.services,
         kernel=kernel,
         load=load,
         initramfs=initramfs,

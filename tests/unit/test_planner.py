@@ -412,6 +412,14 @@ def test_a_disk_that_is_too_small_forbids_it_with_figures() -> None:
     assert "/usr has 1000 MiB free" in error
 
 
+def test_without_persistence_its_daemon_is_neither_wanted_nor_proven() -> None:
+    made = plan(bare(), gpu_driver_persistence=False)
+    assert made.stack is not None
+    assert made.stack.services == ()  # what the ladder expects to run
+    assert "unit" not in {step.kind for step in made.steps}
+    assert "unit" in {step.kind for step in plan(bare()).steps}
+
+
 def test_keep_without_a_driver_is_refused() -> None:
     assert refusal(bare(), gpu_driver_branch="keep")[0] == "E_KEEP_NOTHING"
 
