@@ -113,6 +113,7 @@ def test_every_command_that_is_listed_can_be_loaded() -> None:
         (["plan", "-i", "a,", "-l", "a", "a"], "not both"),
         (["plan", "-i", "a,", "-e", "nonsense"], "KEY=VALUE"),
         (["plan", "-i", "a,", "--private-key", "/nowhere"], "private key /nowhere: no such file"),
+        (["apply", "-i", "a,", "--locked"], "gpuprep lock writes it"),
         (["plan", "-i", "a,", "--report", "/nowhere/r.json"], "--report /nowhere/r.json"),
     ],
 )

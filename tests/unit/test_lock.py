@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from planner_cases import bare
 
 from gpuprep.catalog import load, resolve
 from gpuprep.errors import ConfigError
@@ -28,6 +29,7 @@ from gpuprep.model import (
     SigningKey,
     Stack,
 )
+from gpuprep.planner import plan_host, wishes_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,3 +212,19 @@ def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
     (tmp_path / "Packages.gz").write_bytes(gzip.compress(text.encode()))
     repository = Repository(f"{tmp_path}/", "deb", SigningKey("", ""))
     assert offer_of(repository) == {"a": ("1-1", "2-1")}
+
+
+def test_a_plan_with_a_lock_file_asks_for_the_locked_versions_only() -> None:
+    lock = written(planned(A10, driver="580.95.05"))
+    variables = {"gpuprep_as_of": "2026-11-20", "gpu_driver_kernel": A10.kernel}
+    locked = plan_host(bare(), wishes_from(variables, lock=lock), CATALOG)
+    wanted = {step.target: step.after for step in locked.steps if step.kind == "package"}
+    assert wanted["nvidia-open-580"] == "580.95.05-1"
+    assert wanted["cuda-toolkit-13-0"] == lock.classes[0].packages["cuda-toolkit-13-0"]
+    assert wanted["libcudnn9-cuda-13"] == lock.classes[0].packages["libcudnn9-cuda-13"]
+
+
+def test_a_host_of_no_locked_class_is_refused() -> None:
+    lock = written(planned(V100))
+    refused = plan_host(bare(), wishes_from({}, lock=lock), CATALOG)
+    assert (refused.state, refused.code, refused.steps) == ("refused", "E_LOCK_CLASS", ())
