@@ -125,7 +125,7 @@ def stop(root: Path = STATE) -> bool:
         return False
     os.kill(running.pid, signal.SIGTERM)
     for _ in range(100):
-        if not _alive(state, running.pid):
+        if _ended(running.pid):
             break
         time.sleep(0.05)
     state.server.unlink(missing_ok=True)
@@ -175,6 +175,14 @@ def _running(state: State) -> Server | None:
     except FileNotFoundError:
         return None
     return server if _alive(state, server.pid) else None
+
+
+def _ended(pid: int) -> bool:
+    """Whether a process is gone with its sockets; its command line goes before them."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def _alive(state: State, pid: int) -> bool:
