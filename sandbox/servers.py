@@ -178,9 +178,11 @@ def _running(state: State) -> Server | None:
 
 
 def _ended(pid: int) -> bool:
-    """Whether a process is gone with its sockets; its command line goes before them."""
+    """Whether a process is gone with its sockets: its command line and first thread go before."""
+    process = Path(f"/proc/{pid}")
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        return state == "Z" and len(list((process / "task").iterdir())) == 1
     except OSError:
         return True
 
