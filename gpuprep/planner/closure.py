@@ -55,13 +55,20 @@ def matches(name: str, patterns: Collection[str]) -> bool:
     return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
 
 
-def walk(packages: Packages, roots: Sequence[str], patterns: Collection[str]) -> Closure:
+def walk(
+    packages: Packages,
+    roots: Sequence[str],
+    patterns: Collection[str],
+    moving: Collection[str] = (),
+) -> Closure:
     """Follow dependencies from the roots through names that fit the patterns.
 
     Args:
         packages: the observation's packages of the host.
         roots: packages the stack names itself; those not installed are skipped.
         patterns: fnmatch patterns of names that belong to the stack.
+        moving: packages that get another version, and other dependencies with it: what those
+            that are there lack is no matter.
 
     """
     providers = provided_by({n: p for n, p in packages.items() if is_installed(packages, n)})
@@ -77,7 +84,8 @@ def walk(packages: Packages, roots: Sequence[str], patterns: Collection[str]) ->
             inside = [relation for relation in group if matches(relation.name, patterns)]
             if not inside:
                 continue
-            if not any(_satisfied(relation, packages, providers) for relation in group):
+            satisfied = any(_satisfied(relation, packages, providers) for relation in group)
+            if name not in moving and not satisfied:
                 first = inside[0]
                 found = packages.get(first.name) if is_installed(packages, first.name) else None
                 missing[first.name] = Missing(

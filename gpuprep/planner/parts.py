@@ -117,14 +117,16 @@ def diff_packages(  # noqa: PLR0913 - one comparison, named arguments
     """
     packages = seen["packages"]
     wanted: dict[str, str | None] = {}
-    moving = False
+    moving: set[str] = set()
     for root in roots:
         exact = root.version
         if version and exact is None and matches(root.name, bound):
             exact = f"{version}-*"
         wanted[root.name] = exact
-        moving |= _diff_root(found, packages, root, exact)
-    closure = walk(packages, [root.name for root in roots], patterns)
+        if _diff_root(found, packages, root, exact):
+            moving.add(root.name)
+    stragglers = _stragglers(packages, bound, version) if version else []
+    closure = walk(packages, [root.name for root in roots], patterns, {*moving, *stragglers})
     for gap in closure.missing:
         reason = f"{gap.needed_by} needs {gap.name}" + (f" {gap.wanted}" if gap.wanted else "")
         exact = gap.wanted or wanted.get(gap.name)
@@ -134,12 +136,11 @@ def diff_packages(  # noqa: PLR0913 - one comparison, named arguments
         found.add("package", gap.name, action, reason, gap.found, exact)
         wanted[gap.name] = exact
     # A root that moves takes its dependencies along; otherwise each straggler is named.
-    if version and not moving:
-        for name in _stragglers(packages, bound, version):
-            reason = f"{name} is at another version than the rest of the stack"
-            there = packages[name]["version"]
-            found.add("package", name, "change", reason, there, f"{version}-*")
-            wanted[name] = f"{version}-*"
+    for name in [] if moving else stragglers:
+        reason = f"{name} is at another version than the rest of the stack"
+        there = packages[name]["version"]
+        found.add("package", name, "change", reason, there, f"{version}-*")
+        wanted[name] = f"{version}-*"
     specs = tuple(spec(name, exact) for name, exact in wanted.items())
     return PackageFindings(specs, closure.members)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from gpuprep.observe import running_driver
 from gpuprep.planner.closure import is_installed, matches
-from gpuprep.planner.debian import upstream_version
+from gpuprep.planner.debian import upstream_version, version_key
 from gpuprep.planner.parts import (
     Differences,
     diff_files,
@@ -20,7 +20,7 @@ from gpuprep.planner.parts import (
 from gpuprep.planner.target import HEADER, CondaTarget, ManagedFile, RoleTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from gpuprep.model import Component, Package, Stack
     from gpuprep.observe import Observation
@@ -81,19 +81,24 @@ def _needs_index(found: Differences, stack: Stack, seen: Observation) -> bool:
     return not any(name.startswith(listed) for name in seen["package_manager"]["indexes"])
 
 
-def _installed_version(seen: Observation, stack: Stack) -> str | None:
-    """Return the driver version that most of the installed closure shares, within the branch."""
+def _shared_version(
+    seen: Observation, patterns: Collection[str], branch: str | None = None
+) -> str | None:
+    """Return the version that most of the installed packages share, of several the newest.
+
+    Args:
+        seen: the observation.
+        patterns: names that belong together.
+        branch: driver branch that the version must be of.
+
+    """
     versions = Counter(
         upstream_version(package["version"])
         for name, package in seen["packages"].items()
-        if matches(name, stack.closure) and is_installed(seen["packages"], name)
+        if matches(name, patterns) and is_installed(seen["packages"], name)
     )
-    inside = [
-        (count, version)
-        for version, count in versions.items()
-        if stack.branch and version.startswith(f"{stack.branch}.")
-    ]
-    return max(inside)[1] if inside else None
+    inside = [v for v in versions if branch is None or v.startswith(f"{branch}.")]
+    return max(inside, key=lambda v: (versions[v], version_key(v)), default=None)
 
 
 def _strays(seen: Observation, stack: Stack, version: str | None) -> tuple[str, ...]:
@@ -146,7 +151,7 @@ def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wish
     diff_files(found, seen, files)
     packages = _of(stack, "driver")
     early = [p for p in packages if p.first]
-    version = stack.driver_version or _installed_version(seen, stack)
+    version = stack.driver_version or _shared_version(seen, stack.closure, stack.branch)
     strays = _strays(seen, stack, version) if stack.source == "nvidia" else ()
     bound = (*stack.closure, *(f"!{n}" for n in strays)) if stack.source == "nvidia" else ()
     purge = _stale_pins(found, seen, early)
@@ -273,10 +278,21 @@ def cudnn(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -
         return RoleTarget(found.role)
     files = repository_files(stack)
     diff_files(found, seen, files)
-    patterns = stack.holds
-    main = diff_packages(found, seen, packages, patterns)
-    diff_holds(found, seen, patterns, bare=found.has("package"))
-    return RoleTarget(found.role, files=files, packages=main.wanted, hold=patterns)
+    wanted: list[str] = []
+    for major in sorted({_cuda_major(package.name) for package in packages}):
+        names = [name for name in stack.holds if _cuda_major(name) == major]
+        roots = [package for package in packages if package.name in names]
+        # Installed ones stay where they are, all at one version; new ones are the newest.
+        asked = (upstream_version(root.version) for root in roots if root.version)
+        version = next(asked, None) or _shared_version(seen, names)
+        wanted += diff_packages(found, seen, roots, names, version=version, bound=names).wanted
+    diff_holds(found, seen, stack.holds, bare=found.has("package"))
+    return RoleTarget(found.role, files=files, packages=tuple(wanted), hold=stack.holds)
+
+
+def _cuda_major(name: str) -> str:
+    """CUDA major version in a cuDNN package's name, empty when there is none (series 8)."""
+    return name.partition("-cuda-")[2]
 
 
 def conda(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:

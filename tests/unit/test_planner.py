@@ -157,6 +157,17 @@ def test_a_second_key_in_the_keyring_is_not_trusted() -> None:
     assert named(seen) == {f"gpu_driver.key.{KEYRING}"}
 
 
+def older(name: str, version: str) -> Alteration:
+    """An older release of a package, whose dependencies ask for older ones."""
+
+    def alter(seen: Observation) -> None:
+        package = seen["packages"][name]
+        package["depends"] = package["depends"].replace(package["version"], version)
+        package["version"] = version
+
+    return alter
+
+
 HOLD = "gpu_driver.hold.packages"
 DRIFTS: dict[str, tuple[Alteration, set[str]]] = {
     "root removed": (
@@ -174,6 +185,22 @@ DRIFTS: dict[str, tuple[Alteration, set[str]]] = {
     "dependency moved": (
         package_at("libcuda1", f"{NEWER}-1"),
         {"gpu_driver.package.libcuda1", HOLD},
+    ),
+    "inner package older": (
+        older("nvidia-driver", "580.65.06-1"),
+        {"gpu_driver.package.nvidia-driver", HOLD},
+    ),
+    "root older": (
+        older("nvidia-open-580", "580.65.06-1"),
+        {"gpu_driver.package.nvidia-open-580", HOLD},
+    ),
+    "cudnn headers' user older": (
+        older("libcudnn9-dev-cuda-13", "9.10.2.21-1"),
+        {"cudnn.package.libcudnn9-dev-cuda-13", "cudnn.hold.packages"},
+    ),
+    "cudnn newer": (
+        package_at("libcudnn9-cuda-13", "9.28.0.42-1"),
+        {"cudnn.package.libcudnn9-cuda-13", "cudnn.hold.packages"},
     ),
     "pin removed": (
         altered("packages", "nvidia-driver-pinning-580", to=None),
