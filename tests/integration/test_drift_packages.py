@@ -89,20 +89,22 @@ def test_every_package_removed(lab: Lab, restore: Restore, subtests: pytest.Subt
     report(subtests, run_batch(lab, alterations), alterations)
 
 
-@pytest.mark.parametrize("half", [0, 1])
+# In thirds: the version that most packages have must stay the right one.
+@pytest.mark.parametrize("third", [0, 1, 2])
 def test_every_package_at_another_version(
-    lab: Lab, restore: Restore, subtests: pytest.Subtests, half: int
+    lab: Lab, restore: Restore, subtests: pytest.Subtests, third: int
 ) -> None:
     restore(HOST)
     others = {
         name: versions[versions.index(there) - 1]
         for name, there in stack_packages(lab).items()
-        if len(versions := offered()[name]) > 1 and versions.index(there) > 0
+        # Others of a toolkit are bound loosely: another version that satisfies them is no drift.
+        if role_of(name) != "cuda_toolkit" and (versions := offered()[name]).index(there) > 0
     }
     assert len(others) > 15
     alterations = [
         altered(name, f"cd /tmp && apt-get -q download {name}={version} && "
                 f"dpkg --force-all -i {name}_*.deb && rm {name}_*.deb")
-        for name, version in list(others.items())[half::2]
+        for name, version in list(others.items())[third::3]
     ]  # fmt: skip
     report(subtests, run_batch(lab, alterations), alterations)
