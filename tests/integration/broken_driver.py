@@ -47,7 +47,9 @@ def publish(distribution: str) -> str:
     original = STATE / "www" / REPOS / distribution / "x86_64"
     place = STATE / "www/broken" / distribution / "x86_64"
     driver = content.DRIVERS[NEWEST].version
-    debs = [*original.glob(f"*_{driver}-1_*.deb"), *original.glob("nvidia-driver-pinning-*.deb")]
+    branch = driver.partition(".")[0]
+    debs = [*original.glob(f"*_{driver}-1_*.deb")]
+    debs += [*original.glob(f"nvidia-driver-pinning-{branch}_*.deb")]
     sound = next(deb for deb in debs if deb.name.startswith(f"{MODULE}_"))
     place.parent.mkdir(parents=True, exist_ok=True)
     key = SigningKey.ensure(STATE / "keys" / "nvrepo")
