@@ -378,7 +378,7 @@ def test_a_service_that_wants_smaller_pages_gets_them(lab: Starter) -> None:
 
 def test_clock_skew_is_named(lab: Starter) -> None:
     here = lab(small(), clock_offset=3600)
-    with pytest.raises(InventoryError, match=r"clock is 36\d\d s behind"):
+    with pytest.raises(InventoryError, match=r"clock is 3[56]\d\d s behind"):
         here.list()
 
 
