@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gpuprep.planner.target import RoleTarget
     from gpuprep.planner.wishes import Wishes
 
+# States that an interrupted transaction leaves; the next one finishes them (deb_transaction).
+INTERRUPTED = ("unpacked", "triggers-pending", "triggers-awaited")
 FAMILIES = ("deb",)  # package formats that the roles can work with
 SHARED = ("key", "repository", "pin")  # kinds of files that several roles need
 
@@ -222,9 +224,11 @@ def _obstacle(observation: Observation, plan: HostPlan) -> Message | None:
         return host_rules().refusal("E_GPU_BUSY", processes=names)
     if not plan.steps:
         return None
-    broken = observation["package_manager"]["broken"]
+    manager = observation["package_manager"]
+    # Who holds the lock is at work on them: the transaction waits for that.
+    broken = [] if manager["locks"] else manager["broken"]
     wanted = {step.target for step in plan.steps}
-    others = [b for b in broken if b["name"] not in wanted]
+    others = [b for b in broken if b["name"] not in wanted and b["status"] not in INTERRUPTED]
     if others:
         names = ", ".join(f"{b['name']} ({b['status']})" for b in others[:5])
         return host_rules().refusal("E_DPKG_BROKEN", packages=names)

@@ -90,12 +90,17 @@ from functools import cmp_to_key
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gpuprep.core.plugins.module_utils._apt_locks import holder
-from ansible_collections.gpuprep.core.plugins.module_utils._packages import installed, matches
+from ansible_collections.gpuprep.core.plugins.module_utils._packages import (
+    installed,
+    matches,
+    rows,
+)
 
 KERNEL = re.compile(r"^linux-(image|modules|generic|oracle|virtual|aws|azure|gcp)(-|$)")
 MISSING = re.compile(
     r"E: (Unable to locate package|Version '.*' for '.*' was not found|Package '.*' has no)"
 )
+INTERRUPTED = ("unpacked", "triggers-pending", "triggers-awaited")
 ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
 INSTALL = [
     "apt-get",
@@ -230,6 +235,21 @@ def complete(module):
     return specs + ["%s=%s" % item for item in sorted(exact.items())], sorted(set(remove))
 
 
+def finish_interrupted(module):
+    """Let dpkg finish what an interrupted transaction left unpacked."""
+    if not any(state in INTERRUPTED for (state,) in rows(module, "db:Status-Status")):
+        return
+    code, out, err = module.run_command(
+        ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"],
+        environ_update=ENVIRONMENT,
+    )
+    if code != 0:
+        module.fail_json(
+            msg="dpkg cannot finish an interrupted transaction: " + (err or out).strip()[-600:],
+            rc=code,
+        )
+
+
 def simulate(module):
     """Words of the worked out transaction, and what its simulation says."""
     packages, remove = complete(module)
@@ -283,6 +303,8 @@ def main():
         supports_check_mode=True,
     )
     wait_for_locks(module)
+    if not module.check_mode:
+        finish_interrupted(module)
     words, installs, removes, changed, refreshed = previewed(module)
     if changed and not module.check_mode:
         timeout = "DPkg::Lock::Timeout=%d" % module.params["lock_timeout"]

@@ -95,10 +95,8 @@ def check_alteration(batch: Batch, one: Alteration) -> None:
 
 def conda_book(path: str) -> bool:
     """Whether a file is what conda keeps for itself: it writes there whenever it runs."""
-    return (
-        path.startswith("/opt/conda/pkgs/")
-        or (path.startswith("/opt/conda/") and "/__pycache__/" in path)
-        or path.endswith("/conda-meta/history")
+    return path.startswith(("/opt/conda/pkgs/", "/opt/conda/lib/")) or path.endswith(
+        "/conda-meta/history"
     )
 
 

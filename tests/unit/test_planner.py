@@ -490,3 +490,24 @@ def test_the_facts_for_the_resolver_are_told() -> None:
         system_gcc=12,
         state=HostState(newest_kernel=KERNEL),
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "locks", "state"),
+    [
+        ("half-configured", [], "refused"),
+        ("unpacked", [], "drifted"),
+        (
+            "half-configured",
+            [{"path": "/var/lib/dpkg/lock", "pid": 1, "command": "dpkg"}],
+            "drifted",
+        ),
+    ],
+)
+def test_what_an_interrupted_transaction_left_is_finished_not_refused(
+    status: str, locks: list[dict[str, Any]], state: str
+) -> None:
+    host = bare()
+    broken = [{"name": "libc-bin", "status": status}]
+    host["package_manager"] |= {"broken": broken, "locks": locks}
+    assert plan(host).state == state
