@@ -250,6 +250,22 @@ def finish_interrupted(module):
         )
 
 
+def is_there(module):
+    """Whether the packages are there as wished and the others gone.
+
+    apt would refuse even an empty transaction while packages that are mended later are broken.
+    """
+    wish, there = module.params, installed(module)
+    wanted = [split(spec) for spec in wish["packages"]]
+    return (
+        not wish["bound"]
+        and not set(wish["remove"]) & set(there)
+        and all(
+            name in there and fnmatchcase(there[name], version or "*") for name, version in wanted
+        )
+    )
+
+
 def simulate(module):
     """Words of the worked out transaction, and what its simulation says."""
     packages, remove = complete(module)
@@ -305,6 +321,14 @@ def main():
     wait_for_locks(module)
     if not module.check_mode:
         finish_interrupted(module)
+    if is_there(module):
+        module.exit_json(
+            changed=False,
+            packages=module.params["packages"],
+            refreshed=False,
+            installs={},
+            removes=[],
+        )
     words, installs, removes, changed, refreshed = previewed(module)
     if changed and not module.check_mode:
         timeout = "DPkg::Lock::Timeout=%d" % module.params["lock_timeout"]
