@@ -48,13 +48,13 @@ remove() {
 
 case $1 in
 autoinstall)
-    found=no
+    # Like DKMS: the running kernel, told when it has no headers, and all others that have some.
+    build "$(uname -r)"
     for directory in /lib/modules/*; do
-        [ -e "$directory/build" ] || continue
-        found=yes
-        build "$(basename "$directory")"
+        kernel=$(basename "$directory")
+        [ -e "$directory/build" ] && [ "$kernel" != "$(uname -r)" ] || continue
+        build "$kernel"
     done
-    [ $found = yes ] || build "$(uname -r)"
     ;;
 build) build "$2" ;;
 remove) remove ;;
