@@ -1,19 +1,17 @@
 """The lock file: exactly what a plan resolved to, to be installed again months later.
 
 One entry per host class: hosts of one system, machine and set of GPUs that follow one driver
-branch. It holds the exact version of every package from NVIDIA's repository, the conda installer
-and the repository's key. Packages of the distribution itself (kernel headers, compilers) follow
-the host's kernel and are not locked.
+branch. It holds the exact version of every package from NVIDIA's repository, those that only
+others need included, the conda installer and the repository's key. Packages of the distribution
+itself (kernel headers, compilers) follow the host's kernel and are not locked.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.catalog import resolve
-from gpuprep.catalog.feeds import packages_of
 from gpuprep.catalog.versions import key
 from gpuprep.errors import ConfigError
 from gpuprep.model import (
@@ -25,6 +23,8 @@ from gpuprep.model import (
     SigningKey,
     Stack,
 )
+from gpuprep.offer import Offer, newest, required
+from gpuprep.planner.debian import upstream_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,10 +34,7 @@ if TYPE_CHECKING:
     from gpuprep.model import HostResult, Package
 
 SCHEMA = 1
-DEFAULT_FILE = "gpuprep.lock.yml"
 _HEADER = "# Written by `gpuprep lock`; installed by `gpuprep apply --locked`.\n"
-
-Offer = dict[str, tuple[str, ...]]  # versions of a repository by package name
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,8 @@ class LockedClass:
         cuda: toolkits, default first.
         repository: URL of NVIDIA's repository or its mirror.
         key: fingerprint of the key that signs it.
-        packages: exact version by package name.
+        packages: exact version by name of the packages that the plan names.
+        requires: the same of the repository's packages that those need.
         conda: installer.
 
     """
@@ -71,6 +69,7 @@ class LockedClass:
     repository: str | None = None
     key: str | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
+    requires: Mapping[str, str] = field(default_factory=dict)
     conda: CondaInstaller | None = None
 
     @property
@@ -113,7 +112,7 @@ def lock_document(
     Args:
         hosts: results of a plan, with facts and stack; refused hosts are left out.
         catalog: the facts.
-        index: gives what a repository offers; see ``offer_of``.
+        index: gives what a repository offers; see ``gpuprep.offer``.
 
     Raises:
         ConfigError: a repository does not have what the plan wants.
@@ -178,14 +177,15 @@ def newer_than(
     found: list[Newer] = []
     for locked in lock.classes:
         repository = _repository(locked, catalog)
-        offer = index(repository) if repository else {}
-        newest = _newest_driver(offer, locked)
+        offer = index(repository) if repository else Offer({})
+        driver = _newest_driver(offer, locked)
         bound = _bound_by_catalog(locked, catalog)
-        for name, version in locked.packages.items():
+        for name, version in {**locked.packages, **locked.requires}.items():
             if name in bound:
                 continue
-            driver = locked.driver is not None and _upstream(version) == locked.driver
-            offered = [v for v in offer.get(name, ()) if not driver or _upstream(v) == newest]
+            offered = offer.versions.get(name, ())
+            if upstream_version(version) == locked.driver:
+                offered = tuple(v for v in offered if upstream_version(v) == driver)
             best = max(offered, key=key, default=version)
             if key(best) > key(version):
                 found.append(Newer(locked.name, name, version, best))
@@ -194,27 +194,14 @@ def newer_than(
     return tuple(found)
 
 
-def offer_of(repository: Repository) -> Offer:
-    """Read what a repository offers, from its index.
-
-    Raises:
-        ConfigError: the index cannot be had or understood.
-
-    """
-    name = "Packages.gz" if repository.family == "deb" else "repodata/repomd.xml"
-    offer: dict[str, tuple[str, ...]] = {}
-    for package, version in packages_of(repository.url + name):
-        offer[package] = (*offer.get(package, ()), version)
-    return offer
-
-
 def _class_of(
     host: HostResult, facts: HostFacts, stack: Stack, index: Callable[[Repository], Offer]
 ) -> LockedClass:
     bound = [p for p in stack.packages if p.origin == "nvidia" and not p.first]
-    offer = index(stack.repository) if stack.repository and bound else {}
+    offer = index(stack.repository) if stack.repository and bound else Offer({})
     from_nvidia = stack.manage_driver and stack.branch is not None and stack.source == "nvidia"
     driver = _driver_version(host, stack, offer) if from_nvidia else None
+    packages = {p.name: _exact(p, offer, driver, stack) for p in bound}
     return LockedClass(
         os=facts.os,
         arch=facts.arch,
@@ -226,7 +213,8 @@ def _class_of(
         cuda=tuple(toolkit.version for toolkit in stack.cuda),
         repository=stack.repository.url if stack.repository else None,
         key=stack.repository.key.fingerprint if stack.repository else None,
-        packages={p.name: _exact(p, offer, driver, stack) for p in bound},
+        packages=packages,
+        requires=required(offer, packages, driver),
         conda=stack.conda,
     )
 
@@ -239,7 +227,7 @@ def _driver_version(host: HostResult, stack: Stack, offer: Offer) -> str | None:
     if present is not None and present.startswith(f"{stack.branch}."):
         return present
     roots = [p.name for p in stack.packages if p.component == "driver" and p.origin == "nvidia"]
-    versions = {_upstream(v) for name in roots for v in offer.get(name, ())}
+    versions = {upstream_version(v) for name in roots for v in offer.versions.get(name, ())}
     of_branch = [v for v in versions if v.startswith(f"{stack.branch}.")]
     return max(of_branch, key=key, default=None)
 
@@ -247,24 +235,17 @@ def _driver_version(host: HostResult, stack: Stack, offer: Offer) -> str | None:
 def _exact(package: Package, offer: Offer, driver: str | None, stack: Stack) -> str:
     if package.version is not None:
         return package.version
-    offered = offer.get(package.name, ())
-    if package.component == "driver":
-        of_driver = tuple(v for v in offered if _upstream(v) == driver)
-        offered = of_driver or tuple(v for v in offered if not _is_driver_version(v))
-    if not offered:
+    offered = offer.versions.get(package.name, ())
+    version = (
+        newest(offered, driver)
+        if package.component == "driver"
+        else max(offered, key=key, default=None)
+    )
+    if version is None:
         where = stack.repository.url if stack.repository else "no repository"
-        version = f" of driver {driver}" if package.component == "driver" else ""
-        raise ConfigError(f"{package.name}{version} is not in {where}; nothing was locked")
-    return max(offered, key=key)
-
-
-def _is_driver_version(version: str) -> bool:
-    return re.match(r"\d{3}\.\d", version.rpartition(":")[2]) is not None
-
-
-def _upstream(version: str) -> str:
-    """Give the upstream part of a package version: ``3:580.95.05-1`` -> ``580.95.05``."""
-    return version.rpartition(":")[2].partition("-")[0]
+        of = f" of driver {driver}" if package.component == "driver" else ""
+        raise ConfigError(f"{package.name}{of} is not in {where}; nothing was locked")
+    return version
 
 
 def _merged(known: LockedClass | None, new: LockedClass) -> LockedClass:
@@ -275,6 +256,7 @@ def _merged(known: LockedClass | None, new: LockedClass) -> LockedClass:
         hosts=known.hosts + new.hosts,
         cuda=tuple(dict.fromkeys(known.cuda + new.cuda)),
         packages={**new.packages, **known.packages},
+        requires={**new.requires, **known.requires},
         conda=known.conda or new.conda,
         repository=known.repository or new.repository,
         key=known.key or new.key,
@@ -324,7 +306,7 @@ def _as_locked(desired: DesiredStack, locked: LockedClass) -> DesiredStack:
         if locked.conda and desired.conda_version == "auto"
         else desired.conda_version,
         conda_sha256=desired.conda_sha256 or (locked.conda.sha256 if locked.conda else None),
-        locked=locked.packages,
+        locked={**locked.requires, **locked.packages},
     )
 
 
@@ -369,8 +351,8 @@ def _bound_by_catalog(locked: LockedClass, catalog: Catalog) -> frozenset[str]:
 def _newest_driver(offer: Offer, locked: LockedClass) -> str | None:
     if locked.driver is None:
         return None
-    roots = [n for n, v in locked.packages.items() if _upstream(v) == locked.driver]
-    common = [{_upstream(v) for v in offer.get(name, ())} for name in roots]
+    roots = [n for n, v in locked.packages.items() if upstream_version(v) == locked.driver]
+    common = [{upstream_version(v) for v in offer.versions.get(name, ())} for name in roots]
     possible = set.intersection(*common) if common else set()
     of_branch = [v for v in possible if v.startswith(f"{locked.branch}.")]
     return max(of_branch, key=key, default=None)

@@ -252,6 +252,7 @@ class Stack:
         conda: installer.
         reasons: why each value was chosen.
         warnings: coded warnings.
+        exact: version by name of all packages of NVIDIA's that a lock file fixes.
 
     """
 
@@ -279,6 +280,7 @@ class Stack:
     conda: CondaInstaller | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[Message, ...] = ()
+    exact: Mapping[str, str] = field(default_factory=dict)
 
 
 # --- what is to be done ---------------------------------------------------------------------

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urljoin
 from xml.etree import ElementTree as ET
 
@@ -32,6 +32,7 @@ _DRIVER = re.compile(r"(nvidia-open|cuda-drivers)(-\d{3})?")
 _PIN = re.compile(r"nvidia-driver-pinning-(\d{3})")
 _TOOLKIT = re.compile(r"cuda-toolkit-\d+-\d+")
 _CUDNN = re.compile(r"libcudnn\d+(-cuda-\d+)?")
+_FIELD = re.compile(r"^(Package|Version|Pre-Depends|Depends):[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 _NUMBER = re.compile(r"\d+(\.\d+)+")
 
 
@@ -71,13 +72,21 @@ def read_feeds(addresses: Sequence[str]) -> Seen:
         if content.lstrip().startswith(b"{"):
             _understood(address, _releases, content, address, seen)
         else:
-            for name, version in _packages(address, content):
-                _package(name, version, address, seen)
+            for package in _packages(address, content):
+                _package(package.name, package.version, address, seen)
     return seen
 
 
-def packages_of(address: str) -> tuple[tuple[str, str], ...]:
-    """Give name and version of every package that a repository's index lists.
+class Listed(NamedTuple):
+    """A package of an index: name, version, and what a ``Packages`` index says that it needs."""
+
+    name: str
+    version: str
+    depends: str = ""
+
+
+def packages_of(address: str) -> tuple[Listed, ...]:
+    """Give every package that a repository's index lists.
 
     Args:
         address: URL or file of a ``Packages`` index, ``repomd.xml`` or ``primary.xml``.
@@ -89,7 +98,7 @@ def packages_of(address: str) -> tuple[tuple[str, str], ...]:
     return _packages(address, _fetch(address))
 
 
-def _packages(address: str, content: bytes) -> tuple[tuple[str, str], ...]:
+def _packages(address: str, content: bytes) -> tuple[Listed, ...]:
     if content.lstrip().startswith(b"<"):
         return _understood(address, _rpm, content, address)
     if b"Package:" in content:
@@ -118,16 +127,17 @@ def _fetch(address: str) -> bytes:
         raise ConfigError(f"{address} cannot be read: {error}") from error
 
 
-def _apt(text: str) -> tuple[tuple[str, str], ...]:
+def _apt(text: str) -> tuple[Listed, ...]:
     found = []
     for paragraph in re.split(r"\n\s*\n", text):
-        fields = dict(re.findall(r"^(Package|Version):[ \t]*(\S+)", paragraph, re.MULTILINE))
-        if len(fields) == 2:  # noqa: PLR2004  (both)
-            found.append((fields["Package"], fields["Version"]))
+        fields = dict(_FIELD.findall(paragraph))
+        if "Package" in fields and "Version" in fields:
+            needs = [fields[name] for name in ("Pre-Depends", "Depends") if name in fields]
+            found.append(Listed(fields["Package"], fields["Version"], ", ".join(needs)))
     return tuple(found)
 
 
-def _rpm(content: bytes, address: str) -> tuple[tuple[str, str], ...]:
+def _rpm(content: bytes, address: str) -> tuple[Listed, ...]:
     root = ET.fromstring(content)  # noqa: S314  (the operator names the source)
     if root.tag == f"{_REPO}repomd":
         location = root.find(f"{_REPO}data[@type='primary']/{_REPO}location")
@@ -138,7 +148,7 @@ def _rpm(content: bytes, address: str) -> tuple[tuple[str, str], ...]:
     for package in root.iter(f"{_COMMON}package"):
         name, version = package.findtext(f"{_COMMON}name"), package.find(f"{_COMMON}version")
         if name and version is not None:
-            found.append((name, f"{version.attrib['ver']}-{version.attrib['rel']}"))
+            found.append(Listed(name, f"{version.attrib['ver']}-{version.attrib['rel']}"))
     return tuple(found)
 
 

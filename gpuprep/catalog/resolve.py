@@ -121,7 +121,7 @@ def _locked(stack: Stack, desired: DesiredStack) -> Stack:
     if missing:
         raise Refused("E_LOCK_MISSING", "locked", packages=", ".join(missing))
     fixed = (replace(p, version=locked[p.name]) if p.name in bound else p for p in stack.packages)
-    return replace(stack, packages=tuple(fixed))
+    return replace(stack, packages=tuple(fixed), exact=locked)
 
 
 def _explain(

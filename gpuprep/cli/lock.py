@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from gpuprep.model import FleetResult
-
-_FILE = "gpuprep.lock.yml"
+from gpuprep.cli.params import reach_options
+from gpuprep.cli.verbs import DEFAULT_FILE, Typed, carry_out
+from gpuprep.errors import ConfigError, ExitCode
 
 
 @click.command()
-@click.option("--inventory", "-i", multiple=True, help="Inventory to plan for; repeatable.")
-@click.option("--limit", "-l", help="Host pattern that narrows the inventory.")
+@reach_options
 @click.option(
-    *("--file", "-f"),
+    *("--lock-file", "--file", "file"),
     type=click.Path(dir_okay=False, path_type=Path),
-    default=_FILE,
+    default=DEFAULT_FILE,
     show_default=True,
-    help="Lock file.",
+    help="The lock file, as for `apply --locked`.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; say what exists in newer versions.")
-def lock(inventory: tuple[str, ...], limit: str | None, file: Path, *, check: bool) -> None:
+def lock(*, file: Path, check: bool, **typed: Any) -> int:  # noqa: ANN401 - click's values
     """Write the exact version of every package, installer and key that the plan resolves to.
 
     Versions come from the index of NVIDIA's repository (or its mirror), read from here; a driver
     that is installed and fits stays at its version. With --check nothing is planned or written.
     """
-    from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
-    from gpuprep.lock import lock_document, newer_than, offer_of, read_lock  # noqa: PLC0415
+    from gpuprep import api  # noqa: PLC0415  (slow to import, as all of these)
+    from gpuprep.catalog import load  # noqa: PLC0415
+    from gpuprep.lock import lock_document, newer_than, read_lock  # noqa: PLC0415
+    from gpuprep.offer import offer_of  # noqa: PLC0415
 
     catalog, index = load(), lru_cache(offer_of)
     if check:
@@ -40,22 +40,22 @@ def lock(inventory: tuple[str, ...], limit: str | None, file: Path, *, check: bo
         for item in found:
             click.echo(f"{item.host_class}: {item.name} {item.locked} -> {item.newest}")
         click.echo(f"{file}: {len(found)} newer", err=True)
-        return
-    result = _plan(inventory, limit)
+        return ExitCode.OK
+    result = carry_out(api.plan, Typed(**typed))
     document = lock_document(result.hosts.values(), catalog, index)
-    file.write_text(document.to_text(), encoding="utf-8")
-    _say(result, file, len(document.classes))
-
-
-def _plan(inventory: tuple[str, ...], limit: str | None) -> FleetResult:
-    from gpuprep import api  # noqa: PLC0415  (slow to import)
-
-    return api.plan(inventory or None, limit=limit)
-
-
-def _say(result: FleetResult, file: Path, classes: int) -> None:
     for host in result.hosts.values():
         if host.stack is None:
             click.echo(f"not locked: {host.name}: {host.error or host.state}", err=True)
-    click.echo(f"{file}: {classes} host classes")
-    click.get_current_context().exit(int(result.exit_code))
+    if result.exit_code is ExitCode.CANCELLED or not document.classes:
+        click.echo(f"{file}: not written", err=True)
+        return result.exit_code
+    _write(file, document.to_text())
+    click.echo(f"{file}: {len(document.classes)} host classes")
+    return result.exit_code
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"lock file {file} cannot be written: {error.strerror}") from error

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPTIONS = (
+_REACH = (
     click.argument("hosts", nargs=-1),
     click.option(
         "-i",
@@ -60,6 +60,12 @@ _OPTIONS = (
         metavar="SECONDS",
         help="Stop the run after this time; running again goes on.",
     ),
+    click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
+    click.option(
+        "-v", "--verbose", count=True, help="Show Ansible's own output; more with -vv to -vvvv."
+    ),
+)
+_RESULT = (
     click.option(
         "-o",
         "--output",
@@ -69,16 +75,21 @@ _OPTIONS = (
         help="Form of the result on stdout.",
     ),
     click.option("--report", metavar="FILE", help="Also store the result as JSON in FILE."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
-    click.option(
-        "-v", "--verbose", count=True, help="Show Ansible's own output; more with -vv to -vvvv."
-    ),
 )
 
 
+def reach_options(function: F) -> F:
+    """Add the options that say which hosts are meant and how they are reached."""
+    return _with(_REACH, function)
+
+
 def run_options(function: F) -> F:
-    """Add the options that every verb has."""
-    for option in reversed(_OPTIONS):
+    """Add the options of a verb whose result is shown: how hosts are reached, and its form."""
+    return _with(_REACH, _with(_RESULT, function))
+
+
+def _with(options: tuple[Callable[[F], F], ...], function: F) -> F:
+    for option in reversed(options):
         function = option(function)
     return function
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gpuprep.options import Tier
 
 F = TypeVar("F", bound="Callable[..., Any]")
-DEFAULT_FILE: Final = "gpuprep.lock.yml"  # as in gpuprep.lock, which is slow to import
+DEFAULT_FILE: Final = "gpuprep.lock.yml"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -57,7 +57,7 @@ def _locked(function: F) -> F:
 )
 def plan(*, detailed_exitcode: bool, **typed: Any) -> int:  # noqa: ANN401 - click's values
     """Say what apply would do to HOSTS (all by default); touch nothing."""
-    return _run(api.plan, _Typed(**typed), detailed_exitcode=detailed_exitcode)
+    return _run(api.plan, Typed(**typed), detailed_exitcode=detailed_exitcode)
 
 
 @click.command()
@@ -69,7 +69,7 @@ def apply(*, check: bool, **typed: Any) -> int:  # noqa: ANN401
 
     `gpuprep apply localhost` prepares this machine.
     """
-    return _run(partial(api.apply, check=check), _Typed(**typed))
+    return _run(partial(api.apply, check=check), Typed(**typed))
 
 
 @click.command()
@@ -86,18 +86,18 @@ def apply(*, check: bool, **typed: Any) -> int:  # noqa: ANN401
 )
 def verify(*, tier: Tier, sample: int | None, **typed: Any) -> int:  # noqa: ANN401
     """Prove that the GPUs of HOSTS (all by default) work, prepared by gpuprep or not."""
-    return _run(partial(api.verify, tier=tier, sample=sample), _Typed(**typed))
+    return _run(partial(api.verify, tier=tier, sample=sample), Typed(**typed))
 
 
 @click.command()
 @run_options
 def status(**typed: Any) -> int:  # noqa: ANN401
     """Say in what state HOSTS (all by default) are; touch nothing."""
-    return _run(api.status, _Typed(**typed))
+    return _run(api.status, Typed(**typed))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Typed:
+class Typed:
     """Values of the shared options, as typed."""
 
     hosts: tuple[str, ...]
@@ -111,10 +111,10 @@ class _Typed:
     vault_password_file: tuple[str, ...]
     forks: int
     timeout: float | None
-    output: str
-    report: str | None
     quiet: bool
     verbose: int
+    output: str = "text"
+    report: str | None = None
     locked: bool = False
     lock_file: str = DEFAULT_FILE
 
@@ -130,11 +130,14 @@ class _Typed:
         return [*given, {"gpuprep_lock_file": str(path)}]
 
 
-def _run(
-    verb: Callable[..., FleetResult], typed: _Typed, *, detailed_exitcode: bool = False
-) -> ExitCode:
+def carry_out(verb: Callable[..., FleetResult], typed: Typed) -> FleetResult:
+    """Run a verb on the hosts that were typed, with progress on stderr and a clean Ctrl-C.
+
+    Raises:
+        GpuprepError: what the verb raises; a typed value is wrong.
+
+    """
     source, limit = which_hosts(typed.inventory, typed.hosts, typed.limit)
-    report = _report_file(typed.report)
     variables = typed.variables
     access = ask_access(
         typed.user,
@@ -147,7 +150,7 @@ def _run(
         _cancel_on_signals() as cancel,
         progress(sys.stderr, quiet=typed.quiet, verbosity=typed.verbose) as on_event,
     ):
-        result = verb(
+        return verb(
             source,
             limit=limit,
             variables=variables,
@@ -158,6 +161,13 @@ def _run(
             forks=typed.forks,
             verbosity=max(0, typed.verbose - 1),
         )
+
+
+def _run(
+    verb: Callable[..., FleetResult], typed: Typed, *, detailed_exitcode: bool = False
+) -> ExitCode:
+    report = _report_file(typed.report)
+    result = carry_out(verb, typed)
     if report is not None:
         _write_report(report, result)
     code = result.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gpuprep.model import Package, Step
@@ -12,7 +13,7 @@ from gpuprep.planner.closure import is_installed, matches, walk
 from gpuprep.planner.debian import upstream_version
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gpuprep.observe import Observation
     from gpuprep.planner.closure import Packages
@@ -103,6 +104,7 @@ def diff_packages(  # noqa: PLR0913 - one comparison, named arguments
     *,
     version: str | None = None,
     bound: Collection[str] = (),
+    exact: Mapping[str, str] = MappingProxyType({}),
 ) -> PackageFindings:
     """Find packages that are absent, broken, at another version, or whose dependencies are.
 
@@ -113,30 +115,36 @@ def diff_packages(  # noqa: PLR0913 - one comparison, named arguments
         patterns: names that belong to the part; dependencies are followed through them.
         version: upstream version that packages matching ``bound`` must share, when known.
         bound: names that must be at ``version``.
+        exact: versions that packages which the roots need must have.
 
     """
     packages = seen["packages"]
     wanted: dict[str, str | None] = {}
     moving: set[str] = set()
+
+    def fixed(name: str) -> str | None:
+        shared = f"{version}-*" if version and matches(name, bound) else None
+        return exact.get(name) or shared
+
     for root in roots:
-        exact = root.version
-        if version and exact is None and matches(root.name, bound):
-            exact = f"{version}-*"
-        wanted[root.name] = exact
-        if _diff_root(found, packages, root, exact):
+        wanted[root.name] = root.version or fixed(root.name)
+        if _diff_root(found, packages, root, wanted[root.name]):
             moving.add(root.name)
     stragglers = _stragglers(packages, bound, version) if version else []
     closure = walk(packages, [root.name for root in roots], patterns, {*moving, *stragglers})
     for gap in closure.missing:
         reason = f"{gap.needed_by} needs {gap.name}" + (f" {gap.wanted}" if gap.wanted else "")
-        exact = gap.wanted or wanted.get(gap.name)
-        if not exact and version and matches(gap.name, bound):
-            exact = f"{version}-*"
+        wanted[gap.name] = gap.wanted or wanted.get(gap.name) or fixed(gap.name)
         action = "change" if gap.found else "install"
-        found.add("package", gap.name, action, reason, gap.found, exact)
-        wanted[gap.name] = exact
+        found.add("package", gap.name, action, reason, gap.found, wanted[gap.name])
+    for name in closure.members:
+        there = packages[name]["version"]
+        if name in exact and name not in wanted and there != exact[name]:
+            reason = f"{name} is locked at another version"
+            found.add("package", name, "change", reason, there, exact[name])
+            wanted[name] = exact[name]
     # A root that moves takes its dependencies along; otherwise each straggler is named.
-    for name in [] if moving else stragglers:
+    for name in [] if moving else [name for name in stragglers if name not in exact]:
         reason = f"{name} is at another version than the rest of the stack"
         there = packages[name]["version"]
         found.add("package", name, "change", reason, there, f"{version}-*")

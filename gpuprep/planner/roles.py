@@ -58,6 +58,9 @@ def repository_files(stack: Stack) -> tuple[ManagedFile, ...]:
     pin = f"{HEADER}Package: *\nPin: release o=NVIDIA\nPin-Priority: 600\n"
     if stack.pin:
         pin += f"\n{stack.pin.strip()}\n"
+    # What packages need, apt takes the newest of; 1000 moves nothing down by itself.
+    for name, version in stack.exact.items():
+        pin += f"\nPackage: {name}\nPin: version {version}\nPin-Priority: 1000\n"
     return (
         ManagedFile(KEYRING, "key", key=repository.key),
         ManagedFile(REPOSITORY, "repository", source),
@@ -163,6 +166,7 @@ def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wish
         stack.closure,
         version=version,
         bound=bound,
+        exact=stack.exact,
     )
     for name in strays:
         reason = f"{name} belongs to another driver than {version or stack.branch} {stack.flavour}"
@@ -260,7 +264,7 @@ def cuda_toolkit(found: Differences, seen: Observation, stack: Stack, wishes: Wi
     )
     diff_files(found, seen, files)
     patterns = tuple(pattern for toolkit in stack.cuda for pattern in toolkit.closure)
-    main = diff_packages(found, seen, _of(stack, "cuda"), patterns)
+    main = diff_packages(found, seen, _of(stack, "cuda"), patterns, exact=stack.exact)
     value = f"/usr/local/cuda-{stack.cuda[0].version}"
     link = seen["cuda"]["alternative"]
     if link["value"] != value or link["mode"] != "manual" or seen["cuda"]["default"] != value:

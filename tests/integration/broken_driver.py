@@ -7,11 +7,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import mirrors
+
 from sandbox.nvrepo import content
-from sandbox.nvrepo.build import REPOS
 from sandbox.nvrepo.deb import Deb, Entry
-from sandbox.nvrepo.publish import Naming, SigningKey, flat_repository
-from sandbox.paths import STATE
 
 MODULE = "nvidia-kernel-open-dkms"
 NEWEST = 2  # of the branch that hosts get by default, among content.DRIVERS
@@ -44,20 +43,16 @@ PRERM = "dkms remove -m nvidia -v {version} --all || true\n"
 
 def publish(distribution: str) -> str:
     """Publish the mirror for a distribution (``debian12``); return its path below the web root."""
-    original = STATE / "www" / REPOS / distribution / "x86_64"
-    place = STATE / "www/broken" / distribution / "x86_64"
     driver = content.DRIVERS[NEWEST].version
     branch = driver.partition(".")[0]
-    debs = [*original.glob(f"*_{driver}-1_*.deb")]
-    debs += [*original.glob(f"nvidia-driver-pinning-{branch}_*.deb")]
+    debs = mirrors.packages(distribution, f"*_{driver}-1_*.deb")
+    debs += mirrors.packages(distribution, f"nvidia-driver-pinning-{branch}_*.deb")
     sound = next(deb for deb in debs if deb.name.startswith(f"{MODULE}_"))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    key = SigningKey.ensure(STATE / "keys" / "nvrepo")
-    with tempfile.TemporaryDirectory(dir=STATE / "www") as folder:
+    with tempfile.TemporaryDirectory(dir=mirrors.WEB) as folder:
         broken = _broken(sound).build(Path(folder))
-        names = Naming("NVIDIA CUDA", content.distributions()[distribution])
-        flat_repository(place, [*(deb for deb in debs if deb != sound), broken], key, names)
-    return "broken"
+        return mirrors.publish(
+            "broken", distribution, [*(deb for deb in debs if deb != sound), broken]
+        )
 
 
 def _broken(original: Path) -> Deb:

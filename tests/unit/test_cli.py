@@ -367,3 +367,24 @@ def test_a_terminal_gets_a_live_view_and_a_pipe_gets_lines(inventory: Inventory)
     _, err = piped.communicate(timeout=60)
     assert "\x1b[" not in err
     assert "FAILED: disk full" in err
+
+
+def test_a_lock_is_not_replaced_when_no_host_can_be_locked(
+    inventory: Inventory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lock.yml"
+    file.write_text("kept")
+    hosts = inventory(b={"stub_plan": {"state": "refused", "code": "E_X", "error": "no GPU"}})
+    assert cli.run(["lock", "-q", "-i", hosts, "--lock-file", str(file)]) == 4
+    told = capsys.readouterr().err
+    assert "not locked: b: no GPU" in told
+    assert f"{file}: not written" in told
+    assert file.read_text() == "kept"
+
+
+def test_lock_reaches_hosts_as_plan_does(
+    inventory: Inventory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts = inventory(a=READY)
+    assert cli.run(["lock", "-q", "-i", hosts, "-l", "a", "-e", "no equals"]) == 64
+    assert "expected KEY=VALUE" in capsys.readouterr().err

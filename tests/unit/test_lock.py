@@ -15,7 +15,6 @@ from gpuprep.lock import (
     LockFile,
     lock_document,
     newer_than,
-    offer_of,
     read_lock,
     resolve_locked,
 )
@@ -29,6 +28,7 @@ from gpuprep.model import (
     SigningKey,
     Stack,
 )
+from gpuprep.offer import Offer, offer_of
 from gpuprep.planner import plan_host, wishes_from
 
 if TYPE_CHECKING:
@@ -47,6 +47,16 @@ OFFER = {
     "libcudnn9-cuda-13": ("9.20.0.48-1", "9.28.0.42-1"),
     "libcudnn9-dev-cuda-13": ("9.20.0.48-1", "9.28.0.42-1"),
     "libcudnn9-headers-cuda-13": ("9.20.0.48-1", "9.28.0.42-1"),
+    "cuda-nvcc-13-0": ("13.0.85-1", "13.0.88-1"),
+    "nvidia-driver-cuda": ("580.95.05-1", "580.178.04-1", "595.91.07-1"),
+    "nvidia-modprobe": ("580.95.05-1", "595.91.07-1"),
+}
+DEPENDS = {
+    ("cuda-toolkit-13-0", "13.0.2-1"): "cuda-nvcc-13-0 (>= 13.0.85), gcc | cc",
+    ("cuda-toolkit-13-0", "13.0.3-1"): "cuda-nvcc-13-0 (>= 13.0.88)",
+    ("nvidia-open-580", "580.178.04-1"): "nvidia-driver-cuda (>= 580.95.05-1)",
+    ("nvidia-open-580", "580.95.05-1"): "nvidia-driver-cuda (>= 580.95.05-1)",
+    ("nvidia-driver-cuda", "580.95.05-1"): "nvidia-modprobe (= 580.95.05-1)",
 }
 
 
@@ -56,9 +66,9 @@ def planned(facts: HostFacts, name: str = "h", **versions: str) -> HostResult:
     return HostResult(name, HostStatus.DRIFTED, stack=stack, facts=facts, versions=versions)
 
 
-def offer(repository: Repository) -> dict[str, tuple[str, ...]]:
+def offer(repository: Repository) -> Offer:
     assert repository.url.startswith("https://")
-    return OFFER
+    return Offer(OFFER, DEPENDS)
 
 
 def written(*hosts: HostResult) -> LockFile:
@@ -74,6 +84,16 @@ def test_every_package_of_the_repository_has_an_exact_version() -> None:
     assert not any(name.startswith("linux-headers") for name in locked.packages)
     assert locked.conda == planned(A10).stack.conda  # type: ignore[union-attr]
     assert locked.key == CATALOG.systems["debian-12"].key.fingerprint
+
+
+def test_what_the_packages_need_is_fixed_too() -> None:
+    (locked,) = written(planned(A10, driver="580.95.05")).classes
+    assert locked.requires == {
+        "cuda-nvcc-13-0": "13.0.88-1",
+        "nvidia-driver-cuda": "580.95.05-1",
+        "nvidia-modprobe": "580.95.05-1",
+    }
+    assert not locked.requires.keys() & locked.packages.keys()
 
 
 def test_an_installed_driver_that_fits_stays_at_its_version() -> None:
@@ -114,7 +134,7 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
 
 def test_a_missing_package_stops_the_writing() -> None:
     with pytest.raises(ConfigError, match="cudnn9-cuda-13 is not in"):
-        lock_document([planned(A10)], CATALOG, lambda _: {**OFFER, "cudnn9-cuda-13": ()})
+        lock_document([planned(A10)], CATALOG, lambda _: Offer({**OFFER, "cudnn9-cuda-13": ()}))
 
 
 def test_a_locked_host_gets_exactly_the_locked_versions_although_newer_ones_exist() -> None:
@@ -186,12 +206,17 @@ def test_check_names_newer_versions_and_keeps_the_driver_in_its_branch() -> None
     newest = {
         **OFFER,
         "cuda-toolkit-13-0": ("13.0.2-1", "13.0.3-1"),
+        "cuda-nvcc-13-0": ("13.0.88-1", "13.0.99-1"),
         "nvidia-open-580": (*OFFER["nvidia-open-580"], "595.1.1-1"),
     }
-    found = {(n.name, n.locked, n.newest) for n in newer_than(lock, CATALOG, lambda _: newest)}
+    found = {
+        (n.name, n.locked, n.newest) for n in newer_than(lock, CATALOG, lambda _: Offer(newest))
+    }
     assert found == {
         ("nvidia-open-580", "580.95.05-1", "580.178.04-1"),
+        ("nvidia-driver-cuda", "580.95.05-1", "580.178.04-1"),
         ("cuda-toolkit-13-0", "13.0.2-1", "13.0.3-1"),
+        ("cuda-nvcc-13-0", "13.0.88-1", "13.0.99-1"),
     }
     assert newer_than(written(planned(A10)), CATALOG, offer) == ()
 
@@ -202,16 +227,17 @@ def test_check_names_no_cudnn_that_dropped_the_gpu() -> None:
         for part in ("", "-dev", "-headers")
     }
     everything = {**OFFER, **pinned}
-    lock = lock_document([planned(V100)], CATALOG, lambda _: everything)
+    lock = lock_document([planned(V100)], CATALOG, lambda _: Offer(everything))
     assert lock.classes[0].packages["libcudnn9-cuda-12"] == "9.10.2.21-1"
-    assert newer_than(lock, CATALOG, lambda _: everything) == ()
+    assert newer_than(lock, CATALOG, lambda _: Offer(everything)) == ()
 
 
 def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
-    text = "Package: a\nVersion: 1-1\nDescription: Package: no\n\nPackage: a\nVersion: 2-1\n"
+    first = "Package: a\nVersion: 1-1\nDescription: Package: no\n\n"
+    text = f"{first}Package: a\nVersion: 2-1\nDepends: b (= 2-1),\tc\n"
     (tmp_path / "Packages.gz").write_bytes(gzip.compress(text.encode()))
     repository = Repository(f"{tmp_path}/", "deb", SigningKey("", ""))
-    assert offer_of(repository) == {"a": ("1-1", "2-1")}
+    assert offer_of(repository) == Offer({"a": ("1-1", "2-1")}, {("a", "2-1"): "b (= 2-1),\tc"})
 
 
 def test_a_plan_with_a_lock_file_asks_for_the_locked_versions_only() -> None:
@@ -222,6 +248,34 @@ def test_a_plan_with_a_lock_file_asks_for_the_locked_versions_only() -> None:
     assert wanted["nvidia-open-580"] == "580.95.05-1"
     assert wanted["cuda-toolkit-13-0"] == lock.classes[0].packages["cuda-toolkit-13-0"]
     assert wanted["libcudnn9-cuda-13"] == lock.classes[0].packages["libcudnn9-cuda-13"]
+
+
+def test_on_the_host_apt_prefers_what_is_locked() -> None:
+    lock = written(planned(A10))
+    locked = plan_host(bare(), wishes_from({}, lock=lock), CATALOG)
+    (preferences,) = (f for f in locked.roles["cuda_toolkit"].target.files if f.kind == "pin")
+    pinned = "Package: cuda-nvcc-13-0\nPin: version 13.0.88-1\nPin-Priority: 1000"
+    assert pinned in (preferences.content or "")
+
+
+def test_a_package_that_moved_on_is_brought_back_to_the_lock() -> None:
+    lock = written(planned(A10))
+    state = {"status": "installed", "hold": False, "depends": "", "provides": ""}
+    there = {
+        "cuda-toolkit-13-0": {
+            **state,
+            "version": "13.0.2-1",
+            "depends": "cuda-nvcc-13-0 (>= 13.0.85)",
+        },
+        "cuda-nvcc-13-0": {**state, "version": "13.0.99-1"},
+    }
+    seen = bare(packages=there)
+    locked = plan_host(seen, wishes_from({}, lock=lock), CATALOG)
+    (step,) = (s for s in locked.steps if s.target == "cuda-nvcc-13-0")
+    assert (step.action, step.before, step.after) == ("change", "13.0.99-1", "13.0.88-1")
+    assert "cuda-nvcc-13-0=13.0.88-1" in locked.roles["cuda_toolkit"].target.packages
+    free = plan_host(seen, wishes_from({}), CATALOG)
+    assert "cuda-nvcc-13-0" not in {s.target for s in free.steps}
 
 
 def test_a_host_of_no_locked_class_is_refused() -> None:

@@ -1,0 +1,31 @@
+"""Further mirrors beside the sandbox's, signed by its key: a choice of its packages, or others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.nvrepo import content
+from sandbox.nvrepo.build import REPOS
+from sandbox.nvrepo.publish import Naming, SigningKey, flat_repository
+from sandbox.paths import STATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+WEB = STATE / "www"
+
+
+def packages(distribution: str, pattern: str = "*.deb") -> list[Path]:
+    """Files of the sandbox's repository for a distribution (``debian12``)."""
+    return [*(WEB / REPOS / distribution / "x86_64").glob(pattern)]
+
+
+def publish(name: str, distribution: str, debs: Iterable[Path]) -> str:
+    """Publish packages as a mirror; return its path below the web root."""
+    place = WEB / name / distribution / "x86_64"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    key = SigningKey.ensure(STATE / "keys" / "nvrepo")
+    names = Naming("NVIDIA CUDA", content.distributions()[distribution])
+    flat_repository(place, debs, key, names)
+    return name
