@@ -6,18 +6,18 @@ model classes. One client per thread, since the SDK promises no thread safety.
 
 from __future__ import annotations
 
-import email.utils
 import json
 import random
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar
 
 from gpuprep.errors import ConfigError, InventoryError
-from gpuprep.inventory.signin import sdk
+from gpuprep.inventory import principals
+from gpuprep.inventory.diagnosis import clock_advice, clock_skew, network_reason
+from gpuprep.inventory.sdk import sdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +39,6 @@ _TEMPLATES: Final[Mapping[Service, str]] = {
 _CONNECT_SECONDS: Final = 10
 _BUSY: Final = 429
 _CONFLICTS: Final = frozenset({"IncorrectState", "LockConflict"})
-_SKEW_SECONDS: Final = 240  # OCI allows 300
 _LONGEST_WAIT: Final = 30.0
 
 
@@ -222,11 +221,17 @@ class Client:
         except oci.exceptions.ServiceError as error:
             self._refused(call, base.endpoint, error)
         except oci.base_client.requests.exceptions.RequestException as error:
-            silence = Answer(None, "no answer", _network_reason(error))
+            silence = Answer(None, "no answer", network_reason(error))
             raise _RetryableError(CallFailedError(call, base.endpoint, silence)) from None
         except ValueError as error:
             raise self._no_endpoint(call.region, error) from None
-        self.skew = _clock_skew(response.headers.get("date"))
+        except Exception as error:
+            if self.identity.auth_type not in principals.KINDS:
+                raise
+            # Their signers renew the token when it is time, and raise anything.
+            unrenewed = Answer(None, "the token cannot be renewed", principals.reason(error))
+            raise CallFailedError(call, base.endpoint, unrenewed) from None
+        self.skew = clock_skew(response.headers.get("date"))
         try:
             return json.loads(response.data), response.headers.get("opc-next-page")
         except ValueError as error:
@@ -245,17 +250,17 @@ class Client:
         raise failed from None
 
     def _why_unauthenticated(self, error: Any) -> str:  # noqa: ANN401 - SDK's type
-        skew = _clock_skew(error.headers.get("date"))
-        if skew is not None and abs(skew) > _SKEW_SECONDS:
-            way = "ahead" if skew > 0 else "behind"
-            return f"This machine's clock is {abs(skew):.0f} s {way}: set it (chrony, ntpd)"
+        wrong = clock_advice(error.headers.get("date"))
+        if wrong:
+            return wrong
         if self.identity.auth_type == "api_key":
             who = self.identity.config
             return (
                 f"The clock is right. Check in the console that user {who['user']} of tenancy "
                 f"{who['tenancy']} is active and has an API key {who['fingerprint']}"
             )
-        return "The clock is right. The token may have expired or been revoked: sign in again"
+        renewal = principals.RENEWAL.get(self.identity.auth_type, "sign in again")
+        return f"The clock is right. The token may have expired or been revoked: {renewal}"
 
     def _base(self, service: Service, region: str) -> Any:  # noqa: ANN401 - SDK's type
         clients = self._local.__dict__.setdefault("clients", {})
@@ -321,27 +326,3 @@ def _asked_wait(headers: Mapping[str, str]) -> float:
         return min(_LONGEST_WAIT, max(0.0, float(headers.get("retry-after", "0"))))
     except ValueError:
         return 0.0
-
-
-def _clock_skew(date: str | None) -> float | None:
-    """Seconds this machine is ahead of the answer's Date header; None when there is none."""
-    try:
-        server = email.utils.parsedate_to_datetime(date or "")
-    except ValueError:
-        return None
-    return (datetime.now(UTC) - server).total_seconds()
-
-
-def _network_reason(error: Exception) -> str:
-    """Name the cause; the SDK's own text repeats the URL several times."""
-    name = type(error.args[0] if error.args and isinstance(error.args[0], Exception) else error)
-    kind = name.__name__
-    words = {
-        "ReadTimeout": "timed out waiting for the answer; raise the option timeout if it is slow",
-        "ConnectTimeout": "could not connect in time: check proxy, firewall and region",
-        "ConnectionError": "could not connect: check DNS, proxy, firewall and region",
-        "SSLError": "TLS failed: check the clock and the proxy's certificate",
-        "ProxyError": "the proxy does not answer: check https_proxy and no_proxy",
-        "ChunkedEncodingError": "connection broke while the answer came",
-    }
-    return words.get(kind, kind)

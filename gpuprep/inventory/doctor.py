@@ -13,7 +13,8 @@ from gpuprep.errors import ConfigError, ExitCode, GpuprepError, InventoryError
 from gpuprep.inventory import listing, profile, scope
 from gpuprep.inventory.client import CallFailedError, Client
 from gpuprep.inventory.options import OF_THE_PLUGIN, Options, from_environment, reject_unknown
-from gpuprep.inventory.signin import sdk, sign_in
+from gpuprep.inventory.sdk import sdk
+from gpuprep.inventory.signin import Identity, sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,7 +72,7 @@ def examine(path: Path | None, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(step, Verdict.OK, f"oci {sdk().__version__}")
         step = "key"
         identity = sign_in(options, who)
-        yield _signed_in(identity.auth_type, identity.warnings)
+        yield _signed_in(identity)
         step = "network"
         client = Client(identity, options)
         yield from _reached(client, options)
@@ -114,10 +115,10 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _signed_in(auth_type: str, warnings: tuple[str, ...]) -> Finding:
-    if warnings:
-        return Finding("key", Verdict.WARNING, "; ".join(warnings))
-    return Finding("key", Verdict.OK, f"{auth_type}: can sign requests")
+def _signed_in(identity: Identity) -> Finding:
+    if identity.warnings:
+        return Finding("key", Verdict.WARNING, "; ".join(identity.warnings))
+    return Finding("key", Verdict.OK, f"{identity.auth_type}: {identity.proof}")
 
 
 def _reached(client: Client, options: Options) -> Iterator[Finding]:

@@ -62,6 +62,7 @@ ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "security_token_file": ("OCI_CLI_SECURITY_TOKEN_FILE",),
         "delegation_token_file": ("OCI_DELEGATION_TOKEN_FILE", "OCI_CLI_DELEGATION_TOKEN_FILE"),
         "service_endpoint": ("GPUPREP_OCI_ENDPOINT",),
+        "federation_endpoint": ("GPUPREP_OCI_FEDERATION_ENDPOINT",),
     }
 )
 
@@ -122,6 +123,7 @@ class Options:
     security_token_file: str | None = None
     delegation_token_file: str | None = None
     service_endpoint: str | None = None
+    federation_endpoint: str | None = None
 
     regions: tuple[str, ...] = ()
     compartments: tuple[str, ...] = ()

@@ -46,6 +46,21 @@ class Profile:
             raise ConfigError(f"{self.source}: {key} is missing; add it, or set {option}")
         return value
 
+    def read(self, key: str, option: str) -> tuple[Path, bytes]:
+        """Give path and content of a file that must be named and there.
+
+        Raises:
+            ConfigError: it is not, or cannot be read.
+
+        """
+        path = Path(self.need(key, option)).expanduser()
+        try:
+            return path, path.read_bytes()
+        except FileNotFoundError:
+            raise ConfigError(f"{self.source}: {key} names {path}, which does not exist") from None
+        except OSError as error:
+            raise ConfigError(f"{self.source}: {key} {path}: {error.strerror}") from None
+
 
 def load(options: Options) -> Profile:
     """Read the profile that the options name, and let the options override it.

@@ -6,24 +6,20 @@ has a message of its own. No message holds key material, a token or a passphrase
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import json
-import os
 import stat
-import sys
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.errors import ConfigError, InventoryError
+from gpuprep.errors import ConfigError
+from gpuprep.inventory import principals
+from gpuprep.inventory.sdk import sdk
+from gpuprep.inventory.tokens import refuse_expired, seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from types import ModuleType
+    from pathlib import Path
 
     from gpuprep.inventory.options import Options
     from gpuprep.inventory.profile import Profile
@@ -43,6 +39,7 @@ class Identity:
         config: what the SDK's client wants beside it.
         principal: as policies name it: ``group <group>`` or ``dynamic-group <dynamic group>``.
         warnings: what is not wrong enough to stop.
+        proof: what signing in has shown, in words.
 
     """
 
@@ -53,29 +50,7 @@ class Identity:
     config: Mapping[str, Any] = field(repr=False)
     principal: str
     warnings: tuple[str, ...] = ()
-
-
-def sdk() -> ModuleType:
-    """Import the OCI SDK.
-
-    Raises:
-        InventoryError: it is not installed for this interpreter.
-
-    """
-    # SDKs before lazy loading import 500 MB of service modules without this.
-    os.environ.setdefault("OCI_PYTHON_SDK_NO_SERVICE_IMPORTS", "1")
-    try:
-        import oci  # noqa: PLC0415 - heavy: only when a request is really needed
-        import oci.auth.signers  # noqa: PLC0415
-        import oci.base_client  # noqa: PLC0415
-        import oci.signer  # noqa: PLC0415
-    except ImportError as error:
-        raise InventoryError(
-            f"the OCI SDK is missing for {sys.executable} ({error}); "
-            f"install it there: {sys.executable} -m pip install oci"
-        ) from None
-    module: ModuleType = oci
-    return module
+    proof: str = "can sign requests"
 
 
 def kind_of(options: Options, profile: Profile) -> str:
@@ -97,7 +72,7 @@ def sign_in(options: Options, profile: Profile) -> Identity:
     if kind in {"api_key", "security_token"}:
         _need_file(profile)
         return _api_key(profile) if kind == "api_key" else _security_token(profile)
-    return _principal(kind, profile)
+    return _principal(kind, options, profile)
 
 
 def fingerprint_of(public_der: bytes) -> str:
@@ -145,9 +120,9 @@ def _api_key(profile: Profile) -> Identity:
 
 def _security_token(profile: Profile) -> Identity:
     region = profile.need("region", "region")
-    path = Path(profile.need("security_token_file", "security_token_file")).expanduser()
-    token = _read(path, "security_token_file", profile).decode("ascii", "replace").strip()
-    _check_expiry(token, path)
+    path, content = profile.read("security_token_file", "security_token_file")
+    token = content.decode("ascii", "replace").strip()
+    refuse_expired(token, f"the session token {path}", "run: oci session authenticate")
     key_path, pem = _key_file(profile)
     with _explained(pem, key_path):
         key = sdk().signer.load_private_key(pem, profile.values.get("pass_phrase"))
@@ -163,40 +138,27 @@ def _security_token(profile: Profile) -> Identity:
     )
 
 
-def _principal(kind: str, profile: Profile) -> Identity:
-    try:
-        signer = _principal_signer(kind, profile)
-    except (ConfigError, InventoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - the SDK raises anything here
-        reason = type(error).__name__ + (f": {error.args[0]}" if error.args else "")
-        place = "instance" if kind.startswith("instance") else "resource"
-        raise InventoryError(
-            f"auth_type {kind} does not work here ({reason}). It needs an OCI {place} that "
-            "belongs to a dynamic group; elsewhere use auth_type: api_key"
-        ) from None
+def _principal(kind: str, options: Options, profile: Profile) -> Identity:
+    signer = principals.sign_in(kind, options, profile)
     tenancy = getattr(signer, "tenancy_id", None) or profile.values.get("tenancy")
     region = profile.values.get("region") or getattr(signer, "region", None)
+    left = seconds_left(str(getattr(signer, "api_key", "")))
+    lasting = "" if left is None else f" good for {left / 60:.0f} minutes"
     whose = "group <group>" if kind == "instance_obo_user" else "dynamic-group <dynamic group>"
-    return Identity(kind, tenancy, region, signer, {"region": region}, whose)
-
-
-def _principal_signer(kind: str, profile: Profile) -> Any:  # noqa: ANN401 - an SDK object
-    signers = sdk().auth.signers
-    if kind == "instance_principal":
-        return signers.InstancePrincipalsSecurityTokenSigner()
-    if kind == "resource_principal":
-        return signers.get_resource_principals_signer()
-    if kind == "oke_workload_identity":
-        return signers.get_oke_workload_identity_resource_principal_signer()
-    path = Path(profile.need("delegation_token_file", "delegation_token_file")).expanduser()
-    token = _read(path, "delegation_token_file", profile).decode("ascii", "replace").strip()
-    return signers.InstancePrincipalsDelegationTokenSigner(delegation_token=token)
+    return Identity(
+        kind,
+        tenancy,
+        region,
+        signer,
+        {"region": region},
+        whose,
+        proof=f"has a token{lasting}; tenancy {tenancy}, region {region}",
+    )
 
 
 def _key_file(profile: Profile) -> tuple[Path, bytes]:
-    path = Path(profile.need("key_file", "api_user_key_file")).expanduser()
-    return path, _read(path, "key_file", profile).strip()
+    path, content = profile.read("key_file", "api_user_key_file")
+    return path, content.strip()
 
 
 @contextmanager
@@ -231,32 +193,8 @@ def _public_der(key: Any) -> bytes:  # noqa: ANN401 - a key of the cryptography 
     return der
 
 
-def _read(path: Path, key: str, profile: Profile) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"{profile.source}: {key} names {path}, which does not exist") from None
-    except OSError as error:
-        raise ConfigError(f"{profile.source}: {key} {path}: {error.strerror}") from None
-
-
 def _open_to_others(path: Path) -> tuple[str, ...]:
     mode = path.stat().st_mode
     if not mode & _OTHERS:
         return ()
     return (f"{path} can be read by others (mode {mode & 0o777:04o}); run: chmod 600 {path}",)
-
-
-def _check_expiry(token: str, path: Path) -> None:
-    """Refuse a token whose time is over; one that is no JWT is left to the service to judge."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        expires = float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        return
-    if expires < time.time():
-        ago = int((time.time() - expires) / 60)
-        raise ConfigError(
-            f"the session token {path} expired {ago} minutes ago; run: oci session authenticate"
-        )

@@ -113,6 +113,13 @@ options:
     type: str
     env:
       - name: GPUPREP_OCI_ENDPOINT
+  federation_endpoint:
+    description:
+      - URL at which an instance gets its token, with its path (C(/v1/x509)), instead of the one of
+        the instance's region. For private realms and for tests.
+    type: str
+    env:
+      - name: GPUPREP_OCI_FEDERATION_ENDPOINT
   regions:
     description:
       - Regions to list; V(all) means those the tenancy is subscribed to.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
-from sandbox.oci import keys
+from sandbox.oci import keys, principals
 from sandbox.oci.server import Emulator, Knobs
 from sandbox.oci.tenancy import REGION, TENANCY, Tenancy, of_hosts
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sandbox.oci.faults import Fault
 
 _START_SECONDS: Final = 15.0
+_PATIENT_SECONDS: Final = 24 * 3600.0  # tokens in files are not renewed
 _PROGRAM: Final = Path(__file__).resolve().with_name("__main__.py")
 _REPOSITORY: Final = _PROGRAM.parents[2]
 
@@ -88,6 +89,9 @@ def serve(tenancy: Tenancy, state: Path, knobs: Knobs, faults: Sequence[Fault] =
     credentials = keys.create(state.absolute(), tenancy.ocid, tenancy.regions[0])
     emulator = Emulator(tenancy, {credentials.key_id: credentials.public_key}, knobs)
     emulator.faults += faults
+    emulator.authority.lifetime = _PATIENT_SECONDS
+    variables = principals.create(state.absolute(), emulator)
+    keys.write(state / "principals.env", principals.shell(variables).encode())
     write_inventory(state.absolute(), emulator.url, {})
     _tell(state, {"pid": os.getpid(), "url": emulator.url})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -55,13 +55,13 @@ def create(folder: Path, tenancy: str, region: str, passphrase: str | None = Non
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     key_file, config = folder / "api_key.pem", folder / "config"
     if not key_file.exists():
-        _write(key_file, _new_key(passphrase))
+        write(key_file, pem(new(), passphrase))
     secret = passphrase.encode() if passphrase else None
     key = serialization.load_pem_private_key(key_file.read_bytes(), secret)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise TypeError(f"{key_file} holds no RSA key; remove it")
     print_ = fingerprint(key.public_key())
-    _write(
+    write(
         config,
         f"[DEFAULT]\nuser={USER}\ntenancy={tenancy}\nregion={region}\n"
         f"fingerprint={print_}\nkey_file={key_file}\n".encode(),
@@ -69,15 +69,22 @@ def create(folder: Path, tenancy: str, region: str, passphrase: str | None = Non
     return Credentials(config, key_file, f"{tenancy}/{USER}/{print_}", key.public_key())
 
 
-def _new_key(passphrase: str | None) -> bytes:
+def new() -> rsa.RSAPrivateKey:
+    """Make a key of the kind that OCI wants."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def pem(key: rsa.RSAPrivateKey, passphrase: str | None = None) -> bytes:
+    """Give a private key as a file holds it."""
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase:
         encryption = serialization.BestAvailableEncryption(passphrase.encode())
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+    return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
     )
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """Write a file for the owner only."""
     path.touch(mode=0o600)
     path.write_bytes(content)

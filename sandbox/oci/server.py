@@ -9,15 +9,18 @@ import threading
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.oci.api import Api, RefusedError
+from sandbox.oci.authority import Authority
 from sandbox.oci.faults import Bucket, Fault
-from sandbox.oci.signature import Verifier
+from sandbox.oci.keys import USER
+from sandbox.oci.signature import Request
+from sandbox.oci.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 # http://127.0.0.1:PORT/20160918/... is the home region, .../us-phoenix-1/20160918/... another
 _TARGET: Final = re.compile(r"^(?:/(?P<region>[a-z]+(?:-[a-z0-9]+)+))?/20160918(?P<rest>/.*)$")
+_FEDERATION: Final = "/v1/x509"
 _HANG_SECONDS: Final = 30
 
 
@@ -38,7 +42,7 @@ class Stats:
     def __init__(self) -> None:
         self.routes: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
-        self.verified = 0
+        self.principals: Counter[str] = Counter()  # whose signatures were right
         self.most_at_once = 0
         self._inside = 0
         self._lock = threading.Lock()
@@ -46,7 +50,12 @@ class Stats:
     @property
     def total(self) -> int:
         """Requests answered or refused."""
-        return sum(self.routes.values())
+        return self.routes.total()
+
+    @property
+    def verified(self) -> int:
+        """Requests whose signature was right."""
+        return self.principals.total()
 
     def enter(self) -> None:
         """Count a request in."""
@@ -54,19 +63,21 @@ class Stats:
             self._inside += 1
             self.most_at_once = max(self.most_at_once, self._inside)
 
-    def leave(self, route: str, status: int, *, verified: bool) -> None:
+    def leave(self, route: str, status: int, principal: str | None) -> None:
         """Count a request out."""
         with self._lock:
             self._inside -= 1
             self.routes[route] += 1
             self.statuses[status] += 1
-            self.verified += verified
+            if principal:
+                self.principals[principal] += 1
 
     def to_dict(self) -> dict[str, Any]:
         """Give plain JSON types."""
         return {
             "total": self.total,
             "verified": self.verified,
+            "principals": dict(self.principals),
             "most_at_once": self.most_at_once,
             "routes": dict(self.routes),
             "statuses": {str(key): value for key, value in self.statuses.items()},
@@ -106,7 +117,8 @@ class Emulator:
     ) -> None:
         knobs = knobs or Knobs()
         self.api = Api(tenancy)
-        self.verifier = Verifier(keys, knobs.clock_offset)
+        self.authority = Authority(tenancy.ocid, USER, tenancy.regions[0])
+        self.verifier = Verifier(keys, self.authority, knobs.clock_offset)
         self.latency = knobs.latency
         self.bucket = Bucket(knobs.rate) if knobs.rate else None
         self.faults: list[Fault] = []
@@ -121,6 +133,16 @@ class Emulator:
     def url(self) -> str:
         """Value for the option ``service_endpoint``."""
         return f"http://127.0.0.1:{self._server.server_port}"
+
+    @property
+    def metadata_url(self) -> str:
+        """Value for the SDK's variable ``OCI_METADATA_BASE_URL``."""
+        return f"{self.url}/opc/v2"
+
+    @property
+    def federation_url(self) -> str:
+        """Value for the option ``federation_endpoint``."""
+        return self.url + _FEDERATION
 
     @property
     def url_by_region(self) -> str:
@@ -177,55 +199,97 @@ class _Server(ThreadingHTTPServer):
     emulator: Emulator
 
 
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What is sent: a status, a body, and the token of the next page."""
+
+    status: int
+    data: bytes
+    kind: str = "application/json"
+    following: str | None = None
+
+    @classmethod
+    def json(cls, body: Any, status: int = 200, following: str | None = None) -> Self:  # noqa: ANN401 - JSON
+        return cls(status, json.dumps(body, separators=(",", ":")).encode(), following=following)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Server
+    _body: bytes
+    _route: str
+    _principal: str | None
 
     def do_GET(self) -> None:
         """Answer one request."""
+        self._body = b""
         if self.path.startswith("/_stats"):
-            self._control()
-            return
+            self._send(_Reply.json(self.server.emulator.reset_stats().to_dict()))  # not of OCI
+        elif self.path.startswith("/opc/"):
+            self._serve(self._metadata)
+        else:
+            self._serve(self._ask_api)
+
+    def do_POST(self) -> None:
+        """Answer a request for a token."""
+        self._body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        self._serve(self._federate)
+
+    def _serve(self, answer: Callable[[], _Reply]) -> None:
         emulator = self.server.emulator
         stats = emulator.stats
         stats.enter()
-        route, status, verified = "unknown", 0, False
+        self._route, self._principal, status = "unknown", None, 0
         try:
             try:
-                route, target, region = self._target()
-                verified = self._verify()
-                self._afflict(target)
-                body, following = self._answer(target, region)
-                status = 200
+                reply = answer()
             except RefusedError as error:
-                status, following = error.status, None
                 body = {"code": error.code, "message": error.message}
-            except _SilenceError:
-                self.close_connection = True
-                return
+                reply = _Reply.json(body, error.status)
+            status = reply.status
+        except _SilenceError:
+            self.close_connection = True
+            return
         finally:
-            stats.leave(route, status, verified=verified)
-        cut = any(fault.what == "cut" and fault.hits(self.path) for fault in emulator.faults)
-        self._send(status, body, following, cut=cut)
+            stats.leave(self._route, status, self._principal)
+        if any(fault.what == "cut" and fault.hits(self.path) for fault in emulator.faults):
+            reply = replace(reply, data=reply.data[: len(reply.data) // 2])
+        self._send(reply)
 
-    def _target(self) -> tuple[str, str, str]:
+    def _ask_api(self) -> _Reply:
+        emulator = self.server.emulator
         match = _TARGET.match(self.path)
         if not match:
             raise RefusedError(404)
-        route, _ = self.server.emulator.api.route(urlsplit(match["rest"]).path)
-        return route, match["rest"], match["region"] or self._home
+        parts, region = urlsplit(match["rest"]), match["region"] or emulator.api.tenancy.regions[0]
+        self._route, function = emulator.api.route(parts.path)
+        self._principal = emulator.verifier.principal(self._request())
+        self._afflict(match["rest"])
+        emulator.pull_triggers(match["rest"])
+        query = dict(parse_qsl(parts.query))
+        body, following = function(region, query).page(query)
+        return _Reply.json(body, following=following)
 
-    @property
-    def _home(self) -> str:
-        return self.server.emulator.api.tenancy.regions[0]
+    def _metadata(self) -> _Reply:
+        self._route = self.path
+        self._afflict(self.path)
+        found = self.server.emulator.authority.metadata(self.path, self._request().headers)
+        return _Reply(200, found, "text/plain")
 
-    def _verify(self) -> bool:
+    def _federate(self) -> _Reply:
+        if self.path != _FEDERATION:
+            raise RefusedError(404)
+        self._route = self.path
+        self._afflict(self.path)
+        emulator = self.server.emulator
+        token = emulator.authority.federate(self._request(), emulator.verifier.now())
+        self._principal = "certificate"
+        return _Reply.json({"token": token})
+
+    def _request(self) -> Request:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        fault = self.server.emulator.verifier.fault(self.command, self.path, headers)
-        if fault:
-            raise RefusedError(401, fault)
-        return True
+        return Request(self.command, self.path, headers, self._body)
 
     def _afflict(self, target: str) -> None:
         """Be slow, busy or broken, as was asked for."""
@@ -242,31 +306,16 @@ class _Handler(BaseHTTPRequestHandler):
                 emulator.released.wait(_HANG_SECONDS)
             raise _SilenceError
 
-    def _answer(self, target: str, region: str) -> tuple[Any, str | None]:
-        emulator = self.server.emulator
-        emulator.pull_triggers(target)
-        parts = urlsplit(target)
-        query = dict(parse_qsl(parts.query))
-        _, function = emulator.api.route(parts.path)
-        return function(region, query).page(query)
-
-    def _send(self, status: int, body: Any, following: str | None, *, cut: bool) -> None:  # noqa: ANN401 - JSON
-        data = json.dumps(body, separators=(",", ":")).encode()
-        if cut:
-            data = data[: len(data) // 2]
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
+    def _send(self, reply: _Reply) -> None:
+        self.send_response(reply.status)
+        self.send_header("content-type", reply.kind)
+        self.send_header("content-length", str(len(reply.data)))
         asked = self.headers.get("opc-request-id") or uuid.uuid4().hex.upper()
         self.send_header("opc-request-id", f"{asked}/{uuid.uuid4().hex.upper()}")
-        if following:
-            self.send_header("opc-next-page", following)
+        if reply.following:
+            self.send_header("opc-next-page", reply.following)
         self.end_headers()
-        self.wfile.write(data)
-
-    def _control(self) -> None:
-        """Tell the counts and start anew; not part of OCI."""
-        self._send(200, self.server.emulator.reset_stats().to_dict(), None, cut=False)
+        self.wfile.write(reply.data)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """Give the Date header by the emulator's clock."""

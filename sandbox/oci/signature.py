@@ -11,12 +11,14 @@ import binascii
 import email.utils
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
+
+from sandbox.oci.api import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,66 +26,94 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 _ALLOWED_SKEW: Final = timedelta(minutes=5)
-_REQUIRED: Final = {"date", "(request-target)", "host"}
 _FIELD: Final = re.compile(r'(\w+)="([^"]*)"')
+_ABSENT: Final = "The required information to complete authentication was not provided."
+WRONG: Final = "The required information to complete authentication was incorrect."
+FORGED: Final = "Failed to verify the HTTP(S) Signature"
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """Knows the keys that may sign.
+class Request:
+    """What was sent, as far as a signature covers it; names of headers are in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a request says about who signed it.
 
     Attributes:
-        keys: public keys by key id: ``tenancy/user/fingerprint``, or ``ST$token``.
-        clock_offset: seconds that the service's clock is ahead of this machine's.
+        key_id: ``tenancy/user/fingerprint``, ``ST$token`` or ``tenancy/fed-x509/fingerprint``.
+        names: the headers it covers.
+        algorithm: ``rsa-sha256`` is the only one.
+        value: the signature itself, base64.
 
     """
 
-    keys: Mapping[str, RSAPublicKey]
-    clock_offset: float = 0.0
+    key_id: str
+    names: tuple[str, ...]
+    algorithm: str
+    value: str
 
-    def now(self) -> datetime:
-        """Give the service's time."""
-        return datetime.now(UTC) + timedelta(seconds=self.clock_offset)
 
-    def fault(self, method: str, target: str, headers: Mapping[str, str]) -> str | None:
-        """Say what is wrong with a request's signature; None when it is right."""
-        scheme, _, rest = headers.get("authorization", "").partition(" ")
-        parts = dict(_FIELD.findall(rest))
-        if scheme.lower() != "signature" or not {"keyId", "signature", "headers"} <= parts.keys():
-            return "The required information to complete authentication was not provided."
-        late = self._skew(headers.get("date", ""))
-        if late:
-            return late
-        signed = parts["headers"].split()
-        key = self.keys.get(parts["keyId"])
-        if key is None or parts.get("algorithm") != "rsa-sha256" or not set(signed) >= _REQUIRED:
-            return "The required information to complete authentication was incorrect."
-        lines = {**headers, "(request-target)": f"{method.lower()} {target}"}
-        text = "\n".join(f"{name}: {lines.get(name, '')}" for name in signed)
-        try:
-            key.verify(
-                base64.b64decode(parts["signature"], validate=True),
-                text.encode(),
-                padding.PKCS1v15(),
-                hashes.SHA256(),
-            )
-        except (InvalidSignature, binascii.Error):
-            return "Failed to verify the HTTP(S) Signature"
-        return None
+def read(request: Request, now: datetime) -> Signature:
+    """Read a request's signature without checking it.
 
-    def _skew(self, date: str) -> str | None:
-        try:
-            sent = email.utils.parsedate_to_datetime(date)
-        except ValueError:
-            return "The required information to complete authentication was not provided."
-        now = self.now()
-        if abs(now - sent) <= _ALLOWED_SKEW:
-            return None
-        first, last = now - _ALLOWED_SKEW, now + _ALLOWED_SKEW
-        return (
-            f"Date '{_shown(sent)}' is not within allowed clock skew. Current '{_shown(now)}', "
-            f"valid datetime range: ['{_shown(first)}', '{_shown(last)}']"
+    Raises:
+        RefusedError: it has none, or is too old.
+
+    """
+    scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+    parts = dict(_FIELD.findall(rest))
+    if scheme.lower() != "signature" or not {"keyId", "signature", "headers"} <= parts.keys():
+        raise RefusedError(401, _ABSENT)
+    _check_age(request.headers.get("date", ""), now)
+    names = tuple(parts["headers"].split())
+    return Signature(parts["keyId"], names, parts.get("algorithm", ""), parts["signature"])
+
+
+def check(signature: Signature, request: Request, key: RSAPublicKey, required: set[str]) -> None:
+    """Check that the owner of a key signed this request, and all the headers that count.
+
+    Raises:
+        RefusedError: no.
+
+    """
+    if signature.algorithm != "rsa-sha256" or not set(signature.names) >= required:
+        raise RefusedError(401, WRONG)
+    lines = {
+        **request.headers,
+        "(request-target)": f"{request.method.lower()} {request.target}",
+    }
+    text = "\n".join(f"{name}: {lines.get(name, '')}" for name in signature.names)
+    try:
+        key.verify(
+            base64.b64decode(signature.value, validate=True),
+            text.encode(),
+            padding.PKCS1v15(),
+            hashes.SHA256(),
         )
+    except (InvalidSignature, binascii.Error):
+        raise RefusedError(401, FORGED) from None
+
+
+def _check_age(date: str, now: datetime) -> None:
+    try:
+        sent = email.utils.parsedate_to_datetime(date)
+    except ValueError:
+        raise RefusedError(401, _ABSENT) from None
+    if abs(now - sent) <= _ALLOWED_SKEW:
+        return
+    first, last = now - _ALLOWED_SKEW, now + _ALLOWED_SKEW
+    raise RefusedError(
+        401,
+        f"Date '{_shown(sent)}' is not within allowed clock skew. Current '{_shown(now)}', "
+        f"valid datetime range: ['{_shown(first)}', '{_shown(last)}']",
+    )
 
 
 def _shown(when: datetime) -> str:

@@ -592,13 +592,3 @@ def test_a_resource_principal_signs_and_knows_its_tenancy(
     here.emulator.api.denied.add(compartment(here.tenancy, "team1"))
     with pytest.raises(InventoryError, match="Allow dynamic-group <dynamic group> to read"):
         here.list(auth_type="resource_principal", config_file="/nonexistent")
-
-
-def test_an_instance_principal_off_the_cloud_says_where_it_works(
-    lab: Starter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = lab(small())
-    monkeypatch.setenv("OCI_METADATA_BASE_URL", here.emulator.url + "/opc/v2")
-    monkeypatch.setattr("time.sleep", lambda _: None)  # the SDK retries for minutes
-    with pytest.raises(InventoryError, match="auth_type instance_principal does not work here"):
-        here.list(auth_type="instance_principal")

@@ -1,0 +1,44 @@
+"""What lies behind a failed request: the network, or this machine's clock."""
+
+from __future__ import annotations
+
+import email.utils
+from datetime import UTC, datetime
+from typing import Final
+
+_ALLOWED_SKEW: Final = 240  # seconds; OCI allows 300
+
+
+def network_reason(error: Exception) -> str:
+    """Name the cause; the SDK's own text repeats the URL several times."""
+    words = {
+        "ReadTimeout": "timed out waiting for the answer; raise the option timeout if it is slow",
+        "ConnectTimeout": "could not connect in time: check proxy, firewall and region",
+        "ConnectionError": "could not connect: check DNS, proxy, firewall and region",
+        "SSLError": "TLS failed: check the clock and the proxy's certificate",
+        "ProxyError": "the proxy does not answer: check https_proxy and no_proxy",
+        "ChunkedEncodingError": "connection broke while the answer came",
+        "ProtocolError": "connection broke before the answer came: check proxy and firewall",
+    }
+    # The SDK's errors wrap those of its HTTP library, which wrap those of the layer below.
+    inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    kinds = [type(one).__name__ for one in (inner, error)]
+    return next((words[kind] for kind in kinds if kind in words), kinds[0])
+
+
+def clock_skew(date: str | None) -> float | None:
+    """Seconds this machine is ahead of the answer's Date header; None when there is none."""
+    try:
+        server = email.utils.parsedate_to_datetime(date or "")
+    except ValueError:
+        return None
+    return (datetime.now(UTC) - server).total_seconds()
+
+
+def clock_advice(date: str | None) -> str | None:
+    """Say that the clock is wrong, if it is so wrong that OCI refuses; see ``clock_skew``."""
+    skew = clock_skew(date)
+    if skew is None or abs(skew) <= _ALLOWED_SKEW:
+        return None
+    way = "ahead" if skew > 0 else "behind"
+    return f"This machine's clock is {abs(skew):.0f} s {way}: set it (chrony, ntpd)"
