@@ -199,6 +199,7 @@ def _cuda_rules(raw: Raw) -> CudaRules:
     return CudaRules(
         driver_floor={int(major): floor for major, floor in raw["driver_floor"].items()},
         host_gcc=raw["host_gcc"],
+        host_glibc=raw["host_glibc"],
         package=raw["package"],
         compat_package=raw["compat_package"],
         closure=tuple(raw["closure"]),
@@ -253,6 +254,7 @@ def _system(name: str, raw: Raw, data: Raw) -> System:
         dkms_from=tuple(raw.get("dkms_from", ())),
         gcc=raw.get("gcc"),
         gccs=tuple(raw.get("gccs", ())),
+        glibc=raw.get("glibc"),
     )
 
 

@@ -135,13 +135,17 @@ def _branches(catalog: Catalog) -> Table:
 
 
 def _toolkits(catalog: Catalog) -> Table:
-    columns = ("CUDA", "releases", "bundled driver", "driver floor", "newest host gcc")
+    columns = (
+        *("CUDA", "releases", "bundled driver", "driver floor"),
+        *("newest host gcc", "newest host glibc"),
+    )
     rules = catalog.cuda
     rows = (
         (
             *(t.version, ", ".join(t.releases), t.driver or "none"),
             rules.driver_floor[int(t.version.split(".", maxsplit=1)[0])],
             str(rules.newest_gcc(t.version) or "-"),
+            rules.newest_glibc(t.version) or "no limit known",
         )
         for t in catalog.toolkits.values()
     )
@@ -201,9 +205,11 @@ def _details(catalog: Catalog) -> Table:
 
 def _compilers(catalog: Catalog) -> Table:
     rows = (
-        (s.name, str(s.gcc), ", ".join(map(str, s.gccs))) for s in catalog.systems.values() if s.gcc
+        (s.name, str(s.gcc or "-"), _listed(map(str, s.gccs)), s.glibc or "-")
+        for s in catalog.systems.values()
     )
-    return Table("Compilers of the systems", ("System", "gcc", "in the archive"), tuple(rows))
+    columns = ("System", "gcc", "in the archive", "glibc")
+    return Table("Compilers and C libraries of the systems", columns, tuple(rows))
 
 
 def _archives(catalog: Catalog) -> Table:

@@ -255,6 +255,7 @@ class System:
         dkms_from: packages that make dkms installable.
         gcc: major version of its default compiler, where the archive's compilers are known.
         gccs: major versions in its archive.
+        glibc: version of its C library, None = not known.
 
     """
 
@@ -269,6 +270,7 @@ class System:
     dkms_from: tuple[str, ...]
     gcc: int | None = None
     gccs: tuple[int, ...] = ()
+    glibc: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +365,7 @@ class CudaRules:
 
     driver_floor: Mapping[int, str]
     host_gcc: Mapping[str, int]
+    host_glibc: Mapping[str, str]
     package: str
     compat_package: str
     closure: tuple[str, ...]
@@ -371,6 +374,11 @@ class CudaRules:
     def newest_gcc(self, toolkit: str) -> int | None:
         """Give the newest gcc major that nvcc of a toolkit accepts; None when unknown."""
         return next((gcc for upto, gcc in self.host_gcc.items() if at_most(toolkit, upto)), None)
+
+    def newest_glibc(self, toolkit: str) -> str | None:
+        """Give the newest glibc that the headers of a toolkit go with; None = no limit known."""
+        limits = self.host_glibc.items()
+        return next((glibc for upto, glibc in limits if at_most(toolkit, upto)), None)
 
 
 @dataclass(frozen=True, slots=True)

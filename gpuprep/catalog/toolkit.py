@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.case import Case, Refused
+from gpuprep.catalog.tables import Range
 from gpuprep.catalog.versions import at_least, at_most, key
 from gpuprep.model import CudaToolkit, Package
 
@@ -47,16 +48,32 @@ def choose_toolkits(case: Case, driver: Driver | None) -> tuple[Choice, ...]:
 
 
 def warn_about_toolkits(case: Case, toolkits: tuple[Choice, ...]) -> None:
-    """Warn of a gcc too new for nvcc, and of a toolkit that NVIDIA's directory may not have."""
+    """Warn of a gcc or a glibc too new for nvcc, and of a toolkit NVIDIA's directory may lack."""
     gcc = case.facts.system_gcc
     for choice in toolkits:
         version = choice.line.version
         newest = case.catalog.cuda.newest_gcc(version)
         if gcc is not None and newest is not None and gcc > newest:
             case.warn("W_HOST_GCC", cuda=version, max=newest, gcc=gcc)
+        _warn_about_glibc(case, version)
         # What a mirror holds is its owner's business.
         if version not in case.system.cuda and case.desired.mirror is None:
             case.warn("W_CUDA_UNSEEN", cuda=version, os=case.facts.os, seen=case.system.cuda)
+
+
+def _warn_about_glibc(case: Case, cuda: str) -> None:
+    glibc, rules = case.system.glibc, case.catalog.cuda
+    if glibc is None or at_most(glibc, rules.newest_glibc(cuda)):
+        return
+    good = (v for v in case.catalog.toolkits if at_most(glibc, rules.newest_glibc(v)))
+    case.warn(
+        "W_HOST_GLIBC",
+        cuda=cuda,
+        os=case.facts.os,
+        max=rules.newest_glibc(cuda),
+        glibc=glibc,
+        good=str(Range(next(good, "to come"), None)),
+    )
 
 
 def toolkits_of(case: Case, choices: tuple[Choice, ...]) -> tuple[CudaToolkit, ...]:

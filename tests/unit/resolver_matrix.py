@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +175,8 @@ def _toolkits() -> Iterator[Question]:
             yield ask(
                 f"CUDA {toolkit} gcc {gcc}", (), "debian-12", "cuda", cuda=(toolkit,), host=host
             )
+        for system in ("debian-13", "ubuntu-26.04"):
+            yield ask(f"CUDA {toolkit} {system}", (), system, "cuda", cuda=(toolkit,))
     for major, floor in DATA["cuda"]["driver_floor"].items():
         for version in (floor, below(floor)):
             label = f"CUDA {major} keep {version}"
@@ -365,9 +367,13 @@ def digest(outcome: Stack | Refusal) -> str:
 def lean(value: Any) -> Any:
     """A value without fields at their defaults, so that a new field changes no recorded answer."""
     if is_dataclass(value) and not isinstance(value, type):
-        found = {f.name: (getattr(value, f.name), f.default) for f in fields(value)}
+        found = {f.name: (getattr(value, f.name), default_of(f)) for f in fields(value)}
         return {name: lean(now) for name, (now, default) in found.items() if now != default}
     return [lean(item) for item in value] if isinstance(value, tuple) else value
+
+
+def default_of(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def answers(catalog: Catalog) -> Iterator[str]:

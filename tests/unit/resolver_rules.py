@@ -35,8 +35,7 @@ def gpus_of(facts: HostFacts) -> list[dict[str, Any]]:
 
 def broken_rules(facts: HostFacts, desired: DesiredStack, stack: Stack) -> list[str]:
     """Every rule of the data that a stack breaks."""
-    rules = (_driver, _flavour, _cuda, _cudnn, _names, _origin, _end_of_life, _conda, _wishes)
-    return [problem for rule in rules for problem in rule(facts, desired, stack)]
+    return [problem for rule in RULES for problem in rule(facts, desired, stack)]
 
 
 def _driver(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str]:
@@ -94,6 +93,20 @@ def _cuda(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str
         newer = numbers(toolkit.version) > numbers(native) and not too_new
         if newer != any(f"CUDA {toolkit.version} is newer" in w.message for w in stack.warnings):
             yield f"minor compatibility of {toolkit.version} on {stack.branch} and its warning"
+
+
+def _glibc(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str]:
+    here = DATA["systems"]["items"][facts.os].get("glibc")
+    for toolkit in stack.cuda:
+        limits = [
+            numbers(glibc)
+            for upto, glibc in DATA["cuda"]["host_glibc"].items()
+            if numbers(toolkit.version) <= numbers(upto)
+        ]
+        clash = bool(here and limits and numbers(here) > min(limits))
+        told = [w.message for w in stack.warnings if w.code == "W_HOST_GLIBC"]
+        if clash != any(f"nvcc of CUDA {toolkit.version} " in message for message in told):
+            yield f"CUDA {toolkit.version} on glibc {here}, told {told}"
 
 
 def _cudnn(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str]:
@@ -219,3 +232,8 @@ def _wishes(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[s
     wanted = {p.component for p in stack.packages}
     if not wanted <= set(desired.components):
         yield f"components {wanted}"
+
+
+RULES = (
+    *(_driver, _flavour, _cuda, _glibc, _cudnn, _names, _origin, _end_of_life, _conda, _wishes),
+)

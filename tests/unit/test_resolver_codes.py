@@ -191,6 +191,18 @@ WARNINGS = [
     Reach("W_GPU_ASSUMED", ("10de:ffff",), ("10de:ffff",), wish={"allow_unknown_gpu": True}),
     Reach("W_HOST_GCC", ("12.2", "12", "14"), wish={"cuda": ("12.2",)}, host={"system_gcc": 14}),
     Reach(
+        "W_HOST_GLIBC",
+        ("12.9", "debian-13", "2.40", "2.41", "CUDA 13.0 and newer", "frameworks", "noexcept"),
+        (V100,),
+        os="debian-13",
+    ),
+    Reach(
+        "W_HOST_GLIBC",
+        ("13.1", "ubuntu-26.04", "2.41", "2.43", "CUDA 13.2 and newer"),
+        os="ubuntu-26.04",
+        wish={"cuda": ("13.1",)},
+    ),
+    Reach(
         "W_KERNEL_GCC",
         ("15", "debian-12", "12"),
         host={"kernel": "6.1", "kernel_cc": "gcc-15 (Debian) 15.1.0"},
@@ -221,6 +233,23 @@ def test_warning(case: Reach) -> None:
     assert isinstance(stack, Stack)
     (warning,) = [note for note in stack.warnings if note.code == case.code]
     assert [word for word in case.words if word not in warning.message] == []
+
+
+@pytest.mark.parametrize(
+    ("system", "gpu", "wish"),
+    [
+        ("debian-13", V100, {"components": ("driver", "cudnn")}),  # nothing that compiles
+        ("debian-13", A10, {"cuda": ("13.0",)}),
+        ("debian-12", V100, {}),
+        ("ubuntu-26.04", A10, {"cuda": ("13.2",)}),
+    ],
+)
+def test_no_word_of_glibc_where_nvcc_works_or_is_not_there(
+    system: str, gpu: str, wish: dict[str, Any]
+) -> None:
+    stack = outcome_of(Reach("", (), (gpu,), os=system, wish=wish))
+    assert isinstance(stack, Stack)
+    assert "W_HOST_GLIBC" not in {warning.code for warning in stack.warnings}
 
 
 def test_every_code_of_the_data_is_reached() -> None:
