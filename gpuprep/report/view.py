@@ -19,7 +19,7 @@ STATES: Final[Mapping[str, str]] = {
     "refused": "nothing was touched, for a reason",
     "drifted": "differs from the desired stack",
     "unknown": "not looked at to the end",
-    "prepared": "all that can be shown without a GPU",
+    "prepared": "all that can be shown without a GPU or a driver",
     "ready": "proven on a GPU",
 }
 GOOD: Final = ("prepared", "ready")

@@ -24,7 +24,8 @@ A tier tries its own checks and those of the tiers before it. Ids are stable.
 - **burn-in** (a few minutes): loads all GPUs at the same time.
 
 A host is `ready` only when these have passed: {", ".join(f"`{name}`" for name in PROOF)}. Without a
-GPU it can be `prepared` at best, and the report says which checks were not tried, and why.
+GPU, or where no driver is asked for and none is loaded, it can be `prepared` at best, and the
+report says which checks were not tried, and why.
 
 A check marked *warning* is told but does not fail the host. Of the others, those marked *apply
 mends* leave the host `drifted` as long as there is something to apply; all others make it `failed`.

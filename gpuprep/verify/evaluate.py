@@ -9,6 +9,7 @@ from gpuprep.verify import rules_burn, rules_driver, rules_nvml, rules_programs,
 from gpuprep.verify.checks import BY_ID, CHECKS, Check
 from gpuprep.verify.evidence import Evidence, Expectation
 from gpuprep.verify.findings import Finding, failed, passed, skipped
+from gpuprep.verify.rules_driver import NO_DRIVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,8 +70,8 @@ def evaluate(
 def _find(check: Check, host: Evidence) -> Finding:
     if check.needs_gpu and not host.gpus and not (check.id == "pci.count" and host.expect.shape):
         return skipped(NO_GPU)
-    if check.needs_module and host.driver_wanted and host.module_version is None:
-        return skipped(NO_MODULE)
+    if check.needs_module and host.module_version is None:
+        return skipped(NO_MODULE if host.driver_wanted else NO_DRIVER)
     return RULES[check.id](host)
 
 
@@ -87,13 +88,15 @@ def _result(check: Check, finding: Finding) -> CheckResult:
         expected=finding.expected,
         observed=finding.observed,
         evidence=finding.evidence,
-        mend=check.mend if finding.outcome == "failed" else None,
+        mend=(finding.mend or check.mend) if finding.outcome == "failed" else None,
         seconds=finding.seconds,
     )
 
 
 def _survived(host: Evidence, results: Sequence[CheckResult]) -> Finding:
     """Judge: the same driver was proven in an earlier boot, and all holds in this one."""
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
     now = host.answer("identity")
     before = host.proof
     if not before.get("boot_id") or before.get("module") != now.get("module"):

@@ -220,8 +220,13 @@ class Evidence:
 
     @property
     def driver_wanted(self) -> bool:
-        """Whether a driver belongs on this host."""
+        """Whether a driver is asked for, or the host was never prepared and may have one."""
         return self.stack is None or self.stack.branch is not None
+
+    @property
+    def no_driver_to_judge(self) -> bool:
+        """Whether what needs a driver cannot be tried: none is asked for, and none is loaded."""
+        return not self.driver_wanted and self.module_version is None
 
     # --- probe -------------------------------------------------------------------------------
     def answer(self, name: str) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ class Finding:
         observed: what was seen.
         evidence: where it was seen: file or command, and what it said.
         seconds: time it took on the host.
+        mend: what to do, where the evidence shows more than the check's own mend can know.
 
     """
 
@@ -29,6 +30,7 @@ class Finding:
     observed: str | None = None
     evidence: str | None = None
     seconds: float | None = None
+    mend: str | None = None
 
 
 def passed(detail: str, **more: Any) -> Finding:  # noqa: ANN401 - fields of Finding

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gpuprep.verify.findings import Finding
 
 NVML_VERSION_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH
-NO_DRIVER = "no driver belongs on this host"
+NO_DRIVER = "no driver is asked for"
 CANNOT_LOAD = "this host cannot load modules (a container, or a kernel without them)"
 NO_MODULE = "the module is not loaded"
 # Parts beside the main module; Debian's archive puts its own infix between (nvidia-current-uvm).
@@ -130,7 +130,7 @@ def module_next_boot(host: Evidence) -> Finding:
 
 def module_loaded(host: Evidence) -> Finding:
     """Judge: the module runs in the kernel."""
-    if not host.driver_wanted:
+    if host.no_driver_to_judge:
         return skipped(NO_DRIVER)
     if host.module_version:
         flavour = host.driver.get("flavour")
@@ -164,7 +164,7 @@ def _nodes(host: Evidence) -> list[str]:
 
 def device_nodes(host: Evidence) -> Finding:
     """Judge: the control node and one node per GPU."""
-    if not host.driver_wanted:
+    if host.no_driver_to_judge:
         return skipped(NO_DRIVER)
     nodes = _nodes(host)
     if host.cannot_load and not nodes:
@@ -183,7 +183,7 @@ def device_nodes(host: Evidence) -> Finding:
 
 def device_uvm(host: Evidence) -> Finding:
     """Judge: the unified-memory node."""
-    if not host.driver_wanted:
+    if host.no_driver_to_judge:
         return skipped(NO_DRIVER)
     if host.cannot_load and not _nodes(host):
         return skipped(CANNOT_LOAD)
@@ -195,7 +195,7 @@ def device_uvm(host: Evidence) -> Finding:
 
 def version_userspace(host: Evidence) -> Finding:
     """Judge: libcuda and NVML on disk fit the module."""
-    if not host.driver_wanted:
+    if host.no_driver_to_judge:
         return skipped(NO_DRIVER)
     if host.module_version is None:
         return skipped(NO_MODULE)
@@ -254,7 +254,9 @@ def version_packages(host: Evidence) -> Finding:
 
 def fabric_version(host: Evidence) -> Finding:
     """Judge: the fabric manager's version."""
-    if not host.driver_wanted or not host.fabric.startswith("fm"):
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
+    if not host.fabric.startswith("fm"):
         return skipped("no NVSwitch fabric on this host")
     if host.module_version is None:
         return skipped(NO_MODULE)
@@ -289,7 +291,7 @@ FABRIC_COMPLETED = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
 
 def fabric_running(host: Evidence) -> Finding:
     """Judge: the service is active and the GPUs have joined."""
-    if not host.driver_wanted or not host.fabric.startswith("fm"):
+    if not host.fabric.startswith("fm"):
         return skipped("no NVSwitch fabric on this host")
     units = mapping(host.observation.get("units"))
     names = [name for unit in host.fabric_units for name in (f"{unit}.service", unit)]

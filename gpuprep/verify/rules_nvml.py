@@ -31,8 +31,6 @@ def _label(gpu: Mapping[str, object]) -> str:
 
 def nvml_answers(host: Evidence) -> Finding:
     """Judge: NVML initialises and lists the GPUs in time."""
-    if not host.driver_wanted:
-        return skipped("no driver belongs on this host")
     answer = host.answer("nvml")
     if not answer:
         return skipped("the probe did not run")
@@ -201,8 +199,6 @@ def xid_clean(host: Evidence) -> Finding:
 
 def cuda_driver_api(host: Evidence) -> Finding:
     """Judge: libcuda supports the toolkits' major version."""
-    if not host.driver_wanted:
-        return skipped("no driver belongs on this host")
     answer = host.answer("libcuda")
     if not answer:
         return skipped("the probe did not run")

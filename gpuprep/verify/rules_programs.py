@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from gpuprep.verify.findings import Finding
 
 NOT_TRIED = "not tried: gpuprep verify --tier full"
+
+
+# nvcc, and a host compiler, on declarations that differ; nvcc breaks lines anywhere.
+EXCEPTION_CLASH = re.compile(r"exception\s+specifi(?:cation|er)\b")
+NVCC_HEADER = "crt/math_functions.h"
+HEADER_MEND = (
+    f"The toolkit's own {NVCC_HEADER} contradicts this system's C library: no .cu file compiles "
+    "with it, with any host compiler. W_HOST_GLIBC (gpuprep explain, docs/codes.md) tells which "
+    "CUDA has a mended header and what else helps. Compiled programs and frameworks run."
+)
 
 
 def _since(moment: str | None) -> str:
@@ -55,8 +66,15 @@ def toolkit_compiles(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way 
     targets = ", ".join(map(str, sequence(steps[0].get("architectures")))) or "the default"
     facts: dict[str, Any] = {"evidence": evidence, "seconds": seconds}
     if bad:
-        return failed(f"{bad[0].get('argv', ['nvcc'])[0]} cannot compile for {targets}", **facts)
+        why = f"{bad[0].get('argv', ['nvcc'])[0]} cannot compile for {targets}"
+        return failed(why, mend=_compiler_mend(bad[0]), **facts)
     return passed(f"compiled for {targets}{_since(moment)}", **facts)
+
+
+def _compiler_mend(step: Mapping[str, Any]) -> str | None:
+    """Name the mend that the compiler's message shows; None = the check's own."""
+    said = str(step.get("output"))
+    return HEADER_MEND if EXCEPTION_CLASH.search(said) and NVCC_HEADER in said else None
 
 
 def _vector_sums(block: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
@@ -166,7 +184,11 @@ def cudnn_runtime(host: Evidence) -> Finding:
         return nothing
     step = mapping(cudnn.get("compile"))
     if step.get("rc") != 0:
-        return failed("a program with cudnn.h does not compile", evidence=command_text(step))
+        return failed(
+            "a program with cudnn.h does not compile",
+            evidence=command_text(step),
+            mend=_compiler_mend(step),
+        )
     run = mapping(cudnn.get("version"))
     answer = next(iter(_items(run, "results")), {})
     if not answer.get("header"):

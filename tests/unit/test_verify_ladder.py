@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from verify_cases import Host, failures, healthy, stack
 
-from gpuprep.model import CheckResult, CheckStatus, HostStatus
+from gpuprep.model import CheckResult, CheckStatus, HostStatus, Stack
 from gpuprep.verify.checks import BY_ID, CHECKS, TIERS
 from gpuprep.verify.evaluate import RULES, gpu_proven, state_of
 from gpuprep.verify.rules_programs import supports
@@ -66,6 +67,42 @@ def test_checks_that_need_the_module_need_a_gpu() -> None:
     assert {check.tier for check in CHECKS} == set(TIERS)
 
 
+# The compiler breaks its lines; the second form is a host compiler's.
+HEADER_CLASHES = (
+    """/usr/include/x86_64-linux-gnu/bits/mathcalls.h(79): error: exception
+  specification is incompatible with that of previous function "cospi"
+  (declared at line 2601 of
+  /usr/local/cuda-12.9/bin/../targets/x86_64-linux/include/crt/math_functions.h)""",
+    """error: declaration of 'void sincospi(double, double*, double*)' has a different exception
+specifier /usr/local/cuda-12.8/targets/x86_64-linux/include/crt/math_functions.h:5994""",
+)
+OTHER_ERRORS = (
+    "error: #error -- unsupported GNU version! gcc versions later than 15 are not supported!",
+    "mine.h(3): error: exception specification is incompatible with that of previous function",
+    "crt/math_functions.h: No such file or directory",
+)
+
+
+@pytest.mark.parametrize("said", HEADER_CLASHES)
+@pytest.mark.parametrize("name", ["toolkit.compiles", "cudnn.runtime"])
+def test_mend_of_a_header_that_contradicts_the_c_library_names_it(name: str, said: str) -> None:
+    mend = str(compiler_says(said)[name].mend)
+    assert "crt/math_functions.h" in mend
+    assert "W_HOST_GLIBC" in mend
+
+
+@pytest.mark.parametrize("said", OTHER_ERRORS)
+def test_other_errors_of_the_compiler_have_the_usual_mend(said: str) -> None:
+    for name in ("toolkit.compiles", "cudnn.runtime"):
+        assert compiler_says(said)[name].mend == BY_ID[name].mend
+
+
+def compiler_says(output: str) -> dict[str, CheckResult]:
+    step = {"argv": ["nvcc"], "toolkit": "/usr/local/cuda-13.0", "rc": 2, "output": output}
+    change = {"probe.programs.compile": [step], "probe.programs.cudnn": {"compile": step}}
+    return healthy(change).checks(stack())
+
+
 def test_failed_check_carries_evidence_and_mend() -> None:
     checks = healthy({"probe.libcuda.library": "/usr/lib/libcuda.so.580.105.08"}).checks(stack())
     result = checks["version.userspace"]
@@ -105,6 +142,69 @@ def test_nothing_without_gpu_ever_claims_ready() -> None:
     no_gpu = {**NO_GPU, "probe.nvml": {"error": "libnvidia-ml.so.1: not found", "missing": True}}
     checks = healthy(no_gpu).checks(stack())  # even when all other evidence looks perfect
     assert state_of(checks.values(), plan_is_empty=True) is HostStatus.PREPARED
+
+
+# --- a GPU, and no driver asked for ---------------------------------------------------------------
+NO_DRIVER_WISHED = replace(
+    stack(), branch=None, driver_version=None, flavour=None, fabric="none", services=(), closure=()
+)
+# What the programs say where no driver is loaded: the compiler works, nothing runs.
+NOT_LOADED: dict[str, Any] = {
+    "observation.modules": {"loaded": {}, "on_disk": []},
+    "observation.driver": {"proc_version": None, "device_nodes": []},
+    "probe.nvml": {"error": "libnvidia-ml.so.1: not found", "missing": True},
+    "probe.libcuda": {"error": "libcuda.so.1: not found", "missing": True},
+    "probe.identity.module": None,
+    "probe.programs.gpus": [],
+    "probe.programs.run.0.rc": 1,
+    "probe.programs.run.0.results": [
+        {"gpu": -1, "error": "cudaGetDeviceCount: CUDA driver version is insufficient (35)"}
+    ],
+    "probe.programs.cudnn.run": {"argv": ["convolution"], "rc": 1, "output": "", "results": []},
+    "probe.frameworks": {"envs": []},
+    "probe.burn": {},
+}
+
+
+def test_no_driver_asked_for_and_none_loaded_is_prepared() -> None:
+    checks = healthy(NOT_LOADED).checks(NO_DRIVER_WISHED)
+    assert bad(checks) == set()
+    assert checks["toolkit.compiles"].status is PASSED
+    assert checks["cudnn.runtime"].status is PASSED
+    untried = [check.id for check in CHECKS if check.needs_module]
+    untried += ["module.loaded", "device.nodes", "device.uvm", "version.userspace"]
+    untried += ["fabric.version", "reboot.survived"]
+    for name in untried:
+        assert (checks[name].status, checks[name].detail) == (SKIPPED, "no driver is asked for")
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.PREPARED
+
+
+def test_a_driver_that_nobody_asked_for_is_judged_once_it_is_loaded() -> None:
+    checks = healthy().checks(NO_DRIVER_WISHED)
+    assert bad(checks) == set()
+    assert [c.id for c in CHECKS if c.needs_module and checks[c.id].status is not PASSED] == []
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.READY
+    wrong = {"probe.programs.run.0.results.1.wrong": 7, "probe.programs.run.0.rc": 1}
+    moved = {"probe.libcuda.library": "/usr/lib/libcuda.so.580.105.08"}
+    missing = {"observation.driver.device_nodes": ["/dev/nvidiactl"]}
+    dead = {"probe.nvml": {"error": "timed out", "timed_out": True}}
+    late = {"probe.nvml.gpus.0.fabric": {"state": 2, "status": 0}}
+    other = {"probe.fabric_manager.version": "570.1.1"}
+    for change, name in (
+        *((wrong, "kernel.runs"), (moved, "version.userspace"), (missing, "device.nodes")),
+        *((missing, "device.uvm"), (dead, "nvml.answers"), (late, "fabric.running")),
+        (other, "fabric.version"),
+    ):
+        checks = healthy(change).checks(NO_DRIVER_WISHED)
+        assert checks[name].status is CheckStatus.FAILED, name
+        assert state_of(checks.values(), plan_is_empty=True) is HostStatus.FAILED
+
+
+@pytest.mark.parametrize("wished", [stack(), replace(stack(), manage_driver=False), None])
+def test_a_driver_that_is_asked_for_and_not_loaded_is_a_failure(wished: Stack | None) -> None:
+    checks = healthy(NOT_LOADED).checks(wished)
+    assert checks["module.loaded"].status is CheckStatus.FAILED
+    assert state_of(checks.values(), plan_is_empty=True) is HostStatus.FAILED
 
 
 # --- states ---------------------------------------------------------------------------------------
