@@ -10,7 +10,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from sandbox import hosts
-from sandbox.paths import STATE
+from sandbox.paths import STATE, SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,15 @@ _MODULES = ("sandbox.servers", "sandbox.oci")
 def start(served: Sequence[hosts.Host]) -> dict[str, Any]:
     """Serve the package repositories to hosts; returns the inventory variables that use them.
 
-    The address they are served on is there only while a host runs: call this after starting one.
+    Raises:
+        SandboxError: no container runs: without one the address they are served on is not there.
+
     """
+    if not any(host.container for host in hosts.running()):
+        raise SandboxError(
+            "a virtual machine reaches the package repositories only while a container runs beside "
+            "it: start one first, python -m sandbox host-up NAME"
+        )
     servers = _load("sandbox.servers")
     if servers is None:
         return {}

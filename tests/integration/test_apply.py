@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from lab import FirstRun, Lab, Restore, failed_checks, ids
+from lab import FirstRun, Fresh, Lab, Restore, failed_checks, ids
 
+import gpuprep
 from gpuprep.errors import ExitCode
 from gpuprep.model import HostStatus, StepStatus
 
@@ -116,6 +117,20 @@ def test_all_roles_run_in_full_over_a_converged_host_and_change_nothing(
     for name in names:
         assert lab.requests(name)[asked[name] :] == []
         assert before[name].differences(lab.state(name), without=caches) == set()
+
+
+def test_a_host_whose_driver_is_not_asked_for_is_prepared(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(gpus=["10de:2236"])
+    wishes = {"gpuprep_components": ["cuda", "cudnn"]}
+    host = lab.apply(name, **wishes).hosts[name]
+    assert (host.state, host.error, failed_checks(host)) == (HostStatus.PREPARED, None, [])
+    inventory = lab.inventory(name, variables=wishes)
+    proven = gpuprep.verify(inventory, tier="full")
+    shown = {check.id: check for check in proven.hosts[name].checks}
+    assert shown["toolkit.compiles"].status == "passed"
+    assert shown["kernel.runs"].status == "skipped"
+    assert shown["kernel.runs"].detail == "no driver is asked for"
+    assert (proven.exit_code, failed_checks(proven.hosts[name])) == (ExitCode.OK, [])
 
 
 def test_a_program_compiles_and_one_links_cudnn(lab: Lab, restore: Restore) -> None:

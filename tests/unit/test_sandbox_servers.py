@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import httpd, servers
+from sandbox import hosts, httpd, servers, services
+from sandbox.fleet import HostSpec
+from sandbox.paths import SandboxError
+
+
+def test_without_a_container_the_missing_network_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = hosts.Host("vm", "127.0.0.1", "", HostSpec("vm"), "vm", 2222)
+    monkeypatch.setattr(hosts, "running", lambda: (machine,))
+    with pytest.raises(SandboxError, match="python -m sandbox host-up"):
+        services.start([machine])
 
 
 @pytest.fixture
