@@ -20,15 +20,14 @@ from gpuprep.model import (
     FleetResult,
     HostResult,
     HostStatus,
-    Stack,
     StepStatus,
 )
+from gpuprep.words import MANY, step_in_words, wanted_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WIDTH: Final = 120  # characters, where the output is no terminal
-_MANY: Final = 16  # hosts; of larger fleets, only hosts that need attention get a table each
 _STATE_STYLE: Final = {
     HostStatus.READY: "green",
     HostStatus.PREPARED: "green",
@@ -56,7 +55,7 @@ def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
     width = None if stream.isatty() else _WIDTH
     console = _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
     hosts = list(result.hosts.values())
-    many = len(hosts) > _MANY
+    many = len(hosts) > MANY
     for host in hosts:
         if not many or _needs_attention(host):
             console.print(_host_view(host, with_checks=result.verb != "plan" and not result.check))
@@ -163,20 +162,6 @@ def _component_table(host: HostResult) -> Table:
     return table
 
 
-def wanted_version(component: Component, stack: Stack) -> str:
-    """Say which version of a component a stack asks for; ``-`` when it asks for none."""
-    match component:
-        case "driver":
-            version = stack.driver_version or stack.branch or "-"
-            return " ".join(part for part in (version, stack.flavour) if part)
-        case "cuda":
-            return ", ".join(toolkit.version for toolkit in stack.cuda) or "-"
-        case "cudnn":
-            return stack.cudnn or "-"
-        case "conda":
-            return "-" if stack.conda is None else stack.conda.version
-
-
 def _component_state(host: HostResult, component: Component) -> str:
     statuses = Counter(step.status for step in host.steps if step.role == ROLE_OF[component])
     if not statuses:
@@ -189,11 +174,7 @@ def _remarks(host: HostResult, *, with_checks: bool) -> list[str]:
     if host.error:
         remarks += host.error.splitlines()
     for step in host.steps:
-        change = f" ({step.before or 'none'} -> {step.after})" if step.after else ""
-        remarks.append(
-            f"{_STEP_MARK[step.status]} {step.role}: {step.action} {step.kind} {step.target}"
-            f"{change}: {step.reason}"
-        )
+        remarks.append(f"{_STEP_MARK[step.status]} {step_in_words(step)}")
     for check in host.checks if with_checks else ():
         if check.status in _BAD_CHECKS:
             remarks.append(f"{check.status.value}: {check.id}: {check.detail}")

@@ -10,6 +10,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 
+from gpuprep.words import checks_in_words, fleet_in_words
+
 
 class ActionModule(ActionBase):
     """Observe all hosts of the play in parallel and plan each; runs once for the play."""
@@ -61,12 +63,28 @@ class ActionModule(ActionBase):
                 "hosts": {n: fleet.report(n, judge=judge) for n in names},
             }
             _state.write_report(run_dir, "plan", document)
+        else:
+            self._tell(fleet, names, judge=judge)
         counts: dict[str, int] = {}
         for plan in plans.values():
             counts[plan.state] = counts.get(plan.state, 0) + 1
         lines = [f"{name}: {text}" for name, text in unfit.items()]
         result.update(changed=False, counts=counts, msg="\n".join(lines) or _summary(counts))
         return result
+
+    def _tell(self, fleet: Fleet, names: list[str], *, judge: bool) -> None:
+        """Show in Ansible's own output what the program's other users see in gpuprep's."""
+        lines = fleet_in_words({name: fleet.plans[name] for name in names})
+        if judge:
+            reports = {name: fleet.report(name, judge=True) for name in names}
+            states = {name: seen.get("host_status", seen["state"]) for name, seen in reports.items()}
+            lines = (
+                line
+                for name, state in states.items()
+                for line in checks_in_words(name, state, fleet.checks(name, judge=True))
+            )
+        for line in lines:
+            self._display.display(line)
 
 
 def _summary(counts: dict[str, int]) -> str:

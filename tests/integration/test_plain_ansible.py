@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,8 +53,22 @@ def test_a_refused_host_fails_with_its_reason(restore: Restore, stranger: Strang
     assert "failed=1" in played.text
 
 
-def test_plan_touches_nothing_and_tells_the_counts(restore: Restore, stranger: Stranger) -> None:
+def test_plan_touches_nothing_and_tells_what_would_be_done(
+    lab: Lab, restore: Restore, stranger: Stranger
+) -> None:
     restore("t-a10")
-    played = stranger.play("gpuprep.core.plan", "t-a10", options=("-v",))
+    lab.sh("t-a10", "apt-mark unhold libcuda1")
+    played = stranger.play("gpuprep.core.plan", "t-a10")
     assert played.code == 0, played.text
-    assert "1 converged" in played.text
+    assert "t-a10: 1 step to do; driver 580 open, cuda 13.0, cudnn 9, conda" in played.text
+    assert "  ~ gpu_driver: set hold packages: not held: libcuda1" in played.text
+    assert "libcuda1" not in lab.run("t-a10", "apt-mark", "showhold")
+
+
+def test_verify_tells_the_state_and_how_the_checks_went(
+    restore: Restore, stranger: Stranger
+) -> None:
+    restore("t-a10")
+    played = stranger.play("gpuprep.core.verify", "t-a10")
+    assert played.code == 0, played.text
+    assert re.search(r"t-a10: prepared; checks: \d+ passed, .*\d+ skipped", played.text)

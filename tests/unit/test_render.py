@@ -20,7 +20,7 @@ from gpuprep.model import (
     StepStatus,
 )
 from gpuprep.progress import PlainProgress, line_of, progress
-from gpuprep.render import explain_exit_code, render, wanted_version
+from gpuprep.render import explain_exit_code, render
 
 STACK = Stack(
     family="deb",
@@ -128,13 +128,6 @@ def test_the_exit_code_in_words(states: list[str], verb: str, words: str) -> Non
 @pytest.mark.parametrize("code", list(ExitCode))
 def test_every_exit_code_has_words(code: ExitCode) -> None:
     assert explain_exit_code(FleetResult("plan", {}), code).startswith(f"exit code {int(code)}: ")
-
-
-def test_what_a_stack_wants_in_short() -> None:
-    assert wanted_version("driver", STACK) == "580 open"
-    assert wanted_version("cudnn", STACK) == "9"
-    assert wanted_version("conda", Stack(family="deb")) == "-"
-    assert wanted_version("driver", Stack(family="deb")) == "-"
 
 
 # --- progress -----------------------------------------------------------------------------------

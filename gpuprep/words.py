@@ -1,0 +1,71 @@
+"""Parts of a plan in words, for every place that shows them; no colours, no tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from gpuprep.model import COMPONENTS, CheckStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gpuprep.model import CheckResult, Component, Stack, Step
+    from gpuprep.planner import HostPlan
+
+MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown in full
+
+
+def wanted_version(component: Component, stack: Stack) -> str:
+    """Say which version of a component a stack asks for; ``-`` when it asks for none."""
+    match component:
+        case "driver":
+            version = stack.driver_version or stack.branch or "-"
+            return " ".join(part for part in (version, stack.flavour) if part)
+        case "cuda":
+            return ", ".join(toolkit.version for toolkit in stack.cuda) or "-"
+        case "cudnn":
+            return stack.cudnn or "-"
+        case "conda":
+            return "-" if stack.conda is None else stack.conda.version
+
+
+def step_in_words(step: Step) -> str:
+    """Say what a step does to what, and why."""
+    change = f" ({step.before or 'none'} -> {step.after})" if step.after else ""
+    return f"{step.role}: {step.action} {step.kind} {step.target}{change}: {step.reason}"
+
+
+def fleet_in_words(plans: Mapping[str, HostPlan]) -> Iterator[str]:
+    """Say line by line what was planned: a line per host; the steps too where hosts are few."""
+    for name, plan in plans.items():
+        if not plan.ok:
+            yield f"{name}: {plan.state} [{plan.code}]: {plan.error}"
+            continue
+        yield f"{name}: {_outcome(plan)}"
+        if len(plans) <= MANY:
+            yield from (f"  ~ {step_in_words(step)}" for step in plan.steps)
+        yield from (f"  {warning.code}: {warning.message}" for warning in plan.warnings)
+        if plan.reboot_required:
+            yield "  a reboot is required before the new driver works"
+
+
+def _outcome(plan: HostPlan) -> str:
+    number = len(plan.steps)
+    steps = f"{number} step{'s' if number > 1 else ''} to do" if number else "as wanted"
+    if plan.stack is None:
+        return steps
+    wanted = {component: wanted_version(component, plan.stack) for component in COMPONENTS}
+    stack = ", ".join(f"{name} {version}" for name, version in wanted.items() if version != "-")
+    return f"{steps}; {stack}"
+
+
+def checks_in_words(name: str, state: str, checks: Iterable[CheckResult]) -> Iterator[str]:
+    """Say what state a host is in, how the ladder's checks went, and which want attention."""
+    tried = tuple(checks)
+    counts = Counter(check.status for check in tried)
+    parts = [f"{counts[status]} {status.value}" for status in CheckStatus if counts[status]]
+    yield f"{name}: {state}; checks: {', '.join(parts) or 'none'}"
+    for check in tried:
+        if check.status is CheckStatus.WARNED:
+            yield f"  {check.id}: {check.detail}"

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from planner_cases import bare
+
+from gpuprep.catalog import load
+from gpuprep.model import CheckResult, CheckStatus, Stack
+from gpuprep.planner import HostPlan, plan_host, wishes_from
+from gpuprep.words import MANY, checks_in_words, fleet_in_words, wanted_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PLANNED = plan_host(bare(), wishes_from({}), load())
+
+
+def told(plans: Mapping[str, HostPlan]) -> list[str]:
+    return list(fleet_in_words(plans))
+
+
+def test_what_a_stack_wants_in_short() -> None:
+    assert PLANNED.stack is not None
+    assert wanted_version("driver", PLANNED.stack) == "580 open"
+    assert wanted_version("cudnn", PLANNED.stack) == "9"
+    assert wanted_version("conda", Stack(family="deb")) == "-"
+    assert wanted_version("driver", Stack(family="deb")) == "-"
+
+
+def test_of_a_few_hosts_every_step_is_told_with_its_reason() -> None:
+    first, *rest = told({"a": PLANNED})
+    assert first.startswith(f"a: {len(PLANNED.steps)} steps to do; driver 580 open, cuda 13.0, ")
+    assert len(rest) >= len(PLANNED.steps)
+    reason = "nvidia-open-580 is not installed"
+    assert f"  ~ gpu_driver: install package nvidia-open-580: {reason}" in rest
+
+
+def test_of_many_hosts_one_line_each_and_warnings() -> None:
+    lines = told({f"h{number}": PLANNED for number in range(MANY + 1)})
+    assert len(lines) == (MANY + 1) * (1 + len(PLANNED.warnings))
+
+
+def test_a_host_that_is_as_wanted_or_refused_takes_a_line() -> None:
+    refused = HostPlan("refused", "E_X", "no such GPU")
+    assert told({"a": HostPlan("converged"), "b": refused}) == [
+        "a: as wanted",
+        "b: refused [E_X]: no such GPU",
+    ]
+
+
+def test_checks_are_counted_and_warnings_told() -> None:
+    checks = [
+        CheckResult("a", CheckStatus.PASSED, "fine"),
+        CheckResult("b", CheckStatus.WARNED, "persistence is off"),
+        CheckResult("c", CheckStatus.SKIPPED, "not tried"),
+        CheckResult("d", CheckStatus.SKIPPED, "not tried"),
+    ]
+    assert list(checks_in_words("h", "prepared", checks)) == [
+        "h: prepared; checks: 1 passed, 1 warned, 2 skipped",
+        "  b: persistence is off",
+    ]
+    assert list(checks_in_words("h", "unreachable", [])) == ["h: unreachable; checks: none"]
