@@ -1,0 +1,54 @@
+"""`gpuprep apply localhost`: a host prepares itself, with the wheel and nothing else from here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import hosts
+from sandbox.podman import podman
+
+if TYPE_CHECKING:
+    from lab import Fresh, Lab
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PLACE = "/opt/gpuprep"
+
+
+def carry_to(name: str, folder: Path) -> None:
+    """Put gpuprep and what it needs onto a host, for the Python that Debian 12 has."""
+    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder)]
+    subprocess.run([*wheel, str(REPOSITORY)], check=True)
+    (built,) = folder.glob("gpuprep-*.whl")
+    target = folder / "site"
+    options = ["--quiet", "--python-version", "3.11", "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target)]
+    subprocess.run([*command, str(built)], check=True)
+    podman("cp", f"{target}/.", f"{hosts.find(name).container}:{PLACE}")
+
+
+def test_a_host_prepares_itself(lab: Lab, fresh: Fresh, tmp_path: Path) -> None:
+    name = fresh(gpus=["10de:2236"], shape="VM.GPU.A10.1")
+    carry_to(name, tmp_path)
+    command = [sys.executable, "-m", "ansible", "inventory", "-i", str(lab.inventory(name))]
+    given = json.loads(
+        subprocess.run([*command, "--host", name], check=True, capture_output=True).stdout
+    )
+    wishes = {key: value for key, value in given.items() if not key.startswith("ansible_")}
+    lab.run(name, "tee", "/root/wishes.json", stdin=json.dumps(wishes))
+    itself = (
+        f"cd /root; PYTHONPATH={PLACE} python3 -m gpuprep apply localhost -e @wishes.json -o json"
+    )
+    first = json.loads(lab.sh(name, itself))
+    host = first["hosts"]["localhost"]
+    assert (host["state"], host["error"], host["changed"]) == ("prepared", None, True)
+    assert lab.look(name).state == "converged"  # as seen from outside
+    again = json.loads(lab.sh(name, itself))
+    assert (again["exit_code"], again["hosts"]["localhost"]["changed"]) == (0, False)
