@@ -226,7 +226,7 @@
     byId("clear").addEventListener("click", () => {
       filter.query = ""; filter.states.clear(); filter.problem = null; byId("search").value = ""; apply();
     });
-    const cost = Object.entries(data.costs).map(([name, number]) => `${number} ${name.replaceAll("_", " ")}`).join(", ");
+    const cost = Object.entries(data.costs).map(([name, number]) => `${name.replaceAll("_", " ")} ${number}`).join(", ");
     byId("foot").textContent = `${cost ? `Cost: ${cost}. ` : ""}Made by gpuprep ${data.version} from its report.json, schema 1. The page loads nothing from elsewhere.`;
     const wanted = recall();
     apply();
