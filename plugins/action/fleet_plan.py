@@ -77,7 +77,9 @@ class ActionModule(ActionBase):
         lines = fleet_in_words({name: fleet.plans[name] for name in names})
         if judge:
             reports = {name: fleet.report(name, judge=True) for name in names}
-            states = {name: seen.get("host_status", seen["state"]) for name, seen in reports.items()}
+            states = {
+                name: seen.get("host_status", seen["state"]) for name, seen in reports.items()
+            }
             lines = (
                 line
                 for name, state in states.items()
