@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.model import COMPONENTS, CheckStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from gpuprep.model import CheckResult, Component, Stack, Step
+    from gpuprep.model import Component, Stack, Step
     from gpuprep.planner import HostPlan
 
 MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown in full
@@ -60,12 +60,11 @@ def _outcome(plan: HostPlan) -> str:
     return f"{steps}; {stack}"
 
 
-def checks_in_words(name: str, state: str, checks: Iterable[CheckResult]) -> Iterator[str]:
+def checks_in_words(name: str, state: str, checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Say what state a host is in, how the ladder's checks went, and which want attention."""
-    tried = tuple(checks)
-    counts = Counter(check.status for check in tried)
+    counts = Counter(check["status"] for check in checks)
     parts = [f"{counts[status]} {status.value}" for status in CheckStatus if counts[status]]
     yield f"{name}: {state}; checks: {', '.join(parts) or 'none'}"
-    for check in tried:
-        if check.status is CheckStatus.WARNED:
-            yield f"  {check.id}: {check.detail}"
+    for check in checks:
+        if check["status"] == CheckStatus.WARNED:
+            yield f"  {check['id']}: {check['detail']}"

@@ -76,14 +76,13 @@ class ActionModule(ActionBase):
         """Show in Ansible's own output what the program's other users see in gpuprep's."""
         lines = fleet_in_words({name: fleet.plans[name] for name in names})
         if judge:
-            reports = {name: fleet.report(name, judge=True) for name in names}
-            states = {
-                name: seen.get("host_status", seen["state"]) for name, seen in reports.items()
-            }
+            told = ((name, fleet.report(name, judge=True)) for name in names)
             lines = (
                 line
-                for name, state in states.items()
-                for line in checks_in_words(name, state, fleet.checks(name, judge=True))
+                for name, seen in told
+                for line in checks_in_words(
+                    name, seen.get("host_status", seen["state"]), seen["checks"]
+                )
             )
         for line in lines:
             self._display.display(line)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from planner_cases import bare
@@ -55,7 +56,7 @@ def test_checks_are_counted_and_warnings_told() -> None:
         CheckResult("c", CheckStatus.SKIPPED, "not tried"),
         CheckResult("d", CheckStatus.SKIPPED, "not tried"),
     ]
-    assert list(checks_in_words("h", "prepared", checks)) == [
+    assert list(checks_in_words("h", "prepared", [asdict(check) for check in checks])) == [
         "h: prepared; checks: 1 passed, 1 warned, 2 skipped",
         "  b: persistence is off",
     ]
