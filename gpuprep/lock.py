@@ -235,12 +235,7 @@ def _driver_version(host: HostResult, stack: Stack, offer: Offer) -> str | None:
 def _exact(package: Package, offer: Offer, driver: str | None, stack: Stack) -> str:
     if package.version is not None:
         return package.version
-    offered = offer.versions.get(package.name, ())
-    version = (
-        newest(offered, driver)
-        if package.component == "driver"
-        else max(offered, key=key, default=None)
-    )
+    version = newest(offer.versions.get(package.name, ()), driver)
     if version is None:
         where = stack.repository.url if stack.repository else "no repository"
         of = f" of driver {driver}" if package.component == "driver" else ""
