@@ -11,9 +11,13 @@ import socket
 import sys
 import time
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO, Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from io import FileIO
 
 IP_FREEBIND = 15
 """From linux/in.h; Python's socket module does not name it."""
@@ -24,36 +28,40 @@ class Handler(SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server: Server
+    path = ""
+    """What a request that could not be read asked for."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Leave the log to `handle_one_request`, which knows the size."""
+        """Leave the log to `end_headers`, which knows the size."""
         del size
-        self.status = int(code)
+        self.status, self.announced = int(code), 0
 
-    def handle_one_request(self) -> None:
-        """Answer one request and log it."""
-        self.status, self.sent = 0, 0
-        super().handle_one_request()
-        if self.status:
-            self.server.record(
-                client=self.client_address[0],
-                method=self.command,
-                path=self.path,
-                status=self.status,
-                bytes=self.sent,
-            )
+    def send_header(self, keyword: str, value: str) -> None:
+        """Send a header and remember the announced size."""
+        if keyword.lower() == "content-length":
+            self.announced = int(value)
+        super().send_header(keyword, value)
 
-    def copyfile(self, source: Any, outputfile: Any) -> None:  # noqa: ANN401 - the base class's types
-        """Send a file and count its bytes."""
-        self.sent = os.fstat(source.fileno()).st_size if hasattr(source, "fileno") else 0
-        super().copyfile(source, outputfile)
+    def end_headers(self) -> None:
+        """Log the answer before it leaves, so that whoever has it finds it in the log."""
+        file_sent = self.command == "GET" and self.status == HTTPStatus.OK
+        self.server.record(
+            client=self.client_address[0],
+            method=self.command or "",
+            path=self.path,
+            status=self.status,
+            bytes=self.announced if file_sent else 0,
+        )
+        super().end_headers()
 
 
 class Server(ThreadingHTTPServer):
     """A threaded server with a log of its own."""
 
     daemon_threads = True
-    log: IO[str]
+    request_queue_size = 128  # hosts come all at once
+    log: FileIO
+    """Opened unbuffered for appending: each line is one write, whole among other threads' lines."""
 
     def server_bind(self) -> None:
         """Bind, also to an address that comes later: a bridge has none before its first host."""
@@ -62,8 +70,8 @@ class Server(ThreadingHTTPServer):
 
     def record(self, **fields: str | int) -> None:
         """Append one line to the log."""
-        self.log.write(json.dumps({"time": round(time.time(), 3), **fields}) + "\n")
-        self.log.flush()
+        line = json.dumps({"time": round(time.time(), 3), **fields})
+        self.log.write(f"{line}\n".encode())
 
 
 def bind(address: str, port: int, directory: Path) -> Server:
@@ -79,7 +87,7 @@ def main(state: str, address: str, port: str) -> None:
     """Serve `STATE/www` until stopped by a signal."""
     run = Path(state) / "run"
     server = bind(address, int(port), Path(state) / "www")
-    with (run / "access.jsonl").open("a") as server.log:
+    with (run / "access.jsonl").open("ab", buffering=0) as server.log:
         record = {"pid": os.getpid(), "gateway": address, "port": server.server_port}
         pending = run / ".servers.json.new"
         pending.write_text(json.dumps(record))

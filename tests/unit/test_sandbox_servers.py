@@ -2,9 +2,10 @@
 
 import http.client
 import json
+import socket
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(root: Path) -> Iterator[httpd.Server]:
     made = httpd.bind("127.0.0.1", 0, root / "www")
-    with (root / "run" / "access.jsonl").open("a") as made.log:
+    with (root / "run" / "access.jsonl").open("ab", buffering=0) as made.log:
         thread = threading.Thread(target=made.serve_forever)
         thread.start()
         yield made
@@ -52,14 +53,12 @@ def get(port: int, path: str, **headers: str) -> tuple[int, bytes, str | None]:
         connection.close()
 
 
-def noted(root: Path, number: int) -> list[tuple[object, ...]]:
-    """Wait for `number` lines of the log: each is written after the answer was sent."""
-    for _ in range(100):
-        log = servers.requests(root)
-        if len(log) >= number:
-            break
-        time.sleep(0.02)
-    return [(line["method"], line["path"], line["status"], line["bytes"]) for line in log]
+def noted(root: Path) -> list[tuple[object, ...]]:
+    """Read the log as it is now: an answer is noted before it is sent."""
+    return [
+        (line["method"], line["path"], line["status"], line["bytes"])
+        for line in servers.requests(root)
+    ]
 
 
 def test_every_answer_is_noted_with_its_size(server: httpd.Server, root: Path) -> None:
@@ -69,11 +68,28 @@ def test_every_answer_is_noted_with_its_size(server: httpd.Server, root: Path) -
     assert stamp
     assert get(port, "/kernel/none")[0] == 404
     assert get(port, "/kernel/Release", **{"If-Modified-Since": stamp})[0] == 304
-    assert noted(root, 3) == [
+    assert noted(root) == [
         ("GET", "/kernel/Release", 200, len("content")),
         ("GET", "/kernel/none", 404, 0),
         ("GET", "/kernel/Release", 304, 0),
     ]
+
+
+def test_a_request_that_cannot_be_read_is_refused_and_noted(
+    server: httpd.Server, root: Path
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=5) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        assert b"400" in connection.recv(4096)
+    assert noted(root) == [("", "", 400, 0)]
+
+
+def test_answers_given_side_by_side_are_each_noted_once(server: httpd.Server, root: Path) -> None:
+    paths = [f"/kernel/none-{number}" for number in range(200)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda path: get(server.server_port, path), paths))
+    assert {status for status, _, _ in answers} == {404}
+    assert sorted(str(path) for _, path, _, _ in noted(root)) == sorted(paths)
 
 
 def test_a_taken_port_gives_way_to_a_free_one(server: httpd.Server, root: Path) -> None:
