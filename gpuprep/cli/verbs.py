@@ -191,9 +191,16 @@ def _print(result: FleetResult, code: ExitCode, output: str) -> None:
 
 @contextlib.contextmanager
 def _cancel_on_signals() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C (or a request to end) into a clean stop; the second is immediate."""
+    """Turn the first Ctrl-C (or a request to end) into a clean stop; the second is immediate.
+
+    What the caller had ignored stays ignored: under nohup a run outlives its terminal.
+    """
     cancel = threading.Event()
-    former = {signum: signal.getsignal(signum) for signum in _SIGNALS}
+    former = {
+        signum: handler
+        for signum in _SIGNALS
+        if (handler := signal.getsignal(signum)) is not signal.SIG_IGN
+    }
 
     def stop(signum: int, _frame: object) -> None:
         signal.signal(signum, signal.default_int_handler)
@@ -203,7 +210,7 @@ def _cancel_on_signals() -> Iterator[threading.Event]:
             b"\ngpuprep: stopping; running the same command again goes on from here\n",
         )
 
-    for signum in _SIGNALS:
+    for signum in former:
         signal.signal(signum, stop)
     try:
         yield cancel

@@ -262,9 +262,9 @@ def test_a_reader_that_goes_away_changes_no_exit_code(inventory: Inventory) -> N
 # --- stopping and passwords, in a process of its own --------------------------------------------
 
 
-def start(arguments: list[str]) -> subprocess.Popen[str]:
+def start(arguments: list[str], *launcher: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [*launcher, sys.executable, "-c", PROGRAM, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -298,6 +298,15 @@ def test_an_interrupt_stops_cleanly_and_the_next_run_finishes(
     again = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 0})])
     again.communicate(timeout=60)
     assert again.returncode == 0
+
+
+def test_under_nohup_the_end_of_the_terminal_does_not_end_the_run(inventory: Inventory) -> None:
+    process = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 5})], "nohup")
+    wait_until_sleeping()
+    process.send_signal(signal.SIGHUP)
+    out, err = process.communicate(timeout=60)
+    assert "stopping" not in err
+    assert (process.returncode, "stopped before the end" in out) == (0, False)
 
 
 def test_what_a_killed_run_leaves_the_next_one_clears_away(inventory: Inventory) -> None:
