@@ -57,7 +57,7 @@ class SigningKey:
         return target
 
     def sign(self, release: Path) -> None:
-        """Write InRelease and Release.gpg beside `release`."""
+        """Write InRelease and Release.gpg beside `release`; the agent that gpg starts ends."""
         for name, mode in (
             ("InRelease", ("--clear-sign",)),
             ("Release.gpg", ("--armor", "--detach-sign")),
@@ -65,6 +65,8 @@ class SigningKey:
             target = str(release.with_name(name))
             options = ("--yes", "--digest-algo", "SHA512", "--output", target)
             self._gpg(*options, *mode, str(release))
+        agent = ["gpgconf", "--homedir", str(self.home), "--kill", "gpg-agent"]
+        subprocess.run(agent, check=True, capture_output=True)
 
 
 @dataclass(frozen=True, slots=True)

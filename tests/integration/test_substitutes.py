@@ -3,15 +3,18 @@
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gpuprep import processes
 from sandbox import bootstrap, hosts, servers
 from sandbox.conda import content as conda_content
 from sandbox.fleet import HostSpec
 from sandbox.nvrepo import content
+from sandbox.nvrepo.publish import SigningKey
 from sandbox.paths import STATE
 
 pytestmark = pytest.mark.sandbox
@@ -308,3 +311,15 @@ def published() -> dict[Path, int]:
     """Every file that is served, with its time of change."""
     found = (STATE / "www").rglob("*")
     return {path: path.stat().st_mtime_ns for path in found if path.is_file()}
+
+
+def test_signing_leaves_no_agent_behind(served: dict[str, object], tmp_path: Path) -> None:
+    assert served, "its tools are installed"
+    release = tmp_path / "Release"
+    release.write_text("Origin: test\n")
+    SigningKey.ensure(tmp_path / "home").sign(release)
+    assert "BEGIN PGP SIGNED MESSAGE" in (tmp_path / "InRelease").read_text()
+    deadline = time.monotonic() + 10
+    while processes.belonging_to(tmp_path / "home") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes.belonging_to(tmp_path / "home") == ()
