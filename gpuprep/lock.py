@@ -23,7 +23,7 @@ from gpuprep.model import (
     SigningKey,
     Stack,
 )
-from gpuprep.offer import Offer, newest, required
+from gpuprep.offer import Offer, newest_beside, required
 from gpuprep.planner.debian import upstream_version
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _driver_version(host: HostResult, stack: Stack, offer: Offer) -> str | None:
 def _exact(package: Package, offer: Offer, driver: str | None, stack: Stack) -> str:
     if package.version is not None:
         return package.version
-    version = newest(offer.versions.get(package.name, ()), driver)
+    version = newest_beside(driver, offer.versions.get(package.name, ()))
     if version is None:
         where = stack.repository.url if stack.repository else "no repository"
         of = f" of driver {driver}" if package.component == "driver" else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.feeds import packages_of
-from gpuprep.catalog.versions import key
+from gpuprep.catalog.versions import newest
 from gpuprep.planner.debian import parse_depends, upstream_version
 
 if TYPE_CHECKING:
@@ -67,19 +67,23 @@ def required(offer: Offer, roots: Mapping[str, str], driver: str | None) -> dict
             if relation.name in chosen:
                 continue
             fits = [v for v in offer.versions.get(relation.name, ()) if relation.accepts(v)]
-            version = newest(fits, driver)
+            version = newest_beside(driver, fits)
             if version is not None:
                 chosen[relation.name] = version
                 todo.append(relation.name)
     return {name: version for name, version in sorted(chosen.items()) if name not in roots}
 
 
-def newest(versions: Iterable[str], driver: str | None) -> str | None:
-    """Give the newest version; the driver's own, or else none of a driver."""
+def newest_beside(driver: str | None, versions: Iterable[str]) -> str | None:
+    """Give the newest version that goes with a driver; None when none does.
+
+    Packages of the driver carry its version: theirs is the one taken. Others have versions of
+    their own, and a version of another driver is never taken.
+    """
     offered = tuple(versions)
     of_driver = tuple(v for v in offered if upstream_version(v) == driver)
     fits = of_driver or tuple(v for v in offered if not _is_driver_version(v))
-    return max(fits, key=key, default=None)
+    return newest(fits) if fits else None
 
 
 def _is_driver_version(version: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gpuprep.model import COMPONENTS, CheckStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from gpuprep.model import Component, Stack, Step
     from gpuprep.planner import HostPlan
@@ -60,11 +60,19 @@ def _outcome(plan: HostPlan) -> str:
     return f"{steps}; {stack}"
 
 
-def checks_in_words(name: str, state: str, checks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Say what state a host is in, how the ladder's checks went, and which want attention."""
+def checks_in_words(name: str, told: Mapping[str, Any]) -> Iterator[str]:
+    """Say what state a host is in, how the ladder's checks went, and which want attention.
+
+    Args:
+        name: the host.
+        told: ``checks`` and, where they were judged, ``host_status`` as in ``report.json``;
+            ``state`` of the plan else.
+
+    """
+    checks = told["checks"]
     counts = Counter(check["status"] for check in checks)
     parts = [f"{counts[status]} {status.value}" for status in CheckStatus if counts[status]]
-    yield f"{name}: {state}; checks: {', '.join(parts) or 'none'}"
+    yield f"{name}: {told.get('host_status', told['state'])}; checks: {', '.join(parts) or 'none'}"
     for check in checks:
         if check["status"] == CheckStatus.WARNED:
             yield f"  {check['id']}: {check['detail']}"

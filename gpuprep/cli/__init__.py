@@ -10,7 +10,7 @@ import click
 
 from gpuprep import __version__
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
-from gpuprep.cli.output import abandon_stdout
+from gpuprep.cli.output import abandon
 from gpuprep.errors import ExitCode, GpuprepError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _complain("stopped; run the same command again to go on")
         return ExitCode.CANCELLED
     except BrokenPipeError:
-        abandon_stdout()
+        abandon(sys.stdout)
         return ExitCode.OK
     except Exception as error:
         if os.environ.get("GPUPREP_TRACEBACK"):

@@ -1,11 +1,11 @@
-"""Writing to a stdout whose reader may go away (``gpuprep ... | head``)."""
+"""Writing where the reader may go away: ``gpuprep ... | head``, a lost terminal."""
 
 from __future__ import annotations
 
 import os
-import sys
+from typing import TextIO
 
 
-def abandon_stdout() -> None:
-    """Let what is still to be written to stdout vanish: its reader has gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def abandon(stream: TextIO) -> None:
+    """Let what is still to be written to a stream vanish: its reader has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from gpuprep import api
-from gpuprep.cli.output import abandon_stdout
+from gpuprep.cli.output import abandon
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.options import TIERS
@@ -177,7 +177,7 @@ def _run(
         _print(result, code, typed.output)
         sys.stdout.flush()
     except BrokenPipeError:
-        abandon_stdout()
+        abandon(sys.stdout)
     return code
 
 
@@ -196,6 +196,7 @@ def _cancel_on_signals() -> Iterator[threading.Event]:
     What the caller had ignored stays ignored: under nohup a run outlives its terminal.
     """
     cancel = threading.Event()
+    terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
     former = {
         signum: handler
         for signum in _SIGNALS
@@ -203,8 +204,13 @@ def _cancel_on_signals() -> Iterator[threading.Event]:
     }
 
     def stop(signum: int, _frame: object) -> None:
-        signal.signal(signum, signal.default_int_handler)
         cancel.set()
+        if signum == signal.SIGHUP:  # comes twice: from the terminal and from its shell
+            signal.signal(signum, signal.SIG_IGN)
+            for terminal in terminals:
+                abandon(terminal)
+        else:
+            signal.signal(signum, signal.default_int_handler)
         os.write(
             sys.stderr.fileno(),
             b"\ngpuprep: stopping; running the same command again goes on from here\n",

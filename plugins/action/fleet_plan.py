@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import chain
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -76,13 +77,8 @@ class ActionModule(ActionBase):
         """Show in Ansible's own output what the program's other users see in gpuprep's."""
         lines = fleet_in_words({name: fleet.plans[name] for name in names})
         if judge:
-            told = ((name, fleet.report(name, judge=True)) for name in names)
-            lines = (
-                line
-                for name, seen in told
-                for line in checks_in_words(
-                    name, seen.get("host_status", seen["state"]), seen["checks"]
-                )
+            lines = chain.from_iterable(
+                checks_in_words(name, fleet.report(name, judge=True)) for name in names
             )
         for line in lines:
             self._display.display(line)

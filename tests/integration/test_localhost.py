@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,29 +13,26 @@ from sandbox import hosts
 from sandbox.podman import podman
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab import Fresh, Lab
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 PLACE = "/opt/gpuprep"
 
 
-def carry_to(name: str, folder: Path) -> None:
+def carry_to(name: str, wheel: Path, folder: Path) -> None:
     """Put gpuprep and what it needs onto a host, for the Python that Debian 12 has."""
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder)]
-    subprocess.run([*wheel, str(REPOSITORY)], check=True)
-    (built,) = folder.glob("gpuprep-*.whl")
-    target = folder / "site"
     options = ["--quiet", "--python-version", "3.11", "--only-binary", ":all:"]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(target)]
-    subprocess.run([*command, str(built)], check=True)
-    podman("cp", f"{target}/.", f"{hosts.find(name).container}:{PLACE}")
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder)]
+    subprocess.run([*command, str(wheel)], check=True)
+    podman("cp", f"{folder}/.", f"{hosts.find(name).container}:{PLACE}")
 
 
-def test_a_host_prepares_itself(lab: Lab, fresh: Fresh, tmp_path: Path) -> None:
+def test_a_host_prepares_itself(lab: Lab, fresh: Fresh, wheel: Path, tmp_path: Path) -> None:
     name = fresh(gpus=["10de:2236"], shape="VM.GPU.A10.1")
-    carry_to(name, tmp_path)
+    carry_to(name, wheel, tmp_path)
     command = [sys.executable, "-m", "ansible", "inventory", "-i", str(lab.inventory(name))]
     given = json.loads(
         subprocess.run([*command, "--host", name], check=True, capture_output=True).stdout

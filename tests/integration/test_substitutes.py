@@ -313,8 +313,8 @@ def published() -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in found if path.is_file()}
 
 
-def test_signing_leaves_no_agent_behind(served: dict[str, object], tmp_path: Path) -> None:
-    assert served, "its tools are installed"
+@pytest.mark.usefixtures("served")  # installs the tools
+def test_signing_leaves_no_agent_behind(tmp_path: Path) -> None:
     release = tmp_path / "Release"
     release.write_text("Origin: test\n")
     SigningKey.ensure(tmp_path / "home").sign(release)

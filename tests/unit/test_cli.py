@@ -309,6 +309,22 @@ def test_under_nohup_the_end_of_the_terminal_does_not_end_the_run(inventory: Inv
     assert (process.returncode, "stopped before the end" in out) == (0, False)
 
 
+def test_the_loss_of_the_terminal_stops_cleanly(inventory: Inventory, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    hosts = inventory(a={**PROVEN, "stub_wait": 100})
+    arguments = ["--default-signal=HUP", sys.executable, "-c", PROGRAM, "apply", "-i", hosts]
+    child = pexpect.spawn("env", [*arguments, "--report", str(report)], timeout=60)
+    directory = wait_until_sleeping()
+    os.close(child.child_fd)
+    time.sleep(0.2)
+    os.kill(child.pid, signal.SIGHUP)  # the shell whose terminal went tells its jobs, too
+    _, status = os.waitpid(child.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+    assert json.loads(report.read_text())["exit_code"] == 7
+    assert processes.belonging_to(directory) == ()
+    assert not directory.exists()
+
+
 def test_what_a_killed_run_leaves_the_next_one_clears_away(inventory: Inventory) -> None:
     process = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 100})])
     directory = wait_until_sleeping()

@@ -56,8 +56,11 @@ def test_checks_are_counted_and_warnings_told() -> None:
         CheckResult("c", CheckStatus.SKIPPED, "not tried"),
         CheckResult("d", CheckStatus.SKIPPED, "not tried"),
     ]
-    assert list(checks_in_words("h", "prepared", [asdict(check) for check in checks])) == [
+    judged = {"state": "converged", "host_status": "prepared", "checks": [*map(asdict, checks)]}
+    assert list(checks_in_words("h", judged)) == [
         "h: prepared; checks: 1 passed, 1 warned, 2 skipped",
         "  b: persistence is off",
     ]
-    assert list(checks_in_words("h", "unreachable", [])) == ["h: unreachable; checks: none"]
+    assert list(checks_in_words("h", {"state": "unreachable", "checks": []})) == [
+        "h: unreachable; checks: none"
+    ]
