@@ -35,7 +35,7 @@ sandbox-down: $(INSTALLED) ## Stop all throw-away hosts
 
 .PHONY: gpu-proof
 gpu-proof: $(INSTALLED) ## Climb the whole ladder on this machine's GPU; the proof goes to docs/proof
-	$(BIN)/python -m gpuprep.verify.gpu_proof
+	$(BIN)/python -m tools.gpu_proof
 
 # --- quality -------------------------------------------------------------------------------------
 

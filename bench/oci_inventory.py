@@ -28,7 +28,7 @@ import click
 import yaml
 
 from gpuprep.catalog import load
-from gpuprep.content import collections_root
+from gpuprep.run.environment import collections_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@
 <HostStatus.READY: 'ready'>
 """
 
-import gpuprep.verify as _verify  # noqa: F401 - first: a later import would hide the function
+import gpuprep.ladder as _verify  # noqa: F401 - first: a later import would hide the function
 from gpuprep.api import apply, plan, status, verify
 from gpuprep.errors import (
     CancelledError,
@@ -20,7 +20,6 @@ from gpuprep.errors import (
     HostsFailedError,
     InventoryError,
 )
-from gpuprep.events import Event, EventKind
 from gpuprep.model import (
     CheckResult,
     CheckStatus,
@@ -31,7 +30,8 @@ from gpuprep.model import (
     Step,
     StepStatus,
 )
-from gpuprep.options import Access
+from gpuprep.run.events import Event, EventKind
+from gpuprep.run.options import Access
 
 __version__ = "0.1.0"
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack
 
 from gpuprep.errors import ConfigError
-from gpuprep.execution import Run
-from gpuprep.options import TIERS, Cancel, EventCallback, RunOptions, Tier, Variables
+from gpuprep.run.execution import Run
+from gpuprep.run.options import TIERS, Cancel, EventCallback, RunOptions, Tier, Variables
 
 if TYPE_CHECKING:
     from gpuprep.model import FleetResult
-    from gpuprep.sources import Source
+    from gpuprep.run.inventories import Source
 
 
 def plan(

@@ -17,32 +17,20 @@ Failures of single hosts are values of the result, never exceptions.
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from gpuprep.model import ExitCode, GpuprepError, HostsFailedError
 
-if TYPE_CHECKING:
-    from gpuprep.model import FleetResult
-
-
-class ExitCode(IntEnum):
-    """Exit codes of the command line; stable."""
-
-    OK = 0
-    INTERNAL = 1
-    CHANGES_PENDING = 2
-    SOME_HOSTS_FAILED = 3
-    ALL_HOSTS_FAILED = 4
-    NOT_PROVEN = 5
-    LOCKED = 6
-    CANCELLED = 7
-    USAGE = 64
-    UNAVAILABLE = 69
-
-
-class GpuprepError(Exception):
-    """Base of all errors that gpuprep raises on purpose."""
-
-    exit_code: ExitCode = ExitCode.INTERNAL
+__all__ = [
+    "CancelledError",
+    "CatalogError",
+    "ConfigError",
+    "EngineError",
+    "ExitCode",
+    "FactsError",
+    "GpuprepError",
+    "HostLockedError",
+    "HostsFailedError",
+    "InventoryError",
+]
 
 
 class ConfigError(GpuprepError, ValueError):
@@ -81,18 +69,3 @@ class CancelledError(GpuprepError):
     """The run was stopped on request or by its time limit; running again goes on from there."""
 
     exit_code = ExitCode.CANCELLED
-
-
-class HostsFailedError(GpuprepError):
-    """At least one host did not reach its goal.
-
-    Attributes:
-        result: the whole result, with the hosts that did.
-
-    """
-
-    def __init__(self, result: FleetResult) -> None:
-        self.result = result
-        self.exit_code = result.exit_code
-        names = ", ".join(h.name for h in result.hosts.values() if not h.ok)
-        super().__init__(f"not ready: {names}")

@@ -13,7 +13,7 @@ import pytest
 import testinfra
 import yaml
 
-from gpuprep.verify.checks import BY_ID
+from gpuprep.ladder.checks import BY_ID
 from sandbox import hosts, podman
 
 if TYPE_CHECKING:

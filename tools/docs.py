@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
-from gpuprep.catalog.pages import pages as catalog_pages
 from gpuprep.planner.rules import host_rules
-from gpuprep.planner.wishes import ROLES, fleet_options, role_options
-from gpuprep.verify.docs import page as checks_page
+from gpuprep.planner.settings import ROLES, fleet_options, role_options
+from tools.catalog_pages import pages as catalog_pages
+from tools.check_pages import page as checks_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

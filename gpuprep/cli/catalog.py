@@ -25,9 +25,9 @@ def refresh(sources: tuple[str, ...], path: Path | None) -> None:
     Nothing is written and no rule is changed.
     """
     from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
-    from gpuprep.catalog.feeds import read_feeds  # noqa: PLC0415
     from gpuprep.catalog.load import DATA_FILE  # noqa: PLC0415
-    from gpuprep.catalog.refresh import as_patch, propose  # noqa: PLC0415
+    from gpuprep.catalog.upkeep.feeds import read_feeds  # noqa: PLC0415
+    from gpuprep.catalog.upkeep.refresh import as_patch, propose  # noqa: PLC0415
 
     proposal = propose(load(path), read_feeds(sources))
     file = path or DATA_FILE
@@ -50,8 +50,8 @@ def refresh(sources: tuple[str, ...], path: Path | None) -> None:
 )
 def check(path: Path | None, max_age: int, as_of: dt.datetime | None) -> None:
     """Check the data file by its schema, and warn about ended branches and old data."""
-    from gpuprep.catalog.freshness import complaints  # noqa: PLC0415  (help must not load the data)
     from gpuprep.catalog.load import DATA_FILE, load  # noqa: PLC0415
+    from gpuprep.catalog.upkeep.freshness import complaints  # noqa: PLC0415  (help must not load the data)
 
     catalog = load(path or DATA_FILE)
     today = (as_of or dt.datetime.now(tz=dt.UTC)).date()

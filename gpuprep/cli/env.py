@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gpuprep.content import playbook_user_environment
+from gpuprep.run.environment import playbook_user_environment
 
 
 @click.command()

@@ -58,9 +58,10 @@ def explain(
 
     SHAPE is an OCI shape (BM.GPU.H100.8); without one, name GPUs with --gpu or give --facts.
     """
-    from gpuprep.catalog import load, resolve  # noqa: PLC0415  (help must not load the data)
-    from gpuprep.catalog.answer import answer  # noqa: PLC0415
-    from gpuprep.catalog.facts import parse_facts  # noqa: PLC0415
+    from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
+    from gpuprep.resolve import resolve  # noqa: PLC0415
+    from gpuprep.resolve.answer import answer  # noqa: PLC0415
+    from gpuprep.resolve.facts_file import parse_facts  # noqa: PLC0415
 
     catalog = load(catalog_file)
     if matrix:
@@ -82,7 +83,7 @@ def _question(
     data: dict[str, Any] = {}
     where = "options"
     if facts is not None:
-        from gpuprep.catalog.facts import read_mapping  # noqa: PLC0415
+        from gpuprep.resolve.facts_file import read_mapping  # noqa: PLC0415
 
         data, where = read_mapping(facts), str(facts)
     if shape is not None:
@@ -115,7 +116,7 @@ def _facts_of_shape(name: str, catalog: Catalog) -> dict[str, Any]:
 
 
 def _print_matrix(catalog: Catalog, output: str) -> None:
-    from gpuprep.catalog.matrix import as_text, support_tables  # noqa: PLC0415
+    from gpuprep.resolve.matrix import as_text, support_tables  # noqa: PLC0415
 
     tables = support_tables(catalog)
     if output == "json":
@@ -133,8 +134,8 @@ def _print_matrix(catalog: Catalog, output: str) -> None:
 
 
 def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> str:
-    from gpuprep.catalog.words import refusal_in_words, stack_in_words  # noqa: PLC0415
     from gpuprep.model import Refusal  # noqa: PLC0415
+    from gpuprep.resolve.text import refusal_in_words, stack_in_words  # noqa: PLC0415
 
     if isinstance(outcome, Refusal):
         return refusal_in_words(host, outcome, catalog)

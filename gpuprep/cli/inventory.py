@@ -51,7 +51,7 @@ def doctor(file: Path | None, output: str) -> int:
 
     Prints the policy statements that are missing. Without FILE, checks the profile's tenancy.
     """
-    from gpuprep.inventory.doctor import examine  # noqa: PLC0415  (help must not load it)
+    from gpuprep.oci.doctor import examine  # noqa: PLC0415  (help must not load it)
 
     findings = []
     for finding in examine(file, os.environ):
@@ -71,7 +71,7 @@ def doctor(file: Path | None, output: str) -> int:
 
 
 def _ask_ansible(inventory: tuple[str, ...], limit: str | None) -> dict[str, Any]:
-    from gpuprep.content import playbook_user_environment  # noqa: PLC0415
+    from gpuprep.run.environment import playbook_user_environment  # noqa: PLC0415
 
     arguments = [f"--inventory={one}" for one in inventory]
     arguments += [f"--limit={limit}"] if limit else []

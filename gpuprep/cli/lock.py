@@ -31,8 +31,8 @@ def lock(*, file: Path, check: bool, **typed: Any) -> int:  # noqa: ANN401 - cli
     """
     from gpuprep import api  # noqa: PLC0415  (slow to import, as all of these)
     from gpuprep.catalog import load  # noqa: PLC0415
-    from gpuprep.lock import lock_document, newer_than, read_lock  # noqa: PLC0415
-    from gpuprep.offer import offer_of  # noqa: PLC0415
+    from gpuprep.lock.lockfile import lock_document, newer_than, read_lock  # noqa: PLC0415
+    from gpuprep.lock.repository_index import offer_of  # noqa: PLC0415
 
     catalog, index = load(), lru_cache(offer_of)
     if check:

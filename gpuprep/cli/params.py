@@ -11,11 +11,11 @@ import click
 import yaml
 
 from gpuprep.errors import ConfigError
-from gpuprep.options import MOST_FORKS, Access
-from gpuprep.sources import LOCALHOST
+from gpuprep.run.inventories import LOCALHOST
+from gpuprep.run.options import MOST_FORKS, Access
 
 if TYPE_CHECKING:
-    from gpuprep.sources import Source
+    from gpuprep.run.inventories import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 

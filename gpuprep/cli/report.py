@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpuprep import api
-from gpuprep.bundle import collect, pack
 from gpuprep.cli.params import ask_access, parse_variables, which_hosts
 from gpuprep.errors import ConfigError, ExitCode
-from gpuprep.report import FORMATS, SUFFIXES, render
+from gpuprep.report.formats import FORMATS, SUFFIXES, render
+from gpuprep.run.bundle import collect, pack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

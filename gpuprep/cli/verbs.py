@@ -19,16 +19,16 @@ import click
 from gpuprep import api
 from gpuprep.cli.output import abandon
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
+from gpuprep.cli.progress import progress
 from gpuprep.errors import ConfigError, ExitCode
-from gpuprep.options import TIERS
-from gpuprep.progress import progress
-from gpuprep.render import explain_exit_code, render
+from gpuprep.report.terminal import explain_exit_code, render
+from gpuprep.run.options import TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gpuprep.model import FleetResult
-    from gpuprep.options import Tier
+    from gpuprep.run.options import Tier
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"

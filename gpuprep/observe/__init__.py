@@ -36,7 +36,7 @@ class ObservationError(ValueError):
 def _program() -> str:
     parts = (
         collection_root() / "plugins/module_utils/_openpgp.py",
-        package_root() / "observe/target.py",
+        package_root() / "on_host/observe.py",
     )
     return "\n".join(path.read_text(encoding="utf-8") for path in parts)
 
@@ -46,7 +46,7 @@ def script(request: Mapping[str, Any], probe: str = "", tier: str = "quick") -> 
 
     Args:
         request: what to look at; keys as in the head of ``target.py``.
-        probe: source that defines ``probe(tier, options)``, see ``gpuprep.verify.shipped``; its
+        probe: source that defines ``probe(tier, options)``, see ``gpuprep.ladder.shipped``; its
             answer comes back as ``probe``. Empty = observe only.
         tier: what the probe tries.
 

@@ -6,23 +6,23 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.catalog import resolve
 from gpuprep.model import Message, Refusal, Stack, Step
 from gpuprep.observe import facts, running_driver
-from gpuprep.planner.debian import upstream_version
-from gpuprep.planner.parts import Differences
+from gpuprep.packages.deb import upstream_version
+from gpuprep.planner.differences import Differences
 from gpuprep.planner.roles import PATHS, PLANNERS, condarc_path, marker_path, needs_index
 from gpuprep.planner.rules import host_rules
+from gpuprep.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuprep.catalog import Catalog
-    from gpuprep.lock import LockFile
+    from gpuprep.lock.lockfile import LockFile
     from gpuprep.model import DesiredStack, HostFacts
     from gpuprep.observe import Observation
+    from gpuprep.planner.settings import Wishes
     from gpuprep.planner.target import RoleTarget
-    from gpuprep.planner.wishes import Wishes
 
 # States that an interrupted transaction leaves; the next one finishes them (deb_transaction).
 INTERRUPTED = ("unpacked", "triggers-pending", "triggers-awaited")
@@ -193,7 +193,7 @@ def _resolve(
 ) -> Stack | Refusal:
     if lock is None:
         return resolve(seen, desired, catalog)
-    from gpuprep.lock import resolve_locked  # noqa: PLC0415 - few runs need it
+    from gpuprep.lock.lockfile import resolve_locked  # noqa: PLC0415 - few runs need it
 
     return resolve_locked(seen, desired, catalog, lock)
 

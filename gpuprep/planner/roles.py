@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from gpuprep.observe import running_driver
-from gpuprep.planner.closure import is_installed, matches
-from gpuprep.planner.debian import upstream_version, version_key
-from gpuprep.planner.parts import (
+from gpuprep.packages.closure import is_installed, matches
+from gpuprep.packages.deb import upstream_version, version_key
+from gpuprep.planner.differences import (
     Differences,
     diff_files,
     diff_holds,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gpuprep.model import Component, Package, Stack
     from gpuprep.observe import Observation
-    from gpuprep.planner.wishes import Wishes
+    from gpuprep.planner.settings import Wishes
 
 RolePlanner: TypeAlias = "Callable[[Differences, Observation, Stack, Wishes], RoleTarget]"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpuprep.model import CondaInstaller, SigningKey
-    from gpuprep.planner.wishes import Environment
+    from gpuprep.planner.settings import Environment
 
 HEADER = "# Managed by gpuprep; changes are overwritten.\n"
 

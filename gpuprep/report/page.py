@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep import __version__
+from gpuprep.ladder.checks import BY_ID
 from gpuprep.report.view import (
     STATES,
     bad_checks,
@@ -26,7 +27,6 @@ from gpuprep.report.view import (
     sentence,
     sources,
 )
-from gpuprep.verify.checks import BY_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

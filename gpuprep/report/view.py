@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
-from gpuprep.verify.checks import BY_ID
+from gpuprep.ladder.checks import BY_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

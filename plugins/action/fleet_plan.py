@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 
-from gpuprep.words import checks_in_words, fleet_in_words
+from gpuprep.report.text import checks_in_words, fleet_in_words
 
 
 class ActionModule(ActionBase):

@@ -1,6 +1,6 @@
 # Copyright the gpuprep project
 # SPDX-License-Identifier: Apache-2.0
-"""Shim between Ansible and gpuprep.inventory, which decides everything."""
+"""Shim between Ansible and gpuprep.oci, which decides everything."""
 
 from __future__ import annotations
 
@@ -311,8 +311,8 @@ except ImportError:  # 2.18: strings are templates unless wrapped
 try:
     from gpuprep import __version__
     from gpuprep.errors import GpuprepError
-    from gpuprep.inventory import Listing, Options, list_hosts, profiles
-    from gpuprep.inventory import options as known_options
+    from gpuprep.oci import Listing, Options, list_hosts, profiles
+    from gpuprep.oci import options as known_options
 except ImportError as error:
     MISSING: str | None = str(error)
 else:
@@ -324,8 +324,8 @@ if TYPE_CHECKING:
     from ansible.inventory.data import InventoryData
     from ansible.parsing.dataloader import DataLoader
 
-    from gpuprep.inventory import Host
-    from gpuprep.inventory.profile import Profile
+    from gpuprep.oci import Host
+    from gpuprep.oci.profile import Profile
 
 # Strings in which no template can hide.
 HARMLESS = re.compile(r"[\w\s.:,;/@=+*()\[\]<>~-]*").fullmatch

@@ -18,12 +18,12 @@ ensure_package()
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.errors import ConfigError
+from gpuprep.ladder.evaluate import evaluate, state_of
+from gpuprep.ladder.expect import expectation
+from gpuprep.ladder.shipped import source
 from gpuprep.model import CheckStatus
 from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
-from gpuprep.planner.wishes import all_options, environment_files, unknown_variables
-from gpuprep.verify.evaluate import evaluate, state_of
-from gpuprep.verify.expect import expectation
-from gpuprep.verify.shipped import source
+from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.plugins.action import ActionBase
 
-    from gpuprep.lock import LockFile
+    from gpuprep.ladder.checks import Tier
+    from gpuprep.lock.lockfile import LockFile
     from gpuprep.model import CheckResult, Component
     from gpuprep.observe import Observation
     from gpuprep.planner import Wishes
-    from gpuprep.verify.checks import Tier
 
 OBSERVE_SECONDS = 60  # a host's time for looking, unless gpuprep_observe_timeout says otherwise
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
@@ -89,7 +89,7 @@ def _lock(values: Mapping[str, Any], loader: Any) -> LockFile | None:
 
 @lru_cache
 def _read_lock(path: Path) -> LockFile:
-    from gpuprep.lock import read_lock  # noqa: PLC0415 - few runs need it
+    from gpuprep.lock.lockfile import read_lock  # noqa: PLC0415 - few runs need it
 
     return read_lock(path)
 

@@ -69,7 +69,7 @@ def importers(package: str, *patterns: str) -> set[str]:
         "import gpuprep.catalog; gpuprep.catalog.load()",
         "import gpuprep.planner; gpuprep.planner.wishes_from({})",
         "import gpuprep.observe",
-        "import gpuprep.verify.evaluate",
+        "import gpuprep.ladder.evaluate",
     ],
 )
 def test_decisions_need_no_ansible(code: str) -> None:
@@ -90,13 +90,13 @@ def test_help_needs_no_engine() -> None:
 
 def test_ansible_runner_is_imported_in_one_place() -> None:
     everywhere = ("gpuprep/*.py", "plugins/*.py", "sandbox/*.py")
-    assert importers("ansible_runner", *everywhere) == {"gpuprep/runner.py"}
+    assert importers("ansible_runner", *everywhere) == {"gpuprep/run/runner.py"}
 
 
 def test_oci_is_imported_by_the_inventory_only() -> None:
     users = importers("oci", "gpuprep/*.py", "plugins/*.py")
     assert users
-    assert all(path.startswith("gpuprep/inventory/") for path in users)
+    assert all(path.startswith("gpuprep/oci/") for path in users)
 
 
 def test_package_imports_neither_plugins_nor_sandbox() -> None:
@@ -109,8 +109,8 @@ def test_decisions_import_no_ansible_anywhere() -> None:
     pure = (
         "gpuprep/catalog/*.py",
         "gpuprep/planner/*.py",
-        "gpuprep/verify/*.py",
-        "gpuprep/model.py",
+        "gpuprep/ladder/*.py",
+        "gpuprep/model/*.py",
     )
     for package in FORBIDDEN:
         assert not importers(package, *pure)

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from gpuprep.inventory import Options
-from gpuprep.inventory import options as known
+from gpuprep.oci import Options
+from gpuprep.oci import options as known
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "plugins/inventory/oci.py"

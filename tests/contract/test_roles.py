@@ -9,7 +9,7 @@ import pytest
 import yaml
 from repository import ROOT, tracked
 
-from gpuprep.planner.wishes import fleet_options
+from gpuprep.planner.settings import fleet_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

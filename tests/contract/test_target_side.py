@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OWN = (
-    "gpuprep/observe/target.py",
-    "gpuprep/verify/target/*.py",
+    "gpuprep/on_host/observe.py",
+    "gpuprep/on_host/probe/*.py",
     "plugins/modules/*.py",
     "plugins/module_utils/*.py",
 )
@@ -35,7 +35,7 @@ def imported(tree: ast.Module) -> set[str]:
 
 
 def test_there_are_files() -> None:
-    assert {path.parent.name for path in FILES} == {"observe", "target", "modules", "module_utils"}
+    assert {path.parent.name for path in FILES} == {"on_host", "probe", "modules", "module_utils"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -60,4 +60,4 @@ def test_only_the_probe_imports_its_siblings(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and node.level
     ]
-    assert not relative or path.parent == ROOT / "gpuprep/verify/target"
+    assert not relative or path.parent == ROOT / "gpuprep/on_host/probe"

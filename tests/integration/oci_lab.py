@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from gpuprep.content import collections_root
-from gpuprep.inventory import Listing, Options, list_hosts
+from gpuprep.oci import Listing, Options, list_hosts
+from gpuprep.run.environment import collections_root
 from sandbox.oci import keys
 from sandbox.oci.server import Emulator, Knobs
 from sandbox.oci.tenancy import REGION, Tenancy, fleet

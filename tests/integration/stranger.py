@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gpuprep import content
+from gpuprep.run import environment as engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ class Stranger:
         """Run a playbook, by path or full name, on hosts."""
         environment = {
             **os.environ,
-            **content.playbook_user_environment(os.environ, self._folder),
+            **engine.playbook_user_environment(os.environ, self._folder),
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=no",  # nothing of it outlives the playbook
         }
         inventory = self._lab.inventory(*hosts)

@@ -13,8 +13,8 @@ from lab import Fresh, Lab, failed_checks
 
 import gpuprep
 from gpuprep.errors import ConfigError, ExitCode, InventoryError
-from gpuprep.events import Event, EventKind
 from gpuprep.model import FleetResult, HostResult, HostStatus
+from gpuprep.run.events import Event, EventKind
 from sandbox import hosts
 from sandbox.fleet import HostSpec
 from sandbox.podman import inspect, podman

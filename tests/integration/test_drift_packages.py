@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from drift import HOST, Alteration, Batch, check_alteration, check_whole, run_batch
 
-from gpuprep.planner.closure import matches
-from gpuprep.planner.debian import parse_depends, version_key
+from gpuprep.packages.closure import matches
+from gpuprep.packages.deb import parse_depends, version_key
 from sandbox.paths import STATE
 
 if TYPE_CHECKING:

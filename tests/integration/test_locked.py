@@ -13,7 +13,7 @@ from lab import Fresh, Lab, ids
 import gpuprep
 from gpuprep.cli import run
 from gpuprep.errors import ExitCode
-from gpuprep.lock import read_lock
+from gpuprep.lock.lockfile import read_lock
 from gpuprep.model import FleetResult, HostStatus
 from sandbox import hosts
 from sandbox.fleet import HostSpec

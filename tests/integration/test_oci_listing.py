@@ -292,7 +292,7 @@ def test_hosts_without_the_wanted_kind_of_address_are_told(lab: Starter) -> None
 def test_a_service_in_trouble_is_not_asked_host_by_host(
     lab: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpuprep.inventory.client._backoff", lambda _: 0.01)
+    monkeypatch.setattr("gpuprep.oci.client._backoff", lambda _: 0.01)
     here = lab(small(40))
     here.emulator.faults.append(Fault("privateIps", 500))
     with pytest.raises(InventoryError, match="2 answers are missing"):
@@ -328,7 +328,7 @@ def test_no_match_tells_the_counts_of_each_stage(lab: Starter) -> None:
 
 
 def test_throttling_is_waited_out(lab: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuprep.inventory.client._backoff", lambda _: 0.01)
+    monkeypatch.setattr("gpuprep.oci.client._backoff", lambda _: 0.01)
     here = lab(small())
     here.emulator.faults += [Fault("instances", 429, 3), Fault("privateIps", 503, 1)]
     assert len(here.list().hosts) == 6
@@ -348,7 +348,7 @@ def test_throttling_is_waited_out(lab: Starter, monkeypatch: pytest.MonkeyPatch)
 def test_a_lasting_fault_is_an_error_that_names_the_request(
     lab: Starter, what: int | str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpuprep.inventory.client._backoff", lambda _: 0.01)
+    monkeypatch.setattr("gpuprep.oci.client._backoff", lambda _: 0.01)
     here = lab(small(2))
     fault = Fault("vnics", what, 10)
     here.emulator.faults.append(fault)
@@ -363,7 +363,7 @@ def test_a_lasting_fault_is_an_error_that_names_the_request(
 def test_a_passing_network_fault_is_overcome(
     lab: Starter, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpuprep.inventory.client._backoff", lambda _: 0.01)
+    monkeypatch.setattr("gpuprep.oci.client._backoff", lambda _: 0.01)
     here = lab(small())
     here.emulator.faults.append(Fault("instances", what, 1))
     assert len(here.list().hosts) == 6
@@ -391,7 +391,7 @@ def test_a_key_that_was_not_uploaded_is_named(lab: Starter, tmp_path: Path) -> N
 
 
 def test_no_server_at_all_is_named(lab: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpuprep.inventory.client._backoff", lambda _: 0.01)
+    monkeypatch.setattr("gpuprep.oci.client._backoff", lambda _: 0.01)
     here = lab(small())
     here.emulator.stop()
     with pytest.raises(InventoryError, match="could not connect"):

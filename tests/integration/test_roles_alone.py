@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from stranger import Played, Stranger
 
-from gpuprep.planner.debian import version_key
+from gpuprep.packages.deb import version_key
 from sandbox.conda.build import installer_path
 from sandbox.conda.content import RELEASES
 from sandbox.paths import STATE

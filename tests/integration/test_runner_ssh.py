@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gpuprep
-from gpuprep import content, processes, rundir
 from gpuprep.errors import ExitCode
-from gpuprep.events import Event, EventKind
 from gpuprep.model import HostStatus
+from gpuprep.run import directory as rundir
+from gpuprep.run import environment as engine
+from gpuprep.run import processes
+from gpuprep.run.events import Event, EventKind
 from sandbox import bootstrap, hosts, inventory
 from sandbox.fleet import HostSpec
 
@@ -54,7 +56,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     Its path is short, for the sake of ssh's sockets.
     """
-    monkeypatch.setattr(content, "collections_root", lambda: STUB)
+    monkeypatch.setattr(engine, "collections_root", lambda: STUB)
     with tempfile.TemporaryDirectory(prefix="runs-") as name:
         base = Path(name)
         monkeypatch.setattr(rundir, "base_directory", lambda: base)

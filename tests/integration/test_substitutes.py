@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gpuprep import processes
+from gpuprep.run import processes
 from sandbox import bootstrap, hosts, servers
 from sandbox.conda import content as conda_content
 from sandbox.fleet import HostSpec

@@ -8,17 +8,17 @@ import pytest
 
 from gpuprep import observe
 from gpuprep.catalog import load
+from gpuprep.ladder.evaluate import evaluate, state_of
+from gpuprep.ladder.expect import expectation
+from gpuprep.ladder.shipped import source
 from gpuprep.model import CheckResult, CheckStatus, HostStatus
 from gpuprep.planner import observation_request, plan_host, wishes_from
-from gpuprep.verify.evaluate import evaluate, state_of
-from gpuprep.verify.expect import expectation
-from gpuprep.verify.shipped import source
 from sandbox import hosts
 
 if TYPE_CHECKING:
     from lab import Lab, Restore
 
-    from gpuprep.verify.checks import Tier
+    from gpuprep.ladder.checks import Tier
 
 pytestmark = pytest.mark.sandbox
 HOST = "t-a10"

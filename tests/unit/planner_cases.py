@@ -7,8 +7,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.planner.closure import matches
-from gpuprep.planner.debian import parse_depends
+from gpuprep.packages.closure import matches
+from gpuprep.packages.deb import parse_depends
 
 if TYPE_CHECKING:
     from gpuprep.planner import HostPlan

@@ -9,7 +9,7 @@ from typing import Any
 
 from verify_cases import CATALOG, failures, healthy, stack
 
-from gpuprep.catalog import resolve
+from gpuprep.ladder.evaluate import state_of
 from gpuprep.model import (
     DesiredStack,
     FleetResult,
@@ -21,7 +21,7 @@ from gpuprep.model import (
     Step,
     StepStatus,
 )
-from gpuprep.verify.evaluate import state_of
+from gpuprep.resolve import resolve
 
 H100 = HostFacts(
     gpus=("10de:2330",) * 8,

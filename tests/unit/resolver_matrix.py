@@ -13,9 +13,10 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.catalog import load, resolve
+from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE, read
 from gpuprep.model import COMPONENTS, DesiredStack, HostFacts, HostState, Refusal
+from gpuprep.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuprep
-from gpuprep import content, processes, rundir, sources
-from gpuprep.codec import vocabulary
-from gpuprep.diagnosis import engine_error, error_text
 from gpuprep.errors import ConfigError, EngineError, InventoryError
-from gpuprep.redact import (
+from gpuprep.model.codec import vocabulary
+from gpuprep.run import directory as rundir
+from gpuprep.run import environment as engine
+from gpuprep.run import inventories, processes
+from gpuprep.run.ansible_errors import engine_error, error_text
+from gpuprep.run.redact import (
     _SWITCHES,
     MASK,
     Redactor,
@@ -30,8 +32,8 @@ from gpuprep.redact import (
     secrets_in_file,
     secrets_in_text,
 )
-from gpuprep.results import Report
-from gpuprep.transcript import failure_message
+from gpuprep.run.results import Report
+from gpuprep.run.transcript import failure_message
 
 # --- inventories --------------------------------------------------------------------------------
 
@@ -42,12 +44,12 @@ def test_paths_become_absolute_and_keep_their_order(
     monkeypatch.chdir(tmp_path)
     for name in ("a.yml", "b.yml"):
         (tmp_path / name).touch()
-    found = sources.inventory_arguments(["b.yml", tmp_path / "a.yml"], tmp_path)
+    found = inventories.inventory_arguments(["b.yml", tmp_path / "a.yml"], tmp_path)
     assert found == (str(tmp_path / "b.yml"), str(tmp_path / "a.yml"))
 
 
 def test_a_comma_makes_a_list_of_hosts(tmp_path: Path) -> None:
-    assert sources.inventory_arguments("gpu1,gpu2", tmp_path) == ("gpu1,gpu2",)
+    assert inventories.inventory_arguments("gpu1,gpu2", tmp_path) == ("gpu1,gpu2",)
 
 
 def test_localhost_is_this_machine_with_sudo_only_if_needed(
@@ -56,14 +58,14 @@ def test_localhost_is_this_machine_with_sudo_only_if_needed(
     monkeypatch.chdir(tmp_path)
     for uid, become in ((0, False), (1000, True)):
         monkeypatch.setattr(os, "geteuid", lambda uid=uid: uid)
-        (path,) = sources.inventory_arguments("localhost", tmp_path)
+        (path,) = inventories.inventory_arguments("localhost", tmp_path)
         host = json.loads(Path(path).read_text())["all"]["hosts"]["localhost"]
         assert (host["ansible_connection"], host["ansible_become"]) == ("local", become)
 
 
 def test_a_structure_is_written_for_this_user_alone(tmp_path: Path) -> None:
     structure = {"gpus": {"hosts": {"a": {"ansible_password": "x"}}}}
-    (path,) = sources.inventory_arguments(structure, tmp_path)
+    (path,) = inventories.inventory_arguments(structure, tmp_path)
     assert stat.S_IMODE(Path(path).stat().st_mode) == 0o600
     assert json.loads(Path(path).read_text()) == structure
 
@@ -81,14 +83,14 @@ def test_a_structure_that_is_no_inventory(
     structure: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        sources.inventory_arguments(structure, tmp_path)
+        inventories.inventory_arguments(structure, tmp_path)
 
 
 def test_a_misspelt_file_is_told_from_a_host(tmp_path: Path) -> None:
     with pytest.raises(InventoryError, match='needs a comma \\("gpu1,"\\)'):
-        sources.inventory_arguments("gpu1", tmp_path)
+        inventories.inventory_arguments("gpu1", tmp_path)
     with pytest.raises(ConfigError, match="name at least one"):
-        sources.inventory_arguments([], tmp_path)
+        inventories.inventory_arguments([], tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -116,27 +118,27 @@ def test_arguments_that_make_no_sense_are_refused_before_anything_runs(
 
 
 def test_the_users_collections_come_after_ours(tmp_path: Path) -> None:
-    ours = str(content.collections_root())
+    ours = str(engine.collections_root())
     given_by_environment = {"ANSIBLE_COLLECTIONS_PATH": f"/x:{ours}:/y"}
-    assert content.collections_path(given_by_environment, tmp_path) == f"{ours}:/x:/y"
+    assert engine.collections_path(given_by_environment, tmp_path) == f"{ours}:/x:/y"
     config = tmp_path / "project" / "ansible.cfg"
     config.parent.mkdir()
     config.write_text("[defaults]\ncollections_path = more:/abs ; as everybody\n")
     expected = f"{ours}:{config.parent}/more:/abs"
-    assert content.collections_path({"ANSIBLE_CONFIG": str(config)}, tmp_path) == expected
-    assert content.collections_path({}, config.parent) == expected
+    assert engine.collections_path({"ANSIBLE_CONFIG": str(config)}, tmp_path) == expected
+    assert engine.collections_path({}, config.parent) == expected
 
 
 def test_an_ansible_cfg_that_everybody_can_write_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "ansible.cfg").write_text("[defaults]\ninventory = x\n")
-    assert content.has_inventory({}, tmp_path)
+    assert engine.has_inventory({}, tmp_path)
     tmp_path.chmod(0o777)
-    assert content.find_configuration({}, tmp_path) != tmp_path / "ansible.cfg"
+    assert engine.find_configuration({}, tmp_path) != tmp_path / "ansible.cfg"
 
 
 def test_what_matters_for_safety_is_fixed_whatever_the_user_has_set(tmp_path: Path) -> None:
     theirs = {"ANSIBLE_HOST_KEY_CHECKING": "False", "ANSIBLE_SSH_CONTROL_PATH_DIR": "/own"}
-    found = content.engine_environment(theirs, tmp_path, tmp_path / "run")
+    found = engine.engine_environment(theirs, tmp_path, tmp_path / "run")
     assert found["ANSIBLE_HOST_KEY_CHECKING"] == "True"
     assert "ANSIBLE_SSH_CONTROL_PATH_DIR" not in found
     assert found["ANSIBLE_LOCAL_TEMP"] == str(tmp_path / "run/tmp")
@@ -149,7 +151,7 @@ def test_ansible_reads_the_same_configuration_as_we_do(tmp_path: Path) -> None:
         "[inventory]\nany_unparsed_is_failed = False\n"
     )
     environment = {**os.environ, "HOME": str(tmp_path)}
-    environment |= content.engine_environment({}, tmp_path, tmp_path / "run")
+    environment |= engine.engine_environment({}, tmp_path, tmp_path / "run")
     command = [sys.executable, "-P", "-m", "ansible", "config", "dump", "--format", "json"]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, check=True, text=True
@@ -163,7 +165,7 @@ def test_ansible_reads_the_same_configuration_as_we_do(tmp_path: Path) -> None:
     assert settings["INVENTORY_UNPARSED_IS_FAILED"] is True
     assert settings["ANSIBLE_PIPELINING"] is True
     assert settings["DEFAULT_TIMEOUT"] == 77
-    assert settings["COLLECTIONS_PATHS"][0] == str(content.collections_root())
+    assert settings["COLLECTIONS_PATHS"][0] == str(engine.collections_root())
 
 
 # --- secrets ------------------------------------------------------------------------------------
@@ -230,9 +232,11 @@ def test_secrets_beside_an_inventory_are_found(tmp_path: Path) -> None:
     variables.parent.mkdir()
     variables.write_text("api_token: two-in-group\n")
     for source in (inventory, tmp_path, [str(inventory)]):
-        found = {secret for path in sources.files_of(source) for secret in secrets_in_file(path)}
+        found = {
+            secret for path in inventories.files_of(source) for secret in secrets_in_file(path)
+        }
         assert found == {"one-in-hosts", "two-in-group"}
-    assert sources.files_of({"all": {}}) == sources.files_of(None) == ()
+    assert inventories.files_of({"all": {}}) == inventories.files_of(None) == ()
 
 
 def test_passwords_in_urls_are_masked_without_being_known() -> None:

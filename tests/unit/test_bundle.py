@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuprep.bundle import Diagnosis, pack
 from gpuprep.errors import ConfigError
-from gpuprep.verify.target import diagnose
+from gpuprep.on_host.probe import diagnose
+from gpuprep.run.bundle import Diagnosis, pack
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuprep.catalog.facts import parse_facts, read_facts
 from gpuprep.errors import ExitCode, FactsError
 from gpuprep.model import COMPONENTS, DesiredStack, HostFacts
+from gpuprep.resolve.facts_file import parse_facts, read_facts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 
 from gpuprep.catalog import load
-from gpuprep.catalog.freshness import complaints
 from gpuprep.catalog.load import DATA_FILE, SCHEMA_FILE, read
+from gpuprep.catalog.upkeep.freshness import complaints
 from gpuprep.errors import CatalogError, ExitCode
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import pytest
 from resolver_matrix import ANSWERS, DATA, answer_line, questions
 from test_resolver_golden import CASES, violations
 
-from gpuprep.catalog import resolve
-from gpuprep.catalog.answer import answer
 from gpuprep.catalog.build import build
-from gpuprep.catalog.facts import parse_facts
-from gpuprep.catalog.pages import pages
+from gpuprep.resolve import resolve
+from gpuprep.resolve.answer import answer
+from gpuprep.resolve.facts_file import parse_facts
+from tools.catalog_pages import pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

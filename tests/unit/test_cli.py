@@ -13,9 +13,12 @@ import click
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from gpuprep import cli, content, processes, rundir
+from gpuprep import cli
 from gpuprep.cli.params import parse_variables, which_hosts
 from gpuprep.errors import ConfigError
+from gpuprep.run import directory as rundir
+from gpuprep.run import environment as engine
+from gpuprep.run import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +46,10 @@ READY = {
 PROVEN = {**DRIFTED, "stub_proof": {"state": "converged", "host_status": "prepared"}}
 # A process of its own, whose collection is the stub and whose run directories are the test's.
 PROGRAM = (
-    "import os; from pathlib import Path; from gpuprep import content, rundir; "
+    "import os; from pathlib import Path; "
+    "from gpuprep.run import directory as rundir, environment as engine; "
     "from gpuprep.cli import main; "
-    f"content.collections_root = lambda: Path({str(STUB)!r}); "
+    f"engine.collections_root = lambda: Path({str(STUB)!r}); "
     "rundir.base_directory = lambda: Path(os.environ['TEST_RUNS']); main()"
 )
 ROOT = Path(cli.__file__).parents[2]
@@ -53,7 +57,7 @@ ROOT = Path(cli.__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def stub_collection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(content, "collections_root", lambda: STUB)
+    monkeypatch.setattr(engine, "collections_root", lambda: STUB)
     monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "ansible-home"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     runs = tmp_path / "runs"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gpuprep.planner.closure import Missing, is_installed, matches, walk
+from gpuprep.packages.closure import Missing, is_installed, matches, walk
 
 PATTERNS = ("nvidia-*", "libcuda1", "!nvidia-container-*")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuprep import model
-from gpuprep.codec import DecodeError, decode
+from gpuprep.model.codec import DecodeError, decode
 
 TEXT = st.text(max_size=12)
 MESSAGES = st.builds(model.Message, code=TEXT, message=TEXT, nearest=st.none() | TEXT)

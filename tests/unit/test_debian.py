@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpuprep.planner.debian import (
+from gpuprep.packages.deb import (
     Relation,
     compare_versions,
     parse_depends,

@@ -14,12 +14,13 @@ import pytest
 from click.testing import CliRunner
 from test_resolver_golden import CASES, violations
 
-from gpuprep.catalog import load, resolve
-from gpuprep.catalog.facts import parse_facts
+from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE
 from gpuprep.cli.catalog import catalog_group
 from gpuprep.cli.explain import explain
 from gpuprep.errors import ConfigError, FactsError
+from gpuprep.resolve import resolve
+from gpuprep.resolve.facts_file import parse_facts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,7 +23,7 @@ def test_all_names_everything_public_sorted() -> None:
 
 def test_the_verb_verify_is_not_hidden_by_the_package_of_its_name() -> None:
     program = (
-        "import gpuprep, gpuprep.verify.checks; from gpuprep.verify import evaluate; "
+        "import gpuprep, gpuprep.ladder.checks; from gpuprep.ladder import evaluate; "
         "assert callable(gpuprep.verify) and callable(evaluate.evaluate)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

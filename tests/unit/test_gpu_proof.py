@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from verify_cases import healthy
 
-from gpuprep.report import validate
-from gpuprep.verify import gpu_proof
+from gpuprep.report.formats import validate
+from tools import gpu_proof
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 from planner_cases import bare
 
-from gpuprep.catalog import load, resolve
+from gpuprep.catalog import load
 from gpuprep.errors import ConfigError
-from gpuprep.lock import (
+from gpuprep.lock.lockfile import (
     LockFile,
     lock_document,
     newer_than,
     read_lock,
     resolve_locked,
 )
+from gpuprep.lock.repository_index import Offer, offer_of
 from gpuprep.model import (
     DesiredStack,
     HostFacts,
@@ -28,8 +29,8 @@ from gpuprep.model import (
     SigningKey,
     Stack,
 )
-from gpuprep.offer import Offer, offer_of
 from gpuprep.planner import plan_host, wishes_from
+from gpuprep.resolve import resolve
 
 if TYPE_CHECKING:
     from pathlib import Path

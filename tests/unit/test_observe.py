@@ -17,7 +17,7 @@ import pytest
 from gpuprep import observe
 from gpuprep.model import HostFacts, HostState
 
-SOURCE = Path(observe.__file__).with_name("target.py")
+SOURCE = Path(observe.__file__).parents[1] / "on_host/observe.py"
 PATHS = ["/etc/hostname", "/etc", "/nowhere", "/proc/self/exe"]
 REQUEST = {"packages": "^(bash|dpkg)$", "files": PATHS, "commands": ["sh", "no-such-program"]}
 

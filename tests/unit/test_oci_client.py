@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gpuprep.errors import ConfigError
-from gpuprep.inventory import Options, profiles
-from gpuprep.inventory.client import Call, CallFailedError, Client, Gate
-from gpuprep.inventory.signin import sign_in
+from gpuprep.oci import Options, profiles
+from gpuprep.oci.client import Call, CallFailedError, Client, Gate
+from gpuprep.oci.signin import sign_in
 from sandbox.oci import keys
 from sandbox.oci.faults import Fault
 from sandbox.oci.server import Emulator

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from gpuprep.catalog import load
-from gpuprep.inventory import Options
-from gpuprep.inventory.gpu import gpu_facts, model_of
-from gpuprep.inventory.hosts import Composer, group_name, host_names
-from gpuprep.inventory.network import candidates
-from gpuprep.inventory.records import Addresses, Compartment, Instance, Listing
-from gpuprep.inventory.selection import Funnel, select, server_side
+from gpuprep.oci import Options
+from gpuprep.oci.gpu import gpu_facts, model_of
+from gpuprep.oci.hosts import Composer, group_name, host_names
+from gpuprep.oci.network import candidates
+from gpuprep.oci.records import Addresses, Compartment, Instance, Listing
+from gpuprep.oci.selection import Funnel, select, server_side
 
 OCID = "ocid1.instance.oc1.iad.abcdef"
 PLACE = Compartment("ocid1.compartment.oc1..a", "gpu", "/research/gpu")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpuprep.errors import ConfigError
-from gpuprep.inventory import Options, profiles
-from gpuprep.inventory.options import ENVIRONMENT, from_environment, reject_unknown
+from gpuprep.oci import Options, profiles
+from gpuprep.oci.options import ENVIRONMENT, from_environment, reject_unknown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gpuprep.errors import ConfigError, InventoryError
-from gpuprep.inventory import Options, profiles
-from gpuprep.inventory.signin import sign_in
+from gpuprep.oci import Options, profiles
+from gpuprep.oci.signin import sign_in
 from sandbox.oci import keys
 from sandbox.oci.tenancy import REGION, TENANCY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gpuprep.inventory.signin import Identity
+    from gpuprep.oci.signin import Identity
 
 PASSPHRASE = "PASSMARKER"  # noqa: S105 - generated keys only
 

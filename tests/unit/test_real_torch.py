@@ -10,7 +10,7 @@ import pytest
 from verify_cases import healthy, stack
 
 from gpuprep.model import CheckStatus
-from gpuprep.verify.target import frameworks
+from gpuprep.on_host.probe import frameworks
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
+from gpuprep.cli.progress import PlainProgress, line_of, progress
 from gpuprep.errors import ExitCode
-from gpuprep.events import Event, EventKind
 from gpuprep.model import (
     CheckResult,
     CheckStatus,
@@ -19,8 +19,8 @@ from gpuprep.model import (
     Step,
     StepStatus,
 )
-from gpuprep.progress import PlainProgress, line_of, progress
-from gpuprep.render import explain_exit_code, render
+from gpuprep.report.terminal import explain_exit_code, render
+from gpuprep.run.events import Event, EventKind
 
 STACK = Stack(
     family="deb",
@@ -170,7 +170,7 @@ def test_a_long_silence_gets_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> 
     plain.show(event(EventKind.TASK, "Install packages"))
     plain.still_running()
     assert stream.getvalue() == ""
-    monkeypatch.setattr("gpuprep.progress._HEARTBEAT", -1.0)
+    monkeypatch.setattr("gpuprep.cli.progress._HEARTBEAT", -1.0)
     plain.still_running()
     assert "still running: Install packages" in stream.getvalue()
 

@@ -17,7 +17,7 @@ from report_cases import fleet
 
 from gpuprep import model
 from gpuprep.errors import ConfigError
-from gpuprep.report import FORMATS, render, validate
+from gpuprep.report.formats import FORMATS, render, validate
 from gpuprep.report.schema import schema
 from gpuprep.report.view import counts_of, headline, hosts_of, sentence
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gpuprep.catalog import load, resolve
-from gpuprep.catalog.answer import answer
-from gpuprep.catalog.facts import parse_facts
+from gpuprep.catalog import load
+from gpuprep.resolve import resolve
+from gpuprep.resolve.answer import answer
+from gpuprep.resolve.facts_file import parse_facts
 
 CASES = yaml.safe_load((Path(__file__).parent / "data" / "golden.yml").read_text())["cases"]
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from resolver_rules import broken_rules
 from resolver_strategies import CATALOG, WISH_NAMES, cases
 
-from gpuprep.catalog import resolve
-from gpuprep.catalog.answer import answer
-from gpuprep.catalog.words import refusal_in_words, stack_in_words
 from gpuprep.model import DesiredStack, HostFacts, Message, Refusal
+from gpuprep.resolve import resolve
+from gpuprep.resolve.answer import answer
+from gpuprep.resolve.text import refusal_in_words, stack_in_words
 
 Case = tuple[HostFacts, DesiredStack]
 PLAIN = DesiredStack()

@@ -7,8 +7,8 @@ import pytest
 
 from gpuprep.errors import ConfigError, EngineError, ExitCode
 from gpuprep.model import FleetResult, HostResult, HostStatus, Step, StepStatus
-from gpuprep.results import host_results, read_reports, refuse_wishes
-from gpuprep.transcript import Failure
+from gpuprep.run.results import host_results, read_reports, refuse_wishes
+from gpuprep.run.transcript import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gpuprep
-from gpuprep import content, processes, rundir
 from gpuprep.errors import ConfigError, EngineError, ExitCode, GpuprepError, InventoryError
-from gpuprep.events import Event, EventKind
 from gpuprep.model import HostStatus, StepStatus
+from gpuprep.run import directory as rundir
+from gpuprep.run import environment as engine
+from gpuprep.run import processes
+from gpuprep.run.events import Event, EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +43,7 @@ PREPARED = {"state": "converged", "host_status": "prepared"}
 
 @pytest.fixture(autouse=True)
 def stub_collection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(content, "collections_root", lambda: STUB)
+    monkeypatch.setattr(engine, "collections_root", lambda: STUB)
     monkeypatch.setenv("ANSIBLE_HOME", str(tmp_path / "ansible-home"))
 
 
@@ -264,7 +266,7 @@ def test_a_plan_action_that_breaks_down_is_an_internal_error() -> None:
 def test_a_missing_playbook_is_an_engine_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(content, "collections_root", lambda: tmp_path)
+    monkeypatch.setattr(engine, "collections_root", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)  # away from any ansible.cfg
     with pytest.raises(EngineError, match="installed as a whole"):
         gpuprep.plan(fleet(a=converged()))

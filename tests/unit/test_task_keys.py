@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuprep.content import collections_root
+from gpuprep.run.environment import collections_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gpuprep.events import Event, EventKind
-from gpuprep.redact import MASK, Redactor
-from gpuprep.transcript import Transcript
+from gpuprep.run.events import Event, EventKind
+from gpuprep.run.redact import MASK, Redactor
+from gpuprep.run.transcript import Transcript
 
 
 def transcript(*events: dict[str, Any], seen: list[Event] | None = None) -> Transcript:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from verify_cases import Host, failures, healthy, stack
 
+from gpuprep.ladder.checks import BY_ID, CHECKS, TIERS
+from gpuprep.ladder.evaluate import RULES, gpu_proven, state_of
+from gpuprep.ladder.rules_programs import supports
 from gpuprep.model import CheckResult, CheckStatus, HostStatus, Stack
-from gpuprep.verify.checks import BY_ID, CHECKS, TIERS
-from gpuprep.verify.evaluate import RULES, gpu_proven, state_of
-from gpuprep.verify.rules_programs import supports
 
 BAD = {CheckStatus.FAILED, CheckStatus.WARNED}
 PASSED, SKIPPED = CheckStatus.PASSED, CheckStatus.SKIPPED

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from verify_cases import CATALOG, Host
 
+from gpuprep.ladder import shipped
+from gpuprep.ladder.expect import expectation
 from gpuprep.model import CheckStatus
-from gpuprep.verify import ptx, shipped
-from gpuprep.verify.expect import expectation
-from gpuprep.verify.target import base, burn, cuda, kernel_log, matrices
+from gpuprep.on_host.probe import base, burn, cuda, kernel_log, matrices
+from tools import ptx
 
 if TYPE_CHECKING:
-    from gpuprep.verify.checks import Tier
+    from gpuprep.ladder.checks import Tier
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "verify"
 TARGET = Path(base.__file__).parent

@@ -6,7 +6,7 @@ import pytest
 
 from gpuprep.errors import ConfigError
 from gpuprep.model import COMPONENTS, DesiredStack
-from gpuprep.planner.wishes import (
+from gpuprep.planner.settings import (
     Environment,
     Wishes,
     all_options,

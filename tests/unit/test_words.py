@@ -8,7 +8,7 @@ from planner_cases import bare
 from gpuprep.catalog import load
 from gpuprep.model import CheckResult, CheckStatus, Stack
 from gpuprep.planner import HostPlan, plan_host, wishes_from
-from gpuprep.words import MANY, checks_in_words, fleet_in_words, wanted_version
+from gpuprep.report.text import MANY, checks_in_words, fleet_in_words, wanted_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

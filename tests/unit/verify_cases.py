@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.catalog import load
+from gpuprep.ladder.evaluate import evaluate
+from gpuprep.ladder.expect import expectation
 from gpuprep.model import CheckResult, CudaToolkit, Stack
-from gpuprep.verify.evaluate import evaluate
-from gpuprep.verify.expect import expectation
 
 if TYPE_CHECKING:
-    from gpuprep.verify.checks import Tier
+    from gpuprep.ladder.checks import Tier
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "verify"
 CATALOG = load()

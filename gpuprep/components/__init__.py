@@ -1,0 +1,1 @@
+"""The components of a stack, one object in one file each."""

@@ -1,0 +1,1 @@
+"""Decisions about a fleet as a whole: pure."""

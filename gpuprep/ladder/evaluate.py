@@ -1,0 +1,152 @@
+"""From evidence to results: apply every rule, then say what state the host is in. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.ladder import rules_burn, rules_driver, rules_nvml, rules_programs, rules_stack
+from gpuprep.ladder.checks import BY_ID, CHECKS, Check
+from gpuprep.ladder.evidence import Evidence, Expectation
+from gpuprep.ladder.findings import Finding, failed, passed, skipped
+from gpuprep.ladder.rules_driver import NO_DRIVER
+from gpuprep.model import CheckResult, CheckStatus, HostStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from gpuprep.ladder.checks import Tier
+    from gpuprep.model import Stack
+
+RULES: Mapping[str, Callable[[Evidence], Finding]] = {
+    **rules_driver.RULES,
+    **rules_nvml.RULES,
+    **rules_stack.RULES,
+    **rules_programs.RULES,
+    **rules_burn.RULES,
+}
+REBOOT = "reboot.survived"
+# What a reboot makes anew, and may therefore lose.
+MADE_AT_BOOT = (
+    "module.loaded",
+    "nouveau.absent",
+    "device.nodes",
+    "device.uvm",
+    "fabric.running",
+    "unit.running",
+    "mig.layout",
+)
+# What must have passed before anybody says "ready": a kernel ran, its results were right.
+PROOF = ("module.loaded", "nvml.answers", "nvml.count", "kernel.runs", "gemm.correct")
+NO_MODULE = "the driver module is not loaded"
+NO_GPU = "no NVIDIA GPU on this host"
+
+
+def evaluate(
+    observation: Mapping[str, Any],
+    probe: Mapping[str, Any],
+    stack: Stack | None,
+    tier: Tier,
+    expect: Expectation | None = None,
+) -> tuple[CheckResult, ...]:
+    """Judge every check of the ladder, in its order.
+
+    Args:
+        observation: what ``gpuprep.observe`` reported of the host (schema 1).
+        probe: what the verification probe reported; empty when it did not run.
+        stack: the resolved stack; None on hosts that gpuprep never prepared.
+        tier: what was tried.
+        expect: catalog knowledge; None = nothing known beyond stack and host.
+
+    Returns:
+        One result per check; those that were not tried are skipped, with the reason.
+
+    """
+    host = Evidence(observation, probe, stack, expect or Expectation(), tier)
+    results = [_result(check, _find(check, host)) for check in CHECKS if check.id != REBOOT]
+    results.append(_result(BY_ID[REBOOT], _survived(host, results)))
+    return tuple(results)
+
+
+def _find(check: Check, host: Evidence) -> Finding:
+    if check.needs_gpu and not host.gpus and not (check.id == "pci.count" and host.expect.shape):
+        return skipped(NO_GPU)
+    if check.needs_module and host.module_version is None:
+        return skipped(NO_MODULE if host.driver_wanted else NO_DRIVER)
+    return RULES[check.id](host)
+
+
+def _result(check: Check, finding: Finding) -> CheckResult:
+    status = {
+        "passed": CheckStatus.PASSED,
+        "skipped": CheckStatus.SKIPPED,
+        "failed": CheckStatus.FAILED if check.severity == "error" else CheckStatus.WARNED,
+    }[finding.outcome]
+    return CheckResult(
+        id=check.id,
+        status=status,
+        detail=finding.detail,
+        expected=finding.expected,
+        observed=finding.observed,
+        evidence=finding.evidence,
+        mend=(finding.mend or check.mend) if finding.outcome == "failed" else None,
+        seconds=finding.seconds,
+    )
+
+
+def _survived(host: Evidence, results: Sequence[CheckResult]) -> Finding:
+    """Judge: the same driver was proven in an earlier boot, and all holds in this one."""
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
+    now = host.answer("identity")
+    before = host.proof
+    if not before.get("boot_id") or before.get("module") != now.get("module"):
+        if before.get("boot_id") and now.get("module") is None:
+            return failed(
+                f"driver {before.get('module')} was proven before the reboot, none runs now",
+                expected=str(before.get("module")),
+                observed="no module",
+            )
+        return skipped("this driver has not been proven in an earlier boot")
+    if before.get("boot_id") == now.get("boot_id") and not before.get("earlier_boot"):
+        return skipped("not rebooted since this driver was proven")
+    broken = [
+        result.id
+        for result in results
+        if result.status is CheckStatus.FAILED and result.id in MADE_AT_BOOT
+    ]
+    facts = {"evidence": f"boot {now.get('boot_id')}, proven before in another boot"}
+    if broken:
+        return failed(f"since the reboot fail: {', '.join(broken)}", **facts)
+    return passed(f"driver {now.get('module')} came back after a reboot", **facts)
+
+
+def gpu_proven(checks: Iterable[CheckResult]) -> bool:
+    """Whether the rungs that prove a GPU were tried and passed, in this run or by a valid proof."""
+    status = {check.id: check.status for check in checks}
+    return all(status.get(name) is CheckStatus.PASSED for name in PROOF)
+
+
+def state_of(
+    checks: Iterable[CheckResult], *, plan_is_empty: bool, has_gpu_proof: bool | None = None
+) -> HostStatus:
+    """Say what state a host is in.
+
+    A broken GPU is ``failed`` even when the plan is not empty: applying cannot mend it. What
+    applying can mend makes the host ``drifted`` as long as there is something to apply.
+
+    Args:
+        checks: the ladder's results.
+        plan_is_empty: whether nothing differs from the desired stack.
+        has_gpu_proof: None = judged from the checks.
+
+    """
+    results = tuple(checks)
+    broken = [check for check in results if check.status is CheckStatus.FAILED]
+    if any(not BY_ID[check.id].apply_mends for check in broken if check.id in BY_ID):
+        return HostStatus.FAILED
+    if not plan_is_empty:
+        return HostStatus.DRIFTED
+    if broken:
+        return HostStatus.FAILED
+    proven = gpu_proven(results) if has_gpu_proof is None else has_gpu_proof
+    return HostStatus.READY if proven else HostStatus.PREPARED

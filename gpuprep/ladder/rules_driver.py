@@ -1,0 +1,360 @@
+"""Rules on machine and driver: PCI, kernel modules, device nodes, one version everywhere."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gpuprep.ladder.evidence import VERSION, mapping, sequence
+from gpuprep.ladder.findings import command_text, failed, passed, skipped
+from gpuprep.packages.closure import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuprep.ladder.evidence import Evidence
+    from gpuprep.ladder.findings import Finding
+
+NVML_VERSION_MISMATCH = 18  # NVML_ERROR_LIB_RM_VERSION_MISMATCH
+NO_DRIVER = "no driver is asked for"
+CANNOT_LOAD = "this host cannot load modules (a container, or a kernel without them)"
+NO_MODULE = "the module is not loaded"
+# Parts beside the main module; Debian's archive puts its own infix between (nvidia-current-uvm).
+SIDE_MODULES = ("uvm", "drm", "modeset", "peermem", "fs")
+
+
+def pci_device(host: Evidence) -> Finding:
+    """Judge: a GPU is on the bus."""
+    found = [f"{gpu.get('slot')} [10de:{gpu.get('device')}]" for gpu in host.gpus]
+    if found and not host.pci_gpus:
+        return passed(
+            f"{len(found)} in NVML; the bus is hidden, as in a container",
+            evidence="\n".join(found),
+        )
+    if found:
+        return passed(f"{len(found)} on the bus", evidence="\n".join(found))
+    if host.expect.gpu_count:
+        return failed(
+            f"shape {host.expect.shape} has {host.expect.gpu_count} GPUs, none is on the bus",
+            expected=str(host.expect.gpu_count),
+            observed="0",
+            evidence="/sys/bus/pci/devices: no device of vendor 10de with class 0300 or 0302",
+        )
+    return skipped("no NVIDIA GPU on the PCI bus; the rungs above files and versions are untried")
+
+
+def pci_count(host: Evidence) -> Finding:
+    """Judge: as many as the shape promises."""
+    if host.expect.gpu_count is None:
+        return skipped("the shape is not known, so neither is the promised number")
+    found = len(host.gpus)
+    slots = "\n".join(str(gpu.get("slot")) for gpu in host.gpus)
+    facts = {"expected": str(host.expect.gpu_count), "observed": str(found), "evidence": slots}
+    if found == host.expect.gpu_count:
+        return passed(f"{found}, as {host.expect.shape} promises", **facts)
+    return failed(f"{host.expect.shape} promises {host.expect.gpu_count}, found {found}", **facts)
+
+
+def main_module(name: str) -> bool:
+    """Whether a module file is the driver's main module."""
+    return name.startswith("nvidia") and re.split(r"[-_]", name)[-1] not in SIDE_MODULES
+
+
+def module_on_disk(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way it can end
+    """Judge: a module for the running kernel, at the installed version."""
+    if not host.driver_wanted:
+        return skipped(NO_DRIVER)
+    if host.stack is None and not host.gpus and not host.modules_on_disk:
+        return skipped("neither GPU nor driver on this host")
+    modules = [m for m in host.modules_on_disk if main_module(str(m.get("name")))]
+    listing = "\n".join(
+        f"{m.get('path')} version {m.get('version')} vermagic {m.get('vermagic')}" for m in modules
+    )
+    if not modules and host.stack is None and host.module_version:
+        return skipped("a module runs, its file is hidden, as in a container")
+    mine = [m for m in modules if str(m.get("kernel")) == host.kernel]
+    if not mine:
+        others = ", ".join(sorted({str(m.get("kernel")) for m in modules})) or "none"
+        return failed(
+            f"no module for kernel {host.kernel}",
+            expected=host.kernel,
+            observed=f"modules for: {others}",
+            evidence=listing or None,
+        )
+    strange = [m for m in mine if str(m.get("vermagic") or host.kernel).split()[0] != host.kernel]
+    if strange:
+        return failed(
+            f"the module in {host.kernel}'s directory was built for another kernel",
+            expected=host.kernel,
+            observed=str(strange[0].get("vermagic")),
+            evidence=listing,
+        )
+    versions = sorted({str(m.get("version")) for m in mine})
+    if len(versions) > 1:
+        return failed(
+            "several driver modules for one kernel", observed=", ".join(versions), evidence=listing
+        )
+    return passed(f"{versions[0]} for {host.kernel}", observed=versions[0], evidence=listing)
+
+
+def module_next_boot(host: Evidence) -> Finding:
+    """Judge: a module also for the kernel that the next boot starts."""
+    if not host.driver_wanted:
+        return skipped(NO_DRIVER)
+    kernel = mapping(host.observation.get("kernel"))
+    newest = kernel.get("newest_installed")
+    if not newest:
+        return skipped("no installed kernel found (a container boots its host's)")
+    built = {str(m.get("kernel")) for m in host.modules_on_disk if main_module(str(m.get("name")))}
+    built |= {
+        str(release)
+        for release, names in host.answer("modules").items()
+        if any(main_module(str(name)) for name in sequence(names))
+    }
+    if not built and (host.stack is None or not host.stack.manage_driver):
+        return skipped("no driver module on disk")
+    running = str(kernel.get("running") or host.kernel)
+    if newest in built:
+        return passed(
+            f"built for {newest}", expected=str(newest), observed=", ".join(sorted(built))
+        )
+    if newest == running:
+        return failed(f"no module for {newest}, which also runs", expected=str(newest))
+    return failed(
+        f"the next boot starts {newest}, which has no driver module",
+        expected=str(newest),
+        observed=", ".join(sorted(built)) or "none",
+        evidence=f"/lib/modules/{newest}/modules.dep names no nvidia module",
+    )
+
+
+def module_loaded(host: Evidence) -> Finding:
+    """Judge: the module runs in the kernel."""
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
+    if host.module_version:
+        flavour = host.driver.get("flavour")
+        return passed(
+            f"{host.module_version}{f', {flavour} flavour' if flavour else ''}",
+            observed=host.module_version,
+            evidence=(
+                "/proc/driver/nvidia/version"
+                if host.loaded or host.driver.get("proc_version")
+                else "NVML"
+            ),
+        )
+    if host.cannot_load:
+        return skipped(CANNOT_LOAD)
+    others = ", ".join(sorted(host.loaded)) or "none of NVIDIA's"
+    return failed("the nvidia module is not loaded", expected="nvidia", observed=others)
+
+
+def nouveau_absent(host: Evidence) -> Finding:
+    """Judge: nouveau does not hold the GPU."""
+    if not host.driver_wanted:
+        return skipped(NO_DRIVER)
+    if "nouveau" in host.loaded:
+        return failed("nouveau is loaded", expected="not loaded", evidence="/proc/modules: nouveau")
+    return passed("nouveau is not loaded")
+
+
+def _nodes(host: Evidence) -> list[str]:
+    return [str(node) for node in sequence(host.driver.get("device_nodes"))]
+
+
+def device_nodes(host: Evidence) -> Finding:
+    """Judge: the control node and one node per GPU."""
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
+    nodes = _nodes(host)
+    if host.cannot_load and not nodes:
+        return skipped(CANNOT_LOAD)
+    numbered = [node for node in nodes if re.fullmatch(r"/dev/nvidia\d+", node)]
+    facts = {
+        "expected": f"/dev/nvidiactl and {len(host.gpus)} of /dev/nvidiaN",
+        "observed": ", ".join(nodes) or "none",
+    }
+    if "/dev/nvidiactl" not in nodes:
+        return failed("/dev/nvidiactl is missing", **facts)
+    if len(numbered) < len(host.gpus):
+        return failed(f"{len(numbered)} nodes for {len(host.gpus)} GPUs", **facts)
+    return passed(f"nodes of {len(numbered)} GPUs", **facts)
+
+
+def device_uvm(host: Evidence) -> Finding:
+    """Judge: the unified-memory node."""
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
+    if host.cannot_load and not _nodes(host):
+        return skipped(CANNOT_LOAD)
+    facts = {"expected": "/dev/nvidia-uvm", "observed": ", ".join(_nodes(host)) or "none"}
+    if "/dev/nvidia-uvm" in _nodes(host):
+        return passed("/dev/nvidia-uvm exists", **facts)
+    return failed("/dev/nvidia-uvm is missing", **facts)
+
+
+def version_userspace(host: Evidence) -> Finding:
+    """Judge: libcuda and NVML on disk fit the module."""
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
+    if host.module_version is None:
+        return skipped(NO_MODULE)
+    found = {
+        name: version.group(0)
+        for name in ("nvml", "libcuda")
+        if (version := VERSION.search(str(host.answer(name).get("library") or "").split("/")[-1]))
+    }
+    mismatch = host.answer("nvml").get("status") == NVML_VERSION_MISMATCH
+    evidence = "\n".join(
+        str(host.answer(name).get("library")) for name in ("nvml", "libcuda") if host.answer(name)
+    )
+    facts = {
+        "expected": host.module_version,
+        "observed": ", ".join(f"{k} {v}" for k, v in found.items()) or None,
+        "evidence": evidence or None,
+    }
+    if mismatch or any(version != host.module_version for version in found.values()):
+        return failed("the libraries are of another version than the module in the kernel", **facts)
+    if not found:
+        return skipped("the libraries' file names carry no version, or the probe did not load them")
+    return passed(f"all {host.module_version}", **facts)
+
+
+def version_packages(host: Evidence) -> Finding:
+    """Judge: the packages of the driver closure have one version, that of the module."""
+    if not host.driver_wanted:
+        return skipped(NO_DRIVER)
+    patterns = host.closure
+    versions: dict[str, str] = {}
+    for name, package in host.packages.items():
+        found = VERSION.search(str(package.get("version")))
+        installed = package.get("status") in (None, "installed")
+        if found and installed and matches(name, patterns):
+            versions[name] = found.group(0)
+    if not versions:
+        return skipped("no driver package found")
+    listing = "\n".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    distinct = sorted(set(versions.values()))
+    facts = {"observed": ", ".join(distinct), "evidence": listing}
+    if len(distinct) > 1:
+        return failed("the driver's packages are of several versions", **facts)
+    if host.module_version and host.module_version not in distinct:
+        return failed(
+            f"the packages have moved to {distinct[0]}, the kernel runs {host.module_version}",
+            expected=host.module_version,
+            **facts,
+        )
+    wanted_version = host.stack.driver_version if host.stack else None
+    if wanted_version and wanted_version not in distinct:
+        return failed(
+            "the packages are not of the wanted version", expected=wanted_version, **facts
+        )
+    return passed(f"{len(versions)} packages at {distinct[0]}", **facts)
+
+
+def fabric_version(host: Evidence) -> Finding:
+    """Judge: the fabric manager's version."""
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
+    if not host.fabric.startswith("fm"):
+        return skipped("no NVSwitch fabric on this host")
+    if host.module_version is None:
+        return skipped(NO_MODULE)
+    answer = host.answer("fabric_manager")
+    version = answer.get("version")
+    if not version:
+        package = next(
+            (
+                found.group(0)
+                for name, package in host.packages.items()
+                if name.startswith(host.fabric_packages)
+                and (found := VERSION.search(str(package.get("version"))))
+            ),
+            None,
+        )
+        version = package
+    command = mapping(answer.get("command"))
+    facts = {
+        "expected": host.module_version,
+        "observed": version,
+        "evidence": command_text(command) if command else None,
+    }
+    if not version:
+        return failed("no fabric manager found, although the GPUs are coupled by NVSwitch", **facts)
+    if version != host.module_version:
+        return failed(f"fabric manager {version} beside driver {host.module_version}", **facts)
+    return passed(f"{version}", **facts)
+
+
+FABRIC_COMPLETED = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
+
+
+def fabric_running(host: Evidence) -> Finding:
+    """Judge: the service is active and the GPUs have joined."""
+    if not host.fabric.startswith("fm"):
+        return skipped("no NVSwitch fabric on this host")
+    units = mapping(host.observation.get("units"))
+    names = [name for unit in host.fabric_units for name in (f"{unit}.service", unit)]
+    unit = next((mapping(units[name]) for name in names if name in units), None)
+    states = {
+        str(gpu.get("slot")): mapping(gpu.get("fabric"))
+        for gpu in host.nvml_gpus
+        if gpu.get("fabric")
+    }
+    joined = {slot: state for slot, state in states.items() if state.get("state") not in (0, None)}
+    late = [
+        f"{slot}: state {state.get('state')}, status {state.get('status')}"
+        for slot, state in joined.items()
+        if state.get("state") != FABRIC_COMPLETED or state.get("status")
+    ]
+    if unit is not None and not unit.get("active"):
+        return failed("nvidia-fabricmanager is not active", expected="active", observed=str(unit))
+    if late:
+        return failed(
+            f"{len(late)} GPUs have not joined the fabric",
+            expected="state 3 (completed), status 0",
+            observed="; ".join(late),
+            evidence="nvmlDeviceGetGpuFabricInfo",
+        )
+    if unit is None and not joined:
+        return skipped("neither the service nor a fabric state was reported")
+    return passed(
+        f"{len(joined)} GPUs joined" if joined else "the service is active", observed=str(unit)
+    )
+
+
+def unit_running(host: Evidence) -> Finding:
+    """Judge: the stack's services."""
+    services = host.stack.services if host.stack else ()
+    if not services:
+        return skipped("the stack asks for no service" if host.stack else "no stack was resolved")
+    units = mapping(host.observation.get("units"))
+    bad = []
+    for name in services:
+        state = mapping(units.get(name) or units.get(name.removesuffix(".service")))
+        wrong = [key for key in ("exists", "enabled", "active") if not state.get(key)]
+        if state.get("masked"):
+            wrong.append("unmasked")
+        if wrong:
+            bad.append(f"{name}: not {', '.join(wrong)}")
+    listing = ", ".join(services)
+    if bad:
+        return failed("; ".join(bad), expected=f"enabled and active: {listing}")
+    return passed(f"{len(services)} enabled and active", observed=listing)
+
+
+RULES: Mapping[str, Callable[[Evidence], Finding]] = {
+    "pci.device": pci_device,
+    "pci.count": pci_count,
+    "module.on_disk": module_on_disk,
+    "module.next_boot": module_next_boot,
+    "module.loaded": module_loaded,
+    "nouveau.absent": nouveau_absent,
+    "device.nodes": device_nodes,
+    "device.uvm": device_uvm,
+    "version.userspace": version_userspace,
+    "version.packages": version_packages,
+    "fabric.version": fabric_version,
+    "fabric.running": fabric_running,
+    "unit.running": unit_running,
+}

@@ -1,0 +1,345 @@
+"""Rules on programs that ran: vector sum, matrix products, cuDNN, frameworks."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.ladder.evidence import major_minor, mapping, sequence
+from gpuprep.ladder.findings import command_text, failed, passed, skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from gpuprep.ladder.evidence import Evidence
+    from gpuprep.ladder.findings import Finding
+
+NOT_TRIED = "not tried: gpuprep verify --tier full"
+
+
+# nvcc, and a host compiler, on declarations that differ; nvcc breaks lines anywhere.
+EXCEPTION_CLASH = re.compile(r"exception\s+specifi(?:cation|er)\b")
+NVCC_HEADER = "crt/math_functions.h"
+HEADER_MEND = (
+    f"The toolkit's own {NVCC_HEADER} contradicts this system's C library: no .cu file compiles "
+    "with it, with any host compiler. W_HOST_GLIBC (gpuprep explain, docs/codes.md) tells which "
+    "CUDA has a mended header and what else helps. Compiled programs and frameworks run."
+)
+
+
+def _since(moment: str | None) -> str:
+    """Say when a proof was made that is taken from the host's record."""
+    if moment is None or not moment.isdigit():
+        return ""
+    text = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(int(moment)))
+    return f"; proven {text}, in this boot and with this driver"
+
+
+def _items(block: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    return [mapping(item) for item in sequence(block.get(key))]
+
+
+def toolkit_compiles(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way it can end
+    """Judge: nvcc of every toolkit makes a program for the GPU's architecture."""
+    block, moment = host.tried("programs")
+    if not block:
+        return skipped(NOT_TRIED)
+    steps = _items(block, "compile")
+    if host.stack is not None:
+        wanted = tuple(f"-{toolkit.version}" for toolkit in host.stack.cuda)
+        if not wanted:
+            return skipped("no CUDA toolkit is wanted on this host")
+        steps = [step for step in steps if str(step.get("toolkit")).endswith(wanted)]
+    else:
+        steps = steps[:1]  # others may be there on purpose and too new, or too old, for the GPU
+    missing = [str(path) for path in sequence(block.get("missing"))]
+    if missing:
+        return failed(f"no compiler at {', '.join(missing)}", expected=", ".join(missing))
+    if block.get("error"):
+        return failed(str(block["error"]))
+    if not steps:
+        return skipped(str(block.get("skipped") or "no CUDA compiler on this host"))
+    evidence = "\n".join(command_text(step) for step in steps)
+    seconds = sum(float(step.get("seconds") or 0) for step in steps)
+    bad = [step for step in steps if step.get("rc") != 0]
+    targets = ", ".join(map(str, sequence(steps[0].get("architectures")))) or "the default"
+    facts: dict[str, Any] = {"evidence": evidence, "seconds": seconds}
+    if bad:
+        why = f"{bad[0].get('argv', ['nvcc'])[0]} cannot compile for {targets}"
+        return failed(why, mend=_compiler_mend(bad[0]), **facts)
+    return passed(f"compiled for {targets}{_since(moment)}", **facts)
+
+
+def _compiler_mend(step: Mapping[str, Any]) -> str | None:
+    """Name the mend that the compiler's message shows; None = the check's own."""
+    said = str(step.get("output"))
+    return HEADER_MEND if EXCEPTION_CLASH.search(said) and NVCC_HEADER in said else None
+
+
+def _vector_sums(block: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Give every GPU's vector sum with the road it took: compiled program or prebuilt PTX."""
+    for step in _items(block, "run"):
+        results = _items(step, "results")
+        if not results:
+            yield {"error": command_text(step)}, "compiled program"
+        for result in results:
+            yield result, "compiled program"
+    for gpu in _items(block, "gpus"):
+        if gpu.get("error"):
+            yield gpu, "prebuilt PTX"
+        else:
+            yield {**mapping(gpu.get("vector_add")), "slot": gpu.get("slot")}, "prebuilt PTX"
+
+
+def kernel_runs(host: Evidence) -> Finding:
+    """Judge: the vector sum is right on every GPU."""
+    block, moment = host.tried("programs")
+    if not block:
+        return skipped(NOT_TRIED)
+    sums = list(_vector_sums(block))
+    if not sums:
+        return failed("no GPU could be used", expected=f"{len(host.gpus)} GPUs", observed="0")
+    lines = [
+        f"{result.get('slot') or 'GPU'} by {road}: "
+        + (
+            f"error: {result['error']}"
+            if result.get("error")
+            else f"{result.get('elements')} elements, {result.get('wrong')} wrong"
+        )
+        for result, road in sums
+    ]
+    evidence = "\n".join(lines)
+    bad = [line for (result, _), line in zip(sums, lines, strict=True) if _wrong(result)]
+    good = {str(result.get("slot"))[-10:].lower() for result, _ in sums if not _wrong(result)}
+    facts: dict[str, Any] = {
+        "expected": f"{len(host.gpus)} GPUs, 0 elements wrong",
+        "observed": f"{len(good)} GPUs right",
+        "evidence": evidence,
+        "seconds": max((float(g.get("seconds") or 0) for g in _items(block, "gpus")), default=None),
+    }
+    if bad:
+        return failed(bad[0][:300], **facts)
+    if len(good) < len(host.gpus):
+        return failed(f"a program ran on {len(good)} of {len(host.gpus)} GPUs", **facts)
+    return passed(f"vector sum right on {len(good)} GPUs{_since(moment)}", **facts)
+
+
+def _wrong(result: Mapping[str, Any]) -> bool:
+    return bool(result.get("error")) or result.get("wrong") != 0 or not result.get("elements")
+
+
+def gemm_correct(host: Evidence) -> Finding:
+    """Judge: the matrix products are exact."""
+    block, moment = host.tried("programs")
+    if not block:
+        return skipped(NOT_TRIED)
+    gpus = _items(block, "gpus")
+    if not gpus:
+        return failed("no GPU could be used", expected=f"{len(host.gpus)} GPUs", observed="0")
+    complaints, lines = [], []
+    for gpu in gpus:
+        if gpu.get("error"):
+            complaints.append(f"{gpu.get('slot') or 'GPU'}: {gpu['error']}")
+            continue
+        for kind, product in mapping(gpu.get("gemm")).items():
+            text = ", ".join(f"{key} {value}" for key, value in mapping(product).items())
+            lines.append(f"{gpu.get('slot')} {kind}: {text}")
+            counts = (product.get("wrong_rows"), product.get("wrong_samples"))
+            wrong = any(count != 0 for count in counts) or product.get("differs_from_fp32")
+            if wrong and "skipped" not in product:
+                complaints.append(f"{gpu.get('slot')}: {kind} product is wrong ({text})")
+    evidence = "\n".join(lines) or None
+    if complaints:
+        return failed(complaints[0], evidence="\n".join(complaints), observed=evidence)
+    if not lines:
+        return failed("no product was made", evidence=str(gpus))
+    return passed(f"exact on {len(gpus)} GPUs{_since(moment)}", evidence=evidence)
+
+
+def _cudnn(host: Evidence) -> tuple[Mapping[str, Any], str | None, Finding | None]:
+    """Give cuDNN's block and, when nothing can be judged, the finding that says why."""
+    block, moment = host.tried("programs")
+    if not block:
+        return {}, None, skipped(NOT_TRIED)
+    if host.stack is not None and host.stack.cudnn is None and not block.get("cudnn"):
+        return {}, None, skipped("no cuDNN is wanted on this host")
+    cudnn = mapping(block.get("cudnn"))
+    if not cudnn or cudnn.get("skipped"):
+        why = cudnn.get("skipped") or block.get("skipped") or "no CUDA compiler on this host"
+        return {}, None, skipped(str(why))
+    return cudnn, moment, None
+
+
+def dotted_cudnn(number: int) -> str:
+    """Write cuDNN's version number as it is spoken: 91002 -> 9.10.2, 8907 -> 8.9.7."""
+    base = 10000 if number >= 10000 else 1000  # noqa: PLR2004 - cuDNN 9 widened the number
+    return f"{number // base}.{number % base // 100}.{number % 100}"
+
+
+def cudnn_runtime(host: Evidence) -> Finding:
+    """Judge: a program compiled with the header loads the library of the same version."""
+    cudnn, moment, nothing = _cudnn(host)
+    if nothing is not None:
+        return nothing
+    step = mapping(cudnn.get("compile"))
+    if step.get("rc") != 0:
+        return failed(
+            "a program with cudnn.h does not compile",
+            evidence=command_text(step),
+            mend=_compiler_mend(step),
+        )
+    run = mapping(cudnn.get("version"))
+    answer = next(iter(_items(run, "results")), {})
+    if not answer.get("header"):
+        return failed("the compiled program does not start", evidence=command_text(run))
+    header, runtime = (dotted_cudnn(int(answer[key])) for key in ("header", "runtime"))
+    facts = {"expected": header, "observed": runtime, "evidence": command_text(run)}
+    if header != runtime:
+        return failed(f"compiled for {header}, loaded {runtime}", **facts)
+    return passed(f"{runtime}{_since(moment)}", **facts)
+
+
+def cudnn_convolution(host: Evidence) -> Finding:
+    """Judge: the convolution matches the CPU."""
+    cudnn, moment, nothing = _cudnn(host)
+    if nothing is not None:
+        return nothing
+    run = mapping(cudnn.get("run"))
+    if not run:
+        return skipped("the program could not be compiled")
+    answer = next(iter(_items(run, "results")), {})
+    evidence = command_text(run)
+    if run.get("rc") != 0 or _wrong(answer):
+        why = answer.get("error") or f"{answer.get('wrong')} elements wrong"
+        return failed(str(why), expected="0 elements wrong", evidence=evidence)
+    return passed(f"{answer.get('elements')} elements right{_since(moment)}", evidence=evidence)
+
+
+def _found_frameworks(
+    block: Mapping[str, Any],
+) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """Give environment, framework and command of everything that was found."""
+    for env in _items(block, "envs"):
+        for framework in _items(env, "frameworks"):
+            name = f"{env.get('python')}: {framework.get('framework')} {framework.get('version')}"
+            yield name, framework, mapping(env.get("command"))
+
+
+def _silent(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Environments that should have said something and did not."""
+    return [env for env in _items(block, "envs") if not env.get("frameworks")]
+
+
+def supports(architectures: list[str], capability: str) -> bool:
+    """Whether a build for these architectures runs on a compute capability.
+
+    Machine code (``sm_86``) runs within its major version from its minor on; PTX (``compute_80``)
+    on everything newer. Suffixed targets (``sm_90a``) run on exactly that capability.
+    """
+    major, minor = ((*major_minor(capability), 0, 0))[:2]
+    for name in architectures:
+        kind, _, number = name.partition("_")
+        exact = number.endswith(("a", "f"))
+        digits = number.rstrip("af")
+        if not digits.isdigit():
+            continue
+        of = (int(digits[:-1]), int(digits[-1]))
+        if kind == "compute" and not exact and of <= (major, minor):
+            return True
+        if kind == "sm" and of[0] == major and (of[1] == minor if exact else of[1] <= minor):
+            return True
+    return False
+
+
+def _capabilities(host: Evidence, framework: Mapping[str, Any]) -> set[str]:
+    """Compute capabilities that the framework must serve: as it sees them, else the catalog's."""
+    seen = {
+        str(gpu["compute_capability"])
+        for gpu in _items(framework, "gpus")
+        if gpu.get("compute_capability")
+    }
+    return seen or {gpu.cc for gpu in host.known_gpus}
+
+
+def framework_arch(host: Evidence) -> Finding:
+    """Judge: every framework's architecture list contains the GPU's."""
+    block, moment = host.tried("frameworks")
+    if not block:
+        return skipped(NOT_TRIED)
+    complaints, lines = [], []
+    for name, framework, _ in _found_frameworks(block):
+        architectures = [str(a) for a in sequence(framework.get("architectures"))]
+        if not architectures:
+            continue
+        lines.append(f"{name} (CUDA {framework.get('cuda')}): {', '.join(architectures)}")
+        complaints += [
+            f"{name} has no code for compute capability {capability}"
+            for capability in sorted(_capabilities(host, framework))
+            if not supports(architectures, capability)
+        ]
+    evidence = "\n".join(lines) or None
+    if complaints:
+        return failed("; ".join(complaints), evidence=evidence)
+    if not lines:
+        return skipped("no environment with a framework that lists its architectures")
+    return passed(f"{len(lines)} environments{_since(moment)}", evidence=evidence)
+
+
+def framework_kernel(host: Evidence) -> Finding:
+    """Judge: a kernel ran in every environment, on every GPU, with the right result."""
+    block, moment = host.tried("frameworks")
+    if not block:
+        return skipped(NOT_TRIED)
+    complaints = [
+        f"{env.get('python')} said nothing: {command_text(mapping(env.get('command')))}"
+        for env in _silent(block)
+    ]
+    lines = []
+    for name, framework, _ in _found_frameworks(block):
+        gpus = _items(framework, "gpus")
+        if framework.get("error") or not gpus:
+            why = framework.get("error") or framework.get("unavailable") or "sees no GPU"
+            complaints.append(f"{name}: {why}")
+        for gpu in gpus:
+            text = f"{name} on {gpu.get('name')}: {gpu.get('error') or gpu.get('wrong')}"
+            lines.append(text if gpu.get("error") else f"{text} wrong")
+            if gpu.get("error") or gpu.get("wrong") != 0:
+                complaints.append(text)
+    evidence = "\n".join(lines) or None
+    if complaints:
+        return failed(complaints[0][:400], evidence="\n".join(complaints + lines))
+    if not lines:
+        return skipped("no environment with a framework")
+    return passed(f"{len(lines)} times right{_since(moment)}", evidence=evidence)
+
+
+def framework_extensions(host: Evidence) -> Finding:
+    """Judge: extension modules load and their operators are there."""
+    block, moment = host.tried("frameworks")
+    if not block:
+        return skipped(NOT_TRIED)
+    complaints, lines = [], []
+    for name, framework, _ in _found_frameworks(block):
+        for extension, error in mapping(framework.get("extensions")).items():
+            lines.append(f"{name}: {extension} {error or 'loads'}")
+            if error:
+                complaints.append(f"{extension}: {error}")
+    evidence = "\n".join(lines) or None
+    if complaints:
+        return failed("; ".join(complaints)[:400], evidence=evidence)
+    if not lines:
+        return skipped("no compiled extension beside a framework")
+    return passed(f"{len(lines)} load{_since(moment)}", evidence=evidence)
+
+
+RULES: Mapping[str, Callable[[Evidence], Finding]] = {
+    "toolkit.compiles": toolkit_compiles,
+    "kernel.runs": kernel_runs,
+    "gemm.correct": gemm_correct,
+    "cudnn.runtime": cudnn_runtime,
+    "cudnn.convolution": cudnn_convolution,
+    "framework.arch": framework_arch,
+    "framework.kernel": framework_kernel,
+    "framework.extensions": framework_extensions,
+}

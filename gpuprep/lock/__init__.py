@@ -1,0 +1,1 @@
+"""Lock files: exact versions for a fleet, and what a repository offers."""

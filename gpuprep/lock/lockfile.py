@@ -1,0 +1,353 @@
+"""The lock file: exactly what a plan resolved to, to be installed again months later.
+
+One entry per host class: hosts of one system, machine and set of GPUs that follow one driver
+branch. It holds the exact version of every package from NVIDIA's repository, those that only
+others need included, the conda installer and the repository's key. Packages of the distribution
+itself (kernel headers, compilers) follow the host's kernel and are not locked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.catalog.versions import key
+from gpuprep.errors import ConfigError
+from gpuprep.lock.repository_index import Offer, newest_beside, required
+from gpuprep.model import (
+    CondaInstaller,
+    DesiredStack,
+    HostFacts,
+    Refusal,
+    Repository,
+    SigningKey,
+    Stack,
+)
+from gpuprep.packages.deb import upstream_version
+from gpuprep.resolve import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from gpuprep.catalog import Catalog
+    from gpuprep.model import HostResult, Package
+
+SCHEMA = 1
+_HEADER = "# Written by `gpuprep lock`; installed by `gpuprep apply --locked`.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class LockedClass:
+    """What hosts of one class get.
+
+    Attributes:
+        os: system, ``debian-12``.
+        arch: machine.
+        gpus: PCI ids of the GPU models, sorted.
+        hosts: hosts that were of this class when the file was written.
+        branch: driver branch; None when no driver is managed or kept.
+        driver: full driver version; None when it is not NVIDIA's repository that gives it.
+        flavour: kernel-module flavour.
+        cuda: toolkits, default first.
+        repository: URL of NVIDIA's repository or its mirror.
+        key: fingerprint of the key that signs it.
+        packages: exact version by name of the packages that the plan names.
+        requires: the same of the repository's packages that those need.
+        conda: installer.
+
+    """
+
+    os: str
+    arch: str
+    gpus: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    branch: str | None = None
+    driver: str | None = None
+    flavour: str | None = None
+    cuda: tuple[str, ...] = ()
+    repository: str | None = None
+    key: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    requires: Mapping[str, str] = field(default_factory=dict)
+    conda: CondaInstaller | None = None
+
+    @property
+    def name(self) -> str:
+        """The class in words, for messages."""
+        return " ".join((self.os, self.arch, *(self.gpus or ("no GPU",))))
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """All classes of a fleet; ``catalog`` is the date of the facts it was written from."""
+
+    catalog: str
+    classes: tuple[LockedClass, ...]
+
+    def to_text(self) -> str:
+        """Give the file's content."""
+        import yaml  # noqa: PLC0415  (slow to import)
+
+        classes = [{k: v for k, v in _plain(c).items() if v} for c in self.classes]
+        data = {"schema": SCHEMA, "catalog": self.catalog, "classes": classes}
+        return _HEADER + yaml.safe_dump(data, sort_keys=False, width=100)
+
+
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """Something that exists in a newer version than the locked one."""
+
+    host_class: str
+    name: str
+    locked: str
+    newest: str
+
+
+def lock_document(
+    hosts: Iterable[HostResult], catalog: Catalog, index: Callable[[Repository], Offer]
+) -> LockFile:
+    """Make the lock of a planned fleet.
+
+    Args:
+        hosts: results of a plan, with facts and stack; refused hosts are left out.
+        catalog: the facts.
+        index: gives what a repository offers; see ``gpuprep.lock.repository_index``.
+
+    Raises:
+        ConfigError: a repository does not have what the plan wants.
+
+    """
+    classes: dict[tuple[object, ...], LockedClass] = {}
+    for host in hosts:
+        if host.facts is None or host.stack is None:
+            continue
+        locked = _class_of(host, host.facts, host.stack, index)
+        identity = (locked.os, locked.arch, locked.gpus, locked.branch)
+        classes[identity] = _merged(classes.get(identity), locked)
+    return LockFile(catalog.as_of, tuple(classes.values()))
+
+
+def read_lock(path: Path) -> LockFile:
+    """Read a lock file.
+
+    Raises:
+        ConfigError: it cannot be read or is no lock file.
+
+    """
+    import yaml  # noqa: PLC0415  (slow to import)
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"lock file {path} cannot be read: {error}") from error
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise ConfigError(f"lock file {path}: schema {SCHEMA} expected; write it with gpuprep lock")
+    try:
+        return LockFile(data["catalog"], tuple(_parsed(raw) for raw in data["classes"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"lock file {path} is incomplete: {error}") from error
+
+
+def resolve_locked(
+    facts: HostFacts, desired: DesiredStack, catalog: Catalog, lock: LockFile
+) -> Stack | Refusal:
+    """Resolve a host to exactly what the lock says, or refuse with the difference."""
+    locked = _find(facts, desired, catalog, lock)
+    if locked is None:
+        text = catalog.messages["E_LOCK_CLASS"].format(host_class=_label(facts))
+        return Refusal("E_LOCK_CLASS", text)
+    stack = resolve(facts, _as_locked(desired, locked), catalog)
+    if isinstance(stack, Refusal):
+        return stack
+    differences = list(_differences(stack, locked))
+    if differences:
+        text = catalog.messages["E_LOCK_DIFFERS"].format(differences="; ".join(differences))
+        return Refusal("E_LOCK_DIFFERS", text)
+    return stack
+
+
+def newer_than(
+    lock: LockFile, catalog: Catalog, index: Callable[[Repository], Offer]
+) -> tuple[Newer, ...]:
+    """Say what exists in newer versions that would fit.
+
+    The driver stays within its branch; what the catalog holds at a version stays there.
+    """
+    found: list[Newer] = []
+    for locked in lock.classes:
+        repository = _repository(locked, catalog)
+        offer = index(repository) if repository else Offer({})
+        driver = _newest_driver(offer, locked)
+        bound = _bound_by_catalog(locked, catalog)
+        for name, version in {**locked.packages, **locked.requires}.items():
+            if name in bound:
+                continue
+            offered = offer.versions.get(name, ())
+            if upstream_version(version) == locked.driver:
+                offered = tuple(v for v in offered if upstream_version(v) == driver)
+            best = max(offered, key=key, default=version)
+            if key(best) > key(version):
+                found.append(Newer(locked.name, name, version, best))
+        if locked.conda and key(catalog.conda.default) > key(locked.conda.version):
+            found.append(Newer(locked.name, "conda", locked.conda.version, catalog.conda.default))
+    return tuple(found)
+
+
+def _class_of(
+    host: HostResult, facts: HostFacts, stack: Stack, index: Callable[[Repository], Offer]
+) -> LockedClass:
+    bound = [p for p in stack.packages if p.origin == "nvidia" and not p.first]
+    offer = index(stack.repository) if stack.repository and bound else Offer({})
+    from_nvidia = stack.manage_driver and stack.branch is not None and stack.source == "nvidia"
+    driver = _driver_version(host, stack, offer) if from_nvidia else None
+    packages = {p.name: _exact(p, offer, driver, stack) for p in bound}
+    return LockedClass(
+        os=facts.os,
+        arch=facts.arch,
+        gpus=tuple(sorted(set(facts.gpus))),
+        hosts=(host.name,),
+        branch=stack.branch,
+        driver=driver,
+        flavour=stack.flavour,
+        cuda=tuple(toolkit.version for toolkit in stack.cuda),
+        repository=stack.repository.url if stack.repository else None,
+        key=stack.repository.key.fingerprint if stack.repository else None,
+        packages=packages,
+        requires=required(offer, packages, driver),
+        conda=stack.conda,
+    )
+
+
+def _driver_version(host: HostResult, stack: Stack, offer: Offer) -> str | None:
+    """Give the version asked for, the one that is there and belongs, or the newest offered."""
+    present = host.versions.get("driver")
+    if stack.driver_version is not None:
+        return stack.driver_version
+    if present is not None and present.startswith(f"{stack.branch}."):
+        return present
+    roots = [p.name for p in stack.packages if p.component == "driver" and p.origin == "nvidia"]
+    versions = {upstream_version(v) for name in roots for v in offer.versions.get(name, ())}
+    of_branch = [v for v in versions if v.startswith(f"{stack.branch}.")]
+    return max(of_branch, key=key, default=None)
+
+
+def _exact(package: Package, offer: Offer, driver: str | None, stack: Stack) -> str:
+    if package.version is not None:
+        return package.version
+    version = newest_beside(driver, offer.versions.get(package.name, ()))
+    if version is None:
+        where = stack.repository.url if stack.repository else "no repository"
+        of = f" of driver {driver}" if package.component == "driver" else ""
+        raise ConfigError(f"{package.name}{of} is not in {where}; nothing was locked")
+    return version
+
+
+def _merged(known: LockedClass | None, new: LockedClass) -> LockedClass:
+    if known is None:
+        return new
+    return replace(
+        known,
+        hosts=known.hosts + new.hosts,
+        cuda=tuple(dict.fromkeys(known.cuda + new.cuda)),
+        packages={**new.packages, **known.packages},
+        requires={**new.requires, **known.requires},
+        conda=known.conda or new.conda,
+        repository=known.repository or new.repository,
+        key=known.key or new.key,
+    )
+
+
+def _plain(locked: LockedClass) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(locked).items()}
+
+
+def _parsed(raw: dict[str, Any]) -> LockedClass:
+    known = {name: raw[name] for name in LockedClass.__slots__ if name in raw}
+    unknown = sorted(set(raw) - set(known))
+    if unknown:
+        raise ConfigError(f"lock file: unknown key {unknown[0]!r} in a class")
+    for name in ("gpus", "hosts", "cuda"):
+        known[name] = tuple(known.get(name, ()))
+    if known.get("conda"):
+        known["conda"] = CondaInstaller(**known["conda"])
+    return LockedClass(**known)
+
+
+def _label(facts: HostFacts) -> str:
+    return LockedClass(facts.os, facts.arch, tuple(sorted(set(facts.gpus)))).name
+
+
+def _find(
+    facts: HostFacts, desired: DesiredStack, catalog: Catalog, lock: LockFile
+) -> LockedClass | None:
+    same = [c for c in lock.classes if c.name == _label(facts)]
+    if len(same) < 2:  # noqa: PLR2004  (no choice)
+        return same[0] if same else None
+    free = resolve(facts, desired, catalog)
+    branch = free.branch if isinstance(free, Stack) else None
+    return next((c for c in same if c.branch == branch), same[0])
+
+
+def _as_locked(desired: DesiredStack, locked: LockedClass) -> DesiredStack:
+    """Wish what the lock says where nothing else is wished."""
+    managed = locked.driver is not None and desired.source == "nvidia"
+    free_driver = desired.version == "auto" and desired.keep_driver is None
+    return replace(
+        desired,
+        version=str(locked.driver) if managed and free_driver else desired.version,
+        cuda=desired.cuda or locked.cuda,
+        conda_version=locked.conda.version
+        if locked.conda and desired.conda_version == "auto"
+        else desired.conda_version,
+        conda_sha256=desired.conda_sha256 or (locked.conda.sha256 if locked.conda else None),
+        locked={**locked.requires, **locked.packages},
+    )
+
+
+def _differences(stack: Stack, locked: LockedClass) -> Iterable[str]:
+    pairs = {
+        "driver": (stack.driver_version if stack.manage_driver else None, locked.driver),
+        "flavour": (stack.flavour, locked.flavour),
+        "repository key": (
+            stack.repository.key.fingerprint if stack.repository else None,
+            locked.key,
+        ),
+        "conda": (
+            f"{stack.conda.version} {stack.conda.sha256}" if stack.conda else None,
+            f"{locked.conda.version} {locked.conda.sha256}" if locked.conda else None,
+        ),
+    }
+    for what, (now, then) in pairs.items():
+        if now is not None and now != then:
+            yield f"{what} is locked at {then}, wished {now}"
+    for toolkit in stack.cuda:
+        if toolkit.version not in locked.cuda:
+            yield f"CUDA {toolkit.version} is not in the lock"
+
+
+def _repository(locked: LockedClass, catalog: Catalog) -> Repository | None:
+    system = catalog.systems.get(locked.os)
+    if locked.repository is None or system is None:
+        return None
+    return Repository(locked.repository, system.family, SigningKey("", locked.key or ""))
+
+
+def _bound_by_catalog(locked: LockedClass, catalog: Catalog) -> frozenset[str]:
+    """Name the packages whose version the GPUs or CUDA decide."""
+    facts = HostFacts(locked.gpus, locked.os, locked.arch)
+    wish = DesiredStack(components=("cuda", "cudnn"), cuda=locked.cuda)
+    stack = resolve(facts, wish, catalog)
+    if isinstance(stack, Refusal):
+        return frozenset()
+    return frozenset(package.name for package in stack.packages if package.version)
+
+
+def _newest_driver(offer: Offer, locked: LockedClass) -> str | None:
+    if locked.driver is None:
+        return None
+    roots = [n for n, v in locked.packages.items() if upstream_version(v) == locked.driver]
+    common = [{upstream_version(v) for v in offer.versions.get(name, ())} for name in roots]
+    possible = set.intersection(*common) if common else set()
+    of_branch = [v for v in possible if v.startswith(f"{locked.branch}.")]
+    return max(of_branch, key=key, default=None)

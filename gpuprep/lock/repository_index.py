@@ -1,0 +1,90 @@
+"""What a package repository offers, read from its index on the machine that gpuprep runs on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gpuprep.catalog.upkeep.feeds import packages_of
+from gpuprep.catalog.versions import newest
+from gpuprep.packages.deb import parse_depends, upstream_version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gpuprep.model import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Packages of a repository.
+
+    Attributes:
+        versions: by name.
+        depends: dependency field by name and version; empty for rpm.
+
+    """
+
+    versions: Mapping[str, tuple[str, ...]]
+    depends: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def offer_of(repository: Repository) -> Offer:
+    """Read what a repository offers, from its index.
+
+    Raises:
+        ConfigError: the index cannot be had or understood.
+
+    """
+    index = "Packages.gz" if repository.family == "deb" else "repodata/repomd.xml"
+    listed = packages_of(repository.url + index)
+    versions: dict[str, tuple[str, ...]] = {}
+    for package in listed:
+        versions[package.name] = (*versions.get(package.name, ()), package.version)
+    return Offer(versions, {(p.name, p.version): p.depends for p in listed if p.depends})
+
+
+def required(offer: Offer, roots: Mapping[str, str], driver: str | None) -> dict[str, str]:
+    """Give the repository's packages that others need, each at the version it would get today.
+
+    Of alternatives all are given: which one apt takes depends on the host.
+
+    Args:
+        offer: the repository.
+        roots: exact versions by name.
+        driver: driver version; of the driver's own packages only this one is taken.
+
+    Returns:
+        Exact version by name, without the roots.
+
+    """
+    chosen, todo = dict(roots), list(roots)
+    while todo:
+        name = todo.pop()
+        depends = offer.depends.get((name, chosen[name]), "")
+        for relation in (one for group in parse_depends(depends) for one in group):
+            if relation.name in chosen:
+                continue
+            fits = [v for v in offer.versions.get(relation.name, ()) if relation.accepts(v)]
+            version = newest_beside(driver, fits)
+            if version is not None:
+                chosen[relation.name] = version
+                todo.append(relation.name)
+    return {name: version for name, version in sorted(chosen.items()) if name not in roots}
+
+
+def newest_beside(driver: str | None, versions: Iterable[str]) -> str | None:
+    """Give the newest version that goes with a driver; None when none does.
+
+    Packages of the driver carry its version: theirs is the one taken. Others have versions of
+    their own, and a version of another driver is never taken.
+    """
+    offered = tuple(versions)
+    of_driver = tuple(v for v in offered if upstream_version(v) == driver)
+    fits = of_driver or tuple(v for v in offered if not _is_driver_version(v))
+    return newest(fits) if fits else None
+
+
+def _is_driver_version(version: str) -> bool:
+    return re.match(r"\d{3}\.\d", version.rpartition(":")[2]) is not None

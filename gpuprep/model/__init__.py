@@ -1,0 +1,61 @@
+"""The values that travel along the road: facts -> stack -> plan -> result.
+
+All are frozen and free of behaviour beyond small derived properties. ``to_dict`` gives plain
+JSON types; its keys are part of the public contract (``report.json``). Imports nothing of ours.
+"""
+
+from gpuprep.model.host import HostFacts, HostState
+from gpuprep.model.plan import Step
+from gpuprep.model.result import (
+    CheckResult,
+    FleetResult,
+    GpuprepError,
+    HostResult,
+    HostsFailedError,
+)
+from gpuprep.model.stack import (
+    COMPONENTS,
+    ROLE_OF,
+    Component,
+    CondaInstaller,
+    CudaToolkit,
+    DesiredStack,
+    Flavour,
+    Message,
+    Package,
+    Reason,
+    Refusal,
+    Repository,
+    SigningKey,
+    Stack,
+)
+from gpuprep.model.states import CheckStatus, ExitCode, HostStatus, StepStatus
+
+__all__ = [
+    "COMPONENTS",
+    "ROLE_OF",
+    "CheckResult",
+    "CheckStatus",
+    "Component",
+    "CondaInstaller",
+    "CudaToolkit",
+    "DesiredStack",
+    "ExitCode",
+    "Flavour",
+    "FleetResult",
+    "GpuprepError",
+    "HostFacts",
+    "HostResult",
+    "HostState",
+    "HostStatus",
+    "HostsFailedError",
+    "Message",
+    "Package",
+    "Reason",
+    "Refusal",
+    "Repository",
+    "SigningKey",
+    "Stack",
+    "Step",
+    "StepStatus",
+]

@@ -1,0 +1,162 @@
+"""What happened to hosts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.model.states import CheckStatus, ExitCode, HostStatus, StepStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuprep.model.host import HostFacts
+    from gpuprep.model.plan import Step
+    from gpuprep.model.stack import Message, Stack
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One rung tried on one host.
+
+    Attributes:
+        id: stable id of the check.
+        status: outcome.
+        detail: one sentence: what was found, or why the rung was skipped.
+        expected: what had to be seen.
+        observed: what was seen.
+        evidence: command or file, and what it said.
+        mend: what to do when it failed.
+        seconds: time the rung took on the host.
+
+    """
+
+    id: str
+    status: CheckStatus
+    detail: str
+    expected: str | None = None
+    observed: str | None = None
+    evidence: str | None = None
+    mend: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostResult:
+    """What happened to one host."""
+
+    name: str
+    state: HostStatus
+    changed: bool = False
+    steps: tuple[Step, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    error: str | None = None
+    code: str | None = None  # E_* of a refusal
+    warnings: tuple[Message, ...] = ()
+    stack: Stack | None = None
+    facts: HostFacts | None = None
+    versions: Mapping[str, str] = field(
+        default_factory=dict
+    )  # driver, cuda, cudnn, conda: as found
+    reboot_required: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether the host is as far as it can be: proven, or prepared with no GPU to prove on."""
+        return self.state in {HostStatus.READY, HostStatus.PREPARED}
+
+    @property
+    def unproven(self) -> bool:
+        """Whether nothing went wrong on the way and yet the host is not shown to be fit."""
+        if self.state is not HostStatus.FAILED:
+            return self.state is HostStatus.DRIFTED
+        finished = {StepStatus.DONE, StepStatus.PLANNED}
+        return all(step.status in finished for step in self.steps) and any(
+            check.status is CheckStatus.FAILED for check in self.checks
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FleetResult:
+    """What happened to a fleet.
+
+    Attributes:
+        verb: ``plan``, ``apply``, ``verify`` or ``status``.
+        hosts: results by host name, in inventory order.
+        check: True when nothing was to be changed (``--check``).
+        cancelled: stopped by the user or a time limit.
+        started: start, ISO 8601 UTC.
+        seconds: wall time.
+        counts: load-independent costs: ``host_tasks``, ``round_trips``.
+
+    """
+
+    verb: str
+    hosts: Mapping[str, HostResult]
+    check: bool = False
+    cancelled: bool = False
+    started: str = ""
+    seconds: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Whether any host was changed (or would be, with ``check``)."""
+        return any(host.changed for host in self.hosts.values())
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Exit code of the command line for this result."""
+        if self.cancelled:
+            return ExitCode.CANCELLED
+        hosts = self.hosts.values()
+        good = {HostStatus.READY, HostStatus.PREPARED}
+        if self.verb == "plan" or self.check:
+            good |= {HostStatus.DRIFTED, HostStatus.UNKNOWN}
+        bad = [host for host in hosts if host.state not in good]
+        if not bad:
+            return ExitCode.OK
+        if all(host.code == "E_LOCKED" for host in bad):
+            return ExitCode.LOCKED
+        if self.verb in {"apply", "verify", "status"} and all(host.unproven for host in bad):
+            return ExitCode.NOT_PROVEN
+        return ExitCode.ALL_HOSTS_FAILED if len(bad) == len(hosts) else ExitCode.SOME_HOSTS_FAILED
+
+    def raise_for_status(self) -> FleetResult:
+        """Return self when every host is ok, else raise.
+
+        Raises:
+            HostsFailedError: carrying this result.
+
+        """
+        if self.exit_code is not ExitCode.OK:
+            raise HostsFailedError(self)
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the whole result as JSON types; the content of ``report.json``."""
+        data = asdict(self)
+        data["schema"] = 1
+        data["exit_code"] = int(self.exit_code)
+        return data
+
+
+class GpuprepError(Exception):
+    """Base of all errors that gpuprep raises on purpose."""
+
+    exit_code: ExitCode = ExitCode.INTERNAL
+
+
+class HostsFailedError(GpuprepError):
+    """At least one host did not reach its goal.
+
+    Attributes:
+        result: the whole result, with the hosts that did.
+
+    """
+
+    def __init__(self, result: FleetResult) -> None:
+        self.result = result
+        self.exit_code = result.exit_code
+        names = ", ".join(h.name for h in result.hosts.values() if not h.ok)
+        super().__init__(f"not ready: {names}")

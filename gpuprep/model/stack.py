@@ -1,0 +1,240 @@
+"""The stack that is asked for, and the stack that fits a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+Component = Literal["driver", "cuda", "cudnn", "conda"]
+
+
+COMPONENTS: tuple[Component, ...] = ("driver", "cuda", "cudnn", "conda")
+
+
+ROLE_OF: Mapping[Component, str] = {
+    "driver": "gpu_driver",
+    "cuda": "cuda_toolkit",
+    "cudnn": "cudnn",
+    "conda": "conda",
+}
+
+
+Flavour = Literal["open", "proprietary"]
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredStack:
+    """What the user wants on a host. ``auto`` lets the catalog decide; see the roles' READMEs.
+
+    Attributes:
+        components: the parts that are wanted at all.
+        source: ``nvidia`` (NVIDIA's repository) or ``distro`` (the distribution's archive).
+        channel: driver line that ``branch: auto`` follows: ``lts`` or ``pb``.
+        branch: driver branch (``580``) or ``auto``.
+        version: full driver version (``580.95.05``) or ``auto``; implies the branch.
+        flavour: ``open``, ``proprietary`` or ``auto``.
+        profile: ``full`` or ``compute`` (no display libraries).
+        keep_driver: version of an installed driver that must stay; None = gpuprep owns it.
+        cuda: toolkit versions (``13.0``), empty = auto.
+        cuda_default: which of them /usr/local/cuda shows; None = the newest.
+        cudnn: series (``9``), full version (``9.10.2.21``) or ``auto``.
+        forward_compat: allow cuda-compat for a toolkit newer than the driver's major.
+        allow_eol: accept branches past their end of life without refusing.
+        allow_unknown_gpu: treat an unlisted NVIDIA GPU as one of the newest architecture.
+        as_of: date (ISO) that end-of-life warnings are judged by; None = today.
+        mirror: base URL that replaces NVIDIA's ``.../compute/cuda/repos``; None = NVIDIA's own.
+        mirror_fingerprint: 40 hex digits of the key that signs the mirror; None = NVIDIA's.
+        conda_version: installer version or ``auto``.
+        conda_mirror: base URL that replaces Miniforge's ``.../releases/download``; None = theirs.
+        conda_sha256: checksum of the installer when it differs from the catalog's; else None.
+        locked: exact versions of NVIDIA's packages by name, from a lock file; None = not locked.
+
+    """
+
+    components: tuple[Component, ...] = COMPONENTS
+    source: Literal["nvidia", "distro"] = "nvidia"
+    channel: Literal["lts", "pb"] = "lts"
+    branch: str = "auto"
+    version: str = "auto"
+    flavour: str = "auto"
+    profile: Literal["full", "compute"] = "full"
+    keep_driver: str | None = None
+    cuda: tuple[str, ...] = ()
+    cuda_default: str | None = None
+    cudnn: str = "auto"
+    forward_compat: bool = False
+    allow_eol: bool = True
+    allow_unknown_gpu: bool = False
+    as_of: str | None = None
+    mirror: str | None = None
+    mirror_fingerprint: str | None = None
+    conda_version: str = "auto"
+    conda_mirror: str | None = None
+    conda_sha256: str | None = None
+    locked: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A coded refusal or warning. Codes are stable: ``E_*`` refuses, ``W_*`` warns."""
+
+    code: str
+    message: str
+    nearest: str | None = None  # the nearest stack that would work, or why none does, in words
+    wishes: tuple[str, ...] = ()  # fields of DesiredStack that clash; empty: the host forbids it
+
+
+class Refusal(Message):
+    """The host must not be touched."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the resolver chose a value, e.g. ``flavour`` = ``proprietary``: "last for Volta"."""
+
+    choice: str
+    value: str
+    why: str
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package that must be present.
+
+    Attributes:
+        name: as the package manager knows it.
+        component: the part of the stack it belongs to.
+        version: exact version (package manager's form) or None: any that the stack allows.
+        first: installed in a transaction of its own before the others (pinning packages).
+        origin: ``nvidia`` (its repository) or ``distro`` (the distribution's own).
+
+    """
+
+    name: str
+    component: Component
+    version: str | None = None
+    first: bool = False
+    origin: Literal["nvidia", "distro"] = "nvidia"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The key that signs a repository: where to get it, and its 40-digit fingerprint."""
+
+    url: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A package repository.
+
+    Attributes:
+        url: directory that holds the index; ends with ``/``.
+        family: ``deb`` (flat repository, suite ``/``) or ``rpm``.
+        key: the key it must be signed with.
+
+    """
+
+    url: str
+    family: Literal["deb", "rpm"]
+    key: SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class CondaInstaller:
+    """A self-extracting conda installer: version, URL, sha256 (hex)."""
+
+    version: str
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CudaToolkit:
+    """One CUDA toolkit: ``13.0`` at ``/usr/local/cuda-13.0``.
+
+    Attributes:
+        version: major and minor.
+        package: the meta-package that brings it, and no driver.
+        closure: fnmatch patterns of the packages it is made of; ``!`` takes out again.
+
+    """
+
+    version: str
+    package: str
+    closure: tuple[str, ...] = ()
+
+    @property
+    def major(self) -> int:
+        """CUDA major version."""
+        return int(self.version.split(".")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A stack that fits a host. Parts that are not wanted are None or empty.
+
+    Attributes:
+        family: ``deb`` or ``rpm``.
+        branch: driver branch; of the kept driver when ``keep_driver`` was given.
+        driver_version: exact driver version when one was asked for or locked, else None
+            (the newest of the branch that the repository offers).
+        manage_driver: False when a present driver is kept or none is wanted.
+        flavour: kernel-module flavour.
+        source: repository the driver comes from.
+        fabric: ``none``, ``fm``, ``fm+nvlsm`` or ``imex``.
+        cuda: toolkits, default first.
+        cudnn: full version when fixed, else series (``9``).
+        stream: dnf module stream.
+        lock: dnf versionlock pattern.
+        repository: NVIDIA's repository or its mirror.
+        packages: everything to install, in order.
+        holds: packages to hold beside the driver closure.
+        closure: name patterns (fnmatch; ``!`` takes out again) of packages that must share the
+            driver's version.
+        rivals: name patterns of packages that must go: those of the other flavour.
+        pin: apt preferences text when no pinning package exists, else None.
+        services: systemd units that must be enabled and running.
+        dkms_toolset: gcc toolset DKMS must use.
+        module: name of the driver's kernel module for modinfo; Debian's archive has its own.
+        kernel_modules: other kernel modules to load at boot, before the services.
+        conda: installer.
+        reasons: why each value was chosen.
+        warnings: coded warnings.
+        exact: version by name of all packages of NVIDIA's that a lock file fixes.
+
+    """
+
+    family: Literal["deb", "rpm"]
+    branch: str | None = None
+    driver_version: str | None = None
+    manage_driver: bool = True
+    flavour: Flavour | None = None
+    source: Literal["nvidia", "distro"] = "nvidia"
+    fabric: str = "none"
+    cuda: tuple[CudaToolkit, ...] = ()
+    cudnn: str | None = None
+    stream: str | None = None
+    lock: str | None = None
+    repository: Repository | None = None
+    packages: tuple[Package, ...] = ()
+    holds: tuple[str, ...] = ()
+    closure: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+    pin: str | None = None
+    services: tuple[str, ...] = ()
+    dkms_toolset: str | None = None
+    module: str = "nvidia"
+    kernel_modules: tuple[str, ...] = ()
+    conda: CondaInstaller | None = None
+    reasons: tuple[Reason, ...] = ()
+    warnings: tuple[Message, ...] = ()
+    exact: Mapping[str, str] = field(default_factory=dict)

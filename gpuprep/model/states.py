@@ -1,0 +1,53 @@
+"""The states that things can be in, and the exit codes that follow from them."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line; stable."""
+
+    OK = 0
+    INTERNAL = 1
+    CHANGES_PENDING = 2
+    SOME_HOSTS_FAILED = 3
+    ALL_HOSTS_FAILED = 4
+    NOT_PROVEN = 5
+    LOCKED = 6
+    CANCELLED = 7
+    USAGE = 64
+    UNAVAILABLE = 69
+
+
+class HostStatus(StrEnum):
+    """State of a host in a result.
+
+    ``ready`` is proven on a GPU; ``prepared`` is all that can be shown without one.
+    """
+
+    READY = "ready"
+    PREPARED = "prepared"
+    DRIFTED = "drifted"
+    FAILED = "failed"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+
+
+class CheckStatus(StrEnum):
+    """Outcome of one rung of the ladder."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    WARNED = "warned"
+    SKIPPED = "skipped"
+
+
+class StepStatus(StrEnum):
+    """Where a step stands."""
+
+    PLANNED = "planned"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"

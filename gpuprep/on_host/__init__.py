@@ -1,0 +1,1 @@
+"""All that runs on GPU hosts: standard library only, Python 3.6 or newer."""

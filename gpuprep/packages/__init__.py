@@ -1,0 +1,1 @@
+"""What package families differ in, behind one port."""

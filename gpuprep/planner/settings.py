@@ -1,0 +1,238 @@
+"""From Ansible variables to wishes, typed.
+
+The inputs and their defaults are read from the roles' ``meta/argument_specs.yml`` and from
+``fleet_variables.yml``: nothing is written twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from gpuprep.errors import ConfigError
+from gpuprep.layout import collection_root, package_root
+from gpuprep.model import COMPONENTS, ROLE_OF, Component, DesiredStack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gpuprep.lock.lockfile import LockFile
+
+ROLES: tuple[str, ...] = tuple(ROLE_OF[component] for component in COMPONENTS)
+PREFIXES = tuple(f"{name}_" for name in (*ROLES, "gpuprep"))
+NONE = "none"
+KEEP = "keep"
+
+
+@lru_cache
+def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the input options of a role, as its argument specification says."""
+    path = collection_root() / "roles" / role / "meta/argument_specs.yml"
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    options: Mapping[str, Mapping[str, Any]] = loaded["argument_specs"]["main"]["options"]
+    return options
+
+
+@lru_cache
+def fleet_options() -> Mapping[str, Mapping[str, Any]]:
+    """Return the fleet-wide variables, in the form of an argument specification."""
+    text = (package_root() / "planner/fleet_variables.yml").read_text(encoding="utf-8")
+    options: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text)["options"]
+    return options
+
+
+@lru_cache
+def all_options() -> Mapping[str, Mapping[str, Any]]:
+    """Return every variable that gpuprep reads, with its specification."""
+    merged = dict(fleet_options())
+    for role in ROLES:
+        merged |= role_options(role)
+    return merged
+
+
+def unknown_variables(names: Iterable[str]) -> dict[str, str | None]:
+    """Return variables with one of our prefixes that nothing reads, with a likely spelling.
+
+    A name without a close match is somebody else's variable more likely than a slip.
+    """
+    known = all_options()
+    strays = (n for n in names if n.startswith(PREFIXES) and n not in known)
+    return {
+        name: next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None)
+        for name in strays
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A wished conda environment.
+
+    Attributes:
+        name: directory under ``<prefix>/envs``.
+        kind: ``packages``, ``yaml`` (environment.yml) or ``explicit`` (lock file).
+        content: text of the file, or the specifications, one a line.
+        digest: short digest that changes with the specification.
+
+    """
+
+    name: str
+    kind: str
+    content: str
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive the digest; a field, so that the role's tasks are given it too."""
+        digest = hashlib.sha256(f"{self.kind}\n{self.content}".encode()).hexdigest()[:16]
+        object.__setattr__(self, "digest", digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """Everything a user wants on one host.
+
+    Attributes:
+        stack: what the resolver decides on; ``keep_driver`` is filled in from the observation.
+        keep_driver: True when a present driver must stay.
+        kernel: release to build the module for; None = the running one.
+        persistence: nvidia-persistenced wanted.
+        short_cut: skip hosts and tasks without a difference.
+        reboot_allowed: the role may reboot.
+        conda_prefix: where conda lives.
+        conda_channels: channels of the system-wide condarc.
+        conda_channel_alias: base URL of channel names, or empty.
+        environments: wished conda environments.
+        shape: OCI shape from the inventory.
+        lock: what a lock file says; None = nothing is locked.
+
+    """
+
+    stack: DesiredStack = field(default_factory=DesiredStack)
+    keep_driver: bool = False
+    kernel: str | None = None
+    persistence: bool = True
+    short_cut: bool = True
+    reboot_allowed: bool = False
+    conda_prefix: str = "/opt/conda"
+    conda_channels: tuple[str, ...] = ("conda-forge",)
+    conda_channel_alias: str = ""
+    environments: tuple[Environment, ...] = field(default=())
+    shape: str | None = None
+    lock: LockFile | None = None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles whose component is wanted."""
+        return tuple(ROLE_OF[c] for c in COMPONENTS if c in self.stack.components)
+
+
+def _environment(entry: Mapping[str, Any], files: Mapping[str, str]) -> Environment:
+    """Read one entry of ``conda_environments``; exactly one kind of specification."""
+    given = [key for key in ("packages", "file", "lock") if entry.get(key)]
+    if len(given) != 1:
+        raise ConfigError(
+            f"conda_environments: environment {entry.get('name')!r} needs exactly one of packages,"
+            f" file, lock; it has {' and '.join(given) or 'none of them'}"
+        )
+    kind = given[0]
+    if kind == "packages":
+        return Environment(entry["name"], kind, "\n".join(entry["packages"]))
+    path = str(entry[kind])
+    if path not in files:
+        raise ConfigError(f"conda_environments: {kind} {path!r} of {entry['name']!r} is not there")
+    return Environment(entry["name"], "yaml" if kind == "file" else "explicit", files[path])
+
+
+def environment_files(variables: Mapping[str, Any]) -> list[str]:
+    """Return the controller's files that the wished environments name."""
+    entries = variables.get("conda_environments") or []
+    return [str(e[key]) for e in entries for key in ("file", "lock") if e.get(key)]
+
+
+def _components(
+    values: Mapping[str, Any], only: Iterable[Component] | None
+) -> tuple[Component, ...]:
+    """Wanted components: those chosen, less those set to ``none``."""
+    unwanted = {
+        "driver": values["gpu_driver_branch"] == NONE,
+        "cuda": NONE in values["cuda_toolkit_versions"],
+        "cudnn": values["cudnn_version"] == NONE,
+        "conda": values["conda_installer_version"] == NONE,
+    }
+    chosen = tuple(only) if only is not None else tuple(values["gpuprep_components"])
+    return tuple(c for c in COMPONENTS if c in chosen and not unwanted[c])
+
+
+def wishes_from(
+    variables: Mapping[str, Any],
+    *,
+    only: Iterable[Component] | None = None,
+    files: Mapping[str, str] | None = None,
+    lock: LockFile | None = None,
+) -> Wishes:
+    """Return the wishes of one host.
+
+    Args:
+        variables: the host's variables, validated against the specifications; absent ones take
+            their default.
+        only: components to plan for (a role used alone); None = ``gpuprep_components``.
+        files: text of the controller's files that environments name.
+        lock: content of ``gpuprep_lock_file``.
+
+    Raises:
+        ConfigError: wishes contradict each other.
+
+    """
+    values: dict[str, Any] = {name: o.get("default") for name, o in all_options().items()}
+    values |= {name: value for name, value in variables.items() if name in values}
+    terms = values["conda_accept_anaconda_terms"]
+    if "defaults" in values["conda_channels"] and not terms:
+        raise ConfigError(
+            "conda_channels: Anaconda's 'defaults' channels need a licence in many organisations;"
+            " set conda_accept_anaconda_terms: true if yours has one, or use conda-forge"
+        )
+    toolkits = tuple(v for v in values["cuda_toolkit_versions"] if v not in {"auto", NONE})
+    default = values["cuda_toolkit_default"]
+    branch = values["gpu_driver_branch"]
+    stack = DesiredStack(
+        components=_components(values, only),
+        source=values["gpu_driver_source"],
+        channel=values["gpuprep_channel"],
+        branch="auto" if branch in {KEEP, NONE} else branch,
+        version=values["gpu_driver_version"],
+        flavour=values["gpu_driver_flavour"],
+        profile=values["gpu_driver_profile"],
+        cuda=toolkits,
+        cuda_default=None if default == "auto" else default,
+        cudnn="auto" if values["cudnn_version"] == NONE else values["cudnn_version"],
+        forward_compat=values["cuda_toolkit_forward_compat"],
+        allow_unknown_gpu=values["gpuprep_allow_unknown_gpu"],
+        as_of=values["gpuprep_as_of"] or None,
+        mirror=values["gpuprep_mirror"] or None,
+        mirror_fingerprint=values["gpuprep_mirror_fingerprint"].replace(" ", "").upper() or None,
+        conda_version="auto"
+        if values["conda_installer_version"] == NONE
+        else values["conda_installer_version"],
+        conda_mirror=values["conda_mirror"] or None,
+        conda_sha256=values["conda_installer_sha256"] or None,
+    )
+    kernel = values["gpu_driver_kernel"]
+    entries = values["conda_environments"]
+    return Wishes(
+        stack=stack,
+        keep_driver=branch == KEEP,
+        kernel=None if kernel == "running" else kernel,
+        persistence=values["gpu_driver_persistence"],
+        short_cut=values["gpuprep_short_cut"],
+        reboot_allowed=values["gpu_driver_reboot_allowed"],
+        conda_prefix=values["conda_prefix"],
+        conda_channels=tuple(values["conda_channels"]),
+        conda_channel_alias=values["conda_channel_alias"],
+        environments=tuple(_environment(entry, files or {}) for entry in entries),
+        shape=variables.get("oci_shape"),
+        lock=lock,
+    )

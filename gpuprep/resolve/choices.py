@@ -1,0 +1,37 @@
+"""Wishes that no host could have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuprep.model import COMPONENTS
+from gpuprep.resolve.case import Refused
+
+if TYPE_CHECKING:
+    from gpuprep.catalog.tables import Catalog
+    from gpuprep.model import DesiredStack
+
+
+def check_wishes(desired: DesiredStack, catalog: Catalog) -> None:
+    """Refuse values that are none of the possible ones.
+
+    Raises:
+        Refused: naming the wish and the values it may have.
+
+    """
+    choices = {
+        "channel": tuple(catalog.channels),
+        "flavour": ("auto", "open", "proprietary"),
+        "profile": ("full", "compute"),
+        "source": ("nvidia", "distro"),
+    }
+    for wish, possible in choices.items():
+        _one_of(wish, getattr(desired, wish), possible)
+    for component in desired.components:
+        _one_of("components", component, COMPONENTS)
+
+
+def _one_of(wish: str, value: str, possible: tuple[str, ...]) -> None:
+    if value not in possible:
+        expected = f"it must be one of {', '.join(possible)}"
+        raise Refused("E_WISH", wish, wish=wish, value=value, expected=expected)

@@ -1,0 +1,285 @@
+"""Driver branch and kernel-module flavour."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuprep.catalog.versions import at_least, key
+from gpuprep.resolve.case import Case, Refused
+
+if TYPE_CHECKING:
+    from gpuprep.catalog.tables import Archive, Branch
+    from gpuprep.model import Flavour
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The driver a host gets or keeps.
+
+    Attributes:
+        branch: its branch.
+        version: the newest version it can be, or the exact one.
+        exact: the exact version when one was asked for or is kept.
+        flavour: None for a kept driver: it stays as it is.
+
+    """
+
+    branch: Branch
+    version: str
+    exact: str | None
+    flavour: Flavour | None
+
+
+def choose_driver(case: Case) -> Driver | None:
+    """Choose the driver; None when none is wanted.
+
+    Raises:
+        Refused: no driver fits the GPUs and the wishes.
+
+    """
+    if not case.wants("driver"):
+        return None
+    if case.desired.keep_driver is not None:
+        return _kept(case, case.desired.keep_driver)
+    branch, version, exact = _branch(case)
+    _check_end_of_life(case, branch)
+    flavour = _flavour(case, branch, version)
+    return Driver(branch, version, exact, flavour)
+
+
+def archive_of(case: Case) -> Archive:
+    """Give the distribution's archive.
+
+    Raises:
+        Refused: no driver is known in it.
+
+    """
+    archive = case.catalog.archives.get(case.facts.os)
+    if archive is None:
+        raise Refused("E_DISTRO_SOURCE", "source", os=case.facts.os)
+    return archive
+
+
+def _kept(case: Case, version: str) -> Driver:
+    branch = _known_branch(case, _branch_of(version), "keep_driver")
+    _check_branch(case, branch, version, "keep_driver")
+    case.because("branch", branch.name, f"driver {version} is kept as it is")
+    _check_end_of_life(case, branch, "keep_driver")
+    return Driver(branch, version, version, None)
+
+
+def _branch(case: Case) -> tuple[Branch, str, str | None]:
+    desired = case.desired
+    if desired.version != "auto" and desired.branch not in {"auto", _branch_of(desired.version)}:
+        raise Refused("E_DRIVER_VERSION", "version", version=desired.version, b=desired.branch)
+    if desired.source == "distro":
+        return _archive_branch(case)
+    if desired.version != "auto":
+        return _exact_version(case)
+    if desired.branch != "auto":
+        branch = _known_branch(case, desired.branch, "branch")
+        _check_branch(case, branch, branch.latest, "branch")
+        case.because("branch", branch.name, "asked for")
+        return branch, branch.latest, None
+    return _by_channel(case)
+
+
+def _exact_version(case: Case) -> tuple[Branch, str, str]:
+    version = case.desired.version
+    branch = _known_branch(case, _branch_of(version), "version")
+    _check_branch(case, branch, version, "version")
+    case.because("branch", branch.name, f"version {version} asked for")
+    return branch, version, version
+
+
+def _by_channel(case: Case) -> tuple[Branch, str, None]:
+    catalog = case.catalog
+    channel = case.desired.channel
+    line = catalog.channels[channel]
+    others = tuple(b for b in catalog.channels[catalog.default_channel] if b not in line)
+    refusal: Refused | None = None
+    for name in line + others:
+        branch = catalog.branches[name]
+        try:
+            _check_branch(case, branch, branch.latest)
+            _check_proprietary(case, branch)
+        except Refused as refused:
+            refusal = refusal or refused
+            continue
+        _explain_branch(case, branch, refusal)
+        return branch, branch.latest, None
+    raise refusal or Refused("E_BRANCH_UNKNOWN", "channel", b="auto", known=", ".join(line))
+
+
+def _explain_branch(case: Case, branch: Branch, refusal: Refused | None) -> None:
+    last = [gpu for gpu in case.gpus if gpu.arch.last_branch == branch.name]
+    if last:
+        why = f"last branch for {last[0].arch.name.capitalize()}"
+        case.because("branch", branch.name, why, "architectures")
+        return
+    until = f"supported until {branch.eol}" if branch.eol else "end of life not announced"
+    why = f"channel {case.desired.channel}, {until}, drives every GPU found"
+    if refusal is not None:
+        why = case.catalog.messages[refusal.code].format(**refusal.values)
+    case.because("branch", branch.name, why, "branches")
+
+
+def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
+    desired = case.desired
+    archive = archive_of(case)
+    exact = None if desired.version == "auto" else desired.version
+    wanted = _branch_of(exact) if exact else desired.branch
+    refusal: Refused | None = None
+    for name in _archive_order(archive) if wanted == "auto" else (wanted,):
+        entry = archive.branches.get(name)
+        if entry is None or exact not in {None, entry.version}:
+            break
+        branch = _known_branch(case, name, "branch")
+        try:
+            _check_branch(case, branch, entry.version, "source", "branch")
+            if not _flavours_in(case, archive, name):
+                continue
+        except Refused as refused:
+            refusal = refusal or refused
+            continue
+        case.because("branch", name, f"in the archive of {case.facts.os}", "archives")
+        return branch, entry.version, exact
+    raise refusal or Refused(
+        "E_DISTRO_BRANCH",
+        "source",
+        "branch",
+        "version",
+        "flavour",
+        os=case.facts.os,
+        b=wanted,
+        flavour=desired.flavour,
+        known=", ".join(f"{name} ({entry.version})" for name, entry in archive.branches.items()),
+    )
+
+
+def _archive_order(archive: Archive) -> tuple[str, ...]:
+    others = sorted((b for b in archive.branches if b != archive.default), key=key, reverse=True)
+    return (archive.default, *others)
+
+
+def _flavours_in(case: Case, archive: Archive, branch: str) -> set[Flavour]:
+    packaged = {flavour for flavour, _ in archive.branches[branch].packages}
+    wanted = {"open", "proprietary"} if case.desired.flavour == "auto" else {case.desired.flavour}
+    possible = set.intersection(*(set(gpu.flavours) for gpu in case.gpus))
+    return packaged & wanted & possible
+
+
+def _branch_of(version: str) -> str:
+    return version.split(".", maxsplit=1)[0]
+
+
+def _known_branch(case: Case, name: str, wish: str) -> Branch:
+    branch = case.catalog.branches.get(name)
+    if branch is None:
+        raise Refused("E_BRANCH_UNKNOWN", wish, b=name, known=", ".join(case.catalog.branches))
+    return branch
+
+
+def _check_branch(case: Case, branch: Branch, version: str, *wishes: str) -> None:
+    for gpu in case.gpus:
+        last = gpu.arch.last_branch
+        if last is not None and key(branch.name) > key(last):
+            raise Refused(
+                "E_BRANCH_ARCH", *wishes, b=branch.name, arch=gpu.arch.name, gpu=gpu.name, last=last
+            )
+        if not at_least(version, gpu.min_driver):
+            raise Refused(
+                "E_BRANCH_GPU_MIN",
+                *wishes,
+                gpu=gpu.name,
+                need=gpu.min_driver,
+                b=branch.name,
+                have=version,
+            )
+
+
+def _check_proprietary(case: Case, branch: Branch) -> None:
+    if case.desired.flavour == "proprietary" and not branch.proprietary:
+        raise Refused("E_PROPRIETARY_REMOVED", "branch", "version", "flavour")
+
+
+def _check_end_of_life(case: Case, branch: Branch, wish: str = "branch") -> None:
+    today = case.desired.as_of or dt.datetime.now(tz=dt.UTC).date().isoformat()
+    if branch.eol is None or branch.eol >= today:
+        return
+    if not case.desired.allow_eol:
+        raise Refused("E_BRANCH_EOL", "allow_eol", wish, b=branch.name, eol=branch.eol)
+    case.warn("W_BRANCH_EOL", b=branch.name, eol=branch.eol)
+
+
+def _flavour(case: Case, branch: Branch, version: str) -> Flavour:
+    wanted = case.desired.flavour
+    for gpu in case.gpus:
+        if wanted not in {"auto", *gpu.flavours}:
+            raise Refused(
+                "E_FLAVOUR_ARCH",
+                "flavour",
+                gpu=gpu.name,
+                arch=gpu.arch.name,
+                flavour=wanted,
+                allowed=" or ".join(gpu.flavours),
+            )
+    common = set.intersection(*(set(gpu.flavours) for gpu in case.gpus))
+    if not common:
+        detail = "; ".join(f"{gpu.name}: {' or '.join(gpu.flavours)}" for gpu in case.gpus)
+        raise Refused("E_FLAVOUR_CONFLICT", detail=detail)
+    _check_proprietary(case, branch)
+    chosen = _open_or_proprietary(case, branch, version, common)
+    case.because("flavour", chosen, _why_flavour(case, chosen, common), "gpus")
+    return chosen
+
+
+def _open_or_proprietary(case: Case, branch: Branch, version: str, common: set[Flavour]) -> Flavour:
+    possible, preferred = common, "open"
+    if case.desired.source == "distro":
+        archive = archive_of(case)
+        possible, preferred = set(_flavours_in(case, archive, branch.name)), archive.prefer
+    wanted = case.desired.flavour if case.desired.flavour != "auto" else preferred
+    obstacle = _open_obstacle(case, version)
+    if wanted == "proprietary" and "proprietary" in possible:
+        return "proprietary"
+    if "open" in possible and obstacle is None:
+        return "open"
+    if case.desired.flavour == "open" or "proprietary" not in possible:
+        raise obstacle or Refused("E_FLAVOUR_CONFLICT", detail=", ".join(sorted(common)))
+    if not branch.proprietary:
+        raise Refused("E_PROPRIETARY_REMOVED", "branch", "version")
+    return "proprietary"
+
+
+def _open_obstacle(case: Case, version: str) -> Refused | None:
+    for gpu in case.gpus:
+        if not at_least(version, gpu.open_since):
+            return Refused(
+                "E_FLAVOUR_DRIVER",
+                "flavour",
+                "branch",
+                "version",
+                gpu=gpu.name,
+                have=version,
+                need=gpu.open_since,
+            )
+    need = case.catalog.driver.open_kernel_min
+    if case.facts.kernel and not at_least(case.facts.kernel, need):
+        return Refused("E_FLAVOUR_KERNEL", "flavour", need=need, have=case.facts.kernel)
+    return None
+
+
+def _why_flavour(case: Case, chosen: Flavour, common: set[Flavour]) -> str:
+    if case.desired.flavour == chosen:
+        return "asked for"
+    if len(common) == 1:
+        names = ", ".join(gpu.name for gpu in case.gpus if gpu.flavours == (chosen,))
+        return f"the only one for {names}"
+    if chosen == "open":
+        return "NVIDIA's default for every GPU that has it"
+    if case.desired.source == "distro":
+        return f"the one that the archive of {case.facts.os} can install"
+    return "the open modules of this driver do not support every GPU found, or are not packaged"

@@ -1,0 +1,262 @@
+"""Package names, repository and pins of a driver: the catalog's rules filled in."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from gpuprep.catalog.versions import key
+from gpuprep.model import Package, Repository, SigningKey
+from gpuprep.resolve.case import Case, Refused
+from gpuprep.resolve.driver import archive_of
+from gpuprep.resolve.host import fabric_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gpuprep.catalog.tables import Archive, DriverNames
+    from gpuprep.model import Flavour
+    from gpuprep.resolve.driver import Driver
+
+
+def repository_of(case: Case) -> Repository:
+    """Give NVIDIA's repository for the host, or the mirror that stands in for it."""
+    rules, system = case.catalog.repositories, case.system
+    names = {
+        "base": (case.desired.mirror or rules.base).rstrip("/"),
+        "distro": system.distro,
+        "arch": rules.arch_dir[case.facts.arch],
+    }
+    fingerprint = (case.desired.mirror_fingerprint or system.key.fingerprint).upper()
+    key_url = rules.key_url.format(file=system.key.file, **names)
+    where = "mirror" if case.desired.mirror else "NVIDIA's repository"
+    url = rules.directory.format(**names)
+    case.because("repository", url, f"{where} for {case.facts.os}", "repositories")
+    return Repository(url, system.family, SigningKey(key_url, fingerprint))
+
+
+def driver_packages(case: Case, driver: Driver) -> tuple[Package, ...]:
+    """Give everything the driver needs, in order: pins, compiler, headers, driver, fabric."""
+    before = (*_toolset_packages(case), *_headers(case))
+    if case.desired.source == "distro":
+        return (*before, *_from_archive(case, driver))
+    own = [Package(name, "driver") for name in _from_nvidia(case, driver)]
+    return (*_first(case, driver), *before, *own, *_fabric_packages(case, driver))
+
+
+def closure_of(case: Case) -> tuple[str, ...]:
+    """Give the name patterns of packages that must share the driver's version."""
+    if case.desired.source == "distro":
+        return archive_of(case).closure
+    return case.catalog.driver.closure[case.system.family]
+
+
+def services_of(case: Case) -> tuple[str, ...]:
+    """Give the units that must run beside the driver."""
+    fabric = case.catalog.fabrics.get(fabric_of(case))
+    return case.catalog.driver.services + (fabric.services if fabric else ())
+
+
+def module_of(case: Case, driver: Driver) -> str:
+    """Give the kernel module's file name as modinfo knows it."""
+    if case.desired.source == "distro":
+        return archive_of(case).branches[driver.branch.name].module
+    return case.catalog.driver.module
+
+
+def kernel_modules_of(case: Case) -> tuple[str, ...]:
+    """Give other kernel modules that must be loaded at boot."""
+    fabric = case.catalog.fabrics.get(fabric_of(case))
+    return fabric.kernel_modules if fabric else ()
+
+
+def stream_of(case: Case, driver: Driver) -> str | None:
+    """Give the dnf module stream; None where there are no streams."""
+    stream = _names(case, driver).stream
+    flavour = _flavour(driver)
+    return stream[flavour].format(b=driver.branch.name) if flavour in stream else None
+
+
+def lock_of(case: Case, driver: Driver) -> str | None:
+    """Give the dnf versionlock pattern; None on the deb family."""
+    if case.system.family != "rpm":
+        return None
+    return case.catalog.driver.lock.format(branch_or_version=driver.exact or driver.branch.name)
+
+
+def pin_of(case: Case, driver: Driver) -> str | None:
+    """Give the apt preferences text for what no pinning package holds.
+
+    That is a branch without such a package, an exact version from the distribution's archive, and
+    NVIDIA's own driver where only the archive's is wanted but the repository is there.
+    """
+    if case.system.family != "deb":
+        return None
+    if case.desired.source == "distro":
+        return _archive_pins(case, driver)
+    if driver.branch.pin:
+        return None
+    version = f"{driver.exact}-*" if driver.exact else f"{driver.branch.name}.*"
+    return _preferences(closure_of(case), f"version {version}", 1001)
+
+
+def _archive_pins(case: Case, driver: Driver) -> str | None:
+    pins = []
+    if driver.exact:
+        pins.append(_preferences(closure_of(case), f"version {driver.exact}-*", 1001))
+    if case.needs_repository:
+        foreign = f"release o={case.catalog.repositories.origin}"
+        pins.append(_preferences(case.catalog.driver.closure["deb"], foreign, -1))
+    return "\n".join(pins) or None
+
+
+def rivals_of(case: Case, driver: Driver) -> tuple[str, ...]:
+    """Give the name patterns of the other flavour's packages, which must go when ours come."""
+    if case.desired.source == "distro":
+        return ()
+    own = _flavour(driver)
+    names: dict[bool, dict[str, None]] = {True: {}, False: {}}
+    for rule in case.catalog.driver.names[case.system.names]:
+        for (flavour, _profile), templates in rule.packages.items():
+            names[flavour == own] |= dict.fromkeys(t.format(b="*") for t in templates)
+    rivals = [name for name in names[False] if name not in names[True]]
+    return (*rivals, *(f"!{name}" for name in names[True]))
+
+
+def toolset_of(case: Case) -> str | None:
+    """Give the compiler DKMS must use when the kernel's gcc is not the system's."""
+    major = _kernel_gcc(case.facts.kernel_cc)
+    # A host without a compiler gets the system's default one together with DKMS.
+    system = case.facts.system_gcc or case.system.gcc
+    if major is None or system is None or major == system:
+        return None
+    if case.system.gccs and major not in case.system.gccs:
+        case.warn("W_KERNEL_GCC", kernel=major, os=case.facts.os, gcc=system)
+        return None
+    return case.catalog.driver.toolset[case.system.family].format(major=major)
+
+
+def check_secure_boot(case: Case) -> None:
+    """Refuse modules that Secure Boot would not load.
+
+    Raises:
+        Refused: DKMS would build an unsigned module.
+
+    """
+    state = case.facts.state
+    if not state.secure_boot or state.mok_enrolled:
+        return
+    archive = archive_of(case) if case.desired.source == "distro" else None
+    if archive is None or not _has_signed_modules(case, archive):
+        raise Refused("E_SECURE_BOOT_UNSIGNED")
+
+
+def _preferences(patterns: Iterable[str], rule: str, priority: int) -> str:
+    names = " ".join(p for p in patterns if not p.startswith("!"))
+    return f"Package: {names}\nPin: {rule}\nPin-Priority: {priority}\n"
+
+
+def _flavour(driver: Driver) -> Flavour:
+    return driver.flavour or "open"
+
+
+def _first(case: Case, driver: Driver) -> list[Package]:
+    rules = case.catalog.driver
+    if case.system.family == "rpm":
+        names = (*case.system.dkms_from, rules.lock_package)
+        return [Package(name, "driver", first=True, origin="distro") for name in names]
+    if driver.branch.pin:
+        name = rules.pin_package.format(branch_or_version=driver.exact or driver.branch.name)
+        return [Package(name, "driver", first=True)]
+    case.warn("W_NO_SUCH_PIN", b=driver.branch.name)
+    return []
+
+
+def _names(case: Case, driver: Driver) -> DriverNames:
+    rule_set = case.catalog.driver.names[case.system.names]
+    return next(names for names in rule_set if driver.branch.name in names.branches)
+
+
+def _from_nvidia(case: Case, driver: Driver) -> list[str]:
+    templates = _names(case, driver).packages[_flavour(driver), case.desired.profile]
+    return [template.format(b=driver.branch.name) for template in templates]
+
+
+def _fabric_packages(case: Case, driver: Driver) -> list[Package]:
+    kind = fabric_of(case)
+    if kind == "none":
+        return []
+    fabric = case.catalog.fabrics[kind]
+    rules = fabric.packages[case.system.family]
+    names = next(rule.names for rule in rules if driver.branch.name in rule.branches)
+    case.because("fabric", kind, "by shape or GPU", "fabrics")
+    own = [Package(name.format(b=driver.branch.name), "driver") for name in names]
+    return own + [Package(name, "driver", origin="distro") for name in fabric.from_distro]
+
+
+def _from_archive(case: Case, driver: Driver) -> list[Package]:
+    archive = archive_of(case)
+    branch, flavour = driver.branch.name, _flavour(driver)
+    names = list(archive.branches[branch].packages[flavour, case.desired.profile])
+    names += _archive_modules(case, archive, flavour)
+    names += _archive_fabric(case, archive)
+    return [Package(name.format(b=branch), "driver", origin="distro") for name in names]
+
+
+def _archive_modules(case: Case, archive: Archive, flavour: Flavour) -> list[str]:
+    if _has_signed_modules(case, archive):
+        return [archive.signed[flavour].replace("{kernel}", str(case.facts.kernel))]
+    return [archive.dkms[flavour]] if archive.dkms else []
+
+
+def _archive_fabric(case: Case, archive: Archive) -> tuple[str, ...]:
+    kind = fabric_of(case)
+    if kind == "none":
+        return ()
+    if kind not in archive.fabric:
+        names = ", ".join(dict.fromkeys(gpu.name for gpu in case.gpus))
+        raise Refused("E_DISTRO_FABRIC", "source", gpu=names, fabric=kind, os=case.facts.os)
+    case.because("fabric", kind, "by shape or GPU", "fabrics")
+    return archive.fabric[kind]
+
+
+def _has_signed_modules(case: Case, archive: Archive) -> bool:
+    kernel = case.facts.kernel or ""
+    return any(kernel.endswith(f"-{flavour}") for flavour in archive.signed_kernels)
+
+
+def _toolset_packages(case: Case) -> list[Package]:
+    toolset = toolset_of(case)
+    if toolset is None:
+        return []
+    why = f"the kernel was built with gcc {_kernel_gcc(case.facts.kernel_cc)}, "
+    why += f"the system's is {case.facts.system_gcc}"
+    case.because("dkms_toolset", toolset, why, "kernel_headers")
+    return [Package(toolset, "driver", origin="distro")]
+
+
+def _headers(case: Case) -> list[Package]:
+    kernel = case.facts.kernel
+    if kernel is None:
+        return []
+    rules = case.catalog.headers[case.system.kernels]
+    rule = next(rule for rule in rules if fnmatchcase(kernel, rule.match))
+    names = {"kernel": kernel, "kernel_no_variant": kernel.split("+", maxsplit=1)[0]}
+    return [
+        Package(
+            name.format(**names),
+            "driver",
+            version.format(**names) if version else None,
+            origin="distro",
+        )
+        for name, version in rule.packages.items()
+    ]
+
+
+def _kernel_gcc(compiler: str | None) -> int | None:
+    """Give gcc's major version from CONFIG_CC_VERSION_TEXT: ``gcc (GCC) 14.2.1 2025...``."""
+    if not compiler or "gcc" not in compiler.lower():
+        return None
+    words = compiler.replace("-", " ").split()
+    dotted = next((word for word in words if word[:1].isdigit() and "." in word), None)
+    return key(dotted)[0] if dotted else None

@@ -1,0 +1,69 @@
+"""The resolver's answer in words, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from gpuprep.resolve.answer import package_spec
+
+if TYPE_CHECKING:
+    from gpuprep.catalog.tables import Catalog
+    from gpuprep.model import HostFacts, Refusal, Stack
+
+_LABELS = {"dkms_toolset": "compiler", "cudnn": "cuDNN", "cuda": "CUDA"}
+
+
+def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
+    """Tell what would be installed, why, and what to watch for."""
+    lines = [_headline(host, catalog), ""]
+    lines += _choices(stack)
+    if stack.packages:
+        lines += ["", "Packages"]
+        lines += [f"  {package_spec(package, stack.family)}" for package in stack.packages]
+    notes = [("Module stream", stack.stream), ("Version lock", stack.lock)]
+    lines += ["", *(f"{name}: {value}" for name, value in notes if value)] if stack.lock else []
+    if stack.holds:
+        lines += ["", f"Held: {', '.join(stack.holds)}"]
+    if stack.pin:
+        lines += ["", "Preferences file", *(f"  {line}" for line in stack.pin.splitlines())]
+    if stack.services:
+        lines += ["", f"Services: {', '.join(stack.services)}"]
+    lines += _warnings(stack)
+    return "\n".join(lines)
+
+
+def refusal_in_words(host: HostFacts, refusal: Refusal, catalog: Catalog) -> str:
+    """Tell why a host is refused, and the nearest stack that would work."""
+    lines = [_headline(host, catalog), "", f"Refused, {refusal.code}: {refusal.message}"]
+    if refusal.nearest:
+        lines.append(f"{'Works' if refusal.wishes else 'Not'} {refusal.nearest}")
+    return "\n".join(lines)
+
+
+def _headline(host: HostFacts, catalog: Catalog) -> str:
+    gpus = ", ".join(
+        f"{count} x {catalog.gpus[pci].name if pci in catalog.gpus else pci}"
+        for pci, count in Counter(host.gpus).items()
+    )
+    where = f"{host.os} {host.arch}" + (f", kernel {host.kernel}" if host.kernel else "")
+    return f"{host.shape + ': ' if host.shape else ''}{gpus or 'no NVIDIA GPU'}; {where}"
+
+
+def _choices(stack: Stack) -> list[str]:
+    rows = [(_LABELS.get(r.choice, r.choice), r.value, r.why, r.source) for r in stack.reasons]
+    if not rows:
+        return []
+    name_width = max(len(row[0]) for row in rows)
+    value_width = max(len(row[1]) for row in rows if not row[1].startswith("https"))
+    return [
+        f"  {name:<{name_width}}  {value:<{value_width}}  {why}"
+        + (f" [{source}]" if source else "")
+        for name, value, why, source in rows
+    ]
+
+
+def _warnings(stack: Stack) -> list[str]:
+    if not stack.warnings:
+        return []
+    return ["", "Watch for", *(f"  {w.code}: {w.message}" for w in stack.warnings)]

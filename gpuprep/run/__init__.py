@@ -1,0 +1,1 @@
+"""One run of ansible-playbook: start, watch, stop, collect."""

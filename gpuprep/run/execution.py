@@ -1,0 +1,258 @@
+"""One run of one verb: arguments in, ansible-playbook in the middle, a result out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from gpuprep.errors import ConfigError, EngineError, GpuprepError
+from gpuprep.model import FleetResult
+from gpuprep.model.codec import vocabulary
+from gpuprep.run import environment as engine
+from gpuprep.run.ansible_errors import engine_error, no_hosts_error, plan_error
+from gpuprep.run.directory import run_directory
+from gpuprep.run.events import Event, EventKind
+from gpuprep.run.inventories import describe, files_of, inventory_arguments
+from gpuprep.run.options import (
+    MOST_FORKS,
+    Access,
+    access_arguments,
+    cancel_check,
+    extra_variables,
+    prompt_answers,
+    variables_arguments,
+)
+from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
+from gpuprep.run.results import Report, host_results, read_reports, refuse_wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuprep.run.inventories import Source
+    from gpuprep.run.options import Cancel, EventCallback, RunOptions, Variables, Verb
+    from gpuprep.run.runner import Outcome, Request
+
+PLAN_FILE: Final = "plan.json"  # written by the plan action into the run's directory
+PROOF_FILES: Final = "proof*.json"  # written by the closing action, one per batch of hosts
+_AFTER_TASK: Final = frozenset({EventKind.OK, EventKind.CHANGED})
+_PLAN_WORDS: Final = {
+    "drifted": "to change",
+    "converged": "as wanted",
+    "refused": "refused",
+    "unreachable": "unreachable",
+    "failed": "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one verb; the attributes are those of :func:`gpuprep.api.apply`.
+
+    Attributes:
+        wishes: variables that the verb itself sets.
+
+    """
+
+    verb: Verb
+    inventory: Source | None
+    limit: str | None
+    variables: Variables | None
+    on_event: EventCallback | None
+    cancel: Cancel | None
+    options: RunOptions
+    check: bool = False
+    wishes: Mapping[str, Any] = field(default_factory=dict)
+
+    def execute(self) -> FleetResult:
+        """Run to the end, or to the first request to stop; leave nothing behind."""
+        from gpuprep.run.runner import run_playbook  # noqa: PLC0415 - keeps the start-up short
+
+        started, clock = datetime.now(UTC), time.monotonic()
+        with run_directory() as run_dir:
+            request = self._request(run_dir)
+            outcome = run_playbook(request)
+            complete = outcome.stopped is None and outcome.transcript.complete
+            documents = _Documents.read(run_dir, request.redactor, strict=complete)
+        result = self._result(outcome, documents)
+        return replace(
+            result,
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - clock, 3),
+        )
+
+    def _request(self, run_dir: Path) -> Request:
+        from gpuprep.run.runner import Request  # noqa: PLC0415
+
+        directory = _working_directory()
+        access = self.options.get("access", Access())
+        extra = extra_variables(self.variables)
+        arguments = [
+            *self._inventory_arguments(run_dir, directory),
+            *variables_arguments(extra, run_dir),
+            *access_arguments(access),
+            *(["--limit", self.limit] if self.limit else []),
+            *(["--check"] if self.check else []),
+            *["-v"] * self.options.get("verbosity", 0),
+            f"--forks={self.options.get('forks', MOST_FORKS)}",
+        ]
+        return Request(
+            playbook=engine.playbook(self.verb),
+            run_dir=run_dir,
+            directory=directory,
+            arguments=tuple(arguments),
+            environment=engine.engine_environment(os.environ, directory, run_dir),
+            redactor=Redactor(self._secrets(extra, access), spared=vocabulary(Report)),
+            variables={**self.wishes, "gpuprep_run_dir": str(run_dir)},
+            passwords=prompt_answers(access),
+            timeout=self.options.get("timeout"),
+            cancelled=cancel_check(self.cancel),
+            on_event=_announcing_plan(self.on_event or _ignore, run_dir),
+        )
+
+    def _inventory_arguments(self, run_dir: Path, directory: Path) -> list[str]:
+        if self.inventory is None:
+            if not engine.has_inventory(os.environ, directory):
+                raise ConfigError(
+                    "no inventory: name one (a file, a directory, or localhost for this machine)"
+                )
+            return []
+        values = inventory_arguments(self.inventory, run_dir)
+        return [part for value in values for part in ("--inventory", value)]
+
+    def _secrets(self, extra: Sequence[Mapping[str, Any] | Path], access: Access) -> list[str]:
+        """Collect what must not be shown, from everything that this process can see."""
+        passwords = (access.connection_password, access.become_password)
+        named = [part for part in extra if isinstance(part, Mapping)]
+        files = [part for part in extra if isinstance(part, Path)] + [*files_of(self.inventory)]
+        return [
+            *(password for password in passwords if password),
+            *secrets_in([*named, dict(os.environ)]),
+            *(secrets_in(self.inventory) if isinstance(self.inventory, Mapping) else ()),
+            *(secret for file in files for secret in secrets_in_file(file)),
+        ]
+
+    def _result(self, outcome: Outcome, documents: _Documents) -> FleetResult:
+        if documents.plan is None and outcome.stopped is None:
+            raise self._error(outcome)
+        plan_reports = read_reports(() if documents.plan is None else (documents.plan,))
+        refuse_wishes(plan_reports.hosts)
+        proof_reports = read_reports(documents.proofs)
+        hosts = host_results(
+            plan_reports.hosts,
+            proof_reports.hosts,
+            outcome.transcript.failures,
+            outcome.transcript.changed,
+            verb=self.verb,
+            check=self.check,
+            interruption=_interruption(outcome, self.limit),
+        )
+        return FleetResult(
+            verb=self.verb,
+            hosts=hosts,
+            check=self.check,
+            cancelled=outcome.stopped is not None,
+            counts={
+                "host_tasks": outcome.transcript.host_tasks,
+                "round_trips": plan_reports.round_trips + proof_reports.round_trips,
+            },
+        )
+
+    def _error(self, outcome: Outcome) -> GpuprepError:
+        """Say why there is no plan at all."""
+        transcript = outcome.transcript
+        for failure in transcript.failures.values():
+            return plan_error(failure)
+        if outcome.code:
+            return engine_error(outcome.code, transcript.output, self.limit)
+        return no_hosts_error(describe(self.inventory), transcript.output)
+
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """What the action plugins left in the run's directory, secrets masked."""
+
+    plan: Mapping[str, Any] | None
+    proofs: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def read(cls, run_dir: Path, redactor: Redactor, *, strict: bool) -> _Documents:
+        """Read the documents; of a run that was stopped, one may be written by half."""
+        read = [
+            (path, redactor.data(data))
+            for path in [*run_dir.glob(PLAN_FILE), *sorted(run_dir.glob(PROOF_FILES))]
+            if (data := _read_json(path, strict=strict)) is not None
+        ]
+        plans = [data for path, data in read if path.name == PLAN_FILE]
+        return cls(
+            plan=plans[0] if plans else None,
+            proofs=tuple(data for path, data in read if path.name != PLAN_FILE),
+        )
+
+
+def _announcing_plan(on_event: EventCallback, run_dir: Path) -> EventCallback:
+    """Tell the observer, once, that the fleet's plan is made."""
+    announced = False
+
+    def observe(event: Event) -> None:
+        nonlocal announced
+        on_event(event)
+        if not announced and event.kind in _AFTER_TASK and (run_dir / PLAN_FILE).exists():
+            announced = True
+            hosts = (_read_json(run_dir / PLAN_FILE) or {}).get("hosts", {})
+            on_event(Event(EventKind.PLAN, event.time, text=_plan_summary(hosts)))
+
+    return observe
+
+
+def _plan_summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+    counts = Counter(str(host.get("state")) for host in hosts.values())
+    parts = [f"{counts[state]} {words}" for state, words in _PLAN_WORDS.items() if counts[state]]
+    return f"{len(hosts)} host{'s' * (len(hosts) != 1)}: {', '.join(parts)}"
+
+
+def _interruption(outcome: Outcome, limit: str | None) -> str | None:
+    if outcome.stopped == "timeout":
+        return "not finished: the time limit was reached; run again to go on"
+    if outcome.stopped == "cancelled":
+        return "not finished: the run was cancelled; run again to go on"
+    if not outcome.transcript.complete:
+        return str(engine_error(outcome.code, outcome.transcript.output, limit))
+    return None
+
+
+def _read_json(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
+    """Read a JSON object; None for a damaged one, if that may be.
+
+    Raises:
+        EngineError: it is damaged.
+
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        if strict:
+            raise EngineError(f"{path.name} is damaged: {error}") from error
+        return None
+    if not isinstance(data, dict):
+        raise EngineError(f"{path.name} is damaged: expected an object")
+    return data
+
+
+def _working_directory() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "the working directory does not exist any more: change to another"
+        ) from None
+
+
+def _ignore(_event: Event) -> None:
+    """Observe nothing."""

@@ -1,0 +1,138 @@
+"""Options of a run, and the arguments of ansible-playbook they become."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal, TypedDict
+
+from gpuprep.errors import ConfigError
+from gpuprep.run.events import Event
+from gpuprep.run.inventories import write_private
+
+Verb = Literal["plan", "apply", "verify", "status"]
+Tier = Literal["quick", "full", "burn-in"]
+TIERS: Final[tuple[Tier, ...]] = ("quick", "full", "burn-in")
+MOST_FORKS: Final = 50  # more gain nothing: one Ansible process feeds about 120 host-tasks/s
+
+EventCallback = Callable[[Event], None]
+Cancel = threading.Event | Callable[[], bool]
+Variables = Mapping[str, Any] | Sequence[Mapping[str, Any] | str | os.PathLike[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to get at the hosts, beyond what inventory and ssh's own configuration say.
+
+    Attributes:
+        user: login name.
+        private_key: file with the login's private key.
+        connection_password: password of the login; kept off disk and command line.
+        become_password: password that sudo asks for; kept off disk and command line.
+        vault_password_files: files, or programs, that give the passwords of encrypted data.
+
+    """
+
+    user: str | None = None
+    private_key: str | os.PathLike[str] | None = None
+    connection_password: str | None = field(default=None, repr=False)
+    become_password: str | None = field(default=None, repr=False)
+    vault_password_files: tuple[str | os.PathLike[str], ...] = ()
+
+
+class RunOptions(TypedDict, total=False):
+    """Options that every verb takes beside its own.
+
+    Attributes:
+        timeout: seconds after which the run is stopped as if it were cancelled.
+        access: how to get at the hosts.
+        forks: hosts worked on at a time.
+        verbosity: 0 to 4; more of Ansible's own output in the events of kind ``output``.
+
+    """
+
+    timeout: float | None
+    access: Access
+    forks: int
+    verbosity: int
+
+
+def extra_variables(variables: Variables | None) -> tuple[Mapping[str, Any] | Path, ...]:
+    """Bring variables, in the forms that callers may give, into one: mappings and files.
+
+    Raises:
+        ConfigError: a file is not there, or something is neither mapping nor file.
+
+    """
+    if variables is None:
+        return ()
+    parts = (variables,) if isinstance(variables, Mapping) else variables
+    if isinstance(parts, str):
+        raise ConfigError("variables: expected a mapping or a list, found text")
+    return tuple(_variables_part(part) for part in parts)
+
+
+def _variables_part(part: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any] | Path:
+    if isinstance(part, Mapping):
+        return part
+    path = Path(part).expanduser()
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise ConfigError(f"variables file {path}: no such file, or not readable")
+    return path.absolute()
+
+
+def variables_arguments(extra: Sequence[Mapping[str, Any] | Path], run_dir: Path) -> list[str]:
+    """Hand over variables by files, never on the command line, which every user can read."""
+    arguments = []
+    for index, part in enumerate(extra):
+        path = part
+        if isinstance(part, Mapping):
+            path = run_dir / f"variables-{index}.json"
+            write_private(path, part)
+        arguments += ["--extra-vars", f"@{path}"]
+    return arguments
+
+
+def access_arguments(access: Access) -> list[str]:
+    """Give the arguments that an access needs; passwords only as prompts to answer.
+
+    Raises:
+        ConfigError: a file is not there.
+
+    """
+    arguments = []
+    if access.user:
+        arguments += ["--user", access.user]
+    if access.private_key:
+        arguments += ["--private-key", _file("private key", access.private_key)]
+    for file in access.vault_password_files:
+        arguments += ["--vault-password-file", _file("vault password file", file)]
+    if access.connection_password is not None:
+        arguments.append("--ask-pass")
+    if access.become_password is not None:
+        arguments.append("--ask-become-pass")
+    return arguments
+
+
+def _file(what: str, path: str | os.PathLike[str]) -> str:
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise ConfigError(f"{what} {found}: no such file")
+    return str(found.absolute())
+
+
+def prompt_answers(access: Access) -> dict[str, str]:
+    """Answers to the prompts of ansible-playbook, by pattern."""
+    answers = {r"^SSH password:\s*$": access.connection_password}
+    answers[r"^BECOME password.*:\s*$"] = access.become_password
+    return {prompt: answer for prompt, answer in answers.items() if answer is not None}
+
+
+def cancel_check(cancel: Cancel | None) -> Callable[[], bool]:
+    """Give a function that says whether to stop."""
+    if cancel is None:
+        return lambda: False
+    return cancel.is_set if isinstance(cancel, threading.Event) else cancel

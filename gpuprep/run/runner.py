@@ -1,0 +1,214 @@
+"""Run a playbook through ansible-runner: the only module that imports it.
+
+ansible-runner's habits that are designed around here (version 2.4.3):
+
+* it turns host key checking off unless told otherwise: told, in ``content.engine_environment``;
+* it keeps passwords, variables and the whole environment in files: ``suppress_env_files``, our own
+  variables file in a directory that is removed, and the ``command`` file deleted at once;
+* it puts extra variables on the command line, for all to see in ``ps``, when those files are
+  suppressed: ours are in a file that is there before;
+* it drops the settings it is given when it finds no settings file: there is one;
+* it looks for a cancel request only when its terminal read returns: at most a second apart;
+* it kills one process group only, and Ansible's workers have left it: ``processes.end_all``;
+* an exception in an event handler breaks its reader: ours lets none out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shlex
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from gpuprep.errors import EngineError
+from gpuprep.run import ansible_playbook, processes
+from gpuprep.run.events import EventKind
+from gpuprep.run.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuprep.run.events import Event
+    from gpuprep.run.redact import Redactor
+
+_log = logging.getLogger(__name__)
+_POLL: Final = 1  # seconds between two looks for a cancel request
+_IDENT: Final = "run"
+_STOPPED: Final = 254  # ansible-runner's own code for it
+_KILLED: Final = 255  # ansible-playbook itself was killed from outside
+_Stop = Literal["cancelled", "timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        playbook: path or full name.
+        run_dir: the run's private directory.
+        directory: working directory; where the user's relative paths start.
+        arguments: further arguments of ansible-playbook; nothing secret.
+        variables: extra variables that win over all others.
+        passwords: answers by prompt (regular expression).
+        environment: variables added to the inherited environment; nothing secret.
+        timeout: seconds, None = no limit.
+        cancelled: asked about once a second whether to stop.
+        on_event: told about every event.
+        redactor: masks what events and messages show.
+
+    """
+
+    playbook: str
+    run_dir: Path
+    directory: Path
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    redactor: Redactor
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout: float | None = None
+    cancelled: Callable[[], bool] = lambda: False
+    on_event: Callable[[Event], None] = lambda _event: None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        code: exit code of ansible-playbook; 254 when it was stopped.
+        stopped: why it was stopped; None = it came to its end.
+        transcript: what happened on the way.
+        left_running: processes of this machine that were left to finish.
+
+    """
+
+    code: int
+    stopped: _Stop | None
+    transcript: Transcript
+    left_running: tuple[processes.Process, ...] = ()
+
+
+class _StopRequest:
+    """Decides whether to stop, and clears away the processes before ansible-runner acts."""
+
+    def __init__(self, request: Request) -> None:
+        self.reason: _Stop | None = None
+        self.left_running: tuple[processes.Process, ...] = ()
+        self._request = request
+        self._deadline = None if request.timeout is None else time.monotonic() + request.timeout
+
+    def __call__(self) -> bool:
+        if self.reason is None:
+            self.reason = self._why()
+            if self.reason is not None:
+                self.left_running = processes.end_all(self._request.run_dir)
+        return self.reason is not None
+
+    def _why(self) -> _Stop | None:
+        if self._asked():
+            return "cancelled"
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return "timeout"
+        return None
+
+    def _asked(self) -> bool:
+        try:
+            return self._request.cancelled()
+        except Exception:  # noqa: BLE001 - the user's own code
+            _log.exception("the cancel callback failed; the run goes on")
+            return False
+
+
+def run_playbook(request: Request) -> Outcome:
+    """Run a playbook to its end, or to the first request to stop.
+
+    Works in any thread. No process of the run is alive afterwards, except those that
+    ``Outcome.left_running`` names.
+
+    Raises:
+        EngineError: ansible-runner itself failed.
+
+    """
+    _prepare(request)
+    transcript = Transcript(request.on_event, request.redactor)
+    stop = _StopRequest(request)
+    if stop():
+        return Outcome(_STOPPED, stop.reason, transcript)
+    try:
+        code = _run(request, transcript, stop)
+    except BaseException:
+        processes.end_all(request.run_dir)
+        raise
+    processes.end_connections(request.run_dir)
+    for process in stop.left_running:
+        text = f"{process.name} (process {process.pid}) is left to finish its work on this machine"
+        transcript.tell(EventKind.WARNING, text)
+    return Outcome(code, stop.reason, transcript, stop.left_running)
+
+
+def _prepare(request: Request) -> None:
+    env = request.run_dir / "env"
+    env.mkdir(mode=0o700)
+    (request.run_dir / "cp").mkdir(mode=0o700)
+    (env / "settings").write_text(
+        json.dumps({"pexpect_timeout": _POLL, "suppress_output_file": True})
+    )
+    (env / "extravars").write_text(json.dumps(dict(request.variables)))
+
+
+def _run(request: Request, transcript: Transcript, stop: _StopRequest) -> int:
+    import ansible_runner  # noqa: PLC0415 - slow, and only needed when something is run
+
+    arguments = [
+        "-P",
+        str(Path(ansible_playbook.__file__)),
+        request.playbook,
+        *request.arguments,
+    ]
+    try:
+        runner = ansible_runner.run(
+            private_data_dir=str(request.run_dir),
+            project_dir=str(request.directory),
+            ident=_IDENT,
+            binary=sys.executable,
+            cmdline=shlex.join(arguments),
+            envvars=dict(request.environment),
+            passwords=dict(request.passwords),
+            suppress_env_files=True,
+            fact_cache_type="memory",
+            quiet=True,
+            event_handler=lambda event: _observe(transcript, event),
+            status_handler=lambda status, **_: _forget_environment(request.run_dir, status),
+            cancel_callback=stop,
+        )
+    except Exception as error:
+        if stop.reason is None and not transcript.complete:
+            raise EngineError(f"ansible-runner failed: {_reason(request, error)}") from error
+        _log.debug("ansible-runner stumbled after the end of the run", exc_info=True)
+        return _STOPPED if stop.reason else transcript.exit_code
+    return _KILLED if runner.rc is None else int(runner.rc)
+
+
+def _reason(request: Request, error: Exception) -> str:
+    return request.redactor.text(f"{type(error).__name__}: {error}".partition("\n")[0])
+
+
+def _observe(transcript: Transcript, event: dict[str, Any]) -> bool:
+    try:
+        transcript.add(event)
+    except Exception:  # noqa: BLE001 - see the module's docstring
+        _log.exception("an event could not be understood; the run goes on")
+    return False  # no event file is kept
+
+
+def _forget_environment(run_dir: Path, status: Mapping[str, Any]) -> None:
+    """Delete the file with the whole environment as soon as it is written."""
+    if status["status"] == "running":
+        with contextlib.suppress(FileNotFoundError):
+            (run_dir / "artifacts" / _IDENT / "command").unlink()

@@ -1,0 +1,278 @@
+"""The pages of ``docs/`` that are written from the catalog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gpuprep.resolve.matrix import Table, as_markdown, support_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gpuprep.catalog.tables import Catalog, Gpu
+
+_NOTE = "<!-- Written by `make docs` from gpuprep/catalog/nvidia.yml; do not edit. -->"
+
+
+def pages(catalog: Catalog, host_messages: Mapping[str, str]) -> dict[str, str]:
+    """Give the text of each page by its file name below ``docs/``.
+
+    Args:
+        catalog: the facts.
+        host_messages: codes of refusals that the planner adds to the catalog's.
+
+    """
+    messages = {**catalog.messages, **host_messages}
+    return {"compatibility.md": _compatibility(catalog), "codes.md": _codes(messages)}
+
+
+def _compatibility(catalog: Catalog) -> str:
+    tables = (
+        *support_tables(catalog),
+        _gpus(catalog),
+        _shapes(catalog),
+        _branches(catalog),
+        _toolkits(catalog),
+        _cudnn(catalog),
+        _repositories(catalog),
+        _details(catalog),
+        _compilers(catalog),
+        _archives(catalog),
+        _installers(catalog),
+        _frameworks(catalog),
+        _provenance(catalog),
+        _sources(catalog),
+    )
+    head = (
+        f"{_NOTE}\n# What belongs together\n\nState of {catalog.as_of}. "
+        "`gpuprep explain` answers for one host; `gpuprep explain --matrix` prints the first two "
+        "tables. A row marked (guess) holds something that no document or metadata was seen for."
+    )
+    return "\n\n".join([head, *map(as_markdown, tables)]) + "\n"
+
+
+def _codes(messages: Mapping[str, str]) -> str:
+    refusals = _messages(messages, "E_", "Refusals: the host is not touched")
+    warnings = _messages(messages, "W_", "Warnings: the host is prepared all the same")
+    head = (
+        f"{_NOTE}\n# Codes of refusals and warnings\n\nCodes are stable. Words in braces stand for "
+        "the values of the case. A refusal that a wish causes also names the wish and the nearest "
+        "stack that would work."
+    )
+    return "\n\n".join([head, as_markdown(refusals), as_markdown(warnings)]) + "\n"
+
+
+def _messages(messages: Mapping[str, str], prefix: str, title: str) -> Table:
+    rows = ((f"`{c}`", m) for c, m in sorted(messages.items()) if c.startswith(prefix))
+    return Table(title, ("Code", "Message"), tuple(rows))
+
+
+def _gpus(catalog: Catalog) -> Table:
+    columns = (
+        *("GPU", "PCI id", "architecture", "cc", "memory", "driver from", "open modules from"),
+        *("modules", "MIG", "machine", "CUDA", "cuDNN", "GB/s", "fp32 TFLOP/s", "bf16 TFLOP/s"),
+    )
+    return Table("GPUs", columns, tuple(map(_gpu, catalog.gpus.values())))
+
+
+def _gpu(gpu: Gpu) -> tuple[str, ...]:
+    sheet = gpu.datasheet
+    has_open = "open" in gpu.flavours
+    return (
+        *(
+            _marked(gpu.name, guess=gpu.guess),
+            gpu.id,
+            gpu.arch.name,
+            gpu.cc,
+            f"{gpu.memory_gb} GB",
+            gpu.min_driver,
+        ),
+        gpu.open_since if has_open else "-",
+        ", ".join(gpu.flavours),
+        f"{gpu.mig.instances}, driver {gpu.mig.min_driver}" if gpu.mig else "-",
+        gpu.host_arch or "any",
+        str(gpu.cuda),
+        str(gpu.arch.cudnn),
+        *((str(sheet.bandwidth), str(sheet.fp32), str(sheet.bf16 or "-")) if sheet else "---"),
+    )
+
+
+def _shapes(catalog: Catalog) -> Table:
+    columns = ("Shape", "GPUs", "memory per GPU", "machine", "fabric", "RDMA", "vendor")
+    rows = (
+        (
+            *(
+                _marked(s.name, guess=s.guess),
+                f"{s.count} x {s.gpu_name}",
+                f"{s.gpu_memory_gb} GB",
+                s.arch,
+                s.fabric,
+            ),
+            *("yes" if s.rdma else "no", s.vendor),
+        )
+        for s in catalog.shapes.values()
+    )
+    return Table("OCI shapes", columns, tuple(rows))
+
+
+def _branches(catalog: Catalog) -> Table:
+    columns = (
+        *("Branch", "kind", "end of life", "newest seen", "native CUDA", "CUDA without compat"),
+        *("proprietary modules", "pinning package seen", "channel", "last for", "note"),
+    )
+    rows = (
+        (
+            *(b.name, b.kind, b.eol or "not announced", b.latest, b.native_cuda),
+            f"up to {b.max_major}.x",
+            *(_yes(b.proprietary), _yes(b.pin)),
+            _listed(c for c, line in catalog.channels.items() if b.name in line),
+            _listed(a.name for a in catalog.architectures.values() if a.last_branch == b.name),
+            b.note or "-",
+        )
+        for b in catalog.branches.values()
+    )
+    return Table("Driver branches", columns, tuple(rows))
+
+
+def _toolkits(catalog: Catalog) -> Table:
+    columns = (
+        *("CUDA", "releases", "bundled driver", "driver floor"),
+        *("newest host gcc", "newest host glibc"),
+    )
+    rules = catalog.cuda
+    rows = (
+        (
+            *(t.version, ", ".join(t.releases), t.driver or "none"),
+            rules.driver_floor[int(t.version.split(".", maxsplit=1)[0])],
+            str(rules.newest_gcc(t.version) or "-"),
+            rules.newest_glibc(t.version) or "no limit known",
+        )
+        for t in catalog.toolkits.values()
+    )
+    return Table("CUDA toolkits", columns, tuple(rows))
+
+
+def _cudnn(catalog: Catalog) -> Table:
+    columns = ("Series", "CUDA", "releases with a build", "deb packages", "rpm packages")
+    rows = (
+        (
+            *(series.name, str(major), str(span)),
+            _packages(series.names["deb"].packages, series.names["deb"].version[major]),
+            _packages(series.names["rpm"].packages, series.names["rpm"].version[major]),
+        )
+        for series in catalog.cudnn.values()
+        for major, span in series.cuda.items()
+    )
+    return Table("cuDNN", columns, tuple(rows))
+
+
+def _packages(names: Iterable[str], version: str) -> str:
+    return f"{' '.join(f'`{name}`' for name in names)} at `{version}`"
+
+
+def _repositories(catalog: Catalog) -> Table:
+    sums = catalog.repositories.keyring_sha256
+    rows = {
+        s.distro: (
+            s.distro,
+            s.family,
+            f"`{s.key.fingerprint}`",
+            s.key.file,
+            sums.get(s.distro, "-"),
+        )
+        for s in catalog.systems.values()
+    }
+    columns = ("Directory", "family", "key", "key file", "sha256 of the keyring package")
+    return Table("NVIDIA's repositories", columns, tuple(rows.values()))
+
+
+def _details(catalog: Catalog) -> Table:
+    rules = catalog.repositories
+    rows = (
+        ("base of NVIDIA's repositories", rules.base),
+        ("keyring package (deb)", rules.keyring_file),
+        ("repository file (rpm)", rules.rpm_repo_file.format(distro="<directory>")),
+        ("Origin of the deb repositories", rules.origin),
+        ("revoked keys", ", ".join(rules.revoked_keys)),
+        ("releases by branch, machine-readable", catalog.releases_url),
+        *((f"PCI id {pci}", name) for pci, name in catalog.nvswitches.items()),
+        *((f"PCI vendor {name}", pci) for name, pci in catalog.vendors.items()),
+        ("shapes that carry AMD GPUs", catalog.amd_pattern),
+        ("base of Miniforge's releases", catalog.conda.base),
+    )
+    return Table("Other facts", ("Fact", "value"), rows)
+
+
+def _compilers(catalog: Catalog) -> Table:
+    rows = (
+        (s.name, str(s.gcc or "-"), _listed(map(str, s.gccs)), s.glibc or "-")
+        for s in catalog.systems.values()
+    )
+    columns = ("System", "gcc", "in the archive", "glibc")
+    return Table("Compilers and C libraries of the systems", columns, tuple(rows))
+
+
+def _archives(catalog: Catalog) -> Table:
+    columns = (
+        "System",
+        "branch",
+        "version",
+        "module",
+        "default",
+        "modules",
+        "preferred",
+        "signed for",
+    )
+    rows = (
+        (
+            *(system, branch, entry.version, entry.module, _yes(branch == archive.default)),
+            _listed(dict.fromkeys(flavour for flavour, _ in entry.packages)),
+            archive.prefer,
+            _listed(archive.signed_kernels),
+        )
+        for system, archive in catalog.archives.items()
+        for branch, entry in archive.branches.items()
+    )
+    return Table("Drivers in the distributions' archives", columns, tuple(rows))
+
+
+def _installers(catalog: Catalog) -> Table:
+    rows = (
+        (version, machine, f"`{checksum}`", _yes(version == catalog.conda.default))
+        for version, sums in catalog.conda.releases.items()
+        for machine, checksum in sums.items()
+    )
+    return Table("Miniforge", ("Release", "machine", "sha256", "default"), tuple(rows))
+
+
+def _frameworks(catalog: Catalog) -> Table:
+    columns = ("Wheel", "version", "CUDA", "cuDNN", "NCCL", "driver from", "watch for")
+    rows = (
+        (f.name, f.version, f.cuda, f.cudnn, f.nccl, f.min_driver, f.trap or "-")
+        for f in catalog.frameworks
+    )
+    return Table(
+        "What framework wheels bundle (the host needs only the driver)", columns, tuple(rows)
+    )
+
+
+def _provenance(catalog: Catalog) -> Table:
+    rows = ((b.name, ", ".join(b.sources), b.checked) for b in catalog.blocks.values())
+    return Table("Where the facts come from", ("Block", "sources", "last checked"), tuple(rows))
+
+
+def _sources(catalog: Catalog) -> Table:
+    rows = ((s.id, s.title, s.at or "-", s.date) for s in catalog.sources.values())
+    return Table("Sources", ("Id", "title", "at", "state of"), tuple(rows))
+
+
+def _yes(value: bool) -> str:  # noqa: FBT001  (a word for a value)
+    return "yes" if value else "no"
+
+
+def _marked(name: str, *, guess: bool) -> str:
+    return f"{name} (guess)" if guess else name
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "-"

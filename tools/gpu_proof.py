@@ -1,0 +1,181 @@
+"""Prove a real GPU: run the ladder on a machine, and keep what it showed.
+
+``python -m tools.gpu_proof`` does all of it here. Where the GPU is on a machine on which
+nothing can be installed, three steps do the same: ``--script FILE`` writes one file that needs
+nothing but Python 3.6; run there, it prints its evidence; ``--evidence FILE`` judges it here.
+
+What is kept is ``docs/proof/<gpu>-<date>.json`` (a report like any other, with the evidence in it)
+and the same as a page. Nothing is claimed about a GPU that such a file does not show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from gpuprep import observe
+from gpuprep.catalog import load
+from gpuprep.errors import ConfigError, GpuprepError
+from gpuprep.ladder.checks import TIERS, Tier
+from gpuprep.ladder.evaluate import evaluate, state_of
+from gpuprep.ladder.expect import expectation
+from gpuprep.ladder.shipped import source
+from gpuprep.model import CheckStatus, FleetResult, HostResult
+from gpuprep.planner.plan import observation_request, versions_of
+from gpuprep.planner.settings import Wishes
+from gpuprep.report.formats import render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FOLDER = Path("docs/proof")
+LIMIT = 1800  # seconds for the whole ladder
+
+_OPTIONS = """
+_gpuprep_ladder = probe
+
+
+def probe(tier, options):
+    return _gpuprep_ladder(tier, dict(json.loads({options!r}), **options))
+"""
+
+
+def script(tier: Tier, options: Mapping[str, Any] | None = None) -> str:
+    """Give a program that observes and probes the machine it runs on and prints the evidence.
+
+    Args:
+        tier: what to try.
+        options: of the probe (``gpuprep.ladder.shipped.source``); JSON types.
+
+    """
+    probe = source(tier) + _OPTIONS.format(options=json.dumps(dict(options or {})))
+    return observe.script(observation_request(load(), Wishes()), probe, tier)
+
+
+def judge(evidence: Mapping[str, Any], when: datetime) -> FleetResult:
+    """Climb the ladder on evidence.
+
+    Raises:
+        ConfigError: the evidence holds no answer of the probe.
+
+    """
+    probe = evidence.get("probe")
+    if not isinstance(probe, dict) or probe.get("tier") not in TIERS:
+        raise ConfigError(
+            "the evidence holds no answer of the probe; was the script run to its end?"
+        )
+    expected = expectation(load(), evidence["package_manager"]["family"])
+    checks = evaluate(evidence, probe, None, cast("Tier", probe["tier"]), expected)
+    name = gpu_name(evidence)
+    host = HostResult(
+        name,
+        state_of(checks, plan_is_empty=True),
+        checks=checks,
+        facts=observe.facts(dict(evidence), None),
+        versions=versions_of(dict(evidence)),
+    )
+    return FleetResult(
+        "verify",
+        {name: host},
+        started=when.isoformat(timespec="seconds"),
+        seconds=float(evidence.get("seconds") or 0) + float(probe.get("seconds") or 0),
+        counts={"round_trips": 1},
+    )
+
+
+def gpu_name(evidence: Mapping[str, Any]) -> str:
+    """Name the GPUs as the driver does, fit for a file name: ``8x-nvidia-h100-80gb-hbm3``."""
+    gpus = evidence["probe"].get("nvml", {}).get("gpus") or []
+    if not gpus:
+        return "no-gpu"
+    word = re.sub(r"[^a-z0-9]+", "-", str(gpus[0].get("name")).lower()).strip("-")
+    return f"{len(gpus)}x-{word}"
+
+
+def keep(evidence: Mapping[str, Any], folder: Path, when: datetime) -> tuple[Path, FleetResult]:
+    """Judge evidence and store report and page. Gives the report's path and the result."""
+    result = judge(evidence, when)
+    report = {**result.to_dict(), "evidence": evidence}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{gpu_name(evidence)}-{when:%Y-%m-%d}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".html").write_text(render(report, "html"), encoding="utf-8")
+    return path, result
+
+
+def run_here(tier: Tier, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the script on this machine, as it would run on another.
+
+    Raises:
+        ConfigError: it ended without evidence; with what it said.
+
+    """
+    done = subprocess.run(
+        ["python3", "-S", "-E", "-"],
+        input=script(tier, options),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+    try:
+        return dict(observe.parse(done.stdout))
+    except observe.ObservationError as error:
+        raise ConfigError(f"{error}; {done.stderr.strip()[-1000:]}") from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 when the GPU is proven, 5 when it is not, 64 for wrong input."""
+    parser = argparse.ArgumentParser(
+        prog="gpu-proof", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--tier", choices=TIERS, default="burn-in")
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="interpreter of an environment with a framework; repeatable",
+    )
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--script", type=Path, metavar="FILE", help="only write the script")
+    parser.add_argument("--evidence", type=Path, metavar="FILE", help="judge what a script printed")
+    wish = parser.parse_args(arguments)
+    try:
+        options = {"pythons": wish.python}
+        if wish.script:
+            wish.script.write_text(script(wish.tier, options), encoding="utf-8")
+            return 0
+        if wish.evidence:
+            evidence = dict(observe.parse(wish.evidence.read_text(encoding="utf-8")))
+            when = datetime.fromtimestamp(wish.evidence.stat().st_mtime, UTC)
+        else:
+            evidence, when = run_here(wish.tier, options), datetime.now(UTC)
+        path, result = keep(evidence, wish.folder, when)
+    except (GpuprepError, OSError, observe.ObservationError, subprocess.TimeoutExpired) as error:
+        sys.stderr.write(f"gpu-proof: {error}\n")
+        return 64
+    return _tell(path, result)
+
+
+def _tell(path: Path, result: FleetResult) -> int:
+    """Say what was found, rung by rung."""
+    (host,) = result.hosts.values()
+    for check in host.checks:
+        sys.stdout.write(f"{check.status:8}{check.id:22}{check.detail[:160]}\n")
+        if check.status is CheckStatus.FAILED and check.evidence:
+            sys.stdout.write(
+                "".join(f"        {line}\n" for line in check.evidence.splitlines()[:20])
+            )
+    sys.stdout.write(f"{host.name}: {host.state}; kept in {path}\n")
+    return 0 if host.state == "ready" else 5
+
+
+if __name__ == "__main__":
+    sys.exit(main())
