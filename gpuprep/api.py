@@ -53,7 +53,7 @@ def apply(  # noqa: PLR0913 - the public interface
             None takes the one that Ansible's own configuration names.
         limit: host pattern that narrows the inventory.
         check: only say what would be done.
-        variables: wishes (role inputs) and other variables that win over the inventory's; a
+        variables: settings (role inputs) and other variables that win over the inventory's; a
             mapping, or a sequence of mappings and files of which later ones win.
         on_event: told about what happens, in the calling thread. What it raises is logged.
         cancel: an event, or a callable, that is looked at about once a second; when it is set
@@ -102,10 +102,10 @@ def verify(  # noqa: PLR0913 - the public interface
         raise ConfigError(f"tier {tier!r}: choose one of {', '.join(TIERS)}")
     if sample is not None and sample < 1:
         raise ConfigError(f"sample {sample}: at least 1 host")
-    wishes: dict[str, Any] = {"gpuprep_verify_tier": tier}
+    settings: dict[str, Any] = {"gpuprep_verify_tier": tier}
     if sample is not None:
-        wishes["gpuprep_verify_sample"] = sample
-    run = Run("verify", inventory, limit, variables, on_event, cancel, options, wishes=wishes)
+        settings["gpuprep_verify_sample"] = sample
+    run = Run("verify", inventory, limit, variables, on_event, cancel, options, settings=settings)
     return run.execute()
 
 

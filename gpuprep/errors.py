@@ -3,7 +3,7 @@
 The tree (right of each name, the exit code)::
 
     GpuprepError                  1
-    ├── ConfigError (ValueError)  64   a wish, a file or an option is wrong; nothing was touched
+    ├── ConfigError (ValueError)  64   a setting, a file or an option is wrong; nothing was touched
     │   ├── CatalogError          64   the data file breaks its schema or its own rules
     │   └── FactsError            64   a facts file is wrong
     ├── InventoryError            69   hosts cannot be listed: no file, no cloud, no parse
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class ConfigError(GpuprepError, ValueError):
-    """A wish, an option or a file is wrong. Nothing was touched."""
+    """A setting, an option or a file is wrong. Nothing was touched."""
 
     exit_code = ExitCode.USAGE
 

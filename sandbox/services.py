@@ -34,7 +34,7 @@ def start(served: Sequence[hosts.Host]) -> dict[str, Any]:
     if servers is None:
         return {}
     variables = dict(servers.ensure(hosts.gateway(), STATE))
-    # Kernel headers are no wish of ours: a real host has its distribution's archive for them.
+    # Kernel headers are no setting of ours: a real host has its distribution's archive for them.
     source = variables.pop("headers_source", "")
     # A virtual machine runs Debian's own kernel, whose headers the archive really has.
     for host in filter(lambda host: host.container, served):

@@ -56,8 +56,8 @@ def _codes(messages: Mapping[str, str]) -> str:
     warnings = _messages(messages, "W_", "Warnings: the host is prepared all the same")
     head = (
         f"{_NOTE}\n# Codes of refusals and warnings\n\nCodes are stable. Words in braces stand for "
-        "the values of the case. A refusal that a wish causes also names the wish and the nearest "
-        "stack that would work."
+        "the values of the case. A refusal that a setting causes also names the setting and the "
+        "nearest stack that would work."
     )
     return "\n\n".join([head, as_markdown(refusals), as_markdown(warnings)]) + "\n"
 

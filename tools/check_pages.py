@@ -27,8 +27,9 @@ A host is `ready` only when these have passed: {", ".join(f"`{name}`" for name i
 GPU, or where no driver is asked for and none is loaded, it can be `prepared` at best, and the
 report says which checks were not tried, and why.
 
-A check marked *warning* is told but does not fail the host. Of the others, those marked *apply
-mends* leave the host `drifted` as long as there is something to apply; all others make it `failed`.
+A check marked *warning* is told but does not fail the host. Of the others, those marked *fixed by
+apply* leave the host `drifted` as long as there is something to apply; all others make it
+`failed`.
 
 ## How the answers are got
 
@@ -63,7 +64,7 @@ def _entry(check: Check) -> str:
         for mark, holds in (
             ("needs a GPU", check.needs_gpu),
             ("warning", check.severity == "warning"),
-            ("apply mends", check.apply_mends),
+            ("fixed by apply", check.fixed_by_apply),
         )
         if holds
     ]
@@ -71,5 +72,5 @@ def _entry(check: Check) -> str:
     return (
         f"### `{check.id}`\n\n"
         f"**{check.title}.** {check.proves}{marked}\n\n"
-        f"If it fails: {check.mend}\n"
+        f"If it fails: {check.remedy}\n"
     )

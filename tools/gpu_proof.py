@@ -28,7 +28,7 @@ from gpuprep.ladder.expect import expectation
 from gpuprep.ladder.shipped import source
 from gpuprep.model import CheckStatus, FleetResult, HostResult
 from gpuprep.planner.plan import observation_request, versions_of
-from gpuprep.planner.settings import Wishes
+from gpuprep.planner.settings import Settings
 from gpuprep.report.formats import render
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def script(tier: Tier, options: Mapping[str, Any] | None = None) -> str:
 
     """
     probe = source(tier) + _OPTIONS.format(options=json.dumps(dict(options or {})))
-    return observe.script(observation_request(load(), Wishes()), probe, tier)
+    return observe.script(observation_request(load(), Settings()), probe, tier)
 
 
 def judge(evidence: Mapping[str, Any], when: datetime) -> FleetResult:
@@ -146,18 +146,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--script", type=Path, metavar="FILE", help="only write the script")
     parser.add_argument("--evidence", type=Path, metavar="FILE", help="judge what a script printed")
-    wish = parser.parse_args(arguments)
+    setting = parser.parse_args(arguments)
     try:
-        options = {"pythons": wish.python}
-        if wish.script:
-            wish.script.write_text(script(wish.tier, options), encoding="utf-8")
+        options = {"pythons": setting.python}
+        if setting.script:
+            setting.script.write_text(script(setting.tier, options), encoding="utf-8")
             return 0
-        if wish.evidence:
-            evidence = dict(observe.parse(wish.evidence.read_text(encoding="utf-8")))
-            when = datetime.fromtimestamp(wish.evidence.stat().st_mtime, UTC)
+        if setting.evidence:
+            evidence = dict(observe.parse(setting.evidence.read_text(encoding="utf-8")))
+            when = datetime.fromtimestamp(setting.evidence.stat().st_mtime, UTC)
         else:
-            evidence, when = run_here(wish.tier, options), datetime.now(UTC)
-        path, result = keep(evidence, wish.folder, when)
+            evidence, when = run_here(setting.tier, options), datetime.now(UTC)
+        path, result = keep(evidence, setting.folder, when)
     except (GpuprepError, OSError, observe.ObservationError, subprocess.TimeoutExpired) as error:
         sys.stderr.write(f"gpu-proof: {error}\n")
         return 64

@@ -34,7 +34,7 @@ _REACH = (
         "--extra-vars",
         multiple=True,
         metavar="KEY=VALUE|@FILE",
-        help="Wishes and other variables that win over the inventory. Repeatable.",
+        help="Settings and other variables that win over the inventory. Repeatable.",
     ),
     click.option("-u", "--user", metavar="NAME", help="Login name."),
     click.option("--private-key", metavar="FILE", help="Private key of the login."),

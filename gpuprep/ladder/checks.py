@@ -17,7 +17,7 @@ TIERS: tuple[Tier, ...] = ("quick", "full", "burn-in")
 Severity = Literal["error", "warning"]
 
 APPLY = "Run gpuprep apply for this host."
-OPERATOR = "Cordon the host and open a case with the cloud provider; software cannot mend this."
+OPERATOR = "Cordon the host and open a case with the cloud provider; software cannot fix this."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Check:
         id: stable id, ``<group>.<what>``.
         title: what is looked at, in a few words.
         proves: what is known once it has passed.
-        mend: what to do when it fails.
+        remedy: what to do when it fails.
         tier: the lowest tier that tries it; higher tiers try it too.
         severity: ``error`` fails the host, ``warning`` is only reported.
         needs_gpu: whether it can be tried on a host without an NVIDIA GPU.
         needs_module: whether the driver must run for it; implies needs_gpu.
-        apply_mends: whether applying the stack again can mend it. A failed check with False makes
+        fixed_by_apply: whether applying the stack again can fix it. A failed check with False makes
             the host ``failed`` even when its plan is not empty.
 
     """
@@ -41,12 +41,12 @@ class Check:
     id: str
     title: str
     proves: str
-    mend: str
+    remedy: str
     tier: Tier = "quick"
     severity: Severity = "error"
     needs_gpu: bool = False
     needs_module: bool = False
-    apply_mends: bool = False
+    fixed_by_apply: bool = False
 
 
 CHECKS: tuple[Check, ...] = (
@@ -70,7 +70,7 @@ CHECKS: tuple[Check, ...] = (
         "Driver module built for the running kernel",
         "modprobe finds a module whose vermagic names the running kernel.",
         APPLY + " It installs the headers and rebuilds the module.",
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "module.next_boot",
@@ -78,7 +78,7 @@ CHECKS: tuple[Check, ...] = (
         "The next reboot, which starts the newest kernel, will not lose the GPU.",
         "Rebuild the module for that kernel (dkms autoinstall -k <kernel>) before rebooting, or "
         "remove the kernel.",
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "module.loaded",
@@ -87,14 +87,14 @@ CHECKS: tuple[Check, ...] = (
         "modprobe nvidia, then read the kernel log for the reason; reboot when a module of another "
         "version was replaced.",
         needs_gpu=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "nouveau.absent",
         "nouveau not loaded",
         "The GPU is not held by the open-source display driver.",
         APPLY + " It blacklists nouveau and rebuilds the initramfs; then reboot.",
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "device.nodes",
@@ -102,7 +102,7 @@ CHECKS: tuple[Check, ...] = (
         "/dev/nvidiactl and one /dev/nvidiaN per GPU exist.",
         "Run nvidia-modprobe -c 0, or start nvidia-persistenced.",
         needs_gpu=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "device.uvm",
@@ -110,7 +110,7 @@ CHECKS: tuple[Check, ...] = (
         "/dev/nvidia-uvm exists; without it CUDA finds no device although nvidia-smi works.",
         "Run nvidia-modprobe -u -c 0, or start nvidia-persistenced.",
         needs_gpu=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     # --- one version everywhere --------------------------------------------------------------
     Check(
@@ -119,14 +119,14 @@ CHECKS: tuple[Check, ...] = (
         "libcuda and libnvidia-ml on disk have the version of the module in the kernel.",
         "Reboot (or unload and load the module) so that the kernel runs the installed version.",
         needs_gpu=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "version.packages",
         "Driver packages at one version, that of the module",
         "No unattended upgrade has moved a part of the driver behind the running module.",
         APPLY + " It brings the packages to one version and holds them.",
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "fabric.version",
@@ -134,7 +134,7 @@ CHECKS: tuple[Check, ...] = (
         "The fabric manager will accept this driver.",
         APPLY + " It installs the fabric manager of exactly the driver's version.",
         needs_gpu=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "fabric.running",
@@ -143,7 +143,7 @@ CHECKS: tuple[Check, ...] = (
         "systemctl restart nvidia-fabricmanager and read its journal.",
         needs_gpu=True,
         needs_module=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "unit.running",
@@ -151,7 +151,7 @@ CHECKS: tuple[Check, ...] = (
         "Services of the stack are enabled and active.",
         "systemctl enable --now <unit>; read its journal when it stops again.",
         needs_gpu=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     # --- management library ------------------------------------------------------------------
     Check(
@@ -219,7 +219,7 @@ CHECKS: tuple[Check, ...] = (
         severity="warning",
         needs_gpu=True,
         needs_module=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "mig.layout",
@@ -237,7 +237,7 @@ CHECKS: tuple[Check, ...] = (
         "Install a driver branch that supports the toolkit, or a toolkit of the driver's major.",
         needs_gpu=True,
         needs_module=True,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     # --- toolkit, cuDNN, conda: files and versions ----------------------------------------------
     Check(
@@ -245,28 +245,28 @@ CHECKS: tuple[Check, ...] = (
         "CUDA toolkits installed",
         "Every wanted CUDA toolkit is on the host.",
         APPLY,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "toolkit.default",
         "/usr/local/cuda shows the wanted toolkit",
         "Builds that use /usr/local/cuda get the toolkit that was asked for.",
         "update-alternatives --set cuda /usr/local/cuda-<version>. " + APPLY,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "cudnn.agree",
         "cuDNN header and libraries agree",
         "Programs run with the cuDNN version that they are compiled for.",
         APPLY + " Remove a cuDNN copied by hand into the toolkit.",
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "conda.present",
         "Conda installed",
         "The wanted conda is at its prefix and says its version.",
         APPLY,
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     # --- programs ---------------------------------------------------------------------------------
     Check(
@@ -276,7 +276,7 @@ CHECKS: tuple[Check, ...] = (
         "Read nvcc's message in the evidence: a host compiler too new for the toolkit or missing "
         "headers are the usual causes.",
         tier="full",
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "kernel.runs",
@@ -303,7 +303,7 @@ CHECKS: tuple[Check, ...] = (
         "The dynamic loader finds the cuDNN that programs are compiled for.",
         "Another libcudnn comes first in the loader's path: remove it or fix ld.so.conf.",
         tier="full",
-        apply_mends=True,
+        fixed_by_apply=True,
     ),
     Check(
         "cudnn.convolution",

@@ -88,7 +88,7 @@ def _result(check: Check, finding: Finding) -> CheckResult:
         expected=finding.expected,
         observed=finding.observed,
         evidence=finding.evidence,
-        mend=(finding.mend or check.mend) if finding.outcome == "failed" else None,
+        remedy=(finding.remedy or check.remedy) if finding.outcome == "failed" else None,
         seconds=finding.seconds,
     )
 
@@ -131,8 +131,8 @@ def state_of(
 ) -> HostStatus:
     """Say what state a host is in.
 
-    A broken GPU is ``failed`` even when the plan is not empty: applying cannot mend it. What
-    applying can mend makes the host ``drifted`` as long as there is something to apply.
+    A broken GPU is ``failed`` even when the plan is not empty: applying cannot fix it. What
+    applying can fix makes the host ``drifted`` as long as there is something to apply.
 
     Args:
         checks: the ladder's results.
@@ -142,7 +142,7 @@ def state_of(
     """
     results = tuple(checks)
     broken = [check for check in results if check.status is CheckStatus.FAILED]
-    if any(not BY_ID[check.id].apply_mends for check in broken if check.id in BY_ID):
+    if any(not BY_ID[check.id].fixed_by_apply for check in broken if check.id in BY_ID):
         return HostStatus.FAILED
     if not plan_is_empty:
         return HostStatus.DRIFTED

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Outcome of one rule, before severity and mend are added.
+    """Outcome of one rule, before severity and remedy are added.
 
     Attributes:
         outcome: ``passed``, ``failed`` or ``skipped``.
@@ -20,7 +20,7 @@ class Finding:
         observed: what was seen.
         evidence: where it was seen: file or command, and what it said.
         seconds: time it took on the host.
-        mend: what to do, where the evidence shows more than the check's own mend can know.
+        remedy: what to do, where the evidence shows more than the check's own remedy can know.
 
     """
 
@@ -30,7 +30,7 @@ class Finding:
     observed: str | None = None
     evidence: str | None = None
     seconds: float | None = None
-    mend: str | None = None
+    remedy: str | None = None
 
 
 def passed(detail: str, **more: Any) -> Finding:  # noqa: ANN401 - fields of Finding

@@ -24,7 +24,7 @@ NVCC_HEADER = "crt/math_functions.h"
 HEADER_MEND = (
     f"The toolkit's own {NVCC_HEADER} contradicts this system's C library: no .cu file compiles "
     "with it, with any host compiler. W_HOST_GLIBC (gpuprep explain, docs/codes.md) tells which "
-    "CUDA has a mended header and what else helps. Compiled programs and frameworks run."
+    "CUDA has a repaired header and what else helps. Compiled programs and frameworks run."
 )
 
 
@@ -67,12 +67,12 @@ def toolkit_compiles(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way 
     facts: dict[str, Any] = {"evidence": evidence, "seconds": seconds}
     if bad:
         why = f"{bad[0].get('argv', ['nvcc'])[0]} cannot compile for {targets}"
-        return failed(why, mend=_compiler_mend(bad[0]), **facts)
+        return failed(why, remedy=_compiler_remedy(bad[0]), **facts)
     return passed(f"compiled for {targets}{_since(moment)}", **facts)
 
 
-def _compiler_mend(step: Mapping[str, Any]) -> str | None:
-    """Name the mend that the compiler's message shows; None = the check's own."""
+def _compiler_remedy(step: Mapping[str, Any]) -> str | None:
+    """Name the remedy that the compiler's message shows; None = the check's own."""
     said = str(step.get("output"))
     return HEADER_MEND if EXCEPTION_CLASH.search(said) and NVCC_HEADER in said else None
 
@@ -187,7 +187,7 @@ def cudnn_runtime(host: Evidence) -> Finding:
         return failed(
             "a program with cudnn.h does not compile",
             evidence=command_text(step),
-            mend=_compiler_mend(step),
+            remedy=_compiler_remedy(step),
         )
     run = mapping(cudnn.get("version"))
     answer = next(iter(_items(run, "results")), {})

@@ -290,7 +290,7 @@ def _find(
 
 
 def _as_locked(desired: DesiredStack, locked: LockedClass) -> DesiredStack:
-    """Wish what the lock says where nothing else is wished."""
+    """Return the desired stack with what the lock says where nothing else is set."""
     managed = locked.driver is not None and desired.source == "nvidia"
     free_driver = desired.version == "auto" and desired.keep_driver is None
     return replace(
@@ -320,7 +320,7 @@ def _differences(stack: Stack, locked: LockedClass) -> Iterable[str]:
     }
     for what, (now, then) in pairs.items():
         if now is not None and now != then:
-            yield f"{what} is locked at {then}, wished {now}"
+            yield f"{what} is locked at {then}, wanted {now}"
     for toolkit in stack.cuda:
         if toolkit.version not in locked.cuda:
             yield f"CUDA {toolkit.version} is not in the lock"
@@ -336,8 +336,8 @@ def _repository(locked: LockedClass, catalog: Catalog) -> Repository | None:
 def _bound_by_catalog(locked: LockedClass, catalog: Catalog) -> frozenset[str]:
     """Name the packages whose version the GPUs or CUDA decide."""
     facts = HostFacts(locked.gpus, locked.os, locked.arch)
-    wish = DesiredStack(components=("cuda", "cudnn"), cuda=locked.cuda)
-    stack = resolve(facts, wish, catalog)
+    setting = DesiredStack(components=("cuda", "cudnn"), cuda=locked.cuda)
+    stack = resolve(facts, setting, catalog)
     if isinstance(stack, Refusal):
         return frozenset()
     return frozenset(package.name for package in stack.packages if package.version)

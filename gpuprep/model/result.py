@@ -26,7 +26,7 @@ class CheckResult:
         expected: what had to be seen.
         observed: what was seen.
         evidence: command or file, and what it said.
-        mend: what to do when it failed.
+        remedy: what to do when it failed.
         seconds: time the rung took on the host.
 
     """
@@ -37,7 +37,7 @@ class CheckResult:
     expected: str | None = None
     observed: str | None = None
     evidence: str | None = None
-    mend: str | None = None
+    remedy: str | None = None
     seconds: float | None = None
 
 

@@ -85,7 +85,7 @@ class Message:
     code: str
     message: str
     nearest: str | None = None  # the nearest stack that would work, or why none does, in words
-    wishes: tuple[str, ...] = ()  # fields of DesiredStack that clash; empty: the host forbids it
+    settings: tuple[str, ...] = ()  # fields of DesiredStack that clash; empty: the host forbids it
 
 
 class Refusal(Message):

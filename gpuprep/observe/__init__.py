@@ -51,11 +51,11 @@ def script(request: Mapping[str, Any], probe: str = "", tier: str = "quick") -> 
         tier: what the probe tries.
 
     """
-    wish = json.dumps(json.dumps(request))
+    setting = json.dumps(json.dumps(request))
     options = {"conda_prefixes": [request["conda"]]} if request.get("conda") else {}
     lines = [
         "import json",
-        f"REQUEST = json.loads({wish})",
+        f"REQUEST = json.loads({setting})",
         "__gpuprep_embedded__ = True",
         _program(),
         probe,

@@ -1,4 +1,4 @@
-"""Find out, step by step, why hosts cannot be listed, and what would mend it."""
+"""Find out, step by step, why hosts cannot be listed, and what would fix it."""
 
 from __future__ import annotations
 

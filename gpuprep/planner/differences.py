@@ -50,27 +50,36 @@ class Differences:
 
 def diff_files(found: Differences, seen: Observation, files: Iterable[ManagedFile]) -> None:
     """Find files that are absent, have another content, key, mode or owner."""
-    for wish in files:
-        there = seen["files"].get(wish.path)
+    for setting in files:
+        there = seen["files"].get(setting.path)
         if there is None:
-            found.add(wish.kind, wish.path, "create", f"{wish.path} does not exist")
+            found.add(setting.kind, setting.path, "create", f"{setting.path} does not exist")
             continue
         if there["kind"] != "file":
-            found.add(wish.kind, wish.path, "change", f"{wish.path} is a {there['kind']}, no file")
+            found.add(
+                setting.kind,
+                setting.path,
+                "change",
+                f"{setting.path} is a {there['kind']}, no file",
+            )
             continue
-        if wish.key is not None:
-            keys = seen["keys"].get(wish.path, [])
-            if keys != [wish.key.fingerprint]:
+        if setting.key is not None:
+            keys = seen["keys"].get(setting.path, [])
+            if keys != [setting.key.fingerprint]:
                 held = ", ".join(keys) or "no key"
-                reason = f"{wish.path} does not hold exactly the repository's key"
-                found.add(wish.kind, wish.path, "change", reason, held, wish.key.fingerprint)
-        elif there.get("sha256") != _sha256(wish.content or ""):
-            found.add(wish.kind, wish.path, "change", f"{wish.path} has another content")
+                reason = f"{setting.path} does not hold exactly the repository's key"
+                found.add(
+                    setting.kind, setting.path, "change", reason, held, setting.key.fingerprint
+                )
+        elif there.get("sha256") != _sha256(setting.content or ""):
+            found.add(setting.kind, setting.path, "change", f"{setting.path} has another content")
         rights = (there["mode"], there["owner"], there["group"])
-        wanted = (wish.mode, wish.owner, wish.group)
+        wanted = (setting.mode, setting.owner, setting.group)
         if rights != wanted:
-            reason = f"{wish.path} has other rights"
-            found.add(wish.kind, wish.path, "change", reason, " ".join(rights), " ".join(wanted))
+            reason = f"{setting.path} has other rights"
+            found.add(
+                setting.kind, setting.path, "change", reason, " ".join(rights), " ".join(wanted)
+            )
 
 
 def _sha256(text: str) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gpuprep.lock.lockfile import LockFile
     from gpuprep.model import DesiredStack, HostFacts
     from gpuprep.observe import Observation
-    from gpuprep.planner.settings import Wishes
+    from gpuprep.planner.settings import Settings
     from gpuprep.planner.target import RoleTarget
 
 # States that an interrupted transaction leaves; the next one finishes them (deb_transaction).
@@ -115,9 +115,9 @@ class HostPlan:
         }
 
 
-def observation_request(catalog: Catalog, wishes: Wishes) -> dict[str, Any]:
-    """Return what the observation has to look at for these wishes."""
-    prefix = wishes.conda_prefix
+def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
+    """Return what the observation has to look at for these settings."""
+    prefix = settings.conda_prefix
     rules = host_rules()
     units = {*catalog.driver.services, *(s for f in catalog.fabrics.values() for s in f.services)}
     return {
@@ -125,7 +125,7 @@ def observation_request(catalog: Catalog, wishes: Wishes) -> dict[str, Any]:
         "files": [*PATHS, condarc_path(prefix), marker_path(prefix)],
         "keys": [path for path in PATHS if path.endswith((".asc", ".gpg"))],
         "units": sorted(units),
-        "kernel": wishes.kernel,
+        "kernel": settings.kernel,
         "conda": prefix,
         "commands": list(rules.observed_commands),
     }
@@ -139,36 +139,36 @@ def _observed(catalog: Catalog, others: str) -> str:
     return f"(?:{others}|(?:{words})$)"
 
 
-def plan_host(observation: Observation, wishes: Wishes, catalog: Catalog) -> HostPlan:
+def plan_host(observation: Observation, settings: Settings, catalog: Catalog) -> HostPlan:
     """Plan one host.
 
     Args:
         observation: what the host said of itself.
-        wishes: what the user wants on it.
+        settings: what the user wants on it.
         catalog: what belongs together.
 
     """
-    seen = facts(observation, wishes.shape)
+    seen = facts(observation, settings.shape)
     versions = versions_of(observation)
-    desired = wishes.stack
-    if wishes.keep_driver:
+    desired = settings.stack
+    if settings.keep_driver:
         kept = running_driver(observation) or versions.get("driver")
         if kept is None:
             return _refused(host_rules().refusal("E_KEEP_NOTHING"), seen, versions)
         desired = replace(desired, keep_driver=kept)
-    answer = _resolve(seen, desired, catalog, wishes.lock)
+    answer = _resolve(seen, desired, catalog, settings.lock)
     if isinstance(answer, Refusal):
         return _refused(answer, seen, versions)
     if answer.family not in FAMILIES:
         return _refused(host_rules().refusal("E_OS_FAMILY", os=seen.os), seen, versions, answer)
-    if not wishes.persistence:
+    if not settings.persistence:
         services = (name for name in answer.services if "persistence" not in name)
         answer = replace(answer, services=tuple(services))
     roles: dict[str, RolePlan] = {}
     taken: set[str] = set()  # paths
-    for name in wishes.roles:
+    for name in settings.roles:
         found = Differences(name)
-        target = PLANNERS[name](found, observation, answer, wishes)
+        target = PLANNERS[name](found, observation, answer, settings)
         refreshed = any(role.refresh for role in roles.values())
         refresh = not refreshed and needs_index(found, answer, observation)
         # Roles share the repository; its steps belong to the first of them.

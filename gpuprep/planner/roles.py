@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from gpuprep.model import Component, Package, Stack
     from gpuprep.observe import Observation
-    from gpuprep.planner.settings import Wishes
+    from gpuprep.planner.settings import Settings
 
-RolePlanner: TypeAlias = "Callable[[Differences, Observation, Stack, Wishes], RoleTarget]"
+RolePlanner: TypeAlias = "Callable[[Differences, Observation, Stack, Settings], RoleTarget]"
 
 REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
@@ -138,7 +138,9 @@ def _another(mark: str, branch: str | None, version: str | None) -> bool:
     return mark.split(".", maxsplit=1)[0] != branch
 
 
-def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
+def gpu_driver(
+    found: Differences, seen: Observation, stack: Stack, settings: Settings
+) -> RoleTarget:
     """Plan the driver: repository, pins, packages at one version, holds, module, units."""
     if not stack.manage_driver:
         return RoleTarget(found.role)
@@ -182,7 +184,7 @@ def gpu_driver(found: Differences, seen: Observation, stack: Stack, wishes: Wish
         found.add("module", kernel, "build", reason, versions, version)
     diff_units(found, seen, stack.services)
     initramfs = _diff_initramfs(found, seen)
-    load, reboot = _diff_loaded(found, seen, version, stack.module, wishes)
+    load, reboot = _diff_loaded(found, seen, version, stack.module, settings)
     return RoleTarget(
         found.role,
         files=tuple(files),
@@ -222,7 +224,7 @@ def _diff_initramfs(found: Differences, seen: Observation) -> bool:
 
 
 def _diff_loaded(
-    found: Differences, seen: Observation, version: str | None, module: str, wishes: Wishes
+    found: Differences, seen: Observation, version: str | None, module: str, settings: Settings
 ) -> tuple[str | None, bool]:
     """Find a loaded module that is not the installed one: module to load, whether to reboot."""
     kernel = seen["kernel"]
@@ -234,7 +236,7 @@ def _diff_loaded(
     if nouveau or stale:
         held = "nouveau" if nouveau else str(loaded)
         reason = f"the kernel runs {held}, not the installed driver"
-        if not wishes.reboot_allowed:
+        if not settings.reboot_allowed:
             reason += "; gpu_driver_reboot_allowed is false, so this is left to you"
         found.add("reboot", "host", "reboot", reason, held, version)
         return None, True
@@ -244,9 +246,11 @@ def _diff_loaded(
     return None, False
 
 
-def cuda_toolkit(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
+def cuda_toolkit(
+    found: Differences, seen: Observation, stack: Stack, settings: Settings
+) -> RoleTarget:
     """Plan the toolkits: packages, default link, shell profile, linker path."""
-    del wishes
+    del settings
     if not stack.cuda:
         return RoleTarget(found.role)
     machine = {"x86_64": "x86_64", "aarch64": "sbsa"}[seen["arch"]]
@@ -274,9 +278,9 @@ def cuda_toolkit(found: Differences, seen: Observation, stack: Stack, wishes: Wi
     return RoleTarget(found.role, files=files, packages=main.wanted, alternative=value)
 
 
-def cudnn(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
+def cudnn(found: Differences, seen: Observation, stack: Stack, settings: Settings) -> RoleTarget:
     """Plan cuDNN: runtime and headers at one version, held."""
-    del wishes
+    del settings
     packages = _of(stack, "cudnn")
     if not packages:
         return RoleTarget(found.role)
@@ -299,32 +303,34 @@ def _cuda_major(name: str) -> str:
     return name.partition("-cuda-")[2]
 
 
-def conda(found: Differences, seen: Observation, stack: Stack, wishes: Wishes) -> RoleTarget:
+def conda(found: Differences, seen: Observation, stack: Stack, settings: Settings) -> RoleTarget:
     """Plan conda: installation, system-wide configuration, profile, environments."""
     installer = stack.conda
     if installer is None:
         return RoleTarget(found.role)
-    prefix = wishes.conda_prefix
+    prefix = settings.conda_prefix
     there = seen["conda"]
     marker = json.dumps({"installer": installer.version, "sha256": installer.sha256}) + "\n"
     _diff_installation(found, seen, installer.version, json.loads(marker))
-    files = _conda_files(wishes, marker)
+    files = _conda_files(settings, marker)
     diff_files(found, seen, files)
-    for wish in wishes.environments:
-        env = there["envs"].get(wish.name)
+    for setting in settings.environments:
+        env = there["envs"].get(setting.name)
         if env is None:
-            found.add("environment", wish.name, "create", f"environment {wish.name} does not exist")
+            found.add(
+                "environment", setting.name, "create", f"environment {setting.name} does not exist"
+            )
             continue
         mark = env["marker"] or {}
-        if mark.get("digest") != wish.digest:
-            reason = f"the specification of {wish.name} is another than it was made from"
-            found.add("environment", wish.name, "update", reason)
+        if mark.get("digest") != setting.digest:
+            reason = f"the specification of {setting.name} is another than it was made from"
+            found.add("environment", setting.name, "update", reason)
             continue
         gone = [n for n, v in mark.get("packages", {}).items() if env["packages"].get(n) != v]
         if gone:
-            reason = f"{wish.name} lost or changed: {', '.join(sorted(gone))}"
-            found.add("environment", wish.name, "update", reason)
-    target = CondaTarget(prefix, installer, marker, not there["exists"], wishes.environments)
+            reason = f"{setting.name} lost or changed: {', '.join(sorted(gone))}"
+            found.add("environment", setting.name, "update", reason)
+    target = CondaTarget(prefix, installer, marker, not there["exists"], settings.environments)
     return RoleTarget(found.role, files=files, conda=target)
 
 
@@ -356,12 +362,12 @@ def marker_path(prefix: str) -> str:
     return f"{prefix}/conda-meta/gpuprep"
 
 
-def _conda_files(wishes: Wishes, marker: str) -> tuple[ManagedFile, ...]:
-    prefix = wishes.conda_prefix
-    lines = [HEADER.rstrip(), "channels:", *(f"  - {name}" for name in wishes.conda_channels)]
+def _conda_files(settings: Settings, marker: str) -> tuple[ManagedFile, ...]:
+    prefix = settings.conda_prefix
+    lines = [HEADER.rstrip(), "channels:", *(f"  - {name}" for name in settings.conda_channels)]
     lines += ["auto_activate_base: false", "channel_priority: strict"]
-    if wishes.conda_channel_alias:
-        lines.append(f"channel_alias: {wishes.conda_channel_alias}")
+    if settings.conda_channel_alias:
+        lines.append(f"channel_alias: {settings.conda_channel_alias}")
     profile = (
         f"{HEADER}[ ! -r {prefix}/etc/profile.d/conda.sh ] || . {prefix}/etc/profile.d/conda.sh\n"
     )

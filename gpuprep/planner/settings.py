@@ -1,4 +1,4 @@
-"""From Ansible variables to wishes, typed.
+"""From Ansible variables to settings, typed.
 
 The inputs and their defaults are read from the roles' ``meta/argument_specs.yml`` and from
 ``fleet_variables.yml``: nothing is written twice.
@@ -70,7 +70,7 @@ def unknown_variables(names: Iterable[str]) -> dict[str, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A wished conda environment.
+    """A wanted conda environment.
 
     Attributes:
         name: directory under ``<prefix>/envs``.
@@ -92,7 +92,7 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Settings:
     """Everything a user wants on one host.
 
     Attributes:
@@ -105,7 +105,7 @@ class Wishes:
         conda_prefix: where conda lives.
         conda_channels: channels of the system-wide condarc.
         conda_channel_alias: base URL of channel names, or empty.
-        environments: wished conda environments.
+        environments: wanted conda environments.
         shape: OCI shape from the inventory.
         lock: what a lock file says; None = nothing is locked.
 
@@ -148,7 +148,7 @@ def _environment(entry: Mapping[str, Any], files: Mapping[str, str]) -> Environm
 
 
 def environment_files(variables: Mapping[str, Any]) -> list[str]:
-    """Return the controller's files that the wished environments name."""
+    """Return the controller's files that the wanted environments name."""
     entries = variables.get("conda_environments") or []
     return [str(e[key]) for e in entries for key in ("file", "lock") if e.get(key)]
 
@@ -167,14 +167,14 @@ def _components(
     return tuple(c for c in COMPONENTS if c in chosen and not unwanted[c])
 
 
-def wishes_from(
+def settings_from(
     variables: Mapping[str, Any],
     *,
     only: Iterable[Component] | None = None,
     files: Mapping[str, str] | None = None,
     lock: LockFile | None = None,
-) -> Wishes:
-    """Return the wishes of one host.
+) -> Settings:
+    """Return the settings of one host.
 
     Args:
         variables: the host's variables, validated against the specifications; absent ones take
@@ -184,7 +184,7 @@ def wishes_from(
         lock: content of ``gpuprep_lock_file``.
 
     Raises:
-        ConfigError: wishes contradict each other.
+        ConfigError: settings contradict each other.
 
     """
     values: dict[str, Any] = {name: o.get("default") for name, o in all_options().items()}
@@ -222,7 +222,7 @@ def wishes_from(
     )
     kernel = values["gpu_driver_kernel"]
     entries = values["conda_environments"]
-    return Wishes(
+    return Settings(
         stack=stack,
         keep_driver=branch == KEEP,
         kernel=None if kernel == "running" else kernel,

@@ -35,7 +35,7 @@ class ManagedFile:
 
 @dataclass(frozen=True, slots=True)
 class CondaTarget:
-    """The wished conda installation."""
+    """The wanted conda installation."""
 
     prefix: str
     installer: CondaInstaller

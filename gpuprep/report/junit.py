@@ -91,7 +91,7 @@ def _check_case(suite: ET.Element, host: str, check: Mapping[str, Any]) -> None:
 
 
 def _story(check: Mapping[str, Any]) -> str:
-    parts = ("detail", "expected", "observed", "evidence", "mend")
+    parts = ("detail", "expected", "observed", "evidence", "remedy")
     return "\n".join(f"{part}: {check[part]}" for part in parts if check.get(part))
 
 

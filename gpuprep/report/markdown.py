@@ -106,7 +106,7 @@ def _details(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for check in bad_checks(host):
             yield (
                 f"- **{_escape(title_of(check))}** ({_escape(check.get('id'))}): "
-                f"{_escape(check.get('detail'))}. {_escape(check.get('mend') or '')}"
+                f"{_escape(check.get('detail'))}. {_escape(check.get('remedy') or '')}"
             )
         yield ""
     if len(bad) > MOST_DETAILS:

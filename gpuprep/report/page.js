@@ -175,7 +175,7 @@
       return section(title, rungs.length ? make("div", { class: "list" }, rungs.map((check) => rung(check, false))) : null);
     });
   }
-  function rung([index, status, detail, expected, observed, evidence, mend, time], open) {
+  function rung([index, status, detail, expected, observed, evidence, remedy, time], open) {
     const known = data.checks[index];
     const state = CHECK_STATES[status];
     const rows = [["Expected", expected], ["Observed", observed]].filter(([, value]) => value !== null);
@@ -188,7 +188,7 @@
       make("div", { class: "more" },
         make("p", { class: "soft" }, `${known.proves || ""} `, make("code", null, known.id)),
         rows.length ? make("dl", null, rows.map(([name, value]) => [make("dt", null, name), make("dd", null, text(value))])) : null,
-        mend === null ? null : make("p", null, make("b", null, "Mend: "), text(mend)),
+        remedy === null ? null : make("p", null, make("b", null, "Remedy: "), text(remedy)),
         evidence === null ? null : make("pre", { tabindex: "0" }, text(evidence))));
   }
 

@@ -179,7 +179,7 @@ def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[s
             [
                 checks(str(check["id"])),
                 CHECK_STATES.index(check["status"]),
-                *_row(check, ("detail", "expected", "observed", "evidence", "mend"), strings),
+                *_row(check, ("detail", "expected", "observed", "evidence", "remedy"), strings),
                 check.get("seconds"),
             ]
             for check in host.get("checks") or ()

@@ -178,7 +178,7 @@ def _remarks(host: HostResult, *, with_checks: bool) -> list[str]:
     for check in host.checks if with_checks else ():
         if check.status in _BAD_CHECKS:
             remarks.append(f"{check.status.value}: {check.id}: {check.detail}")
-            remarks += [f"  mend: {check.mend}"] if check.mend else []
+            remarks += [f"  remedy: {check.remedy}"] if check.remedy else []
     remarks += [f"{warning.code}: {warning.message}" for warning in host.warnings]
     if host.reboot_required:
         remarks.append("a reboot is required before the new driver works")

@@ -17,21 +17,21 @@ class Refused(Exception):  # noqa: N818  (a decision, not an error)
 
     Attributes:
         code: stable code.
-        wishes: names of the wishes that clash with the rule; empty when the host itself does.
+        settings: names of the settings that clash with the rule; empty when the host itself does.
         values: what the message template names.
 
     """
 
-    def __init__(self, code: str, *wishes: str, **values: object) -> None:
+    def __init__(self, code: str, *settings: str, **values: object) -> None:
         super().__init__(code)
         self.code = code
-        self.wishes = wishes
+        self.settings = settings
         self.values = values
 
 
 @dataclass(slots=True)
 class Case:
-    """A host, its wishes and the notes taken on the way to a stack."""
+    """A host, its settings and the notes taken on the way to a stack."""
 
     facts: HostFacts
     desired: DesiredStack

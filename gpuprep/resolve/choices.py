@@ -1,4 +1,4 @@
-"""Wishes that no host could have."""
+"""Settings that no host could have."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from gpuprep.model import DesiredStack
 
 
-def check_wishes(desired: DesiredStack, catalog: Catalog) -> None:
+def check_choices(desired: DesiredStack, catalog: Catalog) -> None:
     """Refuse values that are none of the possible ones.
 
     Raises:
-        Refused: naming the wish and the values it may have.
+        Refused: naming the setting and the values it may have.
 
     """
     choices = {
@@ -25,13 +25,13 @@ def check_wishes(desired: DesiredStack, catalog: Catalog) -> None:
         "profile": ("full", "compute"),
         "source": ("nvidia", "distro"),
     }
-    for wish, possible in choices.items():
-        _one_of(wish, getattr(desired, wish), possible)
+    for setting, possible in choices.items():
+        _one_of(setting, getattr(desired, setting), possible)
     for component in desired.components:
         _one_of("components", component, COMPONENTS)
 
 
-def _one_of(wish: str, value: str, possible: tuple[str, ...]) -> None:
+def _one_of(setting: str, value: str, possible: tuple[str, ...]) -> None:
     if value not in possible:
         expected = f"it must be one of {', '.join(possible)}"
-        raise Refused("E_WISH", wish, wish=wish, value=value, expected=expected)
+        raise Refused("E_SETTING", setting, setting=setting, value=value, expected=expected)

@@ -32,13 +32,13 @@ def choose_toolkits(case: Case, driver: Driver | None) -> tuple[Choice, ...]:
     """Choose the toolkits, default first.
 
     Raises:
-        Refused: a wish is unknown, or does not fit the GPUs or the driver.
+        Refused: a setting is unknown, or does not fit the GPUs or the driver.
 
     """
-    wished = case.desired.cuda
-    if not wished:
+    wanted = case.desired.cuda
+    if not wanted:
         return (_automatic(case, driver),)
-    chosen = {choice.line.version: choice for choice in (_find(case, w, driver) for w in wished)}
+    chosen = {choice.line.version: choice for choice in (_find(case, w, driver) for w in wanted)}
     for choice in chosen.values():
         _check_gpus(case, choice)
         if driver is not None:
@@ -150,17 +150,17 @@ def _explain_automatic(case: Case, choice: Choice, branch: str, native: str) -> 
         case.because("cuda", version, f"native to driver branch {branch}", "branches")
 
 
-def _find(case: Case, wish: str, driver: Driver | None) -> Choice:
+def _find(case: Case, setting: str, driver: Driver | None) -> Choice:
     toolkits = case.catalog.toolkits
-    line = toolkits.get(wish)
+    line = toolkits.get(setting)
     if line is not None:
         return Choice(line, None)
     for candidate in toolkits.values():
-        if wish in candidate.releases:
-            return Choice(candidate, wish)
-    of_major = [line for line in toolkits.values() if line.version.split(".")[0] == wish]
+        if setting in candidate.releases:
+            return Choice(candidate, setting)
+    of_major = [line for line in toolkits.values() if line.version.split(".")[0] == setting]
     if not of_major:
-        raise Refused("E_CUDA_UNKNOWN", "cuda", cuda=wish)
+        raise Refused("E_CUDA_UNKNOWN", "cuda", cuda=setting)
     fitting = [line for line in of_major if all(line.version in gpu.cuda for gpu in case.gpus)]
     native = driver.branch.native_cuda if driver else None
     best = [line for line in fitting if at_most(line.version, native)] or fitting or of_major
@@ -175,9 +175,9 @@ def _default_first(case: Case, chosen: dict[str, Choice]) -> tuple[Choice, ...]:
     line = next((v for v in newest_first if default in {v, chosen[v].release}), None)
     if line is None:
         raise Refused(
-            "E_WISH",
+            "E_SETTING",
             "cuda_default",
-            wish="cuda_default",
+            setting="cuda_default",
             value=default,
             expected=f"it must be one of {', '.join(newest_first)}",
         )
@@ -197,14 +197,14 @@ def _check_gpus(case: Case, choice: Choice) -> None:
             )
 
 
-def _check_driver(case: Case, choice: Choice, driver: Driver, *wishes: str) -> None:
+def _check_driver(case: Case, choice: Choice, driver: Driver, *settings: str) -> None:
     version, branch = choice.line.version, driver.branch
     floor = case.catalog.cuda.driver_floor.get(choice.major)
     if choice.major > branch.max_major:
         if not case.desired.forward_compat:
             raise Refused(
                 "E_CUDA_DRIVER_MAJOR",
-                *wishes,
+                *settings,
                 cuda=version,
                 need=floor,
                 b=branch.name,
@@ -213,6 +213,6 @@ def _check_driver(case: Case, choice: Choice, driver: Driver, *wishes: str) -> N
         case.warn("W_FORWARD_COMPAT", cuda=version, pkg=version.replace(".", "-"))
         return
     if not at_least(driver.version, floor):
-        raise Refused("E_CUDA_DRIVER_OLD", *wishes, cuda=version, need=floor, have=driver.version)
+        raise Refused("E_CUDA_DRIVER_OLD", *settings, cuda=version, need=floor, have=driver.version)
     if not at_most(version, branch.native_cuda):
         case.warn("W_MINOR_COMPAT", cuda=version, b=branch.name, native=branch.native_cuda)

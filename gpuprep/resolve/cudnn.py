@@ -32,15 +32,17 @@ def choose_cudnn(case: Case, majors: tuple[int, ...]) -> Cudnn:
     """Choose cuDNN for the CUDA majors on the host.
 
     Raises:
-        Refused: no release fits GPUs, CUDA and wish.
+        Refused: no release fits GPUs, CUDA and setting.
 
     """
-    wish = case.desired.cudnn
-    series = _series(case, case.catalog.default_cudnn if wish == "auto" else wish.split(".")[0])
-    if wish in {"auto", series.name}:
+    setting = case.desired.cudnn
+    series = _series(
+        case, case.catalog.default_cudnn if setting == "auto" else setting.split(".")[0]
+    )
+    if setting in {"auto", series.name}:
         chosen = _newest_fitting(case, series, majors)
     else:
-        chosen = _asked_for(case, series, wish, majors)
+        chosen = _asked_for(case, series, setting, majors)
     if series.pinned and len(majors) > 1:
         raise Refused(
             "E_CUDNN_MAJORS",
@@ -70,10 +72,10 @@ def _series(case: Case, name: str) -> CudnnSeries:
     return series
 
 
-def _asked_for(case: Case, series: CudnnSeries, wish: str, majors: tuple[int, ...]) -> Cudnn:
-    matching = [r for r in series.releases if r == wish or r.startswith(wish + ".")]
+def _asked_for(case: Case, series: CudnnSeries, setting: str, majors: tuple[int, ...]) -> Cudnn:
+    matching = [r for r in series.releases if r == setting or r.startswith(setting + ".")]
     if not matching:
-        raise Refused("E_CUDNN_UNKNOWN", "cudnn", cudnn=wish)
+        raise Refused("E_CUDNN_UNKNOWN", "cudnn", cudnn=setting)
     release = matching[-1]
     _check_gpus(case, release)
     for major in majors:

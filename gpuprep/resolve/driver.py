@@ -36,7 +36,7 @@ def choose_driver(case: Case) -> Driver | None:
     """Choose the driver; None when none is wanted.
 
     Raises:
-        Refused: no driver fits the GPUs and the wishes.
+        Refused: no driver fits the GPUs and the settings.
 
     """
     if not case.wants("driver"):
@@ -175,24 +175,29 @@ def _branch_of(version: str) -> str:
     return version.split(".", maxsplit=1)[0]
 
 
-def _known_branch(case: Case, name: str, wish: str) -> Branch:
+def _known_branch(case: Case, name: str, setting: str) -> Branch:
     branch = case.catalog.branches.get(name)
     if branch is None:
-        raise Refused("E_BRANCH_UNKNOWN", wish, b=name, known=", ".join(case.catalog.branches))
+        raise Refused("E_BRANCH_UNKNOWN", setting, b=name, known=", ".join(case.catalog.branches))
     return branch
 
 
-def _check_branch(case: Case, branch: Branch, version: str, *wishes: str) -> None:
+def _check_branch(case: Case, branch: Branch, version: str, *settings: str) -> None:
     for gpu in case.gpus:
         last = gpu.arch.last_branch
         if last is not None and key(branch.name) > key(last):
             raise Refused(
-                "E_BRANCH_ARCH", *wishes, b=branch.name, arch=gpu.arch.name, gpu=gpu.name, last=last
+                "E_BRANCH_ARCH",
+                *settings,
+                b=branch.name,
+                arch=gpu.arch.name,
+                gpu=gpu.name,
+                last=last,
             )
         if not at_least(version, gpu.min_driver):
             raise Refused(
                 "E_BRANCH_GPU_MIN",
-                *wishes,
+                *settings,
                 gpu=gpu.name,
                 need=gpu.min_driver,
                 b=branch.name,
@@ -205,12 +210,12 @@ def _check_proprietary(case: Case, branch: Branch) -> None:
         raise Refused("E_PROPRIETARY_REMOVED", "branch", "version", "flavour")
 
 
-def _check_end_of_life(case: Case, branch: Branch, wish: str = "branch") -> None:
+def _check_end_of_life(case: Case, branch: Branch, setting: str = "branch") -> None:
     today = case.desired.as_of or dt.datetime.now(tz=dt.UTC).date().isoformat()
     if branch.eol is None or branch.eol >= today:
         return
     if not case.desired.allow_eol:
-        raise Refused("E_BRANCH_EOL", "allow_eol", wish, b=branch.name, eol=branch.eol)
+        raise Refused("E_BRANCH_EOL", "allow_eol", setting, b=branch.name, eol=branch.eol)
     case.warn("W_BRANCH_EOL", b=branch.name, eol=branch.eol)
 
 

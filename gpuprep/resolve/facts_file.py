@@ -67,7 +67,7 @@ _STATE: Mapping[str, _Kind] = {
     "mok_enrolled": _BOOL,
     "newest_kernel": _TEXT,
 }
-_WISHES: Mapping[str, _Kind] = {
+_SETTINGS: Mapping[str, _Kind] = {
     "components": _Kind(f"a list of {', '.join(COMPONENTS)}", _is_list(_is_text)),
     "source": _TEXT,
     "channel": _TEXT,
@@ -120,14 +120,14 @@ def read_facts(path: Path) -> tuple[HostFacts, DesiredStack]:
 
 
 def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredStack]:
-    """Turn the content of a facts file into facts and wishes.
+    """Turn the content of a facts file into facts and settings.
 
     Raises:
         FactsError: a key is missing, unknown or has a wrong value.
 
     """
     data = _mapping(data, where)
-    _check(data, {**_HOST, **_WISHES, "state": _Kind("a mapping", _is_mapping)}, where)
+    _check(data, {**_HOST, **_SETTINGS, "state": _Kind("a mapping", _is_mapping)}, where)
     missing = [name for name in ("gpus", "os") if name not in data]
     if missing:
         raise FactsError(f"{where}: {' and '.join(missing)} must be given")
@@ -159,15 +159,15 @@ def _check(data: Mapping[str, Any], kinds: Mapping[str, _Kind], where: str) -> N
 
 
 def _desired(data: Mapping[str, Any]) -> DesiredStack:
-    wishes = {name: data[name] for name in _WISHES if data.get(name) is not None}
-    components = tuple(wishes.pop("components", COMPONENTS))
-    cuda, cudnn = wishes.pop("cuda", "auto"), wishes.get("cudnn")
+    settings = {name: data[name] for name in _SETTINGS if data.get(name) is not None}
+    components = tuple(settings.pop("components", COMPONENTS))
+    cuda, cudnn = settings.pop("cuda", "auto"), settings.get("cudnn")
     if cuda == "none":
         components = tuple(part for part in components if part != "cuda")
     if cudnn == "none":
-        del wishes["cudnn"]
+        del settings["cudnn"]
         components = tuple(part for part in components if part != "cudnn")
     if cuda in ("auto", "none"):
         cuda = []
     versions = (cuda,) if isinstance(cuda, str) else tuple(cuda)
-    return DesiredStack(components=components, cuda=versions, **wishes)
+    return DesiredStack(components=components, cuda=versions, **settings)

@@ -1,4 +1,4 @@
-"""The resolver: facts and wishes in, a stack or a refusal out.
+"""The resolver: facts and settings in, a stack or a refusal out.
 
 The rules are facts of the data file; the steps here only walk them, in the order in which one
 choice depends on another: host, driver, toolkits, cuDNN, packages.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpuprep.model import DesiredStack, Refusal, Stack
 from gpuprep.resolve import packages as names
 from gpuprep.resolve.case import Case, Refused
-from gpuprep.resolve.choices import check_wishes
+from gpuprep.resolve.choices import check_choices
 from gpuprep.resolve.conda import choose_installer
 from gpuprep.resolve.cuda import (
     choose_toolkits,
@@ -36,9 +36,9 @@ _AUTOMATIC: dict[str, Any] = {
 def resolve(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Stack | Refusal:
     """Decide which stack a host gets.
 
-    Every choice carries its reason. A refusal names the clashing wishes (``wishes``), a minimal
+    Every choice carries its reason. A refusal names the clashing settings (``settings``), a minimal
     set: without them the host resolves, to the stack told in ``nearest``. A refusal without
-    wishes is forced by the host itself.
+    settings is forced by the host itself.
     """
     try:
         return _decide(facts, desired, catalog)
@@ -47,7 +47,7 @@ def resolve(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Stack 
 
 
 def _decide(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Stack:
-    check_wishes(desired, catalog)
+    check_choices(desired, catalog)
     case = open_case(facts, desired, catalog)
     driver = choose_driver(case)
     if driver is not None and case.manages_driver:
@@ -127,13 +127,13 @@ def _locked(stack: Stack, desired: DesiredStack) -> Stack:
 def _explain(
     refused: Refused, facts: HostFacts, desired: DesiredStack, catalog: Catalog
 ) -> Refusal:
-    """Find the smallest set of wishes whose dropping helps, and what would be installed then."""
+    """Find the smallest set of settings whose dropping helps, and what would be installed then."""
     fallen = _relax(refused, facts, desired, catalog)
     if isinstance(fallen, Refused):
         return _hopeless(refused, fallen, catalog)
     dropped, stack = fallen
-    for wish in dropped:
-        fewer = tuple(w for w in dropped if w != wish)
+    for setting in dropped:
+        fewer = tuple(w for w in dropped if w != setting)
         attempt = _attempt(facts, _without(desired, fewer), catalog)
         if isinstance(attempt, Stack):
             dropped, stack = fewer, attempt
@@ -143,20 +143,20 @@ def _explain(
 def _relax(
     refused: Refused, facts: HostFacts, desired: DesiredStack, catalog: Catalog
 ) -> Refused | tuple[tuple[str, ...], Stack]:
-    """Drop one clashing wish after the other until the host resolves, or no wish is to blame."""
+    """Drop one clashing setting after the other until the host resolves or none is to blame."""
     dropped: tuple[str, ...] = ()
     outcome: Stack | Refused = refused
     while isinstance(outcome, Refused):
         candidates = [
             w
-            for w in outcome.wishes
+            for w in outcome.settings
             if w not in dropped and getattr(desired, w) != _relaxed(desired, w)
         ]
         if not candidates:
             return outcome
         attempts = [
-            (wish, _attempt(facts, _without(desired, (*dropped, wish)), catalog))
-            for wish in candidates
+            (setting, _attempt(facts, _without(desired, (*dropped, setting)), catalog))
+            for setting in candidates
         ]
         best = next((a for a in attempts if isinstance(a[1], Stack)), attempts[0])
         dropped, outcome = (*dropped, best[0]), best[1]
@@ -170,36 +170,36 @@ def _attempt(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Stack
         return refused
 
 
-def _without(desired: DesiredStack, wishes: tuple[str, ...]) -> DesiredStack:
-    return replace(desired, **{wish: _relaxed(desired, wish) for wish in wishes})
+def _without(desired: DesiredStack, settings: tuple[str, ...]) -> DesiredStack:
+    return replace(desired, **{setting: _relaxed(desired, setting) for setting in settings})
 
 
-def _relaxed(desired: DesiredStack, wish: str) -> Any:  # noqa: ANN401  (any field)
-    if wish == "components":
+def _relaxed(desired: DesiredStack, setting: str) -> Any:  # noqa: ANN401  (any field)
+    if setting == "components":
         return tuple(part for part in desired.components if part != "driver")
-    return _AUTOMATIC[wish]
+    return _AUTOMATIC[setting]
 
 
 def _refusal(
     refused: Refused,
     catalog: Catalog,
-    wishes: tuple[str, ...] = (),
+    settings: tuple[str, ...] = (),
     stack: Stack | None = None,
 ) -> Refusal:
     text = catalog.messages[refused.code].format(**refused.values)
-    return Refusal(refused.code, text, _nearest(wishes, stack) if stack else None, wishes)
+    return Refusal(refused.code, text, _nearest(settings, stack) if stack else None, settings)
 
 
 def _hopeless(refused: Refused, fallen: Refused, catalog: Catalog) -> Refusal:
-    """Refuse where no dropping of wishes helps, since the host itself forbids it."""
+    """Refuse where no dropping of settings helps, since the host itself forbids it."""
     deeper = None
     if fallen.code != refused.code:
         text = catalog.messages[fallen.code].format(**fallen.values)
-        deeper = f"with no other wishes either: {text} ({fallen.code})"
+        deeper = f"with no other settings either: {text} ({fallen.code})"
     return replace(_refusal(refused, catalog), nearest=deeper)
 
 
-def _nearest(wishes: tuple[str, ...], stack: Stack) -> str:
+def _nearest(settings: tuple[str, ...], stack: Stack) -> str:
     parts = []
     if stack.branch:
         flavour = f" ({stack.flavour} modules)" if stack.flavour else ""
@@ -209,4 +209,4 @@ def _nearest(wishes: tuple[str, ...], stack: Stack) -> str:
         parts.append(f"cuDNN {stack.cudnn}")
     if stack.conda:
         parts.append(f"conda {stack.conda.version}")
-    return f"without {' and '.join(wishes)}: {', '.join(parts) or 'nothing to install'}"
+    return f"without {' and '.join(settings)}: {', '.join(parts) or 'nothing to install'}"

@@ -37,7 +37,7 @@ def refusal_in_words(host: HostFacts, refusal: Refusal, catalog: Catalog) -> str
     """Tell why a host is refused, and the nearest stack that would work."""
     lines = [_headline(host, catalog), "", f"Refused, {refusal.code}: {refusal.message}"]
     if refusal.nearest:
-        lines.append(f"{'Works' if refusal.wishes else 'Not'} {refusal.nearest}")
+        lines.append(f"{'Works' if refusal.settings else 'Not'} {refusal.nearest}")
     return "\n".join(lines)
 
 

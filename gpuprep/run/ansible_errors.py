@@ -102,7 +102,7 @@ def _reason_of_unparsed(output: str) -> tuple[str, str | None]:
 def plan_error(failure: Failure) -> GpuprepError:
     """Give the error of a plan that could not be made for any host.
 
-    What is wrong with a host, or with its wishes, is part of a plan; so this is a fault of
+    What is wrong with a host, or with its settings, is part of a plan; so this is a fault of
     gpuprep, unless the action says otherwise by a code.
     """
     if failure.code == "E_CONFIG" or failure.exit_code == ExitCode.USAGE:

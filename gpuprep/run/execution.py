@@ -30,7 +30,7 @@ from gpuprep.run.options import (
     variables_arguments,
 )
 from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
-from gpuprep.run.results import Report, host_results, read_reports, refuse_wishes
+from gpuprep.run.results import Report, host_results, read_reports, refuse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class Run:
     """One run of one verb; the attributes are those of :func:`gpuprep.api.apply`.
 
     Attributes:
-        wishes: variables that the verb itself sets.
+        settings: variables that the verb itself sets.
 
     """
 
@@ -68,7 +68,7 @@ class Run:
     cancel: Cancel | None
     options: RunOptions
     check: bool = False
-    wishes: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def execute(self) -> FleetResult:
         """Run to the end, or to the first request to stop; leave nothing behind."""
@@ -109,7 +109,7 @@ class Run:
             arguments=tuple(arguments),
             environment=engine.engine_environment(os.environ, directory, run_dir),
             redactor=Redactor(self._secrets(extra, access), spared=vocabulary(Report)),
-            variables={**self.wishes, "gpuprep_run_dir": str(run_dir)},
+            variables={**self.settings, "gpuprep_run_dir": str(run_dir)},
             passwords=prompt_answers(access),
             timeout=self.options.get("timeout"),
             cancelled=cancel_check(self.cancel),
@@ -142,7 +142,7 @@ class Run:
         if documents.plan is None and outcome.stopped is None:
             raise self._error(outcome)
         plan_reports = read_reports(() if documents.plan is None else (documents.plan,))
-        refuse_wishes(plan_reports.hosts)
+        refuse_settings(plan_reports.hosts)
         proof_reports = read_reports(documents.proofs)
         hosts = host_results(
             plan_reports.hosts,

@@ -79,8 +79,8 @@ def read_reports(documents: Iterable[Mapping[str, Any]]) -> Reports:
     return Reports(hosts, round_trips)
 
 
-def refuse_wishes(hosts: Mapping[str, Report]) -> None:
-    """Complain when no host's wishes make sense: that is the caller's mistake, not the hosts'.
+def refuse_settings(hosts: Mapping[str, Report]) -> None:
+    """Complain when no host's settings make sense: that is the caller's mistake, not the hosts'.
 
     Raises:
         ConfigError: with what is wrong. Nothing was touched.

@@ -84,7 +84,7 @@ class Transcript:
 
     @property
     def failures(self) -> Mapping[str, Failure]:
-        """Failures by host. A failure that a rescue has mended is none."""
+        """Failures by host. A failure that a rescue has repaired is none."""
         if self._stats is None:
             return self._failures
         lost = {**self._stats.get("failures", {}), **self._stats.get("dark", {})}

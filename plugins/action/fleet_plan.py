@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         fleet.run(names, self._task.args.get("tier", "quick"))
         judge = boolean(self._task.args.get("judge", False))
         plans = fleet.plans
-        full = [n for n in names if n in fleet.wishes and not fleet.wishes[n].short_cut]
+        full = [n for n in names if n in fleet.settings and not fleet.settings[n].short_cut]
         drifted = [
             n
             for n in names

@@ -12,7 +12,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._road import (
     OBSERVE_SECONDS,
     failed_plan,
     observe_host,
-    read_wishes,
+    read_settings,
 )
 
 from gpuprep.catalog import load
@@ -60,11 +60,13 @@ class ActionModule(ActionBase):
             part = roles[role]
             short_cut = bool(part["steps"])
         else:
-            wishes = read_wishes(variables, self._templar, self._loader, only=[COMPONENT_OF[role]])
-            if not wishes.roles:
+            settings = read_settings(
+                variables, self._templar, self._loader, only=[COMPONENT_OF[role]]
+            )
+            if not settings.roles:
                 return {**result, "changed": False, "run": False, "msg": "not wanted here"}
-            short_cut = wishes.short_cut
-            part = self._own_plan(role, wishes, variables)
+            short_cut = settings.short_cut
+            part = self._own_plan(role, settings, variables)
         if closing:
             left = [s for s in part["steps"] if s["kind"] not in {"reboot", "load"}]
             if left:
@@ -83,14 +85,14 @@ class ActionModule(ActionBase):
             result["diff"] = [_as_diff(step) for step in part["steps"]]
         return result
 
-    def _own_plan(self, role: str, wishes: Any, variables: dict[str, Any]) -> dict[str, Any]:
+    def _own_plan(self, role: str, settings: Any, variables: dict[str, Any]) -> dict[str, Any]:
         """Observe this host over its own connection and plan for one role."""
         target = _hosts.Target(
             variables["inventory_hostname"], self._connection, interpreter(variables)
         )
         try:
-            seen = observe_host(target, wishes, OBSERVE_SECONDS)
-            plan = plan_host(seen, wishes, load())
+            seen = observe_host(target, settings, OBSERVE_SECONDS)
+            plan = plan_host(seen, settings, load())
         except (_hosts.HostUnreachableError, _hosts.HostUnusableError) as error:
             plan = failed_plan(error)
         if not plan.roles:

@@ -111,32 +111,34 @@ def command(conda, kind, env, path):
     return [conda, "env", *verb, "-q", "-p", env, "-f", path]
 
 
-def as_file(wish):
+def as_file(setting):
     """Text that conda is given."""
-    if wish["kind"] != "packages":
-        return wish["content"]
-    specs = [json.dumps(spec) for spec in wish["content"].splitlines() if spec.strip()]
+    if setting["kind"] != "packages":
+        return setting["content"]
+    specs = [json.dumps(spec) for spec in setting["content"].splitlines() if spec.strip()]
     return "dependencies:\n" + "".join("  - %s\n" % spec for spec in specs)
 
 
-def converge(module, wish):
+def converge(module, setting):
     """Create or update one environment and note the outcome."""
     prefix = module.params["prefix"]
-    env = os.path.join(prefix, "envs", wish["name"])
-    handle, path = tempfile.mkstemp(suffix=SUFFIXES[wish["kind"]], dir=module.tmpdir)
+    env = os.path.join(prefix, "envs", setting["name"])
+    handle, path = tempfile.mkstemp(suffix=SUFFIXES[setting["kind"]], dir=module.tmpdir)
     with os.fdopen(handle, "w") as stream:
-        stream.write(as_file(wish))
+        stream.write(as_file(setting))
     code, out, err = module.run_command(
-        command(prefix + "/bin/conda", wish["kind"], env, path),
+        command(prefix + "/bin/conda", setting["kind"], env, path),
         environ_update={"TMPDIR": module.params["tmpdir"], "CONDA_ENVS_PATH": prefix + "/envs"},
     )
     if code != 0:
         text = (err or out).strip()
         module.fail_json(
-            msg="conda cannot make environment %s: %s" % (wish["name"], text[-1500:]), rc=code
+            msg="conda cannot make environment %s: %s" % (setting["name"], text[-1500:]), rc=code
         )
     with open(env + "/conda-meta/gpuprep", "w") as stream:
-        json.dump({"digest": wish["digest"], "packages": packages_of(env)}, stream, sort_keys=True)
+        json.dump(
+            {"digest": setting["digest"], "packages": packages_of(env)}, stream, sort_keys=True
+        )
 
 
 def main():
@@ -164,13 +166,13 @@ def main():
         supports_check_mode=True,
     )
     changed = []
-    for wish in module.params["environments"]:
-        env = os.path.join(module.params["prefix"], "envs", wish["name"])
-        if as_noted(env, wish["digest"]):
+    for setting in module.params["environments"]:
+        env = os.path.join(module.params["prefix"], "envs", setting["name"])
+        if as_noted(env, setting["digest"]):
             continue
-        changed.append(wish["name"])
+        changed.append(setting["name"])
         if not module.check_mode:
-            converge(module, wish)
+            converge(module, setting)
     module.exit_json(changed=bool(changed), environments=changed)
 
 

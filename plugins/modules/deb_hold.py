@@ -54,8 +54,12 @@ def main():
     names = sorted(
         {
             name
-            for name, wish, state in rows(module, "Package", "db:Status-Want", "db:Status-Status")
-            if state == "installed" and wish != "hold" and matches(name, module.params["patterns"])
+            for name, setting, state in rows(
+                module, "Package", "db:Status-Want", "db:Status-Status"
+            )
+            if state == "installed"
+            and setting != "hold"
+            and matches(name, module.params["patterns"])
         }
     )
     if names and not module.check_mode:

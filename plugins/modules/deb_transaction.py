@@ -166,18 +166,18 @@ def newest(module, versions):
 
 
 def split(spec):
-    """Name and wished version pattern of a package as apt-get takes it."""
+    """Name and wanted version pattern of a package as apt-get takes it."""
     name, _, version = spec.partition("=")
     return name, version or None
 
 
 def bound_version(module, offers):
     """Full version that the set gets: the newest of its first wanted member that fits."""
-    wish = module.params
-    for name, pattern in map(split, wish["packages"]):
-        if not matches(name, wish["bound"]):
+    setting = module.params
+    for name, pattern in map(split, setting["packages"]):
+        if not matches(name, setting["bound"]):
             continue
-        fits = [v for v in offers.get(name, ()) if fnmatchcase(v, pattern or wish["version"])]
+        fits = [v for v in offers.get(name, ()) if fnmatchcase(v, pattern or setting["version"])]
         if fits:
             return newest(module, fits)
     return None
@@ -209,19 +209,19 @@ def members_of(there, bound, remove):
 
 def complete(module):
     """Transaction with every member of the set named: packages, removals."""
-    wish = module.params
-    packages, remove = list(wish["packages"]), list(wish["remove"])
-    if not wish["bound"]:
+    setting = module.params
+    packages, remove = list(setting["packages"]), list(setting["remove"])
+    if not setting["bound"]:
         return packages, remove
     there = installed(module)
-    members = members_of(there, wish["bound"], remove)
+    members = members_of(there, setting["bound"], remove)
     roots = [split(spec)[0] for spec in packages]
     offers = available(module, sorted(set(members) | set(roots)))
     version = bound_version(module, offers)
     if version is None:
         return packages, remove  # the simulation says what is missing
     exact = {
-        n: version for n in roots if matches(n, wish["bound"]) and version in offers.get(n, ())
+        n: version for n in roots if matches(n, setting["bound"]) and version in offers.get(n, ())
     }
     exact.update(dict.fromkeys(needed(module, exact, version), version))
     for name in members:
@@ -251,15 +251,15 @@ def finish_interrupted(module):
 
 
 def is_there(module):
-    """Whether the packages are there as wished and the others gone.
+    """Whether the packages are there as asked for and the others gone.
 
-    apt would refuse even an empty transaction while packages that are mended later are broken.
+    apt would refuse even an empty transaction while packages that are repaired later are broken.
     """
-    wish, there = module.params, installed(module)
-    wanted = [split(spec) for spec in wish["packages"]]
+    setting, there = module.params, installed(module)
+    wanted = [split(spec) for spec in setting["packages"]]
     return (
-        not wish["bound"]
-        and not set(wish["remove"]) & set(there)
+        not setting["bound"]
+        and not set(setting["remove"]) & set(there)
         and all(
             name in there and fnmatchcase(there[name], version or "*") for name, version in wanted
         )

@@ -99,12 +99,12 @@ def main():
         },
         supports_check_mode=True,
     )
-    wish = module.params
+    setting = module.params
     if module.check_mode:
         module.exit_json(changed=False)
     there = current()
-    mine = there is not None and there["run"] == wish["run"]
-    if wish["state"] == "absent":
+    mine = there is not None and there["run"] == setting["run"]
+    if setting["state"] == "absent":
         if mine:
             os.unlink(PATH)
         module.exit_json(changed=False)
@@ -112,13 +112,13 @@ def main():
         module.exit_json(changed=False)
     if not os.path.isdir(DIRECTORY):
         os.makedirs(DIRECTORY, 0o755)
-    stale = there and (there["expires"] < time.time() or there["run"] == wish["take_over"])
+    stale = there and (there["expires"] < time.time() or there["run"] == setting["take_over"])
     if stale or (there is None and os.path.exists(PATH)):
         os.unlink(PATH)
     lease = {
-        "run": wish["run"],
-        "holder": wish["holder"],
-        "expires": time.time() + wish["seconds"],
+        "run": setting["run"],
+        "holder": setting["holder"],
+        "expires": time.time() + setting["seconds"],
     }
     if not take(lease):
         module.exit_json(changed=False, held_by=current() or {})

@@ -136,15 +136,15 @@ def fetched_key(module, key):
     return data
 
 
-def wanted_content(module, wish, there):
+def wanted_content(module, setting, there):
     """Bytes the file must hold."""
-    if not wish["key"]:
-        return to_bytes(wish["content"] or "")
-    if there is not None and holds_key(there, wish["key"]["fingerprint"]):
+    if not setting["key"]:
+        return to_bytes(setting["content"] or "")
+    if there is not None and holds_key(there, setting["key"]["fingerprint"]):
         return there
     if module.check_mode:
         return None
-    return fetched_key(module, wish["key"])
+    return fetched_key(module, setting["key"])
 
 
 def shown(data):
@@ -171,7 +171,7 @@ def write(module, path, data):
 
 
 def main():
-    """Bring each file to its wished content and rights."""
+    """Bring each file to its wanted content and rights."""
     module = AnsibleModule(
         argument_spec={
             "files": {
@@ -202,11 +202,11 @@ def main():
     changed, diffs = [], []
     # Everything that can fail for want of a network is fetched before anything is written.
     plans = []
-    for wish in module.params["files"]:
-        there = current(wish["path"])
-        plans.append((wish, there, wanted_content(module, wish, there)))
-    for wish, there, wanted in plans:
-        path = wish["path"]
+    for setting in module.params["files"]:
+        there = current(setting["path"])
+        plans.append((setting, there, wanted_content(module, setting, there)))
+    for setting, there, wanted in plans:
+        path = setting["path"]
         differs = there != wanted
         if differs:
             diffs.append(
@@ -221,19 +221,19 @@ def main():
                 write(module, path, wanted)
         rights = {
             "path": path,
-            "mode": wish["mode"],
-            "owner": wish["owner"],
-            "group": wish["group"],
+            "mode": setting["mode"],
+            "owner": setting["owner"],
+            "group": setting["group"],
         }
         arguments = module.load_file_common_arguments(dict(module.params, **rights), path=path)
         if os.path.exists(path):
             differs = module.set_fs_attributes_if_different(arguments, differs)
         if differs:
-            changed.append(wish)
+            changed.append(setting)
     module.exit_json(
         changed=bool(changed),
-        paths=[wish["path"] for wish in changed],
-        kinds=sorted({wish["kind"] for wish in changed}),
+        paths=[setting["path"] for setting in changed],
+        kinds=sorted({setting["kind"] for setting in changed}),
         diff=diffs,
     )
 

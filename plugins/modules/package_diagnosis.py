@@ -8,10 +8,10 @@ __metaclass__ = type
 DOCUMENTATION = r"""
 ---
 module: package_diagnosis
-short_description: Say why a package transaction failed and how to mend it
+short_description: Say why a package transaction failed and how to fix it
 description:
   - Read-only. Looks at DKMS build logs, dpkg's database and locks after a failed transaction.
-  - Quotes the first compiler error of a module that did not build and gives the commands that mend dpkg.
+  - Quotes the first compiler error of a module that did not build and gives the commands that repair dpkg.
 author: The gpuprep project
 options:
   since:
@@ -45,7 +45,7 @@ broken:
   description: Packages that dpkg has not completely installed, with their state.
   type: dict
   returned: always
-mend:
+remedy:
   description: Commands that bring dpkg back to a whole state.
   type: list
   elements: str
@@ -95,20 +95,20 @@ def main():
     log, error = first_compiler_error(module.params["since"])
     broken = broken_packages(module)
     lock = holder()
-    parts, mend = [], []
+    parts, remedy = [], []
     if error:
         parts.append("The kernel module did not compile; first error: %s (%s)." % (error, log))
     if broken:
         names = ", ".join("%s (%s)" % item for item in sorted(broken.items()))
         parts.append("dpkg has not finished with: %s." % names)
-        mend = ["dpkg --configure -a", "apt-get -f install"]
+        remedy = ["dpkg --configure -a", "apt-get -f install"]
         if error:
             parts.append(
                 "The driver does not build for this kernel: choose another branch or kernel,"
             )
-            mend = ["apt-get remove --purge " + " ".join(sorted(broken)), "dpkg --audit"]
+            remedy = ["apt-get remove --purge " + " ".join(sorted(broken)), "dpkg --audit"]
             parts.append("then remove the half-installed packages.")
-        parts.append("Commands: %s" % " && ".join(mend))
+        parts.append("Commands: %s" % " && ".join(remedy))
     if lock:
         parts.append("%s is held by %s (pid %s)." % (lock["path"], lock["command"], lock["pid"]))
     module.exit_json(
@@ -116,7 +116,7 @@ def main():
         summary=" ".join(parts),
         compiler_error=error or "",
         broken=broken,
-        mend=mend,
+        remedy=remedy,
     )
 
 

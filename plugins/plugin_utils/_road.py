@@ -22,7 +22,7 @@ from gpuprep.ladder.evaluate import evaluate, state_of
 from gpuprep.ladder.expect import expectation
 from gpuprep.ladder.shipped import source
 from gpuprep.model import CheckStatus
-from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
+from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 
 if TYPE_CHECKING:
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     from gpuprep.lock.lockfile import LockFile
     from gpuprep.model import CheckResult, Component
     from gpuprep.observe import Observation
-    from gpuprep.planner import Wishes
+    from gpuprep.planner import Settings
 
 OBSERVE_SECONDS = 60  # a host's time for looking, unless gpuprep_observe_timeout says otherwise
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
 TIER_SECONDS = {"quick": 0, "full": 900, "burn-in": 3600}  # what a tier may take beyond looking
 
 
-def read_wishes(
+def read_settings(
     variables: Mapping[str, Any],
     templar: TemplateEngine,
     loader: Any,
     only: Iterable[Component] | None = None,
-) -> Wishes:
-    """Return the wishes in a host's variables.
+) -> Settings:
+    """Return the settings in a host's variables.
 
     Raises:
         ConfigError: a variable has the wrong type, a value that is no choice, or looks misspelt.
@@ -78,11 +78,11 @@ def read_wishes(
         path = Path(loader.path_dwim(name))
         if path.is_file():
             files[name] = path.read_text(encoding="utf-8")
-    return wishes_from(values, only=only, files=files, lock=_lock(values, loader))
+    return settings_from(values, only=only, files=files, lock=_lock(values, loader))
 
 
 def _lock(values: Mapping[str, Any], loader: Any) -> LockFile | None:
-    """Return the content of the lock file that is wished for, read once."""
+    """Return the content of the lock file that is wanted for, read once."""
     name = values.get("gpuprep_lock_file")
     return _read_lock(Path(loader.path_dwim(name))) if name else None
 
@@ -95,7 +95,7 @@ def _read_lock(path: Path) -> LockFile:
 
 
 def observe_host(
-    target: _hosts.Target, wishes: Wishes, seconds: int, tier: Tier | None = None
+    target: _hosts.Target, settings: Settings, seconds: int, tier: Tier | None = None
 ) -> Observation:
     """Make the one round trip to a host; with a tier, its part of the ladder is climbed in it.
 
@@ -103,7 +103,7 @@ def observe_host(
         HostUnreachableError, HostUnusableError: see :mod:`_hosts`.
 
     """
-    request = observation_request(load(), wishes)
+    request = observation_request(load(), settings)
     probe = source(tier) if tier else ""
     script = observe.script(request, probe, tier or "quick")
     answer = _hosts.run_script(target, script, seconds + TIER_SECONDS.get(tier or "quick", 0))
@@ -137,7 +137,7 @@ class Fleet:
     Attributes:
         plans: plan per host.
         seen: observation per host that answered.
-        wishes: wishes per host that have any.
+        settings: settings per host that have any.
         round_trips: number of connections made for observations.
 
     """
@@ -147,7 +147,7 @@ class Fleet:
         self._task_vars = task_vars
         self.plans: dict[str, HostPlan] = {}
         self.seen: dict[str, Observation] = {}
-        self.wishes: dict[str, Wishes] = {}
+        self.settings: dict[str, Settings] = {}
         self.round_trips = 0
         self.tier: Tier = "quick"
 
@@ -162,7 +162,7 @@ class Fleet:
             variables = hostvars.raw_get(name)
             templar = self._action._templar.copy_with_new_env(available_variables=variables)
             try:
-                self.wishes[name] = read_wishes(variables, templar, self._action._loader)
+                self.settings[name] = read_settings(variables, templar, self._action._loader)
                 targets[name] = _hosts.make_target(
                     name, variables, templar, self._action._play_context, self._task_keys()
                 )
@@ -204,7 +204,7 @@ class Fleet:
         if plan.steps and not self._foreign(name):
             return "differs: " + "; ".join(f"{s.id} ({s.reason})" for s in plan.steps)
         failed = [check for check in self.checks(name) if check.status is CheckStatus.FAILED]
-        return "; ".join(f"{c.id}: {c.detail}. {c.mend or ''}".strip() for c in failed)
+        return "; ".join(f"{c.id}: {c.detail}. {c.remedy or ''}".strip() for c in failed)
 
     def checks(self, name: str, *, judge: bool = False) -> tuple[CheckResult, ...]:
         """Return the rungs tried on a host; none when it did not answer."""
@@ -212,7 +212,7 @@ class Fleet:
         if seen is None:
             return ()
         family = seen["package_manager"]["family"]
-        expected = expectation(load(), family, self.wishes[name].shape)
+        expected = expectation(load(), family, self.settings[name].shape)
         stack = None if judge and self._foreign(name) else self.plans[name].stack
         return evaluate(seen, seen.get("probe", {}), stack, self.tier, expected)
 
@@ -232,8 +232,8 @@ class Fleet:
         return keys
 
     def _plan(self, targets: Mapping[str, _hosts.Target], seconds: int, name: str) -> HostPlan:
-        wishes = self.wishes[name]
+        settings = self.settings[name]
         self.round_trips += 1
-        seen = observe_host(targets[name], wishes, seconds, self.tier)
+        seen = observe_host(targets[name], settings, seconds, self.tier)
         self.seen[name] = seen
-        return plan_host(seen, wishes, load())
+        return plan_host(seen, settings, load())

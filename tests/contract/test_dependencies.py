@@ -67,7 +67,7 @@ def importers(package: str, *patterns: str) -> set[str]:
     "code",
     [
         "import gpuprep.catalog; gpuprep.catalog.load()",
-        "import gpuprep.planner; gpuprep.planner.wishes_from({})",
+        "import gpuprep.planner; gpuprep.planner.settings_from({})",
         "import gpuprep.observe",
         "import gpuprep.ladder.evaluate",
     ],

@@ -15,7 +15,7 @@ import gpuprep
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.model import FleetResult, HostResult
-from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
+from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from sandbox import bootstrap, fleet, hosts, servers, services
 from sandbox.nvrepo.build import REPOS
 
@@ -140,25 +140,25 @@ class Lab:
         return hosts.write_inventory(found, {**self._variables, **(variables or {})}, path)
 
     def plan(self, *names: str, **variables: Any) -> FleetResult:
-        """``gpuprep.plan`` with wishes."""
+        """``gpuprep.plan`` with settings."""
         return gpuprep.plan(self.inventory(*names), variables=variables)
 
     def apply(self, *names: str, **variables: Any) -> FleetResult:
-        """``gpuprep.apply`` with wishes."""
+        """``gpuprep.apply`` with settings."""
         return gpuprep.apply(self.inventory(*names), variables=variables)
 
     def check(self, *names: str, **variables: Any) -> FleetResult:
-        """``gpuprep.apply(check=True)`` with wishes."""
+        """``gpuprep.apply(check=True)`` with settings."""
         return gpuprep.apply(self.inventory(*names), check=True, variables=variables)
 
     def look(self, name: str, **variables: Any) -> HostPlan:
         """Observe and plan one host without Ansible: the same script, the same planner."""
         spec = hosts.find(name).spec
         values = {**self._variables, **spec.vars, "oci_shape": spec.shape, **variables}
-        wishes = wishes_from(values)
-        script = observe.script(observation_request(load(), wishes))
+        settings = settings_from(values)
+        script = observe.script(observation_request(load(), settings))
         answer = self.run(name, "python3", "-S", "-E", "-", stdin=script)
-        return plan_host(observe.parse(answer), wishes, load())
+        return plan_host(observe.parse(answer), settings, load())
 
     # --- what happened to a host ------------------------------------------------------------
 

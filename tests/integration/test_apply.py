@@ -121,10 +121,10 @@ def test_all_roles_run_in_full_over_a_converged_host_and_change_nothing(
 
 def test_a_host_whose_driver_is_not_asked_for_is_prepared(lab: Lab, fresh: Fresh) -> None:
     name = fresh(gpus=["10de:2236"])
-    wishes = {"gpuprep_components": ["cuda", "cudnn"]}
-    host = lab.apply(name, **wishes).hosts[name]
+    settings = {"gpuprep_components": ["cuda", "cudnn"]}
+    host = lab.apply(name, **settings).hosts[name]
     assert (host.state, host.error, failed_checks(host)) == (HostStatus.PREPARED, None, [])
-    inventory = lab.inventory(name, variables=wishes)
+    inventory = lab.inventory(name, variables=settings)
     proven = gpuprep.verify(inventory, tier="full")
     shown = {check.id: check for check in proven.hosts[name].checks}
     assert shown["toolkit.compiles"].status == "passed"

@@ -57,8 +57,8 @@ def sick(lab: Lab) -> Iterator[FleetResult]:
         "s-hangs:\n", "s-hangs:\n      ansible_python_interpreter: /hang\n", 1
     )
     inventory.write_text(text)
-    wishes = {**DRIVER_ONLY, "gpuprep_observe_timeout": 5}
-    yield gpuprep.apply(inventory, variables=wishes)
+    settings = {**DRIVER_ONLY, "gpuprep_observe_timeout": 5}
+    yield gpuprep.apply(inventory, variables=settings)
     podman("unpause", hosts.find("s-frozen").container)
     hosts.stop_all(names)
 
@@ -80,7 +80,7 @@ def test_the_well_host_of_a_sick_fleet_is_prepared(sick: FleetResult) -> None:
     assert sick.seconds < 300
 
 
-# --- a wish or a source that is wrong -------------------------------------------------------------
+# --- a setting or a source that is wrong --------------------------------------------------------
 
 
 def failed(result: FleetResult, name: str) -> HostResult:
@@ -138,8 +138,8 @@ def test_a_tmp_without_execution_does_not_stop_conda(lab: Lab, fresh: Fresh) -> 
     name = fresh(image="debian-13")
     for path in ("/tmp", "/var/tmp"):
         mount_tmpfs(name, path, "noexec,mode=1777")
-    wishes = {"conda_environments": [{"name": "e", "packages": ["numpy"]}]}
-    result = lab.apply(name, **CONDA_ONLY, **wishes)
+    settings = {"conda_environments": [{"name": "e", "packages": ["numpy"]}]}
+    result = lab.apply(name, **CONDA_ONLY, **settings)
     assert result.exit_code is ExitCode.OK, result.hosts[name].error
     shown = lab.run(
         name, "/opt/conda/envs/e/bin/python", "-c", "import numpy; print(numpy.__name__)"

@@ -53,7 +53,7 @@ def test_the_first_compiler_error_is_quoted(uncompilable: FleetResult) -> None:
     assert "/var/lib/dkms/nvidia/" in error  # where to read on
 
 
-def test_dpkgs_state_is_told_with_commands_that_mend_it(
+def test_dpkgs_state_is_told_with_commands_that_repair_it(
     lab: Lab, uncompilable: FleetResult
 ) -> None:
     error = uncompilable.hosts[BROKEN].error or ""
@@ -64,8 +64,8 @@ def test_dpkgs_state_is_told_with_commands_that_mend_it(
     lab.sh(BROKEN, told[1].replace("apt-get ", "apt-get -y "))
     assert lab.run(BROKEN, "dpkg", "--audit") == ""
     # With a driver that compiles the host can then be prepared.
-    mended = lab.apply(BROKEN, **DRIVER_ONLY)
-    assert mended.hosts[BROKEN].state is HostStatus.PREPARED, mended.hosts[BROKEN].error
+    repaired = lab.apply(BROKEN, **DRIVER_ONLY)
+    assert repaired.hosts[BROKEN].state is HostStatus.PREPARED, repaired.hosts[BROKEN].error
 
 
 @pytest.mark.slow
@@ -74,14 +74,14 @@ def test_debians_own_driver_is_compiled_and_found_under_its_name(lab: Lab, fresh
     lab.sh(name, "apt-get -q update")
     headers = lab.sh(name, "apt-cache depends linux-headers-amd64 | awk '/Depends:/ {print $2}'")
     kernel = headers.split()[0].removeprefix("linux-headers-")
-    wishes = {
+    settings = {
         **DRIVER_ONLY,
         "gpu_driver_source": "distro",
         "gpu_driver_profile": "compute",
         "gpu_driver_kernel": kernel,
         "gpu_driver_persistence": False,  # Debian's daemon ends without a GPU
     }
-    result = lab.apply(name, **wishes)
+    result = lab.apply(name, **settings)
     host = result.hosts[name]
     assert (host.state, host.error, failed_checks(host)) == (HostStatus.PREPARED, None, [])
     shown = lab.run(name, "modinfo", "-k", kernel, "nvidia-current")
@@ -92,5 +92,5 @@ def test_debians_own_driver_is_compiled_and_found_under_its_name(lab: Lab, fresh
     assert int(lab.run(name, "stat", "-Lc", "%s", facts["filename"])) > 10_000_000
     status = lab.run(name, "dkms", "status")
     assert re.search(rf"nvidia-current/{facts['version']}, {kernel}, x86_64: installed", status)
-    again = lab.apply(name, **wishes)
+    again = lab.apply(name, **settings)
     assert (again.exit_code, again.changed) == (ExitCode.OK, False)

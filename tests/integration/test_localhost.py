@@ -37,10 +37,10 @@ def test_a_host_prepares_itself(lab: Lab, fresh: Fresh, wheel: Path, tmp_path: P
     given = json.loads(
         subprocess.run([*command, "--host", name], check=True, capture_output=True).stdout
     )
-    wishes = {key: value for key, value in given.items() if not key.startswith("ansible_")}
-    lab.run(name, "tee", "/root/wishes.json", stdin=json.dumps(wishes))
+    settings = {key: value for key, value in given.items() if not key.startswith("ansible_")}
+    lab.run(name, "tee", "/root/settings.json", stdin=json.dumps(settings))
     itself = (
-        f"cd /root; PYTHONPATH={PLACE} python3 -m gpuprep apply localhost -e @wishes.json -o json"
+        f"cd /root; PYTHONPATH={PLACE} python3 -m gpuprep apply localhost -e @settings.json -o json"
     )
     first = json.loads(lab.sh(name, itself))
     host = first["hosts"]["localhost"]

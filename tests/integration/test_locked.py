@@ -49,7 +49,7 @@ class Locked:
     applied: FleetResult
 
     @property
-    def wish(self) -> dict[str, str]:
+    def setting(self) -> dict[str, str]:
         """The variable that ``--locked`` sets."""
         return {"gpuprep_lock_file": str(self.file)}
 
@@ -59,9 +59,9 @@ class Locked:
         (one,) = read_lock(self.file).classes
         return {**one.packages, **one.requires}
 
-    def plan(self, **wishes: str) -> FleetResult:
+    def plan(self, **settings: str) -> FleetResult:
         """Plan with the lock."""
-        return gpuprep.plan(self.inventory, variables={**self.wish, **wishes})
+        return gpuprep.plan(self.inventory, variables={**self.setting, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_the_host_gets_exactly_what_was_locked(lab: Lab, locked: Locked) -> None
 
 
 def test_a_second_time_nothing_changes(locked: Locked) -> None:
-    again = gpuprep.apply(locked.inventory, variables=locked.wish)
+    again = gpuprep.apply(locked.inventory, variables=locked.setting)
     assert (again.exit_code, again.changed, ids(again, locked.name)) == (ExitCode.OK, False, set())
 
 
@@ -112,14 +112,14 @@ def test_check_says_what_is_newer(locked: Locked, capsys: pytest.CaptureFixture[
 def test_what_moved_on_is_brought_back(lab: Lab, locked: Locked) -> None:
     lab.sh(locked.name, f"apt-get install -qy {COMMON}=13.2.75-1")
     assert ids(locked.plan(), locked.name) == {f"cuda_toolkit.package.{COMMON}"}
-    assert gpuprep.apply(locked.inventory, variables=locked.wish).exit_code is ExitCode.OK
+    assert gpuprep.apply(locked.inventory, variables=locked.setting).exit_code is ExitCode.OK
     assert on_host(lab, locked.name)[COMMON] == locked.versions[COMMON]
 
 
-def test_another_wish_is_refused_with_the_difference(locked: Locked) -> None:
+def test_another_setting_is_refused_with_the_difference(locked: Locked) -> None:
     host = locked.plan(gpu_driver_version=LAST).hosts[locked.name]
     assert (host.state, host.code, host.steps) == (HostStatus.REFUSED, "E_LOCK_DIFFERS", ())
-    assert f"driver is locked at {FIRST}, wished {LAST}" in (host.error or "")
+    assert f"driver is locked at {FIRST}, wanted {LAST}" in (host.error or "")
 
 
 def test_what_is_not_offered_any_more_is_told_before_packages_change(
@@ -129,7 +129,7 @@ def test_what_is_not_offered_any_more_is_told_before_packages_change(
     before = on_host(lab, name)
     publish(FIRST)
     mirror = {"gpuprep_mirror": f"{lab.mirror}/{MIRROR}"}
-    host = lab.apply(name, **mirror, **locked.wish).hosts[name]
+    host = lab.apply(name, **mirror, **locked.setting).hosts[name]
     assert host.state is HostStatus.FAILED
     assert FIRST in (host.error or "")
     assert "was not started" in (host.error or "")

@@ -24,12 +24,12 @@ def test_apply_prepares_a_bare_host_and_then_finds_nothing_to_do(
     lab: Lab, fresh: Fresh, stranger: Stranger
 ) -> None:
     name = fresh(gpus=["10de:1db1"], image="debian-13")
-    wishes = ("-e", '{"gpuprep_components": ["driver"]}')
-    first = stranger.play("gpuprep.core.apply", name, options=wishes)
+    settings = ("-e", '{"gpuprep_components": ["driver"]}')
+    first = stranger.play("gpuprep.core.apply", name, options=settings)
     assert first.code == 0, first.text
     assert first.stats["changed"] > 0
     assert lab.look(name, gpuprep_components=["driver"]).state == "converged"
-    second = stranger.play("gpuprep.core.apply", name, options=wishes)
+    second = stranger.play("gpuprep.core.apply", name, options=settings)
     assert (second.code, second.stats["changed"], second.stats["ok"]) == (0, 0, 1), second.text
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
 NAME, BESIDE = "t-vm", "t-beside"  # the network is there while a container runs
-WISHES = {"gpuprep_components": ["driver", "conda"]}
+SETTINGS = {"gpuprep_components": ["driver", "conda"]}
 REBOOT = "gpu_driver.reboot.host"
 
 
@@ -42,14 +42,14 @@ def boot_id(lab: Lab) -> str:
 
 def test_a_host_is_rebooted_into_its_driver_when_that_is_allowed(lab: Lab, machine: Path) -> None:
     before = boot_id(lab)
-    asked = gpuprep.apply(machine, variables=WISHES)
+    asked = gpuprep.apply(machine, variables=SETTINGS)
     host = asked.hosts[NAME]
     assert boot_id(lab) == before  # not allowed, so it is left to the user, and said
     assert host.reboot_required
     assert REBOOT in ids(asked, NAME)
     assert asked.exit_code is ExitCode.NOT_PROVEN, host.error
 
-    allowed = gpuprep.apply(machine, variables={**WISHES, "gpu_driver_reboot_allowed": True})
+    allowed = gpuprep.apply(machine, variables={**SETTINGS, "gpu_driver_reboot_allowed": True})
     host = allowed.hosts[NAME]
     assert boot_id(lab) != before
     assert "nouveau" not in lab.run(NAME, "cat", "/proc/modules")

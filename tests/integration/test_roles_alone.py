@@ -48,8 +48,8 @@ def environment(lab: Lab, name: str, env: str) -> dict[str, str]:
 
 def test_conda_on_a_host_without_a_gpu(lab: Lab, fresh: Fresh, stranger: Stranger) -> None:
     name = fresh(image="debian-13")
-    wishes = {"conda_environments": [{"name": "e", "packages": ["numpy", "tqdm"]}]}
-    first = went_well(stranger.roles(name, "conda", **wishes))
+    settings = {"conda_environments": [{"name": "e", "packages": ["numpy", "tqdm"]}]}
+    first = went_well(stranger.roles(name, "conda", **settings))
     assert first.changed > 0
     assert lab.run(name, "/opt/conda/envs/e/bin/python", "-c", "import numpy, tqdm; print(1)")
     shown = lab.run(name, "su", "-", "ops", "-c", "bash -lc 'conda config --show; conda env list'")
@@ -57,11 +57,11 @@ def test_conda_on_a_host_without_a_gpu(lab: Lab, fresh: Fresh, stranger: Strange
     assert "defaults" not in shown
     assert "/opt/conda/envs/e" in shown
     asked = len(lab.requests(name))
-    second = went_well(stranger.roles(name, "conda", **wishes))
+    second = went_well(stranger.roles(name, "conda", **settings))
     assert second.changed == 0
     assert lab.requests(name)[asked:] == []
     lab.sh(name, "rm /opt/conda/envs/e/conda-meta/tqdm-*.json")
-    went_well(stranger.roles(name, "conda", **wishes))
+    went_well(stranger.roles(name, "conda", **settings))
     assert "tqdm" in environment(lab, name, "e")
 
 
@@ -103,21 +103,21 @@ def test_conda_is_upgraded_in_place(lab: Lab, fresh: Fresh, stranger: Stranger) 
     digest = installer_path(STATE / "www", old).with_name(
         f"{installer_path(STATE / 'www', old).name}.sha256"
     )
-    wishes = {"conda_environments": [{"name": "e", "packages": ["python=3.12"]}]}
+    settings = {"conda_environments": [{"name": "e", "packages": ["python=3.12"]}]}
     pinned = {
         "conda_installer_version": old,
         "conda_installer_sha256": digest.read_text().split()[0],
     }
-    stranger_variables = {**wishes, **pinned}
+    stranger_variables = {**settings, **pinned}
     went_well(stranger.roles(name, "conda", **stranger_variables))
     before = lab.run(name, "/opt/conda/bin/conda", "--version").split()[-1]
     assert old.startswith(before)
     env = lab.sh(name, "ls -i /opt/conda/envs/e/conda-meta")
-    went_well(stranger.roles(name, "conda", **wishes))
+    went_well(stranger.roles(name, "conda", **settings))
     after = lab.run(name, "/opt/conda/bin/conda", "--version").split()[-1]
     assert version_key(after) > version_key(before)
     assert lab.sh(name, "ls -i /opt/conda/envs/e/conda-meta") == env  # not made anew
-    assert went_well(stranger.roles(name, "conda", **wishes)).changed == 0
+    assert went_well(stranger.roles(name, "conda", **settings)).changed == 0
 
 
 # --- the CUDA roles -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from gpuprep.ladder.evaluate import evaluate, state_of
 from gpuprep.ladder.expect import expectation
 from gpuprep.ladder.shipped import source
 from gpuprep.model import CheckResult, CheckStatus, HostStatus
-from gpuprep.planner import observation_request, plan_host, wishes_from
+from gpuprep.planner import observation_request, plan_host, settings_from
 from sandbox import hosts
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ HOST = "t-a10"
 def climb(lab: Lab, name: str, tier: Tier) -> tuple[dict[str, CheckResult], HostStatus]:
     """Observe, plan and judge one host without Ansible: the same texts, the same rules."""
     spec = hosts.find(name).spec
-    wishes = wishes_from({**lab._variables, **spec.vars, "oci_shape": spec.shape})
-    script = observe.script(observation_request(load(), wishes), source(tier), tier)
+    settings = settings_from({**lab._variables, **spec.vars, "oci_shape": spec.shape})
+    script = observe.script(observation_request(load(), settings), source(tier), tier)
     seen = observe.parse(lab.run(name, "python3", "-S", "-E", "-", stdin=script))
-    plan = plan_host(seen, wishes, load())
+    plan = plan_host(seen, settings, load())
     expected = expectation(load(), seen["package_manager"]["family"], spec.shape)
     checks = evaluate(seen, seen["probe"], plan.stack, tier, expected)
     return {c.id: c for c in checks}, state_of(checks, plan_is_empty=not plan.steps)

@@ -113,8 +113,8 @@ def carried_out(observation: Observation, plan: HostPlan) -> Observation:
 
 
 def _transaction(packages: dict[str, Any], target: RoleTarget) -> None:
-    for wish in (*target.early, *target.packages):
-        _install(packages, wish.split("=")[0])
+    for setting in (*target.early, *target.packages):
+        _install(packages, setting.split("=")[0])
     for name in target.remove:
         packages.pop(name, None)
     for name, package in packages.items():
@@ -150,11 +150,11 @@ def _install(packages: dict[str, Any], name: str) -> None:
 def _conda(target: Any) -> dict[str, Any]:
     packages = {"python": "3.12-0", "numpy": "2.0-0"}
     envs = {
-        wish.name: {
+        setting.name: {
             "packages": dict(packages),
-            "marker": {"digest": wish.digest, "packages": dict(packages)},
+            "marker": {"digest": setting.digest, "packages": dict(packages)},
         }
-        for wish in target.environments
+        for setting in target.environments
     }
     return {
         "prefix": target.prefix,

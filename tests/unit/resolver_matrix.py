@@ -46,12 +46,12 @@ def ask(
     system: str,
     *components: str,
     host: dict[str, Any] | None = None,
-    **wishes: Any,
+    **settings: Any,
 ) -> Question:
     gpus = (gpus,) if isinstance(gpus, str) else gpus
     facts = HostFacts(gpus, system, **(host or {}))
     parts = {"components": components or COMPONENTS, "as_of": "2026-11-20"}
-    return name, facts, DesiredStack(**(parts | wishes))
+    return name, facts, DesiredStack(**(parts | settings))
 
 
 def below(version: str) -> str:
@@ -82,10 +82,12 @@ def _gpus() -> Iterator[Question]:
         for name in ("min_driver", "open_since"):
             if name not in gpu:
                 continue
-            wish = {"flavour": "open"} if name == "open_since" else {}
+            setting = {"flavour": "open"} if name == "open_since" else {}
             for version in (gpu[name], below(gpu[name])):
                 label = f"{pci} {name} {version}"
-                yield ask(label, pci, "ubuntu-24.04", "driver", host=host, version=version, **wish)
+                yield ask(
+                    label, pci, "ubuntu-24.04", "driver", host=host, version=version, **setting
+                )
 
 
 def _systems() -> Iterator[Question]:
@@ -210,14 +212,14 @@ def _cudnn() -> Iterator[Question]:
         ("11.8", "13.0"),
         ("12.9", "13.0"),
     ):
-        for wish in ("auto", "8", "9"):
+        for setting in ("auto", "8", "9"):
             for system in ("debian-12", "rocky-8"):
                 yield ask(
-                    f"cuDNN {wish} CUDA {several} {system}",
+                    f"cuDNN {setting} CUDA {several} {system}",
                     A10,
                     system,
                     "cudnn",
-                    cudnn=wish,
+                    cudnn=setting,
                     cuda=several,
                 )
 
@@ -349,7 +351,7 @@ def _rest() -> Iterator[Question]:
 def answer_line(outcome: Stack | Refusal) -> str:
     """The gist of an answer, and a digest of all of it."""
     if isinstance(outcome, Refusal):
-        gist = [outcome.code, *outcome.wishes]
+        gist = [outcome.code, *outcome.settings]
     else:
         gist = [
             *filter(None, (outcome.driver_version or outcome.branch, outcome.flavour)),

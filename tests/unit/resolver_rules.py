@@ -208,32 +208,33 @@ def _conda(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[st
             yield f"url {stack.conda.url}"
 
 
-def _wishes(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str]:
+def _settings(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str]:
     managed = stack.manage_driver and stack.branch is not None
     if managed and desired.flavour not in {"auto", stack.flavour}:
-        yield f"flavour {stack.flavour}, wished {desired.flavour}"
+        yield f"flavour {stack.flavour}, wanted {desired.flavour}"
     if managed and desired.version == "auto" and desired.branch not in {"auto", stack.branch}:
-        yield f"branch {stack.branch}, wished {desired.branch}"
+        yield f"branch {stack.branch}, wanted {desired.branch}"
     if managed and desired.version not in {"auto", stack.driver_version}:
-        yield f"version {stack.driver_version}, wished {desired.version}"
+        yield f"version {stack.driver_version}, wanted {desired.version}"
     if desired.keep_driver and "driver" in desired.components:
         if stack.manage_driver or stack.driver_version != desired.keep_driver:
             yield f"driver {stack.driver_version} instead of the kept one"
     if desired.cuda and "cuda" in desired.components:
         got = {t.version for t in stack.cuda}
-        for wish in desired.cuda:
+        for setting in desired.cuda:
             if not any(
-                wish == v or wish.startswith(v + ".") or v.startswith(wish + ".") for v in got
+                setting == v or setting.startswith(v + ".") or v.startswith(setting + ".")
+                for v in got
             ):
-                yield f"CUDA {got}, wished {wish}"
+                yield f"CUDA {got}, wanted {setting}"
     if desired.cudnn != "auto" and stack.cudnn and "cudnn" in desired.components:
         if not (stack.cudnn + ".").startswith(desired.cudnn.split(".")[0] + "."):
-            yield f"cuDNN {stack.cudnn}, wished {desired.cudnn}"
+            yield f"cuDNN {stack.cudnn}, wanted {desired.cudnn}"
     wanted = {p.component for p in stack.packages}
     if not wanted <= set(desired.components):
         yield f"components {wanted}"
 
 
 RULES = (
-    *(_driver, _flavour, _cuda, _glibc, _cudnn, _names, _origin, _end_of_life, _conda, _wishes),
+    *(_driver, _flavour, _cuda, _glibc, _cudnn, _names, _origin, _end_of_life, _conda, _settings),
 )

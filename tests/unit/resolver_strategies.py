@@ -1,4 +1,4 @@
-"""Random hosts and wishes for the property tests, drawn from the catalog and a little beyond it."""
+"""Random hosts and settings for property tests, drawn from the catalog and a little beyond."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ wild_hosts = st.builds(
     state=states,
 )
 
-cuda_wishes = st.lists(
+cuda_settings = st.lists(
     st.sampled_from([*CATALOG.toolkits, "12.7", "13.0.2", "12", "99.1", "x"]),
     max_size=2,
     unique=True,
 ).map(tuple)
-cudnn_wishes = st.sampled_from(
+cudnn_settings = st.sampled_from(
     [
         "auto",
         "auto",
@@ -80,7 +80,7 @@ cudnn_wishes = st.sampled_from(
 )
 versions = ["auto", "auto", "auto", "580.95.05", "595.91.07", "535.104.05", "999.1", "nonsense"]
 
-WISHES: dict[str, st.SearchStrategy[Any]] = {
+SETTINGS: dict[str, st.SearchStrategy[Any]] = {
     "components": st.lists(st.sampled_from(COMPONENTS), unique=True).map(tuple),
     "source": st.just("distro"),
     "channel": st.sampled_from(list(CATALOG.channels)),
@@ -91,9 +91,9 @@ WISHES: dict[str, st.SearchStrategy[Any]] = {
     "flavour": st.sampled_from(["open", "proprietary"]),
     "profile": st.just("compute"),
     "keep_driver": st.sampled_from(["535.288.01", "580.42.01", "470.82.01", "525.60", "999.1"]),
-    "cuda": cuda_wishes,
+    "cuda": cuda_settings,
     "cuda_default": st.sampled_from(["12.9", "13.0"]),
-    "cudnn": cudnn_wishes,
+    "cudnn": cudnn_settings,
     "forward_compat": st.just(value=True),
     "allow_eol": st.just(value=False),
     "allow_unknown_gpu": st.just(value=True),
@@ -103,7 +103,7 @@ WISHES: dict[str, st.SearchStrategy[Any]] = {
     "conda_sha256": st.just("0" * 64),
     "locked": st.just({}),
 }
-WISH_NAMES = {field.name for field in fields(DesiredStack)}
+SETTING_NAMES = {field.name for field in fields(DesiredStack)}
 
 
 @st.composite
@@ -124,14 +124,14 @@ def likely_hosts(draw: Callable[[st.SearchStrategy[Any]], Any]) -> HostFacts:
 
 
 @st.composite
-def some_wishes(draw: Callable[[st.SearchStrategy[Any]], Any], most: int) -> DesiredStack:
-    """A few wishes; the others are left to the catalog."""
-    names = draw(st.lists(st.sampled_from(sorted(WISHES)), unique=True, max_size=most))
-    return DesiredStack(**{"as_of": AS_OF, **{name: draw(WISHES[name]) for name in names}})
+def some_settings(draw: Callable[[st.SearchStrategy[Any]], Any], most: int) -> DesiredStack:
+    """A few settings; the others are left to the catalog."""
+    names = draw(st.lists(st.sampled_from(sorted(SETTINGS)), unique=True, max_size=most))
+    return DesiredStack(**{"as_of": AS_OF, **{name: draw(SETTINGS[name]) for name in names}})
 
 
 cases = st.one_of(
-    st.tuples(likely_hosts(), some_wishes(3)),
-    st.tuples(likely_hosts(), some_wishes(6)),
-    st.tuples(wild_hosts, some_wishes(3)),
+    st.tuples(likely_hosts(), some_settings(3)),
+    st.tuples(likely_hosts(), some_settings(6)),
+    st.tuples(wild_hosts, some_settings(3)),
 )

@@ -66,7 +66,7 @@ def test_every_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "components", "cuda"),
+    ("setting", "components", "cuda"),
     [
         ({"cuda": "13.0"}, COMPONENTS, ("13.0",)),
         ({"cuda": "auto"}, COMPONENTS, ()),
@@ -75,9 +75,9 @@ def test_every_key() -> None:
     ],
 )
 def test_auto_and_none(
-    wish: dict[str, Any], components: tuple[str, ...], cuda: tuple[str, ...]
+    setting: dict[str, Any], components: tuple[str, ...], cuda: tuple[str, ...]
 ) -> None:
-    _, desired = parse_facts({**LEAST, **wish})
+    _, desired = parse_facts({**LEAST, **setting})
     assert (desired.components, desired.cuda, desired.cudnn) == (components, cuda, "auto")
 
 

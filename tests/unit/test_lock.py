@@ -29,14 +29,14 @@ from gpuprep.model import (
     SigningKey,
     Stack,
 )
-from gpuprep.planner import plan_host, wishes_from
+from gpuprep.planner import plan_host, settings_from
 from gpuprep.resolve import resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CATALOG = load()
-WISH = DesiredStack(as_of="2026-11-20")
+SETTING = DesiredStack(as_of="2026-11-20")
 A10 = HostFacts(("10de:2236",), "debian-12", kernel="6.1.0-56-amd64")
 V100 = HostFacts(("10de:1db1",) * 8, "debian-13", kernel="6.12.0-1-amd64")
 OFFER = {
@@ -62,7 +62,7 @@ DEPENDS = {
 
 
 def planned(facts: HostFacts, name: str = "h", **versions: str) -> HostResult:
-    stack = resolve(facts, WISH, CATALOG)
+    stack = resolve(facts, SETTING, CATALOG)
     assert isinstance(stack, Stack)
     return HostResult(name, HostStatus.DRIFTED, stack=stack, facts=facts, versions=versions)
 
@@ -140,7 +140,7 @@ def test_a_missing_package_stops_the_writing() -> None:
 
 def test_a_locked_host_gets_exactly_the_locked_versions_although_newer_ones_exist() -> None:
     lock = written(planned(A10, driver="580.95.05"))
-    stack = resolve_locked(A10, WISH, CATALOG, lock)
+    stack = resolve_locked(A10, SETTING, CATALOG, lock)
     assert isinstance(stack, Stack)
     assert stack.driver_version == "580.95.05"
     versions = {p.name: p.version for p in stack.packages if p.origin == "nvidia"}
@@ -151,7 +151,7 @@ def test_a_locked_host_gets_exactly_the_locked_versions_although_newer_ones_exis
 def test_a_new_kernel_does_not_break_the_lock() -> None:
     lock = written(planned(A10))
     assert isinstance(
-        resolve_locked(replace(A10, kernel="6.1.0-99-amd64"), WISH, CATALOG, lock), Stack
+        resolve_locked(replace(A10, kernel="6.1.0-99-amd64"), SETTING, CATALOG, lock), Stack
     )
 
 
@@ -166,14 +166,14 @@ def test_the_lock_survives_a_catalog_with_another_default_branch_and_installer()
             releases={"26.3.2-3": CATALOG.conda.releases["26.3.2-3"]},
         ),
     )
-    assert resolve(A10, WISH, later).branch == "595"  # type: ignore[union-attr]
-    stack = resolve_locked(A10, WISH, later, lock)
+    assert resolve(A10, SETTING, later).branch == "595"  # type: ignore[union-attr]
+    stack = resolve_locked(A10, SETTING, later, lock)
     assert isinstance(stack, Stack)
     assert (stack.branch, stack.conda) == ("580", lock.classes[0].conda)
 
 
 @pytest.mark.parametrize(
-    ("wish", "code", "difference"),
+    ("setting", "code", "difference"),
     [
         ({"version": "580.95.05"}, "E_LOCK_DIFFERS", "driver is locked at 580.178.04"),
         ({"flavour": "proprietary"}, "E_LOCK_MISSING", "cuda-drivers-580"),
@@ -187,17 +187,17 @@ def test_the_lock_survives_a_catalog_with_another_default_branch_and_installer()
         ),
     ],
 )
-def test_a_wish_that_is_not_locked_is_refused_with_the_difference(
-    wish: dict[str, object], code: str, difference: str
+def test_a_setting_that_is_not_locked_is_refused_with_the_difference(
+    setting: dict[str, object], code: str, difference: str
 ) -> None:
-    outcome = resolve_locked(A10, replace(WISH, **wish), CATALOG, written(planned(A10)))  # type: ignore[arg-type]
+    outcome = resolve_locked(A10, replace(SETTING, **setting), CATALOG, written(planned(A10)))  # type: ignore[arg-type]
     assert isinstance(outcome, Refusal)
     assert outcome.code == code
     assert difference in outcome.message
 
 
 def test_a_host_that_was_not_there_is_refused_by_its_class() -> None:
-    outcome = resolve_locked(V100, WISH, CATALOG, written(planned(A10)))
+    outcome = resolve_locked(V100, SETTING, CATALOG, written(planned(A10)))
     assert isinstance(outcome, Refusal)
     assert (outcome.code, "debian-13 x86_64 10de:1db1" in outcome.message) == ("E_LOCK_CLASS", True)
 
@@ -244,7 +244,7 @@ def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
 def test_a_plan_with_a_lock_file_asks_for_the_locked_versions_only() -> None:
     lock = written(planned(A10, driver="580.95.05"))
     variables = {"gpuprep_as_of": "2026-11-20", "gpu_driver_kernel": A10.kernel}
-    locked = plan_host(bare(), wishes_from(variables, lock=lock), CATALOG)
+    locked = plan_host(bare(), settings_from(variables, lock=lock), CATALOG)
     wanted = {step.target: step.after for step in locked.steps if step.kind == "package"}
     assert wanted["nvidia-open-580"] == "580.95.05-1"
     assert wanted["cuda-toolkit-13-0"] == lock.classes[0].packages["cuda-toolkit-13-0"]
@@ -253,7 +253,7 @@ def test_a_plan_with_a_lock_file_asks_for_the_locked_versions_only() -> None:
 
 def test_on_the_host_apt_prefers_what_is_locked() -> None:
     lock = written(planned(A10))
-    locked = plan_host(bare(), wishes_from({}, lock=lock), CATALOG)
+    locked = plan_host(bare(), settings_from({}, lock=lock), CATALOG)
     (preferences,) = (f for f in locked.roles["cuda_toolkit"].target.files if f.kind == "pin")
     pinned = "Package: cuda-nvcc-13-0\nPin: version 13.0.88-1\nPin-Priority: 1000"
     assert pinned in (preferences.content or "")
@@ -271,15 +271,15 @@ def test_a_package_that_moved_on_is_brought_back_to_the_lock() -> None:
         "cuda-nvcc-13-0": {**state, "version": "13.0.99-1"},
     }
     seen = bare(packages=there)
-    locked = plan_host(seen, wishes_from({}, lock=lock), CATALOG)
+    locked = plan_host(seen, settings_from({}, lock=lock), CATALOG)
     (step,) = (s for s in locked.steps if s.target == "cuda-nvcc-13-0")
     assert (step.action, step.before, step.after) == ("change", "13.0.99-1", "13.0.88-1")
     assert "cuda-nvcc-13-0=13.0.88-1" in locked.roles["cuda_toolkit"].target.packages
-    free = plan_host(seen, wishes_from({}), CATALOG)
+    free = plan_host(seen, settings_from({}), CATALOG)
     assert "cuda-nvcc-13-0" not in {s.target for s in free.steps}
 
 
 def test_a_host_of_no_locked_class_is_refused() -> None:
     lock = written(planned(V100))
-    refused = plan_host(bare(), wishes_from({}, lock=lock), CATALOG)
+    refused = plan_host(bare(), settings_from({}, lock=lock), CATALOG)
     assert (refused.state, refused.code, refused.steps) == ("refused", "E_LOCK_CLASS", ())

@@ -1,4 +1,4 @@
-"""From observation and wishes to a plan: every difference is named, and nothing else."""
+"""From observation and settings to a plan: every difference is named, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from planner_cases import ARCHIVE, DRIVER, KERNEL, Observation, bare, carried_ou
 
 from gpuprep.catalog import load
 from gpuprep.model import HostFacts, HostState
-from gpuprep.planner import HostPlan, observation_request, plan_host, wishes_from
+from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 
 CATALOG = load()
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
@@ -23,21 +23,21 @@ CUDA_PROFILE = "/etc/profile.d/gpuprep-cuda.sh"
 CUDA_LINKER = "/etc/ld.so.conf.d/gpuprep-cuda.conf"
 CONDA_PROFILE = "/etc/profile.d/gpuprep-conda.sh"
 CONDARC = "/opt/conda/.condarc"
-WISHES = {"conda_environments": [{"name": "tools", "packages": ["python", "numpy"]}]}
+SETTINGS = {"conda_environments": [{"name": "tools", "packages": ["python", "numpy"]}]}
 NEWER = "580.126.09"
 
 
-def plan(observation: Observation, **wishes: Any) -> HostPlan:
-    return plan_host(observation, wishes_from({**WISHES, **wishes}), CATALOG)
+def plan(observation: Observation, **settings: Any) -> HostPlan:
+    return plan_host(observation, settings_from({**SETTINGS, **settings}), CATALOG)
 
 
-def converged(**wishes: Any) -> Observation:
+def converged(**settings: Any) -> Observation:
     host = bare()
-    return carried_out(host, plan(host, **wishes))
+    return carried_out(host, plan(host, **settings))
 
 
-def named(observation: Observation, **wishes: Any) -> set[str]:
-    return {step.id for step in plan(observation, **wishes).steps}
+def named(observation: Observation, **settings: Any) -> set[str]:
+    return {step.id for step in plan(observation, **settings).steps}
 
 
 # --- the way from bare to converged -------------------------------------------------------------
@@ -59,7 +59,7 @@ def test_a_plan_that_is_carried_out_leaves_nothing_to_do() -> None:
 def test_the_repository_belongs_to_the_first_role_that_needs_it() -> None:
     steps = plan(bare()).steps
     assert {s.role for s in steps if s.kind in {"key", "repository", "pin"}} == {"gpu_driver"}
-    alone = plan_host(bare(), wishes_from({}, only=["cudnn"]), CATALOG)
+    alone = plan_host(bare(), settings_from({}, only=["cudnn"]), CATALOG)
     assert {s.kind for s in alone.steps} >= {"key", "repository", "pin"}
 
 
@@ -401,8 +401,8 @@ def test_an_initial_ram_disk_older_than_the_blacklist_is_rebuilt() -> None:
 # --- refusals -----------------------------------------------------------------------------------
 
 
-def refusal(observation: Observation, **wishes: Any) -> tuple[str | None, str]:
-    made = plan(observation, **wishes)
+def refusal(observation: Observation, **settings: Any) -> tuple[str | None, str]:
+    made = plan(observation, **settings)
     assert made.state == "refused"
     assert made.steps == ()
     return made.code, made.error or ""
@@ -470,9 +470,9 @@ def test_no_gpu_is_refused() -> None:
 
 
 def test_everything_the_plan_manages_is_asked_for() -> None:
-    wishes = wishes_from({**WISHES, "gpu_driver_kernel": "6.9", "conda_prefix": "/srv/conda"})
-    request = observation_request(CATALOG, wishes)
-    made = plan_host(bare(), wishes, CATALOG)
+    settings = settings_from({**SETTINGS, "gpu_driver_kernel": "6.9", "conda_prefix": "/srv/conda"})
+    request = observation_request(CATALOG, settings)
+    made = plan_host(bare(), settings, CATALOG)
     managed = {f.path for role in made.roles.values() for f in role.target.files}
     assert managed <= set(request["files"])
     assert KEYRING in request["keys"]

@@ -71,7 +71,7 @@ def test_steps_are_marked_by_their_outcome(status: StepStatus, line: str) -> Non
 
 
 def test_what_needs_attention_is_told_with_its_remedy() -> None:
-    failed = CheckResult("cuda.run", CheckStatus.FAILED, "no kernel ran", mend="reboot")
+    failed = CheckResult("cuda.run", CheckStatus.FAILED, "no kernel ran", remedy="reboot")
     passed = CheckResult("pci.device", CheckStatus.PASSED, "all there")
     text = shown(
         one(
@@ -87,7 +87,7 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
         "[E_RUNFILE]",
         "second [bold]",
         "failed: cuda.run: no kernel ran",
-        "mend: reboot",
+        "remedy: reboot",
         "W_EOL: ends soon",
         "a reboot is required",
     ):

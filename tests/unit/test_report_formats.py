@@ -193,7 +193,7 @@ def test_junit_holds_what_xml_cannot() -> None:
 
 
 # --- Markdown -----------------------------------------------------------------------------------
-def test_markdown_says_counts_problems_and_mends() -> None:
+def test_markdown_says_counts_problems_and_remedies() -> None:
     text = render(FLEET, "markdown")
     assert headline(FLEET) in text.splitlines()[0]
     for host in hosts_of(FLEET):

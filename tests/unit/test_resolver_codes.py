@@ -18,15 +18,15 @@ FROM_LOCK = {"E_LOCK_CLASS", "E_LOCK_DIFFERS"}  # reached in test_lock.py
 
 @dataclass(frozen=True)
 class Reach:
-    """A case that ends in a code: words of its message, wishes it names, what would work."""
+    """A case that ends in a code: words of its message, settings it names, what would work."""
 
     code: str
     words: tuple[str, ...]
     gpus: tuple[str, ...] = (A10,)
     os: str = "debian-12"
-    wish: dict[str, Any] = field(default_factory=dict)
+    setting: dict[str, Any] = field(default_factory=dict)
     host: dict[str, Any] = field(default_factory=dict)
-    wishes: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
 
 
@@ -39,132 +39,138 @@ REFUSALS = [
         "E_BRANCH_ARCH",
         ("595", "volta", "V100", "580"),
         (V100,),
-        wish={"branch": "595"},
-        wishes=("branch",),
+        setting={"branch": "595"},
+        settings=("branch",),
         nearest=("driver 580 (proprietary",),
     ),
     Reach(
         "E_BRANCH_EOL",
         ("570", "2026-02-28", "allow_eol"),
-        wish={"branch": "570", "allow_eol": False},
-        wishes=("allow_eol",),
+        setting={"branch": "570", "allow_eol": False},
+        settings=("allow_eol",),
         nearest=("570",),
     ),
     Reach(
         "E_BRANCH_GPU_MIN",
         ("B200", "570.133.20", "550.163.01"),
         (B200,),
-        wish={"branch": "550"},
-        wishes=("branch",),
+        setting={"branch": "550"},
+        settings=("branch",),
     ),
-    Reach("E_BRANCH_UNKNOWN", ("999", "580"), wish={"branch": "999"}, wishes=("branch",)),
+    Reach("E_BRANCH_UNKNOWN", ("999", "580"), setting={"branch": "999"}, settings=("branch",)),
     Reach(
-        "E_CONDA_ARCH", ("ppc64le",), (), wish={"components": ("conda",)}, host={"arch": "ppc64le"}
+        "E_CONDA_ARCH",
+        ("ppc64le",),
+        (),
+        setting={"components": ("conda",)},
+        host={"arch": "ppc64le"},
     ),
     Reach(
         "E_CONDA_UNKNOWN",
         ("1.2.3-4", "conda_sha256"),
-        wish={"conda_version": "1.2.3-4"},
-        wishes=("conda_version",),
+        setting={"conda_version": "1.2.3-4"},
+        settings=("conda_version",),
     ),
     Reach(
         "E_CUDA_ARCH",
         ("13.0", "V100", "7.0", "12.9"),
         (V100,),
-        wish={"cuda": ("13.0",)},
-        wishes=("cuda",),
+        setting={"cuda": ("13.0",)},
+        settings=("cuda",),
         nearest=("CUDA 12.9",),
     ),
     Reach(
         "E_CUDA_DRIVER_MAJOR",
         ("13.0", "580.65.06", "535", "forward_compat"),
-        wish={"keep_driver": "535.288.01", "cuda": ("13.0",)},
-        wishes=("cuda",),
+        setting={"keep_driver": "535.288.01", "cuda": ("13.0",)},
+        settings=("cuda",),
         nearest=("CUDA 12.2",),
     ),
     Reach(
         "E_CUDA_DRIVER_OLD",
         ("13.0", "580.65.06", "580.42.01"),
-        wish={"keep_driver": "580.42.01", "cuda": ("13.0",)},
-        wishes=("cuda",),
+        setting={"keep_driver": "580.42.01", "cuda": ("13.0",)},
+        settings=("cuda",),
         nearest=("CUDA 12.9",),
     ),
-    Reach("E_CUDA_UNKNOWN", ("12.7",), wish={"cuda": ("12.7",)}, wishes=("cuda",)),
+    Reach("E_CUDA_UNKNOWN", ("12.7",), setting={"cuda": ("12.7",)}, settings=("cuda",)),
     Reach(
         "E_CUDNN_ARCH",
         ("9.28.0.42", "V100", "volta", "9.10.2.21"),
         (V100,),
-        wish={"cudnn": "9.28.0.42"},
-        wishes=("cudnn",),
+        setting={"cudnn": "9.28.0.42"},
+        settings=("cudnn",),
         nearest=("cuDNN 9.10.2.21",),
     ),
     Reach(
         "E_CUDNN_CUDA",
         ("8", "13"),
-        wish={"cudnn": "8", "cuda": ("13.0",)},
-        wishes=("cudnn",),
+        setting={"cudnn": "8", "cuda": ("13.0",)},
+        settings=("cudnn",),
     ),
     Reach(
         "E_CUDNN_MAJORS",
         ("8", "11, 12"),
-        wish={"cudnn": "8", "cuda": ("11.8", "12.2")},
-        wishes=("cudnn",),
+        setting={"cudnn": "8", "cuda": ("11.8", "12.2")},
+        settings=("cudnn",),
     ),
-    Reach("E_CUDNN_UNKNOWN", ("9.99",), wish={"cudnn": "9.99"}, wishes=("cudnn",)),
+    Reach("E_CUDNN_UNKNOWN", ("9.99",), setting={"cudnn": "9.99"}, settings=("cudnn",)),
     Reach(
         "E_DISTRO_BRANCH",
         ("debian-12", "580", "535"),
-        wish={"source": "distro", "branch": "580"},
-        wishes=("source",),
+        setting={"source": "distro", "branch": "580"},
+        settings=("source",),
     ),
     Reach(
         "E_DISTRO_FABRIC",
         ("H100", "fm", "debian-12"),
         ("10de:2330",),
-        wish={"source": "distro"},
-        wishes=("source",),
+        setting={"source": "distro"},
+        settings=("source",),
     ),
-    Reach("E_DISTRO_SOURCE", ("ol-9",), os="ol-9", wish={"source": "distro"}, wishes=("source",)),
+    Reach(
+        "E_DISTRO_SOURCE", ("ol-9",), os="ol-9", setting={"source": "distro"}, settings=("source",)
+    ),
     Reach(
         "E_DRIVER_VERSION",
         ("580.95.05", "595"),
-        wish={"version": "580.95.05", "branch": "595"},
-        wishes=("version",),
+        setting={"version": "580.95.05", "branch": "595"},
+        settings=("version",),
         nearest=("driver 595",),
     ),
     Reach(
         "E_FLAVOUR_ARCH",
         ("B200", "blackwell", "proprietary", "open"),
         (B200,),
-        wish={"flavour": "proprietary"},
-        wishes=("flavour",),
+        setting={"flavour": "proprietary"},
+        settings=("flavour",),
     ),
     Reach("E_FLAVOUR_CONFLICT", ("V100", "B200", "open", "proprietary"), (V100, B200)),
     Reach(
         "E_FLAVOUR_DRIVER",
         ("470.256.02", "A10", "515.48.07"),
-        wish={"branch": "470", "flavour": "open"},
-        wishes=("flavour",),
+        setting={"branch": "470", "flavour": "open"},
+        settings=("flavour",),
         nearest=("proprietary",),
     ),
     Reach(
         "E_FLAVOUR_KERNEL",
         ("4.15", "4.4.0"),
-        wish={"flavour": "open"},
+        setting={"flavour": "open"},
         host={"kernel": "4.4.0-1-amd64"},
-        wishes=("flavour",),
+        settings=("flavour",),
     ),
     Reach("E_GPU_HOST_ARCH", ("GB200", "aarch64", "x86_64"), (GB200,)),
     Reach("E_GPU_UNKNOWN", ("10de:ffff", "allow_unknown_gpu"), ("10de:ffff",)),
-    Reach("E_GPU_UNKNOWN", ("1002:74a1",), ("1002:74a1",), wish={"allow_unknown_gpu": True}),
-    Reach("E_LOCK_MISSING", ("nvidia-open-580",), wish={"locked": {}}, wishes=("locked",)),
-    Reach("E_NO_GPU", ("none",), (), wishes=("components",), nearest=("CUDA 13.0", "conda")),
+    Reach("E_GPU_UNKNOWN", ("1002:74a1",), ("1002:74a1",), setting={"allow_unknown_gpu": True}),
+    Reach("E_LOCK_MISSING", ("nvidia-open-580",), setting={"locked": {}}, settings=("locked",)),
+    Reach("E_NO_GPU", ("none",), (), settings=("components",), nearest=("CUDA 13.0", "conda")),
     Reach("E_OS_UNSUPPORTED", ("plan9-4",), os="plan9-4"),
     Reach(
         "E_PROPRIETARY_REMOVED",
         ("615", "610"),
-        wish={"branch": "615", "flavour": "proprietary"},
-        wishes=("branch",),
+        setting={"branch": "615", "flavour": "proprietary"},
+        settings=("branch",),
     ),
     Reach(
         "E_REBOOT_FIRST",
@@ -173,24 +179,26 @@ REFUSALS = [
     ),
     Reach("E_RUNFILE_PRESENT", ("nvidia-uninstall",), host={"state": HostState(runfile=True)}),
     Reach("E_SECURE_BOOT_UNSIGNED", ("MOK",), host={"state": HostState(secure_boot=True)}),
-    Reach("E_WISH", ("channel", "beta", "lts"), wish={"channel": "beta"}, wishes=("channel",)),
     Reach(
-        "E_WISH",
+        "E_SETTING", ("channel", "beta", "lts"), setting={"channel": "beta"}, settings=("channel",)
+    ),
+    Reach(
+        "E_SETTING",
         ("cuda_default", "13.0", "12.9"),
-        wish={"cuda": ("12.9",), "cuda_default": "13.0"},
-        wishes=("cuda_default",),
+        setting={"cuda": ("12.9",), "cuda_default": "13.0"},
+        settings=("cuda_default",),
     ),
 ]
 WARNINGS = [
-    Reach("W_CUDA_UNSEEN", ("12.2", "debian-12", "12.3"), wish={"cuda": ("12.2",)}),
-    Reach("W_BRANCH_EOL", ("535", "2026-06-30"), wish={"branch": "535"}),
+    Reach("W_CUDA_UNSEEN", ("12.2", "debian-12", "12.3"), setting={"cuda": ("12.2",)}),
+    Reach("W_BRANCH_EOL", ("535", "2026-06-30"), setting={"branch": "535"}),
     Reach(
         "W_FORWARD_COMPAT",
         ("13.0", "cuda-compat-13-0"),
-        wish={"keep_driver": "535.288.01", "cuda": ("13.0",), "forward_compat": True},
+        setting={"keep_driver": "535.288.01", "cuda": ("13.0",), "forward_compat": True},
     ),
-    Reach("W_GPU_ASSUMED", ("10de:ffff",), ("10de:ffff",), wish={"allow_unknown_gpu": True}),
-    Reach("W_HOST_GCC", ("12.2", "12", "14"), wish={"cuda": ("12.2",)}, host={"system_gcc": 14}),
+    Reach("W_GPU_ASSUMED", ("10de:ffff",), ("10de:ffff",), setting={"allow_unknown_gpu": True}),
+    Reach("W_HOST_GCC", ("12.2", "12", "14"), setting={"cuda": ("12.2",)}, host={"system_gcc": 14}),
     Reach(
         "W_HOST_GLIBC",
         ("12.9", "debian-13", "2.40", "2.41", "CUDA 13.0 and newer", "frameworks", "noexcept"),
@@ -201,20 +209,20 @@ WARNINGS = [
         "W_HOST_GLIBC",
         ("13.1", "ubuntu-26.04", "2.41", "2.43", "CUDA 13.2 and newer"),
         os="ubuntu-26.04",
-        wish={"cuda": ("13.1",)},
+        setting={"cuda": ("13.1",)},
     ),
     Reach(
         "W_KERNEL_GCC",
         ("15", "debian-12", "12"),
         host={"kernel": "6.1", "kernel_cc": "gcc-15 (Debian) 15.1.0"},
     ),
-    Reach("W_MINOR_COMPAT", ("13.2", "580", "13.0"), wish={"cuda": ("13.2",)}),
-    Reach("W_NO_SUCH_PIN", ("570", "preferences"), wish={"branch": "570"}),
+    Reach("W_MINOR_COMPAT", ("13.2", "580", "13.0"), setting={"cuda": ("13.2",)}),
+    Reach("W_NO_SUCH_PIN", ("570", "preferences"), setting={"branch": "570"}),
 ]
 
 
 def outcome_of(case: Reach) -> Stack | Refusal:
-    desired = DesiredStack(**{"as_of": "2026-11-20", **case.wish})
+    desired = DesiredStack(**{"as_of": "2026-11-20", **case.setting})
     return resolve(HostFacts(case.gpus, case.os, **case.host), desired, CATALOG)
 
 
@@ -224,7 +232,7 @@ def test_refusal(case: Reach) -> None:
     assert isinstance(refusal, Refusal)
     assert refusal.code == case.code
     assert [word for word in case.words if word not in refusal.message] == []
-    assert refusal.wishes == case.wishes
+    assert refusal.settings == case.settings
     assert [words for words in case.nearest if words not in (refusal.nearest or "")] == []
 
 
@@ -237,7 +245,7 @@ def test_warning(case: Reach) -> None:
 
 
 @pytest.mark.parametrize(
-    ("system", "gpu", "wish"),
+    ("system", "gpu", "setting"),
     [
         ("debian-13", V100, {"components": ("driver", "cudnn")}),  # nothing that compiles
         ("debian-13", A10, {"cuda": ("13.0",)}),
@@ -246,9 +254,9 @@ def test_warning(case: Reach) -> None:
     ],
 )
 def test_no_word_of_glibc_where_nvcc_works_or_is_not_there(
-    system: str, gpu: str, wish: dict[str, Any]
+    system: str, gpu: str, setting: dict[str, Any]
 ) -> None:
-    stack = outcome_of(Reach("", (), (gpu,), os=system, wish=wish))
+    stack = outcome_of(Reach("", (), (gpu,), os=system, setting=setting))
     assert isinstance(stack, Stack)
     assert "W_HOST_GLIBC" not in {warning.code for warning in stack.warnings}
 
@@ -258,15 +266,15 @@ def test_every_code_of_the_data_is_reached() -> None:
     assert reached == set(CATALOG.messages)
 
 
-def test_a_refusal_that_no_wish_causes_says_what_is_deeper() -> None:
-    both = Reach("", (), (B200, V100), wish={"branch": "470"})
+def test_a_refusal_that_no_setting_causes_says_what_is_deeper() -> None:
+    both = Reach("", (), (B200, V100), setting={"branch": "470"})
     refusal = outcome_of(both)
     assert isinstance(refusal, Refusal)
-    assert (refusal.code, refusal.wishes) == ("E_BRANCH_GPU_MIN", ())
+    assert (refusal.code, refusal.settings) == ("E_BRANCH_GPU_MIN", ())
     assert "E_FLAVOUR_CONFLICT" in str(refusal.nearest)
 
 
 def test_a_refusal_is_still_a_message() -> None:
     refusal = outcome_of(REFUSALS[0])
     assert isinstance(refusal, Message)
-    assert refusal == Refusal(refusal.code, refusal.message, refusal.nearest, refusal.wishes)
+    assert refusal == Refusal(refusal.code, refusal.message, refusal.nearest, refusal.settings)

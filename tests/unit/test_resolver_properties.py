@@ -1,4 +1,4 @@
-"""What holds for every host and every wish."""
+"""What holds for every host and every setting."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from resolver_rules import broken_rules
-from resolver_strategies import CATALOG, WISH_NAMES, cases
+from resolver_strategies import CATALOG, SETTING_NAMES, cases
 
 from gpuprep.model import DesiredStack, HostFacts, Message, Refusal
 from gpuprep.resolve import resolve
@@ -20,7 +20,7 @@ PLAIN = DesiredStack()
 
 
 def dropped(desired: DesiredStack, names: tuple[str, ...]) -> DesiredStack:
-    """The wishes without some of them; a dropped ``components`` leaves out the driver."""
+    """The desired without some of them; a dropped ``components`` leaves out the driver."""
     without_driver = tuple(part for part in desired.components if part != "driver")
     changes: dict[str, Any] = {
         n: without_driver if n == "components" else getattr(PLAIN, n) for n in names
@@ -58,20 +58,20 @@ def test_every_answer_is_coded_and_printable(case: Case) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(case=cases)
-def test_every_refusal_names_a_minimal_set_of_wishes(case: Case) -> None:
+def test_every_refusal_names_a_minimal_set_of_settings(case: Case) -> None:
     facts, desired = case
     refusal = resolve(facts, desired, CATALOG)
     if not isinstance(refusal, Refusal):
         return
-    assert set(refusal.wishes) <= WISH_NAMES
-    if not refusal.wishes:
+    assert set(refusal.settings) <= SETTING_NAMES
+    if not refusal.settings:
         bare = replace(PLAIN, components=desired.components, as_of=desired.as_of)
         assert isinstance(resolve(facts, bare, CATALOG), Refusal)
         return
-    assert not isinstance(resolve(facts, dropped(desired, refusal.wishes), CATALOG), Refusal)
+    assert not isinstance(resolve(facts, dropped(desired, refusal.settings), CATALOG), Refusal)
     assert refusal.nearest
-    for kept in refusal.wishes:
-        fewer = tuple(wish for wish in refusal.wishes if wish != kept)
+    for kept in refusal.settings:
+        fewer = tuple(setting for setting in refusal.settings if setting != kept)
         assert isinstance(resolve(facts, dropped(desired, fewer), CATALOG), Refusal)
 
 

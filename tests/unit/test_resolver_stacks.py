@@ -16,10 +16,10 @@ A10, V100, H100, B200 = "10de:2236", "10de:1db1", "10de:2330", "10de:2901"
 
 
 def stack(
-    gpus: str | tuple[str, ...], os: str, host: dict[str, Any] | None = None, **wish: Any
+    gpus: str | tuple[str, ...], os: str, host: dict[str, Any] | None = None, **setting: Any
 ) -> Stack:
     gpus = (gpus,) if isinstance(gpus, str) else gpus
-    desired = DesiredStack(**{"as_of": "2026-11-20", **wish})
+    desired = DesiredStack(**{"as_of": "2026-11-20", **setting})
     outcome = resolve(HostFacts(gpus, os, **(host or {})), desired, CATALOG)
     assert isinstance(outcome, Stack), outcome
     return outcome
@@ -89,7 +89,7 @@ def test_a_toolkit_knows_its_own_packages_and_no_other_toolkits() -> None:
     assert not any(fnmatchcase("libcublas-13-0", p) for p in older.closure)
 
 
-def test_the_wished_default_toolkit_is_first() -> None:
+def test_the_wanted_default_toolkit_is_first() -> None:
     toolkits = stack(A10, "debian-12", cuda=("12.9", "13.0"), cuda_default="12.9").cuda
     assert [t.version for t in toolkits] == ["12.9", "13.0"]
 

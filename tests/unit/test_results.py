@@ -7,7 +7,7 @@ import pytest
 
 from gpuprep.errors import ConfigError, EngineError, ExitCode
 from gpuprep.model import FleetResult, HostResult, HostStatus, Step, StepStatus
-from gpuprep.run.results import host_results, read_reports, refuse_wishes
+from gpuprep.run.results import host_results, read_reports, refuse_settings
 from gpuprep.run.transcript import Failure
 
 if TYPE_CHECKING:
@@ -189,10 +189,10 @@ def test_a_document_of_another_version_is_an_error_that_names_the_key() -> None:
         read_reports([document(a={"state": "drifted", "steps": "none"})])
 
 
-def test_wishes_that_fit_no_host_are_the_callers_mistake() -> None:
+def test_settings_that_fit_no_host_are_the_callers_mistake() -> None:
     wrong = {"state": "refused", "code": "E_CONFIG", "error": "conda_version: no such value"}
     right = host("converged")
     with pytest.raises(ConfigError, match="conda_version"):
-        refuse_wishes(read_reports([document(a=wrong, b=wrong)]).hosts)
-    refuse_wishes(read_reports([document(a=wrong, b=right)]).hosts)
-    refuse_wishes({})
+        refuse_settings(read_reports([document(a=wrong, b=wrong)]).hosts)
+    refuse_settings(read_reports([document(a=wrong, b=right)]).hosts)
+    refuse_settings({})

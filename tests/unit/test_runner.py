@@ -120,7 +120,7 @@ def test_check_changes_nothing() -> None:
 
 
 def test_variables_win_in_order_and_reach_the_hosts(tmp_path: Path) -> None:
-    file = tmp_path / "wishes.yml"
+    file = tmp_path / "settings.yml"
     file.write_text("stub_fail: from the file\n")
     result = gpuprep.apply(fleet(a=drifted()), variables=[{"stub_fail": "from a mapping"}, file])
     assert result.hosts["a"].error == "Fail: from the file"
@@ -249,7 +249,7 @@ def test_an_encrypted_file_without_its_password(tmp_path: Path) -> None:
         gpuprep.plan(fleet(a=converged()), variables=[vaulted])
 
 
-def test_wishes_that_make_no_sense_are_the_callers_mistake() -> None:
+def test_settings_that_make_no_sense_are_the_callers_mistake() -> None:
     refused = {"state": "refused", "code": "E_CONFIG", "error": "gpu_driver_branch: no branch"}
     with pytest.raises(ConfigError, match="gpu_driver_branch: no branch"):
         gpuprep.plan(fleet(a={"stub_plan": refused}))

@@ -41,13 +41,13 @@ def test_healthy_host_without_stack_passes_too() -> None:
 def test_each_failure_is_seen_for_its_own_reason(case: dict[str, Any]) -> None:
     name = case["check"]
     # a stack without conda skips its rung, so hosts with conda are judged without a stack
-    wished = None if name == "conda.present" or case.get("without_stack") else stack()
-    checks = healthy(case["change"], case.get("shape")).checks(wished)
+    wanted = None if name == "conda.present" or case.get("without_stack") else stack()
+    checks = healthy(case["change"], case.get("shape")).checks(wanted)
     result = checks[name]
     assert result.status in BAD
     assert (result.status is CheckStatus.WARNED) == (BY_ID[name].severity == "warning")
     assert case["says"] in result.detail
-    assert result.mend == BY_ID[name].mend
+    assert result.remedy == BY_ID[name].remedy
     others = bad(checks) - {name, *case.get("also", ())}
     consequence = others & {"reboot.survived"}  # repeats what failed since the reboot
     assert others == consequence
@@ -85,16 +85,16 @@ OTHER_ERRORS = (
 
 @pytest.mark.parametrize("said", HEADER_CLASHES)
 @pytest.mark.parametrize("name", ["toolkit.compiles", "cudnn.runtime"])
-def test_mend_of_a_header_that_contradicts_the_c_library_names_it(name: str, said: str) -> None:
-    mend = str(compiler_says(said)[name].mend)
-    assert "crt/math_functions.h" in mend
-    assert "W_HOST_GLIBC" in mend
+def test_remedy_of_a_header_that_contradicts_the_c_library_names_it(name: str, said: str) -> None:
+    remedy = str(compiler_says(said)[name].remedy)
+    assert "crt/math_functions.h" in remedy
+    assert "W_HOST_GLIBC" in remedy
 
 
 @pytest.mark.parametrize("said", OTHER_ERRORS)
-def test_other_errors_of_the_compiler_have_the_usual_mend(said: str) -> None:
+def test_other_errors_of_the_compiler_have_the_usual_remedy(said: str) -> None:
     for name in ("toolkit.compiles", "cudnn.runtime"):
-        assert compiler_says(said)[name].mend == BY_ID[name].mend
+        assert compiler_says(said)[name].remedy == BY_ID[name].remedy
 
 
 def compiler_says(output: str) -> dict[str, CheckResult]:
@@ -103,13 +103,13 @@ def compiler_says(output: str) -> dict[str, CheckResult]:
     return healthy(change).checks(stack())
 
 
-def test_failed_check_carries_evidence_and_mend() -> None:
+def test_failed_check_carries_evidence_and_remedy() -> None:
     checks = healthy({"probe.libcuda.library": "/usr/lib/libcuda.so.580.105.08"}).checks(stack())
     result = checks["version.userspace"]
     assert result.expected == "580.95.05"
     assert "580.105.08" in str(result.observed)
     assert "libcuda.so.580.105.08" in str(result.evidence)
-    assert "Reboot" in str(result.mend)
+    assert "Reboot" in str(result.remedy)
 
 
 # --- hosts without a GPU --------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_nothing_without_gpu_ever_claims_ready() -> None:
 
 
 # --- a GPU, and no driver asked for ---------------------------------------------------------------
-NO_DRIVER_WISHED = replace(
+NO_DRIVER_WANTED = replace(
     stack(), branch=None, driver_version=None, flavour=None, fabric="none", services=(), closure=()
 )
 # What the programs say where no driver is loaded: the compiler works, nothing runs.
@@ -167,7 +167,7 @@ NOT_LOADED: dict[str, Any] = {
 
 
 def test_no_driver_asked_for_and_none_loaded_is_prepared() -> None:
-    checks = healthy(NOT_LOADED).checks(NO_DRIVER_WISHED)
+    checks = healthy(NOT_LOADED).checks(NO_DRIVER_WANTED)
     assert bad(checks) == set()
     assert checks["toolkit.compiles"].status is PASSED
     assert checks["cudnn.runtime"].status is PASSED
@@ -180,7 +180,7 @@ def test_no_driver_asked_for_and_none_loaded_is_prepared() -> None:
 
 
 def test_a_driver_that_nobody_asked_for_is_judged_once_it_is_loaded() -> None:
-    checks = healthy().checks(NO_DRIVER_WISHED)
+    checks = healthy().checks(NO_DRIVER_WANTED)
     assert bad(checks) == set()
     assert [c.id for c in CHECKS if c.needs_module and checks[c.id].status is not PASSED] == []
     assert state_of(checks.values(), plan_is_empty=True) is HostStatus.READY
@@ -195,14 +195,14 @@ def test_a_driver_that_nobody_asked_for_is_judged_once_it_is_loaded() -> None:
         *((missing, "device.uvm"), (dead, "nvml.answers"), (late, "fabric.running")),
         (other, "fabric.version"),
     ):
-        checks = healthy(change).checks(NO_DRIVER_WISHED)
+        checks = healthy(change).checks(NO_DRIVER_WANTED)
         assert checks[name].status is CheckStatus.FAILED, name
         assert state_of(checks.values(), plan_is_empty=True) is HostStatus.FAILED
 
 
-@pytest.mark.parametrize("wished", [stack(), replace(stack(), manage_driver=False), None])
-def test_a_driver_that_is_asked_for_and_not_loaded_is_a_failure(wished: Stack | None) -> None:
-    checks = healthy(NOT_LOADED).checks(wished)
+@pytest.mark.parametrize("wanted", [stack(), replace(stack(), manage_driver=False), None])
+def test_a_driver_that_is_asked_for_and_not_loaded_is_a_failure(wanted: Stack | None) -> None:
+    checks = healthy(NOT_LOADED).checks(wanted)
     assert checks["module.loaded"].status is CheckStatus.FAILED
     assert state_of(checks.values(), plan_is_empty=True) is HostStatus.FAILED
 

@@ -260,8 +260,8 @@ def test_burn_in_sees_changing_results(driver: str, tmp_path: Path, wrong: str) 
 
 
 def test_no_cublas_found_means_none(tmp_path: Path) -> None:
-    wishes = {"toolkits": [str(tmp_path)], "library_folders": [str(tmp_path / "gone")]}
-    found = burn.find_cublas(wishes)
+    settings = {"toolkits": [str(tmp_path)], "library_folders": [str(tmp_path / "gone")]}
+    found = burn.find_cublas(settings)
     assert found is None or found.startswith("/usr/local/cuda")
 
 

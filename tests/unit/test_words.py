@@ -7,13 +7,13 @@ from planner_cases import bare
 
 from gpuprep.catalog import load
 from gpuprep.model import CheckResult, CheckStatus, Stack
-from gpuprep.planner import HostPlan, plan_host, wishes_from
+from gpuprep.planner import HostPlan, plan_host, settings_from
 from gpuprep.report.text import MANY, checks_in_words, fleet_in_words, wanted_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLANNED = plan_host(bare(), wishes_from({}), load())
+PLANNED = plan_host(bare(), settings_from({}), load())
 
 
 def told(plans: Mapping[str, HostPlan]) -> list[str]:

@@ -38,20 +38,20 @@ def _healthy() -> dict[str, Any]:
 
 
 def stack() -> Stack:
-    wish = _healthy()["stack"]
+    setting = _healthy()["stack"]
     toolkits = tuple(
         CudaToolkit(version, f"cuda-toolkit-{version.replace('.', '-')}")
-        for version in wish["cuda"]
+        for version in setting["cuda"]
     )
     return Stack(
         family="deb",
-        branch=wish["branch"],
-        driver_version=wish["driver_version"],
-        flavour=wish["flavour"],
-        fabric=wish["fabric"],
+        branch=setting["branch"],
+        driver_version=setting["driver_version"],
+        flavour=setting["flavour"],
+        fabric=setting["fabric"],
         cuda=toolkits,
-        cudnn=wish["cudnn"],
-        services=tuple(wish["services"]),
+        cudnn=setting["cudnn"],
+        services=tuple(setting["services"]),
         closure=CATALOG.driver.closure["deb"],
     )
 

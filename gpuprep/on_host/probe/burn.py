@@ -23,13 +23,13 @@ DEFAULT_ALGORITHM = -1
 
 def collect(library, options, visible):
     """Load every GPU at the same time, then try each pair."""
-    wish = dict(DEFAULTS, **options.get("burn", {}))
-    wish["nvml_library"] = options.get("nvml_library", "libnvidia-ml.so.1")
+    setting = dict(DEFAULTS, **options.get("burn", {}))
+    setting["nvml_library"] = options.get("nvml_library", "libnvidia-ml.so.1")
     cublas = find_cublas(options)
     loads = base.side_by_side(
         load,
-        wish["seconds"] + MARGIN,
-        [(library, options["ptx"], one, wish, cublas) for one in visible],
+        setting["seconds"] + MARGIN,
+        [(library, options["ptx"], one, setting, cublas) for one in visible],
     )
     answer = {"gpus": loads, "cublas": cublas}
     if len(visible) > 1:
@@ -38,7 +38,7 @@ def collect(library, options, visible):
             MARGIN + 2.0 * len(visible) ** 2,
             library,
             options["ptx"],
-            wish["peer_bytes"],
+            setting["peer_bytes"],
         )
     return answer
 
@@ -60,14 +60,14 @@ def find_cublas(options):
     return None
 
 
-def load(library, ptx, visible, wish, cublas):
+def load(library, ptx, visible, setting, cublas):
     """Measure one GPU. Runs in a child process."""
     gpu = matrices.open_gpu(library, ptx, visible)
-    answer = {"slot": gpu.slot(), "bandwidth": bandwidth(gpu, wish["copy_bytes"])}
+    answer = {"slot": gpu.slot(), "bandwidth": bandwidth(gpu, setting["copy_bytes"])}
     kinds = [kind for kind in ("bf16", "fp16") if "gemm_" + kind in gpu.functions]
     kind = kinds[0] if kinds else "fp32"
-    answer["matrix"] = sustain(gpu, kind, wish, cublas)
-    answer["after"] = health(wish["nvml_library"], answer["slot"])
+    answer["matrix"] = sustain(gpu, kind, setting, cublas)
+    answer["after"] = health(setting["nvml_library"], answer["slot"])
     return answer
 
 
@@ -101,9 +101,9 @@ def bandwidth(gpu, most):
     }
 
 
-def sustain(gpu, kind, wish, cublas):
+def sustain(gpu, kind, setting, cublas):
     """Multiply again and again; every product must equal the first, bit by bit."""
-    n = wish["size"]
+    n = setting["size"]
     a, b = [matrices.fill(gpu, kind, n, seed) for seed in (matrices.SEED_A, matrices.SEED_B)]
     first, again = gpu.allocate(4 * n * n), gpu.allocate(4 * n * n)
     method, multiply, why = "own", None, None
@@ -125,7 +125,7 @@ def sustain(gpu, kind, wish, cublas):
     repeats = differences = 0
     rates = []
     began = time.monotonic()
-    while spent < wish["seconds"]:
+    while spent < setting["seconds"]:
         batch = 10
 
         def several(number=batch):

@@ -1,12 +1,12 @@
 #!/bin/sh
 # nvcc of the CUDA @SHORT@ substitute. NVIDIA publishes no nvcc of this release as a wheel, so the
 # front end of a later release compiles for compute capability 7.5, and what it makes is handed as
-# the wished older architecture to this release's own assembler (see tool12.sh).
+# the wanted older architecture to this release's own assembler (see tool12.sh).
 set -e
 
 here=$(dirname "$(readlink -f "$0")")
 legacy='50 52 53 60 61 62 70 72'
-wished=''
+wanted=''
 seen_75=no
 named=no
 
@@ -18,9 +18,9 @@ fail() {
 as_75() { # replaces every older architecture in $argument
     for number in $legacy; do
         case $argument in *_"$number"*) ;; *) continue ;; esac
-        [ -z "$wished" ] || [ "$wished" = "$number" ] ||
+        [ -z "$wanted" ] || [ "$wanted" = "$number" ] ||
             fail "this substitute compiles for one architecture below 7.5 at a time"
-        wished=$number
+        wanted=$number
         argument=$(printf '%s' "$argument" | sed "s/_$number/_75/g")
     done
 }
@@ -57,9 +57,9 @@ while [ "$count" -gt 0 ]; do
     set -- "$@" "$argument"
 done
 if [ $named = no ]; then # the default of this release
-    wished=52
+    wanted=52
     set -- -arch=sm_75 "$@"
 fi
-[ -z "$wished" ] || [ $seen_75 = no ] ||
+[ -z "$wanted" ] || [ $seen_75 = no ] ||
     fail "this substitute cannot compile for 7.5 and for an older architecture at once"
-SUBSTITUTE_ARCH=$wished exec "$here/../substitute/nvcc" "$@"
+SUBSTITUTE_ARCH=$wanted exec "$here/../substitute/nvcc" "$@"

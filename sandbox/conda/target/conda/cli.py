@@ -60,13 +60,13 @@ def _target(settings: Settings, options: argparse.Namespace) -> Path:
     return named or Path(os.environ.get("CONDA_PREFIX") or settings.root)
 
 
-def _wish(options: argparse.Namespace) -> environments.Wish:
+def _setting(options: argparse.Namespace) -> environments.Setting:
     files = [environments.from_text_file(Path(name)) for name in options.file]
-    return environments.Wish(
-        [*options.packages, *(spec for wish in files for spec in wish.specs)],
-        [*options.channel, *(name for wish in files for name in wish.channels)],
-        [line for wish in files for line in wish.locked],
-        next((wish.name for wish in files if wish.name), None),
+    return environments.Setting(
+        [*options.packages, *(spec for setting in files for spec in setting.specs)],
+        [*options.channel, *(name for setting in files for name in setting.channels)],
+        [line for setting in files for line in setting.locked],
+        next((setting.name for setting in files if setting.name), None),
     )
 
 
@@ -80,20 +80,20 @@ def _done(options: argparse.Namespace, prefix: Path) -> int:
 
 def create(settings: Settings, options: argparse.Namespace) -> int:
     """Make an environment; one that exists is replaced, as conda does after `-y`."""
-    wish = _wish(options)
-    prefix = environments.prefix_of(settings, options.name or wish.name, options.prefix)
+    setting = _setting(options)
+    prefix = environments.prefix_of(settings, options.name or setting.name, options.prefix)
     if prefix is None:
         raise CondaError("ArgumentError: one of the arguments -n/--name -p/--prefix is required")
     if prefix.exists() and not options.yes:
         raise CondaError(f"CondaValueError: a conda environment already exists at {prefix}")
-    environments.apply(settings, prefix, wish, prune=False, fresh=True)
+    environments.apply(settings, prefix, setting, prune=False, fresh=True)
     return _done(options, prefix)
 
 
 def install(settings: Settings, options: argparse.Namespace) -> int:
     """Add packages to an environment."""
     prefix = environments.existing(_target(settings, options))
-    environments.apply(settings, prefix, _wish(options), prune=False, fresh=False)
+    environments.apply(settings, prefix, _setting(options), prune=False, fresh=False)
     return _done(options, prefix)
 
 
@@ -118,22 +118,22 @@ def remove(settings: Settings, options: argparse.Namespace) -> int:
 
 def env_create(settings: Settings, options: argparse.Namespace) -> int:
     """Make an environment from a file; refuse when it exists."""
-    wish = environments.from_text_file(Path(options.file))
-    prefix = environments.prefix_of(settings, options.name or wish.name, options.prefix)
+    setting = environments.from_text_file(Path(options.file))
+    prefix = environments.prefix_of(settings, options.name or setting.name, options.prefix)
     if prefix is None:
         raise CondaError("SpecNotFound: the file gives no name; use -n or -p")
     if environments.is_environment(prefix) and not options.yes:
         raise CondaError(f"CondaValueError: prefix already exists: {prefix}")
-    environments.apply(settings, prefix, wish, prune=False, fresh=True)
+    environments.apply(settings, prefix, setting, prune=False, fresh=True)
     return _done(options, prefix)
 
 
 def env_update(settings: Settings, options: argparse.Namespace) -> int:
     """Bring an environment to a file."""
-    wish = environments.from_text_file(Path(options.file))
-    named = environments.prefix_of(settings, options.name or wish.name, options.prefix)
+    setting = environments.from_text_file(Path(options.file))
+    named = environments.prefix_of(settings, options.name or setting.name, options.prefix)
     prefix = named or _target(settings, options)
-    environments.apply(settings, prefix, wish, prune=options.prune, fresh=False)
+    environments.apply(settings, prefix, setting, prune=options.prune, fresh=False)
     return _done(options, prefix)
 
 

@@ -8,7 +8,7 @@ from . import transactions
 from .settings import CondaError, Settings, read_yaml
 
 
-class Wish(NamedTuple):
+class Setting(NamedTuple):
     """What an environment shall hold."""
 
     specs: list[str]
@@ -57,18 +57,18 @@ def listing(settings: Settings) -> list[Path]:
     return [settings.root, *found]
 
 
-def from_text_file(path: Path) -> Wish:
+def from_text_file(path: Path) -> Setting:
     """Read a file of specifications, or a lock file when it says `@EXPLICIT`."""
     if path.suffix in {".yml", ".yaml"}:
         return from_yaml(path)
     lines = [line.strip() for line in _read(path).splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     if "@EXPLICIT" in lines:
-        return Wish([], [], [line for line in lines if line != "@EXPLICIT"])
-    return Wish(lines, [], [])
+        return Setting([], [], [line for line in lines if line != "@EXPLICIT"])
+    return Setting(lines, [], [])
 
 
-def from_yaml(path: Path) -> Wish:
+def from_yaml(path: Path) -> Setting:
     """Read an `environment.yml`."""
     _read(path)
     content = read_yaml(path)
@@ -76,7 +76,7 @@ def from_yaml(path: Path) -> Wish:
     odd = [spec for spec in specs if not isinstance(spec, str)]
     if odd:
         raise CondaError(f"EnvironmentFileNotSupported: {path}: {odd[0]!r} is not supported here")
-    return Wish(
+    return Setting(
         [str(spec) for spec in specs], list(content.get("channels") or []), [], content.get("name")
     )
 
@@ -88,24 +88,24 @@ def _read(path: Path) -> str:
         raise CondaError(f"EnvironmentFileNotFound: {path}: {error.strerror}") from error
 
 
-def apply(settings: Settings, prefix: Path, wish: Wish, *, prune: bool, fresh: bool) -> None:
-    """Bring an environment to a wish: with `prune` to nothing but it, with `fresh` from nothing."""
+def apply(settings: Settings, prefix: Path, setting: Setting, *, prune: bool, fresh: bool) -> None:
+    """Bring an environment to a request: with `prune` to nothing but it, `fresh` from nothing."""
     if fresh and prefix.exists():
         remove(prefix)
-    if wish.locked:
-        records = transactions.explicit_records(wish.locked)
+    if setting.locked:
+        records = transactions.explicit_records(setting.locked)
         if not fresh:
             records += _untouched(prefix, {_name(record) for record in records})
         transactions.link(settings, prefix, records, [])
         return
     before = transactions.installed(prefix)
-    names = {transactions.name_of(spec) for spec in wish.specs}
+    names = {transactions.name_of(spec) for spec in setting.specs}
     kept = [] if prune else transactions.requested(before)
     specs = [
-        *wish.specs,
+        *setting.specs,
         *(spec for spec in kept if transactions.name_of(spec) not in names),
     ]
-    urls = settings.channel_urls(wish.channels)
+    urls = settings.channel_urls(setting.channels)
     records = transactions.solve(settings, urls, specs, before) if specs else []
     transactions.link(settings, prefix, records, specs)
 

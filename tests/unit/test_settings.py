@@ -1,4 +1,4 @@
-"""From Ansible variables to wishes: defaults from one home, contradictions named."""
+"""From Ansible variables to settings: defaults from one home, contradictions named."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ from gpuprep.errors import ConfigError
 from gpuprep.model import COMPONENTS, DesiredStack
 from gpuprep.planner.settings import (
     Environment,
-    Wishes,
+    Settings,
     all_options,
     environment_files,
+    settings_from,
     unknown_variables,
-    wishes_from,
 )
 
 
-def test_who_sets_nothing_wishes_everything_automatically() -> None:
-    assert wishes_from({}) == Wishes()
-    assert Wishes().stack == DesiredStack()
-    assert Wishes().roles == ("gpu_driver", "cuda_toolkit", "cudnn", "conda")
+def test_who_sets_nothing_settings_everything_automatically() -> None:
+    assert settings_from({}) == Settings()
+    assert Settings().stack == DesiredStack()
+    assert Settings().roles == ("gpu_driver", "cuda_toolkit", "cudnn", "conda")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_each_variable_reaches_the_resolver(
     variable: str, value: Any, field: str, becomes: Any
 ) -> None:
     assert variable in all_options()
-    assert getattr(wishes_from({variable: value}).stack, field) == becomes
+    assert getattr(settings_from({variable: value}).stack, field) == becomes
     assert getattr(DesiredStack(), field) != becomes or variable == "cuda_toolkit_versions"
 
 
@@ -71,7 +71,7 @@ def test_each_variable_reaches_the_resolver(
 def test_each_variable_reaches_the_planner(
     variable: str, value: Any, field: str, becomes: Any
 ) -> None:
-    assert getattr(wishes_from({variable: value}), field) == becomes
+    assert getattr(settings_from({variable: value}), field) == becomes
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_each_variable_reaches_the_planner(
     ],
 )
 def test_none_takes_a_component_out(variable: str, value: Any, component: str) -> None:
-    assert set(COMPONENTS) - set(wishes_from({variable: value}).stack.components) == {component}
+    assert set(COMPONENTS) - set(settings_from({variable: value}).stack.components) == {component}
 
 
-def test_a_role_used_alone_wishes_its_component_only() -> None:
-    assert wishes_from({}, only=["conda"]).roles == ("conda",)
-    assert wishes_from({"conda_installer_version": "none"}, only=["conda"]).roles == ()
+def test_a_role_used_alone_settings_its_component_only() -> None:
+    assert settings_from({}, only=["conda"]).roles == ("conda",)
+    assert settings_from({"conda_installer_version": "none"}, only=["conda"]).roles == ()
 
 
 # --- environments -------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_the_three_kinds_of_environments() -> None:
     variables = {"conda_environments": entries}
     assert environment_files(variables) == ["env.yml", "lock.txt"]
     files = {"env.yml": "dependencies: [numpy]\n", "lock.txt": "@EXPLICIT\n"}
-    assert wishes_from(variables, files=files).environments == (
+    assert settings_from(variables, files=files).environments == (
         Environment("a", "packages", "python=3.12\nnumpy"),
         Environment("b", "yaml", "dependencies: [numpy]\n"),
         Environment("c", "explicit", "@EXPLICIT\n"),
@@ -128,14 +128,14 @@ def test_a_digest_tells_specifications_apart() -> None:
 )
 def test_an_environment_needs_exactly_one_specification(entry: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        wishes_from({"conda_environments": [entry]})
+        settings_from({"conda_environments": [entry]})
 
 
 def test_anacondas_defaults_need_the_terms_accepted() -> None:
     channels = {"conda_channels": ["conda-forge", "defaults"]}
     with pytest.raises(ConfigError, match="conda_accept_anaconda_terms"):
-        wishes_from(channels)
-    accepted = wishes_from({**channels, "conda_accept_anaconda_terms": True})
+        settings_from(channels)
+    accepted = settings_from({**channels, "conda_accept_anaconda_terms": True})
     assert accepted.conda_channels == ("conda-forge", "defaults")
 
 
