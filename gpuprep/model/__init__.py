@@ -29,7 +29,16 @@ from gpuprep.model.stack import (
     SigningKey,
     Stack,
 )
-from gpuprep.model.states import CheckStatus, ExitCode, HostStatus, StepStatus
+from gpuprep.model.states import (
+    CheckStatus,
+    ExitCode,
+    Family,
+    HostStatus,
+    PlanState,
+    StepKind,
+    StepStatus,
+    Tier,
+)
 
 __all__ = [
     "COMPONENTS",
@@ -41,6 +50,7 @@ __all__ = [
     "CudaToolkit",
     "DesiredStack",
     "ExitCode",
+    "Family",
     "Flavour",
     "FleetResult",
     "GpuprepError",
@@ -51,11 +61,14 @@ __all__ = [
     "HostsFailedError",
     "Message",
     "Package",
+    "PlanState",
     "Reason",
     "Refusal",
     "Repository",
     "SigningKey",
     "Stack",
     "Step",
+    "StepKind",
     "StepStatus",
+    "Tier",
 ]

@@ -51,3 +51,52 @@ class StepStatus(StrEnum):
     DONE = "done"
     FAILED = "failed"
     UNKNOWN = "unknown"
+
+
+class PlanState(StrEnum):
+    """What a plan says of a host."""
+
+    CONVERGED = "converged"
+    DRIFTED = "drifted"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    FAILED = "failed"
+
+
+class Tier(StrEnum):
+    """How far the verification ladder is climbed."""
+
+    QUICK = "quick"
+    FULL = "full"
+    BURN_IN = "burn-in"
+
+
+class Family(StrEnum):
+    """Package families."""
+
+    DEB = "deb"
+    RPM = "rpm"
+
+
+class StepKind(StrEnum):
+    """Kinds of steps of a plan."""
+
+    KEY = "key"
+    REPOSITORY = "repository"
+    PIN = "pin"
+    BLACKLIST = "blacklist"
+    MODULES = "modules"
+    PROFILE = "profile"
+    LINKER = "linker"
+    CONDARC = "condarc"
+    MARKER = "marker"
+    PACKAGE = "package"
+    HOLD = "hold"
+    MODULE = "module"
+    UNIT = "unit"
+    INITRAMFS = "initramfs"
+    LOAD = "load"
+    REBOOT = "reboot"
+    ALTERNATIVE = "alternative"
+    INSTALLATION = "installation"
+    ENVIRONMENT = "environment"

@@ -1,0 +1,301 @@
+"""What a host said of itself, typed: the only reader of an observation.
+
+The planner and the ladder ask these values, never the JSON that the host sent. A key that is
+missing or holds the wrong type is an error of that host, told by :func:`read`. Questions that more
+than one place asks (what is a GPU, which driver runs) are answered once, by the properties here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuprep.model import Family, Flavour
+
+# Class codes of the PCI Code and ID Assignment Specification, as ``lspci -n`` prints them.
+GPU_CLASSES = ("0300", "0302")  # VGA controller, 3D controller
+NVSWITCH_CLASS = "0680"  # bridge of no standard kind; NVIDIA's PCIe bridges are 0604
+_VERSION = re.compile(r"\d{3}\.\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class OsRelease:
+    """Fields of ``/etc/os-release``."""
+
+    id: str
+    version_id: str
+    codename: str = ""
+    pretty: str = ""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Kernels of a host.
+
+    Attributes:
+        running: release that runs now (``uname -r``).
+        target: release that the driver is built for: the running one, or ``gpu_driver_kernel``.
+        newest_installed: newest release with an image in ``/boot``.
+        headers: releases whose headers are there.
+        compiler: CONFIG_CC_VERSION_TEXT of the target.
+        loads_modules: whether this host can load kernel modules; a container cannot.
+
+    """
+
+    running: str
+    target: str
+    newest_installed: str | None = None
+    headers: tuple[str, ...] = ()
+    compiler: str | None = None
+    loads_modules: bool = True
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the driver is built for the kernel that runs."""
+        return self.target == self.running
+
+
+@dataclass(frozen=True)
+class PciDevice:
+    """An NVIDIA device on the PCI bus; ``vendor``, ``device`` and ``pci_class`` in hexadecimal."""
+
+    slot: str
+    vendor: str
+    device: str
+    pci_class: str
+
+    @property
+    def id(self) -> str:
+        """``vendor:device``, lower case."""
+        return f"{self.vendor}:{self.device}".lower()
+
+
+@dataclass(frozen=True)
+class DiskModule:
+    """A kernel module file; ``kernel`` is the release whose directory holds it."""
+
+    kernel: str
+    name: str
+    path: str = ""
+    version: str | None = None
+    vermagic: str | None = None
+    license: str | None = None
+
+
+@dataclass(frozen=True)
+class Modules:
+    """NVIDIA's and nouveau's kernel modules; ``loaded`` is their version by name."""
+
+    loaded: Mapping[str, str | None] = field(default_factory=dict)
+    on_disk: tuple[DiskModule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process and the name of its command."""
+
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True)
+class LoadedDriver:
+    """What the loaded driver says of itself, its device nodes and who holds them."""
+
+    proc_version: str | None = None
+    flavour: Flavour | None = None
+    device_nodes: tuple[str, ...] = ()
+    holders: tuple[Process, ...] = ()
+
+
+@dataclass(frozen=True)
+class BrokenPackage:
+    """A package that is neither whole nor absent."""
+
+    name: str
+    status: str
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """A process that holds a lock of the package manager."""
+
+    path: str
+    pid: int
+    command: str
+
+
+@dataclass(frozen=True)
+class PackageManager:
+    """State of the package manager; ``indexes`` are the names of its index files."""
+
+    family: Family
+    broken: tuple[BrokenPackage, ...] = ()
+    locks: tuple[LockHolder, ...] = ()
+    indexes: tuple[str, ...] = ()
+    foreign_sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InstalledPackage:
+    """A package that the package manager knows.
+
+    Attributes:
+        version: full version; None for one that is only known by name.
+        status: ``installed``, or the package manager's word for anything else.
+        hold: whether it is held at its version.
+        depends: requirements, in the family's own notation.
+        provides: what it provides, in the same notation.
+
+    """
+
+    version: str | None
+    status: str
+    hold: bool = False
+    depends: str = ""
+    provides: str = ""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """A path; ``sha256`` only of regular files up to 1 MiB, ``mtime`` in seconds since 1970."""
+
+    kind: str  # file, directory or link
+    mode: str
+    owner: str
+    group: str
+    target: str | None = None
+    mtime: int = 0
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """State of a systemd unit."""
+
+    exists: bool = False
+    enabled: bool = False
+    active: bool = False
+    masked: bool = False
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """A CUDA toolkit below ``/usr/local``; ``release`` as its own version file says, if it does."""
+
+    path: str
+    nvcc: bool
+    version: str | None = None
+
+    @property
+    def line(self) -> str:
+        """Major and minor version: what its version file says, else its directory's name."""
+        told = self.version or self.path.rpartition("-")[2]
+        return ".".join(told.split(".")[:2])
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A link group of the alternatives system."""
+
+    mode: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """Toolkits found, and where ``/usr/local/cuda`` leads."""
+
+    toolkits: tuple[Toolkit, ...] = ()
+    default: str | None = None
+    alternative: Alternative = Alternative()
+
+
+@dataclass(frozen=True)
+class Cudnn:
+    """cuDNN's version in its header and in the names of its libraries."""
+
+    header_version: str | None = None
+    library_versions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CondaEnvironment:
+    """An environment: ``packages`` is version and build by name, ``marker`` our note."""
+
+    path: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    marker: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Conda:
+    """The installation at a prefix; ``envs`` by name."""
+
+    prefix: str | None = None
+    exists: bool = False
+    complete: bool = False
+    version: str | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
+    marker: Mapping[str, Any] | None = None
+    envs: Mapping[str, CondaEnvironment] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HostObservation:
+    """Everything that one round trip told of a host."""
+
+    uid: int
+    os: OsRelease
+    arch: str
+    kernel: Kernel
+    package_manager: PackageManager
+    hostname: str = ""
+    boot_id: str = ""
+    system_gcc: int | None = None
+    pci: tuple[PciDevice, ...] = ()
+    modules: Modules = Modules()
+    driver: LoadedDriver = LoadedDriver()
+    packages: Mapping[str, InstalledPackage] = field(default_factory=dict)
+    files: Mapping[str, FileFacts | None] = field(default_factory=dict)
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    cuda: Cuda = Cuda()
+    cudnn: Cudnn = Cudnn()
+    conda: Conda = Conda()
+    secure_boot: bool = False
+    mok_enrolled: bool = False
+    runfile: bool = False
+    free_mb: Mapping[str, int] = field(default_factory=dict)
+    commands: Mapping[str, bool] = field(default_factory=dict)
+    initramfs: Mapping[str, int] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def gpus(self) -> tuple[PciDevice, ...]:
+        """NVIDIA GPUs on the PCI bus."""
+        return tuple(d for d in self.pci if d.pci_class.startswith(GPU_CLASSES))
+
+    @cached_property
+    def nvswitches(self) -> tuple[PciDevice, ...]:
+        """NVSwitch chips on the PCI bus."""
+        return tuple(d for d in self.pci if d.pci_class.startswith(NVSWITCH_CLASS))
+
+    @cached_property
+    def running_driver(self) -> str | None:
+        """Version of the driver that is loaded, None when none is."""
+        for told in (self.driver.proc_version, self.modules.loaded.get("nvidia")):
+            found = _VERSION.search(told or "")
+            if found:
+                return found.group(0)
+        return None
+
+    def is_installed(self, name: str) -> bool:
+        """Whether a package is completely installed."""
+        package = self.packages.get(name)
+        return package is not None and package.status == "installed"
