@@ -191,7 +191,7 @@ class Evidence:
     @property
     def closure(self) -> tuple[str, ...]:
         """Name patterns of the packages that share the driver's version."""
-        return (self.stack.closure if self.stack else ()) or self.expect.closure
+        return (self.stack.version_locked if self.stack else ()) or self.expect.closure
 
     def forward_compatible(self, cuda: str) -> bool:
         """Whether the package that lets an older driver run this CUDA is on the host."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from gpuprep.catalog import load
-from gpuprep.model import COMPONENTS, DesiredStack, HostFacts, HostState
+from gpuprep.components import NAMES
+from gpuprep.model import DesiredStack, HostFacts, HostState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,7 @@ cudnn_settings = st.sampled_from(
 versions = ["auto", "auto", "auto", "580.95.05", "595.91.07", "535.104.05", "999.1", "nonsense"]
 
 SETTINGS: dict[str, st.SearchStrategy[Any]] = {
-    "components": st.lists(st.sampled_from(COMPONENTS), unique=True).map(tuple),
+    "components": st.lists(st.sampled_from(NAMES), unique=True).map(tuple),
     "source": st.just("distro"),
     "channel": st.sampled_from(list(CATALOG.channels)),
     "branch": st.sampled_from([*CATALOG.branches, "999", "abc"]),
