@@ -85,7 +85,7 @@ class Evidence:
             device
             for device in map(mapping, sequence(self.observation.get("pci")))
             if _hex(device.get("vendor")) == NVIDIA
-            and _hex(device.get("class")).rjust(6, "0").startswith(classes)
+            and _hex(device.get("pci_class")).rjust(6, "0").startswith(classes)
         )
 
     @property
@@ -147,7 +147,7 @@ class Evidence:
     @property
     def kernel(self) -> str:
         """Release of the running kernel."""
-        return str(mapping(self.observation.get("kernel")).get("release") or "")
+        return str(mapping(self.observation.get("kernel")).get("target") or "")
 
     @property
     def driver(self) -> Mapping[str, Any]:

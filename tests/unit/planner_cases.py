@@ -58,14 +58,14 @@ def bare(**changes: Any) -> Observation:
         "arch": "x86_64",
         "kernel": {
             "running": KERNEL,
-            "release": KERNEL,
+            "target": KERNEL,
             "newest_installed": KERNEL,
             "headers": [],
             "compiler": "gcc-12 (Debian 12.2.0-14) 12.2.0",
             "loads_modules": False,
         },
         "system_gcc": 12,
-        "pci": [{"slot": "0", "vendor": "10de", "device": "2236", "class": "030200"}],
+        "pci": [{"slot": "0", "vendor": "10de", "device": "2236", "pci_class": "030200"}],
         "modules": {"loaded": {}, "on_disk": []},
         "driver": {"proc_version": None, "flavour": None, "device_nodes": [], "holders": []},
         "package_manager": {

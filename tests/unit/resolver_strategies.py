@@ -55,7 +55,7 @@ wild_hosts = st.builds(
     kernel_cc=st.sampled_from(COMPILERS),
     system_gcc=st.sampled_from([None, 9, 11, 14, 16]),
     shape=st.sampled_from([None, None, *CATALOG.shapes, "BM.GPU.MI999X.8", "BM.GPU.NEW.1"]),
-    nvswitches=st.sampled_from([0, 0, 4]),
+    nvswitches=st.sampled_from([None, 0, 4]),
     state=states,
 )
 
