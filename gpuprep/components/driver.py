@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuprep.model import Package
-    from gpuprep.observe import DiskModule, HostObservation
+    from gpuprep.observe.observation import DiskModule, HostObservation
     from gpuprep.packages.closure import Packages
     from gpuprep.resolve.case import Case
 

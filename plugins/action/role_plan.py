@@ -13,13 +13,12 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._road import (
     failed_plan,
     observe_host,
     read_settings,
+    resolver_for,
 )
 
 from gpuprep.catalog import load
-from gpuprep.model import ROLE_OF
+from gpuprep.components import BY_ROLE
 from gpuprep.planner import HostPlan, plan_host
-
-COMPONENT_OF = {role: component for component, role in ROLE_OF.items()}
 
 # Kinds of steps that a task's condition asks for.
 KINDS = (
@@ -60,10 +59,8 @@ class ActionModule(ActionBase):
             part = roles[role]
             short_cut = bool(part["steps"])
         else:
-            settings = read_settings(
-                variables, self._templar, self._loader, only=[COMPONENT_OF[role]]
-            )
-            if not settings.roles:
+            settings = read_settings(variables, self._templar, self._loader)
+            if not BY_ROLE[role].wanted(settings.values):
                 return {**result, "changed": False, "run": False, "msg": "not wanted here"}
             short_cut = settings.short_cut
             part = self._own_plan(role, settings, variables)
@@ -92,7 +89,8 @@ class ActionModule(ActionBase):
         )
         try:
             seen = observe_host(target, settings, OBSERVE_SECONDS)
-            plan = plan_host(seen, settings, load())
+            resolver = resolver_for(settings, self._loader)
+            plan = plan_host(seen, settings, load(), resolver, role)
         except (_hosts.HostUnreachableError, _hosts.HostUnusableError) as error:
             plan = failed_plan(error)
         if not plan.roles:

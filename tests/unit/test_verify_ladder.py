@@ -146,7 +146,13 @@ def test_nothing_without_gpu_ever_claims_ready() -> None:
 
 # --- a GPU, and no driver asked for ---------------------------------------------------------------
 NO_DRIVER_WANTED = replace(
-    stack(), branch=None, driver_version=None, flavour=None, fabric="none", services=(), closure=()
+    stack(),
+    branch=None,
+    driver_version=None,
+    flavour=None,
+    fabric="none",
+    services=(),
+    version_locked=(),
 )
 # What the programs say where no driver is loaded: the compiler works, nothing runs.
 NOT_LOADED: dict[str, Any] = {

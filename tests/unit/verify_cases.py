@@ -52,7 +52,7 @@ def stack() -> Stack:
         cuda=toolkits,
         cudnn=setting["cudnn"],
         services=tuple(setting["services"]),
-        closure=CATALOG.driver.closure["deb"],
+        version_locked=CATALOG.driver.closure["deb"],
     )
 
 
