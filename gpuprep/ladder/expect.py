@@ -27,7 +27,8 @@ def expectation(
         gpus=catalog.gpus,
         gpu_count=known.count if known and known.vendor == "nvidia" else None,
         shape=shape,
-        closure=catalog.driver.closure[family] if family else (),
+        shape_fabric=known.fabric if known else None,
+        version_locked=catalog.driver.closure[family] if family else (),
         compat_package=catalog.cuda.compat_package,
         fabrics=catalog.fabrics,
     )

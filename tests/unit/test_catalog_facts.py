@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuprep.errors import ExitCode, FactsError
 from gpuprep.components import NAMES
+from gpuprep.errors import ExitCode, FactsError
 from gpuprep.model import DesiredStack, HostFacts
 from gpuprep.planner.facts_file import parse_facts, read_facts
 

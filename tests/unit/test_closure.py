@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gpuprep.packages.closure import Missing, is_installed, matches, walk
+from gpuprep.model.names import matches
+from gpuprep.packages.closure import Missing, is_installed, walk
 
 PATTERNS = ("nvidia-*", "libcuda1", "!nvidia-container-*")
 

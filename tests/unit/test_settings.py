@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gpuprep.errors import ConfigError
 from gpuprep.components import NAMES
+from gpuprep.errors import ConfigError
 from gpuprep.model import DesiredStack
 from gpuprep.planner.settings import (
     Environment,
