@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 from gpuprep.errors import ConfigError
 from gpuprep.model import Tier
 from gpuprep.run.execution import Run
-from gpuprep.run.options import Cancel, EventCallback, RunOptions, Variables
 
 if TYPE_CHECKING:
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
+    from gpuprep.run.options import Cancel, EventCallback, RunOptions, Variables
 
 
 def plan(

@@ -11,6 +11,7 @@ _HEADINGS = {
     "full": "Tier `full`: programs",
     "burn-in": "Tier `burn-in`: under load",
 }
+_PROOF = ", ".join(f"`{check.id}`" for check in CHECKS if check.proof)
 _INTRODUCTION = f"""<!-- Written by `make docs` from gpuprep/ladder/checks.py; do not edit. -->
 # The checks
 
@@ -23,7 +24,7 @@ A tier tries its own checks and those of the tiers before it. Ids are stable.
   made in this boot, with this driver and these GPUs.
 - **burn-in** (a few minutes): loads all GPUs at the same time.
 
-A host is `ready` only when these have passed: {", ".join(f"`{check.id}`" for check in CHECKS if check.proof)}. Without a
+A host is `ready` only when these have passed: {_PROOF}. Without a
 GPU, or where no driver is asked for and none is loaded, it can be `prepared` at best, and the
 report says which checks were not tried, and why.
 

@@ -32,7 +32,7 @@ def texts(block: Mapping[str, Any], key: str) -> list[str]:
 def text(block: Mapping[str, Any], key: str) -> str | None:
     """Return what is at a key as text; None when it is missing or empty."""
     value = block.get(key)
-    return None if value in (None, "", False) or value == {} or value == [] else str(value)
+    return None if value is None or value is False or value in ("", {}, []) else str(value)
 
 
 def number(block: Mapping[str, Any], key: str) -> float:

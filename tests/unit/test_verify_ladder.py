@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from verify_cases import CATALOG, failures, healthy, least, stack
@@ -12,10 +12,12 @@ from gpuprep.ladder.checks import BY_ID, CHECKS
 from gpuprep.ladder.evaluate import NOT_UNDERSTOOD, evaluate, gpu_proven, state_of
 from gpuprep.ladder.evidence import Evidence
 from gpuprep.ladder.expect import expectation
-from gpuprep.ladder.findings import Finding
 from gpuprep.ladder.registry import RULES, judges
 from gpuprep.ladder.rules_programs import supports
 from gpuprep.model import CheckResult, CheckStatus, Family, HostStatus, Stack, Tier
+
+if TYPE_CHECKING:
+    from gpuprep.ladder.findings import Finding
 
 BAD = {CheckStatus.FAILED, CheckStatus.WARNED}
 PASSED, SKIPPED = CheckStatus.PASSED, CheckStatus.SKIPPED
@@ -348,7 +350,7 @@ def test_no_rule_gives_up_on_any_fixture() -> None:
 
 
 def test_a_check_has_one_rule() -> None:
-    with pytest.raises(ValueError, match="ecc.clean has two rules"):
+    with pytest.raises(ValueError, match=r"ecc\.clean has two rules"):
         judges("ecc.clean")(RULES["ecc.clean"])
 
 
