@@ -18,8 +18,9 @@ from gpuprep.components.differences import (
 )
 from gpuprep.components.state import RoleState
 from gpuprep.model import ManagedFile, Stack, StepKind
+from gpuprep.model.names import matches
 from gpuprep.packages import family_of
-from gpuprep.packages.closure import is_installed, matches
+from gpuprep.packages.closure import is_installed
 from gpuprep.packages.family import HEADER
 from gpuprep.resolve import packages as names
 from gpuprep.resolve.driver import choose_driver

@@ -6,8 +6,8 @@ import copy
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.model.names import matches
 from gpuprep.observe.reading import decode_observation
-from gpuprep.packages.closure import matches
 from gpuprep.packages.deb import parse_depends
 
 if TYPE_CHECKING:
