@@ -149,12 +149,28 @@ def _parts13(toolkit: Toolkit, cache: Path) -> _Parts:
     )
     cudart = _wheel("cuda-runtime", t.cudart, cache, inside)
     include = f"{t.home}/{TARGET}/include"
+    profile = _profile((nvcc / "bin" / "nvcc.profile").read_text())
     return _Parts(
-        nvcc={**tree(nvcc / "bin", f"{t.home}/bin"), **tree(nvcc / "include", include)},
+        nvcc={
+            **tree(nvcc / "bin", f"{t.home}/bin"),
+            f"{t.home}/bin/nvcc.profile": Entry(text=profile),
+            **tree(nvcc / "include", include),
+        },
         nvvm=tree(nvvm / "nvvm", f"{t.home}/nvvm"),
         crt=tree(crt / "include", include),
         headers=tree(cudart / "include", include),
         library=cudart / "lib",
+    )
+
+
+def _profile(text: str) -> str:
+    """Return nvcc's settings for the layout of the packages.
+
+    Some wheels (13.2) name `lib` and `include` beside `bin`, as they lie in a wheel; the packages
+    have both below the target's directory, and no link `lib`.
+    """
+    return text.replace("-L$(TOP)/lib", f"-L$(TOP)/{TARGET}/lib").replace(
+        "$(TOP)/include", f"$(TOP)/{TARGET}/include"
     )
 
 
