@@ -449,7 +449,6 @@ class Catalog:
     archives: Mapping[str, Archive]
     conda: Installers
     frameworks: tuple[Framework, ...]
-    messages: Mapping[str, str]
 
     def system_name(self, os_id: str, version_id: str) -> str:
         """Spell an operating system as the catalog does: ``ol`` and ``9.5`` -> ``ol-9``.

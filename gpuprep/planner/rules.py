@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from gpuprep import codes
 from gpuprep.layout import package_root
-from gpuprep.model import Message, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gpuprep.model import Message, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +26,14 @@ class HostRules:
     own_daemons: tuple[str, ...]
     driver_witnesses: tuple[str, ...]
     space_mb: Mapping[str, Mapping[str, int]]
-    messages: Mapping[str, str]
 
     def refusal(self, code: str, **values: object) -> Refusal:
         """Return the refusal of a code with its values filled in."""
-        return Refusal(code, self.messages[code].format(**values))
+        return codes.refusal(code, **values)
 
     def warning(self, code: str, **values: object) -> Message:
         """Return the warning of a code with its values filled in."""
-        return Message(code, self.messages[code].format(**values))
+        return codes.warning(code, **values)
 
 
 @lru_cache
@@ -46,5 +47,4 @@ def host_rules() -> HostRules:
         own_daemons=tuple(raw["own_daemons"]),
         driver_witnesses=tuple(raw["driver_witnesses"]),
         space_mb=raw["space_mb"],
-        messages=raw["messages"],
     )

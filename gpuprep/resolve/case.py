@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuprep.model import Message, Reason
+from gpuprep import codes
+from gpuprep.model import Reason
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Catalog, Gpu, System
-    from gpuprep.model import DesiredStack, HostFacts
+    from gpuprep.model import DesiredStack, HostFacts, Message
 
 
 class Refused(Exception):  # noqa: N818  (a decision, not an error)
@@ -63,6 +64,6 @@ class Case:
 
     def warn(self, code: str, **values: object) -> None:
         """Note a coded warning."""
-        warning = Message(code, self.catalog.messages[code].format(**values))
+        warning = codes.warning(code, **values)
         if warning not in self.warnings:
             self.warnings.append(warning)

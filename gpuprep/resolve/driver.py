@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuprep import codes
 from gpuprep.catalog.versions import at_least, key
 from gpuprep.resolve.case import Case, Refused
 
@@ -122,7 +123,7 @@ def _explain_branch(case: Case, branch: Branch, refusal: Refused | None) -> None
     until = f"supported until {branch.eol}" if branch.eol else "end of life not announced"
     why = f"channel {case.desired.channel}, {until}, drives every GPU found"
     if refusal is not None:
-        why = case.catalog.messages[refusal.code].format(**refusal.values)
+        why = codes.text(refusal.code, **refusal.values)
     case.because("branch", branch.name, why, "branches")
 
 

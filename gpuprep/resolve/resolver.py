@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+from gpuprep import codes
 from gpuprep.model import DesiredStack, Refusal, Stack
+from gpuprep.model.variables import variable_of
 from gpuprep.resolve import packages as names
 from gpuprep.resolve.case import Case, Refused
 from gpuprep.resolve.choices import check_choices
@@ -130,14 +132,14 @@ def _explain(
     """Find the smallest set of settings whose dropping helps, and what would be installed then."""
     fallen = _relax(refused, facts, desired, catalog)
     if isinstance(fallen, Refused):
-        return _hopeless(refused, fallen, catalog)
+        return _hopeless(refused, fallen)
     dropped, stack = fallen
     for setting in dropped:
         fewer = tuple(w for w in dropped if w != setting)
         attempt = _attempt(facts, _without(desired, fewer), catalog)
         if isinstance(attempt, Stack):
             dropped, stack = fewer, attempt
-    return _refusal(refused, catalog, dropped, stack)
+    return _refusal(refused, dropped, stack)
 
 
 def _relax(
@@ -182,21 +184,20 @@ def _relaxed(desired: DesiredStack, setting: str) -> Any:  # noqa: ANN401  (any 
 
 def _refusal(
     refused: Refused,
-    catalog: Catalog,
     settings: tuple[str, ...] = (),
     stack: Stack | None = None,
 ) -> Refusal:
-    text = catalog.messages[refused.code].format(**refused.values)
+    text = codes.text(refused.code, **refused.values)
     return Refusal(refused.code, text, _nearest(settings, stack) if stack else None, settings)
 
 
-def _hopeless(refused: Refused, fallen: Refused, catalog: Catalog) -> Refusal:
+def _hopeless(refused: Refused, fallen: Refused) -> Refusal:
     """Refuse where no dropping of settings helps, since the host itself forbids it."""
     deeper = None
     if fallen.code != refused.code:
-        text = catalog.messages[fallen.code].format(**fallen.values)
+        text = codes.text(fallen.code, **fallen.values)
         deeper = f"with no other settings either: {text} ({fallen.code})"
-    return replace(_refusal(refused, catalog), nearest=deeper)
+    return replace(_refusal(refused), nearest=deeper)
 
 
 def _nearest(settings: tuple[str, ...], stack: Stack) -> str:
@@ -209,4 +210,5 @@ def _nearest(settings: tuple[str, ...], stack: Stack) -> str:
         parts.append(f"cuDNN {stack.cudnn}")
     if stack.conda:
         parts.append(f"conda {stack.conda.version}")
-    return f"without {' and '.join(settings)}: {', '.join(parts) or 'nothing to install'}"
+    without = " and ".join(dict.fromkeys(map(variable_of, settings)))
+    return f"without {without}: {', '.join(parts) or 'nothing to install'}"

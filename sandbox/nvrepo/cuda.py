@@ -71,10 +71,13 @@ def packages(toolkit: Toolkit, cache: Path) -> list[Deb]:
 
 
 def tree(root: Path, prefix: str) -> dict[str, Entry]:
-    """List the files below `root` as entries below `prefix`, programs executable."""
+    """List the files below `root` as entries below `prefix`, programs executable.
+
+    Some wheels mark their directories with an empty `__init__.py`; no package holds that.
+    """
     found = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name != "__init__.py":
             with path.open("rb") as content:
                 program = content.read(4) == b"\x7fELF" and ".so" not in path.name
             name = f"{prefix}/{path.relative_to(root)}"
@@ -117,6 +120,7 @@ def _payload(toolkit: Toolkit, cache: Path) -> list[Deb]:
         **static,
         f"{library}/libcudart.so": Entry(link=runtime),
     }
+    cudart_dev = {**_in_place_of_archives(library, runtime), **cudart_dev}
     return [
         _deb(t, "cuda-crt", t.nvcc, files=parts.crt),
         _deb(t, "libnvvm", t.nvcc, files=parts.nvvm),
@@ -124,6 +128,17 @@ def _payload(toolkit: Toolkit, cache: Path) -> list[Deb]:
         _cudart(t, shared),
         _cudart_dev(t, cudart_dev),
     ]
+
+
+def _in_place_of_archives(library: str, runtime: str) -> dict[str, Entry]:
+    """Return what nvcc links by default, for releases whose wheel has no static libraries (12.8).
+
+    The linker reads the first as a script that names the shared runtime.
+    """
+    return {
+        f"{library}/libcudart_static.a": Entry(text=f"INPUT ( {runtime} )\n"),
+        f"{library}/libcudadevrt.a": Entry(text="!<arch>\n"),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,13 +215,15 @@ def test_every_toolkit_compiles_links_and_runs_a_program(on_host: Shell, kit: To
     assert f"V{kit.nvcc}" in on_host(f"/{kit.home}/bin/nvcc --version")
     arch = "70" if kit.front_end else "86"
     number = int(kit.major) * 1000 + int(kit.short.partition(".")[2]) * 10
+    library = f"LD_LIBRARY_PATH=/{kit.home}/lib64"
     for linked in ("static", "shared"):
         nvcc = f"/{kit.home}/bin/nvcc -arch=sm_{arch} -cudart={linked}"
         on_host(f"rm -f /root/axpy; {nvcc} -o /root/axpy /root/axpy.cu")
-        runtime, allocated = on_host("/root/axpy").split()
+        runtime, allocated = on_host(f"{library} /root/axpy").split()
         assert int(runtime) == number
         assert int(allocated) != 0, "there is no GPU to allocate memory on"
     assert f"libcudart.so.{kit.major} => /usr/local/cuda" in on_host("ldd /root/axpy")
+    on_host(f"{nvcc} -rdc=true -o /root/axpy /root/axpy.cu")
     on_host(f"/{kit.home}/bin/nvcc -arch=sm_{arch} -cubin -o /root/axpy.cubin /root/axpy.cu")
     flags = on_host("readelf -h /root/axpy.cubin | grep Flags").split()[-1]
     assert int(arch) in {int(flags, 16) & 0xFF, int(flags, 16) >> 8 & 0xFF}
