@@ -32,8 +32,7 @@ from gpuprep.model import (
 )
 from gpuprep.run.events import Event, EventKind
 from gpuprep.run.options import Access
-
-__version__ = "0.1.0"
+from gpuprep.version import __version__
 
 __all__ = [
     "Access",

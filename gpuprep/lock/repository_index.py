@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuprep.catalog.upkeep.feeds import packages_of
 from gpuprep.catalog.versions import newest
 from gpuprep.packages.deb import parse_depends, upstream_version
+from gpuprep.packages.index import packages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
