@@ -9,14 +9,12 @@
 import gpuprep.ladder as _verify  # noqa: F401 - first: a later import would hide the function
 from gpuprep.api import apply, plan, status, verify
 from gpuprep.errors import (
-    CancelledError,
     CatalogError,
     ConfigError,
     EngineError,
     ExitCode,
     FactsError,
     GpuprepError,
-    HostLockedError,
     HostsFailedError,
     InventoryError,
 )
@@ -36,7 +34,6 @@ from gpuprep.version import __version__
 
 __all__ = [
     "Access",
-    "CancelledError",
     "CatalogError",
     "CheckResult",
     "CheckStatus",
@@ -48,7 +45,6 @@ __all__ = [
     "FactsError",
     "FleetResult",
     "GpuprepError",
-    "HostLockedError",
     "HostResult",
     "HostStatus",
     "HostsFailedError",
