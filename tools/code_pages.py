@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpuprep.codes import CodeKind, table
-from gpuprep.resolve.matrix import Table, as_markdown
+from gpuprep.planner.matrix import Table, as_markdown
 
 _HEAD = """\
 <!-- Written by `make docs` from gpuprep/codes.yml; do not edit. -->

@@ -9,8 +9,8 @@ from gpuprep import codes
 from gpuprep.model import Reason
 
 if TYPE_CHECKING:
-    from gpuprep.catalog.tables import Catalog, Gpu, System
-    from gpuprep.model import DesiredStack, HostFacts, Message
+    from gpuprep.catalog.tables import Branch, Catalog, Gpu, System
+    from gpuprep.model import DesiredStack, Flavour, HostFacts, Message
 
 
 class Refused(Exception):  # noqa: N818  (a decision, not an error)
@@ -30,6 +30,24 @@ class Refused(Exception):  # noqa: N818  (a decision, not an error)
         self.values = values
 
 
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The driver a host gets or keeps.
+
+    Attributes:
+        branch: its branch.
+        version: the newest version it can be, or the exact one.
+        exact: the exact version when one was asked for or is kept.
+        flavour: None for a kept driver: it stays as it is.
+
+    """
+
+    branch: Branch
+    version: str
+    exact: str | None
+    flavour: Flavour | None
+
+
 @dataclass(slots=True)
 class Case:
     """A host, its settings and the notes taken on the way to a stack."""
@@ -39,12 +57,14 @@ class Case:
     catalog: Catalog
     system: System
     gpus: tuple[Gpu, ...] = ()
+    driver: Driver | None = None
     reasons: list[Reason] = field(default_factory=list)
     warnings: list[Message] = field(default_factory=list)
 
     def wants(self, component: str) -> bool:
         """Whether a component is wanted at all."""
-        return component in self.desired.components
+        chosen = self.desired.components
+        return chosen is None or component in chosen
 
     @property
     def manages_driver(self) -> bool:

@@ -9,11 +9,10 @@ from gpuprep.catalog.tables import Range
 from gpuprep.catalog.versions import at_least, at_most, key
 from gpuprep.model import CudaToolkit, Package
 from gpuprep.model.variables import variable_of
-from gpuprep.resolve.case import Case, Refused
+from gpuprep.resolve.case import Case, Driver, Refused
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Toolkit
-    from gpuprep.resolve.driver import Driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def toolkits_of(case: Case, choices: tuple[Choice, ...]) -> tuple[CudaToolkit, .
         CudaToolkit(
             version=choice.line.version,
             package=_fill(rules.package, choice.line.version),
-            closure=tuple(_fill(pattern, choice.line.version) for pattern in rules.closure),
+            names=tuple(_fill(pattern, choice.line.version) for pattern in rules.closure),
         )
         for choice in choices
     )

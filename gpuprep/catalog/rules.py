@@ -12,8 +12,6 @@ from gpuprep import codes
 from gpuprep.layout import package_root
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gpuprep.model import Message, Refusal
 
 
@@ -25,7 +23,6 @@ class HostRules:
     observed_commands: tuple[str, ...]
     own_daemons: tuple[str, ...]
     driver_witnesses: tuple[str, ...]
-    space_mb: Mapping[str, Mapping[str, int]]
 
     def refusal(self, code: str, **values: object) -> Refusal:
         """Return the refusal of a code with its values filled in."""
@@ -39,12 +36,11 @@ class HostRules:
 @lru_cache
 def host_rules() -> HostRules:
     """Load the rules, once."""
-    text = (package_root() / "planner/host_rules.yml").read_text(encoding="utf-8")
+    text = (package_root() / "catalog/host_rules.yml").read_text(encoding="utf-8")
     raw = yaml.safe_load(text)
     return HostRules(
         observed_packages=raw["observed_packages"],
         observed_commands=tuple(raw["observed_commands"]),
         own_daemons=tuple(raw["own_daemons"]),
         driver_witnesses=tuple(raw["driver_witnesses"]),
-        space_mb=raw["space_mb"],
     )
