@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
-from gpuprep.catalog.rules import host_rules
 from gpuprep.components import ROLES
 from gpuprep.planner.settings import fleet_options, role_options
 from tools.catalog_pages import pages as catalog_pages
 from tools.check_pages import page as checks_page
+from tools.code_pages import page as codes_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,9 +32,10 @@ def texts() -> dict[Path, str]:
         ValueError: a file has lost the marks of its generated part.
 
     """
-    pages = catalog_pages(load(), host_rules().messages)
+    pages = catalog_pages(load())
     written = {ROOT / "docs" / name: text for name, text in pages.items()}
     written[ROOT / "docs" / "checks.md"] = checks_page()
+    written[ROOT / "docs" / "codes.md"] = codes_page()
     for role in ROLES:
         path = ROOT / "roles" / role / "README.md"
         written[path] = _with_part(path, options_table(role_options(role)))
