@@ -110,7 +110,7 @@ class Turn:
             time.sleep(POLL_SECONDS)
         if waited and state:
             seconds = round(time.monotonic() - started, 1)
-            self.earlier = dict(state, answer=_read("answer.json"), seconds=seconds)
+            self.earlier = dict(state, answer=_answer(state["id"]), seconds=seconds)
         shutil.rmtree(_path(), ignore_errors=True)  # what a lost or killed run left
         return self
 
@@ -175,16 +175,22 @@ def _start_process(handle):
     )
 
 
-def _wait(lives):
+def _answer(identity):
+    """Return the answer of one worker, None as long as there is none."""
+    found = _read("answer.json")
+    return found["answer"] if found and found["id"] == identity else None
+
+
+def _wait(identity, lives):
     """Return the worker's answer; raises when it ends without one."""
     looked = time.monotonic()
     while True:
-        answer = _read("answer.json")
+        answer = _answer(identity)
         if answer is not None:
             return answer
         if time.monotonic() - looked > LOOK_SECONDS:
             looked = time.monotonic()
-            if not lives() and _read("answer.json") is None:
+            if not lives() and _answer(identity) is None:
                 said = (files.current(_path("output"))[0] or b"").decode("utf-8", "replace")
                 raise OperationError(
                     "E_STEP_KILLED",
@@ -211,7 +217,7 @@ def run(request, texts):
             state = {"unit": unit}
             lives = lambda: _lives(state)  # noqa: E731
         turn.release()
-        answer = _wait(lives)
+        answer = _wait(identity, lives)
     if (_read("state.json") or {}).get("id") == identity:
         shutil.rmtree(_path(), ignore_errors=True)
     return dict(answer, earlier=_told(turn.earlier))
@@ -252,7 +258,7 @@ def work(identity):
     os.environ.clear()
     os.environ.update(request.pop("environment"))
     os.umask(0o022)
-    _write("answer.json", operations.carry_out(request))
+    _write("answer.json", {"id": identity, "answer": operations.carry_out(request)})
 
 
 __all__ = ["Turn", "adopted", "digest_of", "run", "run_here", "work"]
