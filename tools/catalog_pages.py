@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuprep.resolve.matrix import Table, as_markdown, support_tables
+from gpuprep.planner.matrix import Table, as_markdown, support_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

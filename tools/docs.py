@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
-from gpuprep.planner.rules import host_rules
+from gpuprep.catalog.rules import host_rules
 from gpuprep.planner.settings import ROLES, fleet_options, role_options
 from tools.catalog_pages import pages as catalog_pages
 from tools.check_pages import page as checks_page

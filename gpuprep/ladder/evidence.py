@@ -85,7 +85,7 @@ class Evidence:
             device
             for device in map(mapping, sequence(self.observation.get("pci")))
             if _hex(device.get("vendor")) == NVIDIA
-            and _hex(device.get("class")).rjust(6, "0").startswith(classes)
+            and _hex(device.get("pci_class")).rjust(6, "0").startswith(classes)
         )
 
     @property
@@ -147,7 +147,7 @@ class Evidence:
     @property
     def kernel(self) -> str:
         """Release of the running kernel."""
-        return str(mapping(self.observation.get("kernel")).get("release") or "")
+        return str(mapping(self.observation.get("kernel")).get("target") or "")
 
     @property
     def driver(self) -> Mapping[str, Any]:
@@ -191,7 +191,7 @@ class Evidence:
     @property
     def closure(self) -> tuple[str, ...]:
         """Name patterns of the packages that share the driver's version."""
-        return (self.stack.closure if self.stack else ()) or self.expect.closure
+        return (self.stack.version_locked if self.stack else ()) or self.expect.closure
 
     def forward_compatible(self, cuda: str) -> bool:
         """Whether the package that lets an older driver run this CUDA is on the host."""

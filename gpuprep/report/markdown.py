@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuprep.components import COMPONENTS
 from gpuprep.report.view import (
     GOOD,
     bad_checks,
@@ -64,15 +65,18 @@ def _common(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _table(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield "| Host | State | GPUs | Driver | CUDA | cuDNN | |"
-    yield "|---|---|---|---|---|---|---|"
+    there = {name for host in hosts for name in host.get("versions") or ()}
+    components = [component for component in COMPONENTS if component.name in there]
+    titles = ("Host", "State", "GPUs", *(component.title for component in components), "")
+    yield f"| {' | '.join(titles)} |"
+    yield "|" + "---|" * len(titles)
     for host in hosts[:MOST_ROWS]:
         versions = host.get("versions") or {}
         cells = (
             host.get("name"),
             host.get("state"),
             gpus_of(host),
-            *(versions.get(part) or "" for part in ("driver", "cuda", "cudnn")),
+            *(versions.get(component.name) or "" for component in components),
             sentence(host)[:200],
         )
         yield f"| {' | '.join(_escape(cell) for cell in cells)} |"

@@ -11,21 +11,19 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gpuprep.components import BY_NAME, NAMES
 from gpuprep.errors import ExitCode
 from gpuprep.model import (
-    COMPONENTS,
-    ROLE_OF,
     CheckStatus,
-    Component,
     FleetResult,
     HostResult,
     HostStatus,
     StepStatus,
 )
-from gpuprep.report.text import MANY, step_in_words, wanted_version
+from gpuprep.report.text import MANY, step_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 _WIDTH: Final = 120  # characters, where the output is no terminal
 _STATE_STYLE: Final = {
@@ -127,10 +125,10 @@ def _needs_attention(host: HostResult) -> bool:
 
 def _summary_table(hosts: list[HostResult]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("host", "state", *COMPONENTS, "changed"):
+    for heading in ("host", "state", *NAMES, "changed"):
         table.add_column(heading)
     for host in hosts:
-        versions = (host.versions.get(component, "-") for component in COMPONENTS)
+        versions = (host.versions.get(component, "-") for component in NAMES)
         table.add_row(host.name, _state(host), *versions, "yes" if host.changed else "no")
     return table
 
@@ -155,17 +153,19 @@ def _component_table(host: HostResult) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
     for heading in ("component", "wanted", "found", "state"):
         table.add_column(heading)
-    for component in COMPONENTS:
-        wanted = "-" if host.stack is None else wanted_version(component, host.stack)
-        found = host.versions.get(component, "-")
-        table.add_row(component, wanted, found, _component_state(host, component))
+    desired = {} if host.stack is None else host.stack.versions
+    for name in NAMES:
+        versions = desired.get(name, "-"), host.versions.get(name, "-")
+        if set(versions) != {"-"}:
+            table.add_row(name, *versions, _component_state(host, name, desired))
     return table
 
 
-def _component_state(host: HostResult, component: Component) -> str:
-    statuses = Counter(step.status for step in host.steps if step.role == ROLE_OF[component])
+def _component_state(host: HostResult, name: str, desired: Mapping[str, str]) -> str:
+    role = BY_NAME[name].role
+    statuses = Counter(step.status for step in host.steps if step.role == role)
     if not statuses:
-        return "as wanted" if host.stack is not None else "-"
+        return "up to date" if name in desired else "-"
     return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
 
 

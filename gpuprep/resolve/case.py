@@ -10,6 +10,7 @@ from gpuprep.model import Message, Reason
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Catalog, Gpu, System
     from gpuprep.model import DesiredStack, HostFacts
+    from gpuprep.resolve.driver import Driver
 
 
 class Refused(Exception):  # noqa: N818  (a decision, not an error)
@@ -38,12 +39,14 @@ class Case:
     catalog: Catalog
     system: System
     gpus: tuple[Gpu, ...] = ()
+    driver: Driver | None = None
     reasons: list[Reason] = field(default_factory=list)
     warnings: list[Message] = field(default_factory=list)
 
     def wants(self, component: str) -> bool:
         """Whether a component is wanted at all."""
-        return component in self.desired.components
+        chosen = self.desired.components
+        return chosen is None or component in chosen
 
     @property
     def manages_driver(self) -> bool:

@@ -83,7 +83,7 @@ def toolkits_of(case: Case, choices: tuple[Choice, ...]) -> tuple[CudaToolkit, .
         CudaToolkit(
             version=choice.line.version,
             package=_fill(rules.package, choice.line.version),
-            closure=tuple(_fill(pattern, choice.line.version) for pattern in rules.closure),
+            names=tuple(_fill(pattern, choice.line.version) for pattern in rules.closure),
         )
         for choice in choices
     )

@@ -32,15 +32,13 @@ class Driver:
     flavour: Flavour | None
 
 
-def choose_driver(case: Case) -> Driver | None:
-    """Choose the driver; None when none is wanted.
+def choose_driver(case: Case) -> Driver:
+    """Return the driver that fits, or the one that is kept.
 
     Raises:
         Refused: no driver fits the GPUs and the settings.
 
     """
-    if not case.wants("driver"):
-        return None
     if case.desired.keep_driver is not None:
         return _kept(case, case.desired.keep_driver)
     branch, version, exact = _branch(case)

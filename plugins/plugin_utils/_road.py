@@ -46,7 +46,6 @@ def read_settings(
     variables: Mapping[str, Any],
     templar: TemplateEngine,
     loader: Any,
-    only: Iterable[Component] | None = None,
 ) -> Settings:
     """Return the settings in a host's variables.
 
@@ -78,13 +77,22 @@ def read_settings(
         path = Path(loader.path_dwim(name))
         if path.is_file():
             files[name] = path.read_text(encoding="utf-8")
-    return settings_from(values, only=only, files=files, lock=_lock(values, loader))
+    return settings_from(values, files=files)
 
 
-def _lock(values: Mapping[str, Any], loader: Any) -> LockFile | None:
-    """Return the content of the lock file that is wanted for, read once."""
-    name = values.get("gpuprep_lock_file")
-    return _read_lock(Path(loader.path_dwim(name))) if name else None
+def resolver_for(settings: Settings, loader: Any) -> Resolver:
+    """Return what decides a host's stack: the catalog alone, or a lock file with it.
+
+    Raises:
+        ConfigError: the lock file cannot be read.
+
+    """
+    name = settings.values["gpuprep_lock_file"]
+    if not name:
+        return resolve
+    from gpuprep.lock.lockfile import resolve_locked  # noqa: PLC0415 - few runs need it
+
+    return partial(resolve_locked, lock=_read_lock(Path(loader.path_dwim(name))))
 
 
 @lru_cache

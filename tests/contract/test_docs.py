@@ -15,7 +15,7 @@ import gpuprep
 from gpuprep.catalog import load
 from gpuprep.cli import COMMANDS
 from gpuprep.errors import ExitCode
-from gpuprep.planner.rules import host_rules
+from gpuprep.catalog.rules import host_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

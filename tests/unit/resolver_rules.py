@@ -178,7 +178,7 @@ def _origin(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[s
     if (from_nvidia or (managed and stack.source == "nvidia")) and stack.repository is None:
         yield "packages without a repository"
     if managed and stack.family == "deb" and stack.source == "nvidia":
-        pinned = any(p.first for p in stack.packages)
+        pinned = any(p.pre_install for p in stack.packages)
         if pinned == bool(stack.pin) or pinned != DATA["branches"]["items"][stack.branch]["pin"]:
             yield "not pinned exactly once"
     if managed and stack.family == "rpm" and str(stack.branch) not in str(stack.lock):

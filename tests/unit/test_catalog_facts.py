@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpuprep.errors import ExitCode, FactsError
-from gpuprep.model import COMPONENTS, DesiredStack, HostFacts
-from gpuprep.resolve.facts_file import parse_facts, read_facts
+from gpuprep.components import NAMES
+from gpuprep.model import DesiredStack, HostFacts
+from gpuprep.planner.facts_file import parse_facts, read_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +69,8 @@ def test_every_key() -> None:
 @pytest.mark.parametrize(
     ("setting", "components", "cuda"),
     [
-        ({"cuda": "13.0"}, COMPONENTS, ("13.0",)),
-        ({"cuda": "auto"}, COMPONENTS, ()),
+        ({"cuda": "13.0"}, NAMES, ("13.0",)),
+        ({"cuda": "auto"}, NAMES, ()),
         ({"cuda": "none"}, ("driver", "cudnn", "conda"), ()),
         ({"cudnn": "none"}, ("driver", "cuda", "conda"), ()),
     ],

@@ -18,9 +18,9 @@ from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE
 from gpuprep.cli.catalog import catalog_group
 from gpuprep.cli.explain import explain
+from gpuprep.components import resolve
 from gpuprep.errors import ConfigError, FactsError
-from gpuprep.resolve import resolve
-from gpuprep.resolve.facts_file import parse_facts
+from gpuprep.planner.facts_file import parse_facts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -430,7 +430,7 @@ def test_half_installed_strangers_forbid_a_transaction() -> None:
     broken = {"name": "exim4", "status": "half-configured"}
     manager = {**bare()["package_manager"], "broken": [broken]}
     code, error = refusal(bare(package_manager=manager))
-    assert (code, "exim4 (half-configured)" in error) == ("E_DPKG_BROKEN", True)
+    assert (code, "exim4 (half-configured)" in error) == ("E_PACKAGES_BROKEN", True)
 
 
 def test_a_disk_that_is_too_small_forbids_it_with_figures() -> None:

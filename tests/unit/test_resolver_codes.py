@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gpuprep.catalog import load
+from gpuprep.components import resolve
 from gpuprep.model import DesiredStack, HostFacts, HostState, Message, Refusal, Stack
-from gpuprep.resolve import resolve
 
 CATALOG = load()
 A10, V100, B200, GB200 = "10de:2236", "10de:1db1", "10de:2901", "10de:2941"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from resolver_rules import broken_rules
 from resolver_strategies import CATALOG, SETTING_NAMES, cases
 
+from gpuprep.components import resolve
 from gpuprep.model import DesiredStack, HostFacts, Message, Refusal
-from gpuprep.resolve import resolve
 from gpuprep.resolve.answer import answer
 from gpuprep.resolve.text import refusal_in_words, stack_in_words
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gpuprep.catalog import load
+from gpuprep.components import resolve
 from gpuprep.model import DesiredStack, HostFacts, HostState, Stack
-from gpuprep.resolve import resolve
 
 CATALOG = load()
 A10, V100, H100, B200 = "10de:2236", "10de:1db1", "10de:2330", "10de:2901"
@@ -46,7 +46,7 @@ def test_the_three_hosts_of_the_demo() -> None:
 def test_the_pinning_package_comes_first_and_alone() -> None:
     first, *rest = stack(A10, "debian-12", {"kernel": "6.1"}, components=("driver",)).packages
     assert (first.name, first.first) == ("nvidia-driver-pinning-580", True)
-    assert not any(package.first for package in rest)
+    assert not any(package.pre_install for package in rest)
 
 
 def test_a_full_version_is_pinned_by_its_own_package() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from gpuprep.errors import ConfigError
-from gpuprep.model import COMPONENTS, DesiredStack
+from gpuprep.components import NAMES
+from gpuprep.model import DesiredStack
 from gpuprep.planner.settings import (
     Environment,
     Settings,
@@ -84,12 +85,7 @@ def test_each_variable_reaches_the_planner(
     ],
 )
 def test_none_takes_a_component_out(variable: str, value: Any, component: str) -> None:
-    assert set(COMPONENTS) - set(settings_from({variable: value}).stack.components) == {component}
-
-
-def test_a_role_used_alone_settings_its_component_only() -> None:
-    assert settings_from({}, only=["conda"]).roles == ("conda",)
-    assert settings_from({"conda_installer_version": "none"}, only=["conda"]).roles == ()
+    assert set(NAMES) - set(settings_from({variable: value}).stack.components) == {component}
 
 
 # --- environments -------------------------------------------------------------------------------

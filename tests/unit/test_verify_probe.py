@@ -73,7 +73,7 @@ def probe(
 def judged(answers: dict[str, Any], tier: Tier) -> dict[str, Any]:
     """Judge the substitute's two GPUs as if PCI showed them."""
     slots = ["0000:0f:00.0", "0000:10:00.0"]
-    device = {"vendor": "10de", "device": "2330", "class": "030200"}
+    device = {"vendor": "10de", "device": "2330", "pci_class": "030200"}
     observation = {
         "pci": [{"slot": slot, **device} for slot in slots],
         "modules": {"loaded": {"nvidia": "580.95.05"}},

@@ -9,8 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.components import NAMES
 from gpuprep.errors import FactsError
-from gpuprep.model import COMPONENTS, DesiredStack, HostFacts, HostState
+from gpuprep.model import DesiredStack, HostFacts, HostState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +69,7 @@ _STATE: Mapping[str, _Kind] = {
     "newest_kernel": _TEXT,
 }
 _SETTINGS: Mapping[str, _Kind] = {
-    "components": _Kind(f"a list of {', '.join(COMPONENTS)}", _is_list(_is_text)),
+    "components": _Kind(f"a list of {', '.join(NAMES)}", _is_list(_is_text)),
     "source": _TEXT,
     "channel": _TEXT,
     "profile": _TEXT,
@@ -160,7 +161,7 @@ def _check(data: Mapping[str, Any], kinds: Mapping[str, _Kind], where: str) -> N
 
 def _desired(data: Mapping[str, Any]) -> DesiredStack:
     settings = {name: data[name] for name in _SETTINGS if data.get(name) is not None}
-    components = tuple(settings.pop("components", COMPONENTS))
+    components = tuple(settings.pop("components", NAMES))
     cuda, cudnn = settings.pop("cuda", "auto"), settings.get("cudnn")
     if cuda == "none":
         components = tuple(part for part in components if part != "cuda")

@@ -23,7 +23,6 @@ class HostRules:
     observed_commands: tuple[str, ...]
     own_daemons: tuple[str, ...]
     driver_witnesses: tuple[str, ...]
-    space_mb: Mapping[str, Mapping[str, int]]
     messages: Mapping[str, str]
 
     def refusal(self, code: str, **values: object) -> Refusal:
@@ -38,13 +37,12 @@ class HostRules:
 @lru_cache
 def host_rules() -> HostRules:
     """Load the rules, once."""
-    text = (package_root() / "planner/host_rules.yml").read_text(encoding="utf-8")
+    text = (package_root() / "catalog/host_rules.yml").read_text(encoding="utf-8")
     raw = yaml.safe_load(text)
     return HostRules(
         observed_packages=raw["observed_packages"],
         observed_commands=tuple(raw["observed_commands"]),
         own_daemons=tuple(raw["own_daemons"]),
         driver_witnesses=tuple(raw["driver_witnesses"]),
-        space_mb=raw["space_mb"],
         messages=raw["messages"],
     )

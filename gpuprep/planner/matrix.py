@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuprep.components import resolve
 from gpuprep.model import DesiredStack, HostFacts, Refusal
-from gpuprep.resolve.resolver import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,11 +117,13 @@ def _names(stack: Stack, *, headers: bool) -> str:
     def is_header(name: str, version: str | None) -> bool:
         return _KERNEL in f"{name} {version}" or name.endswith("-headers")
 
-    chosen = (p for p in stack.packages if not p.first and is_header(p.name, p.version) == headers)
+    chosen = (
+        p for p in stack.packages if not p.pre_install and is_header(p.name, p.version) == headers
+    )
     text = " ".join(f"{p.name} {p.version}" if p.version else p.name for p in chosen)
     return text.replace(_KERNEL, "<kernel>")
 
 
 def _held_by(stack: Stack) -> str:
-    pins = [p.name for p in stack.packages if p.first and (stack.branch or "") in p.name]
+    pins = [p.name for p in stack.packages if p.pre_install and (stack.branch or "") in p.name]
     return " + ".join(filter(None, (*pins, stack.stream, stack.lock)))
