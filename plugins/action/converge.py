@@ -7,7 +7,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
-from ansible_collections.gpuprep.core.plugins.plugin_utils._converge import ask
+from ansible_collections.gpuprep.core.plugins.plugin_utils._converge import LOCK_SECONDS, ask
 
 from gpuprep.observe.converge import Answer, failure_text
 
@@ -34,7 +34,8 @@ class ActionModule(ActionBase):
                 operations,
                 role=self._task.args["role"],
                 stage=stage,
-                family=plan["family"],
+                family=str(plan["family"]),
+                lock_timeout=plan.get("lock_timeout", LOCK_SECONDS),
                 check=self._play_context.check_mode,
             )
         except _hosts.HostUnreachableError as error:

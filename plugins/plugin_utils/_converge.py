@@ -44,7 +44,7 @@ def ask(
     Args:
         action: the task's action plugin.
         variables: the task's variables.
-        operations: what to do, in order; none without contact to be made.
+        operations: what to do, in order.
         seconds: limit for the whole of it.
         values: more of the request, see ``converge.request``.
 
@@ -55,19 +55,12 @@ def ask(
     """
     name = variables["inventory_hostname"]
     target = _hosts.Target(name, action._connection, _hosts.interpreter(variables))
-    lock_timeout = action._templar.template(variables.get("gpuprep_lock_timeout", LOCK_SECONDS))
-    try:
-        values["lock_timeout"] = int(lock_timeout)
-    except (TypeError, ValueError):
-        raise AnsibleActionFail(
-            f"[E_SETTING] gpuprep_lock_timeout: {lock_timeout!r} is not possible; seconds are"
-        ) from None
     asked = converge.request(operations, environment=environment_of(action), **values)
     # Values of Ansible's carry tags that only Ansible's own tools understand.
     program, marker = converge.script(json.loads(json.dumps(asked, default=str)))
     try:
         return converge.read(
-            _hosts.run_script(target, program, seconds + values["lock_timeout"]), marker
+            _hosts.run_script(target, program, seconds + asked["lock_timeout"]), marker
         )
     except _hosts.HostUnusableError as error:
         raise AnsibleActionFail(f"[{error.code}] {error}") from error

@@ -17,6 +17,7 @@ MAX_FILE = 1 << 20  # bytes; what is larger is not ours
 MAX_KEY = 1 << 16
 KEY_SECONDS = 120
 REPOSITORY_KINDS = ("key", "repository", "pin")
+LINKER_CACHE = "/etc/ld.so.cache"
 REPLACED = "replaced.json"  # in the run's directory: what these files were before
 
 
@@ -235,15 +236,25 @@ def files(operation, context):
 
 
 def refresh_linker_cache():
-    """Let the dynamic linker find new libraries."""
+    """Let the dynamic linker find new libraries; whether it found others than before."""
+    before = _bytes_of(LINKER_CACHE)
     outcome = command(["ldconfig"])
     if outcome.code != 0:
         raise OperationError("E_COMMAND", "ldconfig failed: %s" % outcome.err.strip()[-300:])
+    return _bytes_of(LINKER_CACHE) != before
+
+
+def _bytes_of(path):
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
 
 
 def linker_cache(operation, context):
     """Refresh the dynamic linker's cache."""
     del operation
-    if not context.check:
-        refresh_linker_cache()
+    if context.check or not refresh_linker_cache():
+        return done(False, "the linker cache is up to date")
     return done(True, "refreshed the linker cache")
