@@ -20,7 +20,7 @@ def refuse(path, why):
 
 def _check(path, info):
     """Refuse a directory that somebody else than root could exchange or fill."""
-    if info.st_uid != os.geteuid():
+    if info.st_uid not in (0, os.geteuid()):
         refuse(path, "belongs to another user (uid %d)" % info.st_uid)
     world = info.st_mode & stat.S_IWOTH
     if world and not info.st_mode & stat.S_ISVTX:
@@ -52,7 +52,7 @@ def open_directory(path, create=True):
                 info = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if stat.S_ISLNK(info.st_mode):
                 links += 1
-                if shared or info.st_uid != os.geteuid() or links > MAX_LINKS:
+                if shared or info.st_uid not in (0, os.geteuid()) or links > MAX_LINKS:
                     refuse(full, "is a link that is not root's alone")
                 target = os.path.normpath(os.path.join(here, os.readlink(name, dir_fd=handle)))
                 os.close(handle)
