@@ -64,9 +64,7 @@ def _modules() -> tuple[str, ...]:
     return ("openpgp", *own)
 
 
-def request(
-    operations: Sequence[Mapping[str, Any]], **values: Any
-) -> dict[str, Any]:
+def request(operations: Sequence[Mapping[str, Any]], **values: object) -> dict[str, Any]:
     """Return the request for operations.
 
     Args:
@@ -116,9 +114,7 @@ def read(text: str, marker: str) -> Answer:
         if raw["schema"] != SCHEMA:
             raise AnswerError(f"answer of schema {raw['schema']!r}, expected {SCHEMA}")
         diff = tuple(dict(one) for result in operations for one in result.get("diff", ()))
-        return Answer(
-            bool(raw["changed"]), operations, failed or None, raw.get("earlier"), diff
-        )
+        return Answer(bool(raw["changed"]), operations, failed or None, raw.get("earlier"), diff)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         if isinstance(error, AnswerError):
             raise

@@ -29,4 +29,5 @@ def packed(names: tuple[str, ...], *lines: str) -> str:
         lines: Python; imports the modules as parts of the package :data:`ROOT`.
 
     """
-    return program(_texts(names), *lines)
+    text: str = program(_texts(names), *lines)
+    return text

@@ -38,7 +38,7 @@ def _identity() -> dict[str, Any]:
     """Return the identity of this run: its machine, what processes it sees, and its own."""
     pid = os.getppid()
     try:
-        processes = os.readlink("/proc/self/ns/pid")
+        processes = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         processes = ""
     return {

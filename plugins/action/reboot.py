@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 TIMEOUT = 900  # seconds
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 PAUSE_SECONDS = 2
+BY_SIGNAL = 128  # shells add the number of the signal to it
 REBOOT = (
     "if command -v systemctl >/dev/null && [ -d /run/systemd/system ];"
     " then systemctl reboot; else PATH=$PATH:/sbin:/usr/sbin shutdown -r now {message}; fi"
@@ -41,18 +42,22 @@ class ActionModule(ActionBase):
             }
         if self._play_context.check_mode:
             return {**result, "changed": True, "rebooted": False, "msg": "would reboot the host"}
+        return {**result, **self._reboot(timeout, question, message)}
+
+    def _reboot(self, timeout: int, question: str, message: str) -> dict[str, Any]:
+        """Reboot the host and wait for another boot."""
         code, before = self._command(question)
         if code != 0 or not before:
-            return self._failed(result, f"boot_time_command failed (exit {code}): {before}")
+            return self._failed(f"boot_time_command failed (exit {code}): {before}")
         if not self._task.args.get("boot_time_command") and before == _own_boot_id():
-            return self._failed(result, "the host shares this machine's kernel")
+            return self._failed("the host shares this machine's kernel")
         started = time.monotonic()
         try:
             code, said = self._command(REBOOT.format(message=shlex.quote(message)))
         except AnsibleConnectionFailure:
             code = 0  # it goes down already
-        if code not in {0, 255} and code > 0:
-            return self._failed(result, f"the host cannot be rebooted (exit {code}): {said}")
+        if 0 < code < BY_SIGNAL:  # above, it is the connection that goes down
+            return self._failed(f"the host cannot be rebooted (exit {code}): {said}")
         while time.monotonic() - started < timeout:
             time.sleep(PAUSE_SECONDS)
             now = self._boot(question)
@@ -60,9 +65,9 @@ class ActionModule(ActionBase):
                 seconds = round(time.monotonic() - started)
                 text = f"rebooted; it answered again after {seconds} s"
                 return {
-                    **result, "changed": True, "rebooted": True, "elapsed": seconds, "msg": text
+                    "changed": True, "rebooted": True, "elapsed": seconds, "msg": text
                 }  # fmt: skip
-        return self._failed(result, f"the host has not booted anew within {timeout} s", True)
+        return self._failed(f"the host has not booted anew within {timeout} s", rebooted=True)
 
     def _command(self, command: str) -> tuple[int, str]:
         """Run a shell command as root on the host: exit code, last words."""
@@ -87,9 +92,8 @@ class ActionModule(ActionBase):
         return now if code == 0 else ""
 
     @staticmethod
-    def _failed(result: dict[str, Any], why: str, rebooted: bool = False) -> dict[str, Any]:
+    def _failed(why: str, *, rebooted: bool = False) -> dict[str, Any]:
         return {
-            **result,
             "failed": True,
             "changed": rebooted,
             "code": "E_REBOOT",

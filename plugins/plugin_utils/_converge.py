@@ -22,6 +22,7 @@ LOCK_SECONDS = 600
 # The host's own clock ends what hangs; a transaction that is under way goes on by itself.
 SECONDS = 6 * 3600
 SHORT_SECONDS = 900
+LOOKING = ("the observation", "the step")  # the words of what looks, for what works
 
 
 def environment_of(action: ActionBase) -> dict[str, str]:
@@ -62,7 +63,10 @@ def ask(
         return converge.read(
             _hosts.run_script(target, program, seconds + asked["lock_timeout"]), marker
         )
+    except _hosts.HostUnreachableError as error:
+        raise _hosts.HostUnreachableError(str(error).replace(*LOOKING)) from error
     except _hosts.HostUnusableError as error:
-        raise AnsibleActionFail(f"[{error.code}] {error}") from error
+        code = "E_ANSWER" if error.code == "E_OBSERVE" else error.code
+        raise AnsibleActionFail(f"[{code}] {str(error).replace(*LOOKING)}") from error
     except converge.AnswerError as error:
         raise AnsibleActionFail(f"[E_ANSWER] {error}") from error

@@ -50,7 +50,9 @@ def test_a_transaction_outlives_its_connection(lab: Lab, fresh: Fresh, tmp_path:
     assert "which an earlier run began: it ended well" in second.text
     # One transaction: the second run found it made.
     history = lab.run(name, "cat", "/var/log/apt/history.log")
-    assert len(re.findall(r"^Commandline: apt-get install .*nvidia-open-", history, re.M)) == 1
+    assert (
+        len(re.findall(r"^Commandline: apt-get install .*nvidia-open-", history, re.MULTILINE)) == 1
+    )
     assert lab.run(name, "find", "/run/gpuprep", "-mindepth", "1").split() == [
         "/run/gpuprep/job.lock"
     ]

@@ -38,6 +38,11 @@ class Commands:
         return answer if isinstance(answer, base.Outcome) else base.Outcome(0, answer, "")
 
 
+def names(folder: Path) -> list[str]:
+    """Return what is in a directory."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Say nothing."""

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from converge_rig import CONTEXT, LOOKING, Commands, served
+from converge_rig import CONTEXT, LOOKING, Commands, names, served
 
 from gpuprep.on_host.converge import base, conda
 from gpuprep.on_host.converge.base import OperationError
@@ -49,7 +49,7 @@ def test_the_installer_runs_from_a_directory_of_roots(tmp_path: Path, web: str) 
     call, place = (tmp_path / "opt/ran").read_text().splitlines()
     assert call.split()[1:4] == ["-b", "-p", str(prefix)]
     assert place == "700 root"
-    assert sorted(os.listdir(tmp_path / "opt")) == ["conda", "ran"]  # nothing is left
+    assert names(tmp_path / "opt") == ["conda", "ran"]  # nothing is left
     install(prefix, web, is_new=False)
     assert (tmp_path / "opt/ran").read_text().split()[4] == "-u"
 
@@ -59,7 +59,7 @@ def test_another_installer_is_not_run(tmp_path: Path, web: str) -> None:
     with pytest.raises(OperationError, match="it was not run") as raised:
         install(tmp_path / "opt/conda", web, b"other")
     assert raised.value.code == "E_CHECKSUM"
-    assert os.listdir(tmp_path / "opt") == []
+    assert names(tmp_path / "opt") == []
 
 
 def test_a_prefix_among_others_files_is_refused_or_safe(tmp_path: Path, web: str) -> None:
@@ -121,7 +121,7 @@ def test_an_environment_is_made_once_and_noted(prefix: Path) -> None:
     assert environments(prefix, digest="d2")["changed"]
     (prefix / "envs/e/conda-meta/numpy-2.0-py_0.json").unlink()
     assert environments(prefix, digest="d2")["changed"]
-    assert sorted(os.listdir(prefix)) == ["envs", "specification"]
+    assert names(prefix) == ["envs", "specification"]
 
 
 @pytest.mark.parametrize("note", ["", "[]", "null", '{"digest": "d1"}'])

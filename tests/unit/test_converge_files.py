@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from converge_rig import CONTEXT, LOOKING, served
+from converge_rig import CONTEXT, LOOKING, names, served
 
 from gpuprep.on_host import openpgp
 from gpuprep.on_host.converge import fetch, files, folders
@@ -57,7 +57,7 @@ def test_a_file_is_written_once(tmp_path: Path) -> None:
     assert first["diff"][0]["after"] == "new\n"
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("new\n", 0o644)
     assert not converge(setting(path))["changed"]
-    assert os.listdir(path.parent) == ["b"]
+    assert names(path.parent) == ["b"]
 
 
 def test_rights_alone_are_mended_without_writing(tmp_path: Path) -> None:
@@ -150,9 +150,7 @@ def test_what_is_not_exactly_the_key_is_not_trusted(
     assert not (tmp_path / "before").exists()  # nothing is written before all is verified
 
 
-def test_a_key_file_with_a_foreign_block_is_replaced(
-    tmp_path: Path, web: tuple[Path, str]
-) -> None:
+def test_a_key_file_with_a_foreign_block_is_replaced(tmp_path: Path, web: tuple[Path, str]) -> None:
     folder, address = web
     (folder / "key").write_bytes(KEY)
     path = tmp_path / "k.asc"

@@ -15,6 +15,24 @@ from gpuprep.on_host.converge.base import OperationError
 LOCKED = {"patterns": ["libx*", "x-*", "!x-tools"], "version": "2.0-*"}
 
 
+def look(**values: Any) -> Any:
+    """Return a preview; without values, of a transaction that does nothing."""
+    nothing = {
+        "ok": True,
+        "missing": False,
+        "installs": {},
+        "removes": [],
+        "pending": [],
+        "text": "",
+    }
+    return deb.Preview(**{**nothing, **values})
+
+
+def index(**values: Any) -> Any:
+    """Return how reading the index went; without values, well."""
+    return deb.Refreshed(ok=True, transient=False, text="")._replace(**values)
+
+
 class Family(types.SimpleNamespace):
     """A package family in memory: what it was asked is in ``calls``."""
 
@@ -29,8 +47,8 @@ class Family(types.SimpleNamespace):
             depends={},
             left={},
             locks=[],
-            previews=[deb.Preview(True, False, {}, [], [], "")],
-            refreshes=[deb.Refreshed(True, False, "")],
+            previews=[look()],
+            refreshes=[index()],
             code=0,
         )
         self.__dict__.update(values)
@@ -79,10 +97,10 @@ class Family(types.SimpleNamespace):
         self.calls.append(("hold", names))
         return base.Outcome(0, "", "")
 
-    def explain(self, text: str, transaction: Any) -> str:
+    def explain(self, *_: Any) -> str:
         return ""
 
-    def repair(self, names: Any, does_not_build: bool) -> list[str]:
+    def repair(self, *_: Any) -> list[str]:
         return ["pm repair"]
 
     def build_logs(self) -> list[str]:
@@ -106,7 +124,7 @@ def request(*names: str, **more: Any) -> dict[str, Any]:
 
 
 def preview(**installs: str) -> Any:
-    return deb.Preview(True, False, {k.replace("_", "-"): v for k, v in installs.items()}, [], [], "")
+    return look(installs={k.replace("_", "-"): v for k, v in installs.items()})
 
 
 def made(backend: Family) -> list[Any]:
@@ -147,7 +165,7 @@ def test_all_members_of_the_set_move_together(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_missing_version_is_looked_for_in_a_fresh_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = deb.Preview(False, True, {}, [], [], "E: Unable to locate package a")
+    missing = look(ok=False, missing=True, text="E: Unable to locate package a")
     backend = use(monkeypatch, previews=[missing, preview(a="1")])
     packages.packages(request("a"), CONTEXT)
     assert [c if isinstance(c, str) else c[0] for c in backend.calls] == [
@@ -156,7 +174,7 @@ def test_a_missing_version_is_looked_for_in_a_fresh_index(monkeypatch: pytest.Mo
 
 
 def test_what_cannot_be_made_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = use(monkeypatch, previews=[deb.Preview(False, False, {}, [], [], "E: broken")])
+    backend = use(monkeypatch, previews=[look(ok=False, text="E: broken")])
     with pytest.raises(OperationError, match="not started: E: broken"):
         packages.packages(request("a"), CONTEXT)
     assert made(backend) == []
@@ -168,7 +186,7 @@ def test_what_cannot_be_made_is_not_started(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_kernel_is_never_changed_unasked(
     monkeypatch: pytest.MonkeyPatch, installs: dict[str, str], removes: list[str]
 ) -> None:
-    backend = use(monkeypatch, previews=[deb.Preview(True, False, installs, removes, [], "")])
+    backend = use(monkeypatch, previews=[look(installs=installs, removes=removes)])
     with pytest.raises(OperationError) as raised:
         packages.packages(request("a"), CONTEXT)
     assert (raised.value.code, made(backend)) == ("E_KERNEL_CHANGE", [])
@@ -177,7 +195,7 @@ def test_a_kernel_is_never_changed_unasked(
 def test_locks_are_waited_for_and_their_holder_named(monkeypatch: pytest.MonkeyPatch) -> None:
     holder = {"path": "/lock", "pid": "7", "command": "unattended-upgr"}
     use(monkeypatch, locks=[holder] * 2, there={"a": "1"})
-    monkeypatch.setattr(packages.time, "sleep", lambda _: None)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     assert not packages.packages(request("a"), CONTEXT)["changed"]
     use(monkeypatch, locks=[holder] * 9)
     with pytest.raises(OperationError, match=r"unattended-upgr \(pid 7\)"):
@@ -194,16 +212,18 @@ def test_interrupted_work_is_finished_first(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_index_in_the_middle_of_a_sync_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    unsettled = deb.Refreshed(False, True, "Mirror sync in progress?")
+    unsettled = index(ok=False, transient=True, text="Mirror sync in progress?")
     backend = use(
-        monkeypatch, refreshes=[unsettled, deb.Refreshed(True, False, "")], previews=[preview(a="1")]
+        monkeypatch,
+        refreshes=[unsettled, index()],
+        previews=[preview(a="1")],
     )
     packages.packages(request("a", refresh=True), CONTEXT)
     assert backend.calls[:2] == ["refresh", "refresh"]
 
 
 def test_a_repository_that_cannot_be_used_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, refreshes=[deb.Refreshed(False, False, "E: Conflicting values")])
+    use(monkeypatch, refreshes=[index(ok=False, text="E: Conflicting values")])
     monkeypatch.setattr(files, "take_back", lambda: ["/etc/x.sources"])
     with pytest.raises(OperationError, match=r"Conflicting values Taken back.*/etc/x\.sources"):
         packages.packages(request("a", refresh=True), CONTEXT)
@@ -219,7 +239,8 @@ def test_a_failure_is_explained_and_the_rest_held(monkeypatch: pytest.MonkeyPatc
             {"op": "hold", "patterns": ["x-*"]},
         ],
     }  # fmt: skip
-    backend.unfinished = lambda: {"a": "unpacked"} if made(backend) else {}
+    left = lambda: {"a": "unpacked"} if made(backend) else {}  # noqa: E731
+    monkeypatch.setattr(backend, "unfinished", left)
     answer = operations.carry_out(asked)
     assert answer["failed"]["code"] == "E_PACKAGES"
     assert "it broke" in answer["failed"]["message"]
@@ -234,8 +255,8 @@ def test_a_failing_hold_does_not_hide_the_reason(monkeypatch: pytest.MonkeyPatch
     def stumble() -> dict[str, str]:
         raise RuntimeError("no database")
 
-    backend.build_logs = stumble
-    backend.held = stumble
+    monkeypatch.setattr(backend, "build_logs", stumble)
+    monkeypatch.setattr(backend, "held", stumble)
     steps = [{"op": "packages", **request("a")}, {"op": "hold", "patterns": ["*"]}]
     asked = {"schema": 1, "family": "deb", "lock_timeout": 1, "check": False, "operations": steps}
     failed = operations.carry_out(asked)["failed"]
@@ -320,12 +341,12 @@ def test_a_simulation_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_package_that_is_not_in_the_index_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = base.Outcome(100, "", "E: Version '9*' for 'x' was not found")
-    monkeypatch.setattr(deb, "command", Commands({"apt-get": outcome, "apt-cache madison": "x | 1 | u"}))
+    monkeypatch.setattr(
+        deb, "command", Commands({"apt-get": outcome, "apt-cache madison": "x | 1 | u"})
+    )
     found = deb.preview({"install": {"x": "9*"}, "remove": []})
     assert (found.ok, found.missing) == (False, True)
-    assert deb.explain(found.text, {"install": {"x": "9*"}}) == (
-        "The repositories offer x in: 1."
-    )
+    assert deb.explain(found.text, {"install": {"x": "9*"}}) == ("The repositories offer x in: 1.")
 
 
 def test_headers_that_are_gone_are_explained() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from converge_rig import CONTEXT, LOOKING
+from converge_rig import CONTEXT, LOOKING, names
 
 from gpuprep.observe import converge, ship
 from gpuprep.on_host.converge import folders, job, lease, main
@@ -142,8 +142,10 @@ def test_a_step_ends_though_its_caller_is_killed_and_the_next_goes_on(tmp_path: 
     answer = finish(*start(slow(tmp_path, 3.0), tmp_path))
     assert answer.changed
     assert "which an earlier run began: it ended well" in str(answer.earlier)
-    assert (tmp_path / "log").read_text() == "begun\ndone\n"  # its result was taken, not its work done again
-    assert os.listdir(tmp_path / "run") == ["job.lock"]
+    assert (
+        tmp_path / "log"
+    ).read_text() == "begun\ndone\n"  # its result was taken, not its work done again
+    assert names(tmp_path / "run") == ["job.lock"]
 
 
 def test_another_request_waits_and_is_carried_out(tmp_path: Path) -> None:

@@ -1,11 +1,25 @@
 """What all operations share: their result, their failure, and commands."""
 
-import collections
 import os
 import subprocess
+from typing import NamedTuple
 
-Outcome = collections.namedtuple("Outcome", "code out err")
-Context = collections.namedtuple("Context", "family lock_timeout check")
+
+class Outcome(NamedTuple):
+    """How a command ended: exit code, output, errors."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Context(NamedTuple):
+    """What holds for all operations: package family, seconds to wait for locks, only looking."""
+
+    family: str
+    lock_timeout: int
+    check: bool
+
 
 # A missing program reads like one that a shell cannot find.
 NOT_FOUND = 127
@@ -21,9 +35,19 @@ class OperationError(Exception):
         self.diagnosis = diagnosis
 
 
-def done(changed, detail, items=(), diff=()):
-    """Return an operation's result: whether it changed the host, and what, in a sentence."""
-    result = {"changed": bool(changed), "detail": detail, "items": list(items)}
+def done(detail, items=(), diff=(), changed=None):
+    """Return an operation's result.
+
+    Args:
+        detail: what was done, in a sentence.
+        items: what was changed.
+        diff: before and after of files.
+        changed: whether the host was changed; by default, whether there are items.
+
+    """
+    items = list(items)
+    result = {"changed": bool(items if changed is None else changed), "detail": detail}
+    result["items"] = items
     if diff:
         result["diff"] = list(diff)
     return result

@@ -25,10 +25,14 @@ def _fetch_installer(operation, path):
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
         if digest.hexdigest() != operation["sha256"].lower():
-            raise OperationError(
+            raise OperationError(  # noqa: TRY301 - the stream is closed below
                 "E_CHECKSUM",
                 "the installer at %s has SHA-256 %s, expected %s; it was not run"
-                % (fetch.without_secrets(operation["url"]), digest.hexdigest(), operation["sha256"]),
+                % (
+                    fetch.without_secrets(operation["url"]),
+                    digest.hexdigest(),
+                    operation["sha256"],
+                ),
             )
     except BaseException:
         stream.close()
@@ -41,7 +45,7 @@ def conda_install(operation, context):
     prefix = operation["prefix"]
     detail = "installed conda %s in %s" % (operation["version"], prefix)
     if context.check:
-        return done(True, detail, [prefix])
+        return done(detail, [prefix])
     parent = os.path.dirname(prefix.rstrip("/")) or "/"
     if os.path.lexists(prefix):
         os.close(folders.open_directory(prefix))
@@ -59,7 +63,7 @@ def conda_install(operation, context):
     if outcome.code != 0:
         text = (outcome.err or outcome.out).strip()[-1500:]
         raise OperationError("E_CONDA", "conda's installer failed: %s" % text)
-    return done(True, detail, [prefix])
+    return done(detail, [prefix])
 
 
 def packages_of(env):
@@ -84,7 +88,7 @@ def as_noted(env, digest):
 
 
 def argv_of(conda, kind, env, path):
-    """Return the conda call that brings an environment to its specification, no more and no less."""
+    """Return the conda call that brings an environment to its specification, no more, no less."""
     if kind == "explicit":
         return [conda, "create", "-y", "-q", "-p", env, "--file", path]
     verb = ["update", "--prune"] if os.path.isdir(env + "/conda-meta") else ["create", "-y"]
@@ -133,4 +137,4 @@ def conda_environments(operation, context):
             for setting in changed:
                 _environment(prefix, setting, work, operation.get("cuda"))
     detail = "made %s" % listed(names) if names else "all environments are as specified"
-    return done(names, detail, names)
+    return done(detail, names)

@@ -1,10 +1,10 @@
 """Debian and Ubuntu: everything that apt, dpkg, dkms and their kin are asked."""
 
-import collections
 import functools
 import glob
 import os
 import re
+from typing import NamedTuple
 
 from . import locks
 from .base import command, last_lines
@@ -38,12 +38,28 @@ MISSING = re.compile(
 # A mirror that is being written; upstream says to try again after a few minutes.
 UNSETTLED = re.compile(r"Mirror sync in progress|Hash Sum mismatch|unexpected size")
 
-Preview = collections.namedtuple("Preview", "ok missing installs removes pending text")
-Refreshed = collections.namedtuple("Refreshed", "ok transient text")
+
+class Preview(NamedTuple):
+    """What a transaction would do; whether it can be made, or only lacks something in the index."""
+
+    ok: bool
+    missing: bool
+    installs: dict
+    removes: list
+    pending: list
+    text: str
+
+
+class Refreshed(NamedTuple):
+    """Whether the index was read; whether trying again in a moment may help."""
+
+    ok: bool
+    transient: bool
+    text: str
 
 
 def lock_holder():
-    """Return who holds the package manager's locks: {path, pid, command}, None when they are free."""
+    """Return who holds the package manager's locks: {path, pid, command}, None when free."""
     return locks.holder(LOCKS)
 
 
@@ -223,7 +239,9 @@ def explain(text, transaction):
                 ["grep", "-ls", "Pin-Priority: -", "-r", "/etc/apt/preferences.d",
                  "/etc/apt/preferences"]
             ).out.split()  # fmt: skip
-            parts.append("A pin forbids it (%s)." % (", ".join(sorted(files)) or "negative priority"))
+            parts.append(
+                "A pin forbids it (%s)." % (", ".join(sorted(files)) or "negative priority")
+            )
     return " ".join(parts)
 
 

@@ -232,7 +232,7 @@ def files(operation, context):
     if changed and operation.get("linker_cache") and not context.check:
         refresh_linker_cache()
     detail = "wrote %s" % listed(changed) if changed else "all files are as planned"
-    return done(changed, detail, changed, diffs)
+    return done(detail, changed, diffs)
 
 
 def refresh_linker_cache():
@@ -256,5 +256,5 @@ def linker_cache(operation, context):
     """Refresh the dynamic linker's cache."""
     del operation
     if context.check or not refresh_linker_cache():
-        return done(False, "the linker cache is up to date")
-    return done(True, "refreshed the linker cache")
+        return done("the linker cache is up to date")
+    return done("refreshed the linker cache", changed=True)

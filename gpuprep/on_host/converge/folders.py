@@ -27,7 +27,7 @@ def _check(path, info):
         refuse(path, "can be written by everybody")
 
 
-def open_directory(path, create=True):
+def open_directory(path):
     """Return a descriptor of a directory, made when it is absent; raises when it is not safe.
 
     Every part of the path must belong to root. Links are followed only where root made them, in
@@ -46,8 +46,6 @@ def open_directory(path, create=True):
             try:
                 info = os.stat(name, dir_fd=handle, follow_symlinks=False)
             except FileNotFoundError:
-                if not create:
-                    raise OperationError("E_FILE", "%s does not exist" % full) from None
                 os.mkdir(name, 0o755, dir_fd=handle)
                 info = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if stat.S_ISLNK(info.st_mode):
@@ -61,7 +59,7 @@ def open_directory(path, create=True):
                 handle = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
                 continue
             if not stat.S_ISDIR(info.st_mode):
-                raise OperationError("E_FILE", "%s is no directory" % full)
+                raise OperationError("E_FILE", "%s is no directory" % full)  # noqa: TRY301
             deeper = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
             os.close(handle)
             handle, here = deeper, full

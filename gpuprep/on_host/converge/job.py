@@ -135,9 +135,7 @@ def adopted(earlier, request):
 def _prepare(request, texts, identity, unit):
     os.mkdir(_path(), 0o700)
     program = loader.program(texts, WORKER % identity)
-    files.write(
-        _path("program.py"), program.encode("utf-8"), 0o600, (os.geteuid(), os.getegid())
-    )
+    files.write(_path("program.py"), program.encode("utf-8"), 0o600, (os.geteuid(), os.getegid()))
     environment = {k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET",)}
     _write("request.json", dict(request, environment=environment))
     _write(
@@ -201,7 +199,7 @@ def _wait(identity, lives):
 
 
 def run(request, texts):
-    """Return the answer to a request that a worker carries out, or that one carried out just now."""
+    """Return the answer to a request that a worker carries out, or carried out just now."""
     identity = uuid.uuid4().hex[:12]
     unit = UNIT % identity if services.systemd_runs() and shutil.which("systemd-run") else None
     with Turn(request["lock_timeout"]) as turn:

@@ -30,7 +30,7 @@ def current(path):
 def lease(operation, context):
     """Take the lease, or give it back; who has it instead is ``held_by``."""
     if context.check:
-        return done(False, "nothing is to be changed, so nothing is locked")
+        return done("nothing is to be changed, so nothing is locked")
     directory = folders.run_directory()
     path = os.path.join(directory, NAME)
     with open(os.path.join(directory, GUARD), "w") as guard:
@@ -40,10 +40,10 @@ def lease(operation, context):
         if operation["state"] == "absent":
             if mine:
                 os.unlink(path)
-            return done(False, "gave the lease back" if mine else "had no lease")
+            return done("gave the lease back" if mine else "had no lease")
         stale = held is None or held["expires"] < time.time()
         if not (mine or stale or held["run"] == operation.get("take_over")):
-            return dict(done(False, "held by %s" % held["holder"]), held_by=held)
+            return dict(done("held by %s" % held["holder"]), held_by=held)
         new = {
             "run": operation["run"],
             "holder": operation["holder"],
@@ -51,4 +51,4 @@ def lease(operation, context):
         }
         data = json.dumps(new).encode("utf-8")
         files.write(path, data, 0o600, (os.geteuid(), os.getegid()))
-    return done(False, "holds the lease")
+    return done("holds the lease")

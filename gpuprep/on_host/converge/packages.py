@@ -80,7 +80,7 @@ def refresh(context):
 
 
 def locked_version(backend, operation, offered):
-    """Return the full version that the locked set gets: the newest of its first member that fits."""
+    """Return the full version that the locked set gets: the newest of its first that fits."""
     locked = operation["locked"]
     for package in operation["install"]:
         name, pattern = package["name"], package.get("version") or locked.get("version")
@@ -192,10 +192,10 @@ def packages(operation, context):
     nothing = "finished an interrupted transaction" if finished else "all packages are as planned"
     purged = purge({"names": operation.get("purge") or []}, context)["items"]
     if is_there(backend, operation):
-        return done(finished or purged, nothing, purged)
+        return done(nothing, purged, changed=finished or purged)
     transaction, preview = look(operation, context)
     if not (preview.installs or preview.removes or preview.pending):
-        return done(finished or purged, nothing, purged)
+        return done(nothing, purged, changed=finished or purged)
     if not context.check:
         outcome = backend.carry_out(transaction, context.lock_timeout)
         if outcome.code != 0:
@@ -203,7 +203,7 @@ def packages(operation, context):
                 "E_PACKAGES",
                 "the package manager failed (exit %d): %s" % (outcome.code, last_lines(outcome)),
             )
-    return done(True, *_summary(preview))
+    return done(*_summary(preview), changed=True)
 
 
 def _summary(preview):
@@ -232,7 +232,7 @@ def purge(operation, context):
                 "E_PACKAGES", "%s cannot be removed: %s" % (listed(names), last_lines(outcome))
             )
     detail = "removed %s with its configuration" % listed(names) if names else "nothing to remove"
-    return done(names, detail, names)
+    return done(detail, names)
 
 
 def hold(operation, context):
@@ -248,7 +248,7 @@ def hold(operation, context):
         outcome = backend.hold(names)
         if outcome.code != 0:
             raise OperationError("E_PACKAGES", "packages cannot be held: %s" % last_lines(outcome))
-    return done(names, "held %s" % listed(names) if names else "all packages are held", names)
+    return done("held %s" % listed(names) if names else "all packages are held", names)
 
 
 def module_files(name, kernel, modules="/lib/modules"):
@@ -266,14 +266,14 @@ def module(operation, context):
     """Build the kernel module, and see that it is there: builds can fail without a word."""
     kernel, name = operation["kernel"], operation.get("name") or "nvidia"
     if context.check:
-        return done(True, "build %s for kernel %s" % (name, kernel), [kernel])
+        return done("build %s for kernel %s" % (name, kernel), [kernel])
     outcome = _backend(context).build_module(kernel, name)
     if outcome.code != 0 or not module_files(name, kernel):
         raise OperationError(
             "E_MODULE_BUILD",
             "no module %s was built for kernel %s: %s" % (name, kernel, last_lines(outcome)),
         )
-    return done(True, "built %s for kernel %s" % (name, kernel), [kernel])
+    return done("built %s for kernel %s" % (name, kernel), [kernel])
 
 
 def first_compiler_error(logs, since):

@@ -54,7 +54,7 @@ def services(operation, context):
     detail = listed(items) if items else "all services are enabled and running"
     if not runs:
         detail += "; nothing was started, systemd does not run here"
-    return done(items, detail, items)
+    return done(detail, items)
 
 
 def loaded_modules(table="/proc/modules"):
@@ -76,7 +76,7 @@ def load(operation, context):
             raise OperationError(
                 "E_MODULE_LOAD", "module %s cannot be loaded: %s" % (name, last_lines(outcome))
             )
-    return done(names, "loaded %s" % listed(names) if names else "all modules are loaded", names)
+    return done("loaded %s" % listed(names) if names else "all modules are loaded", names)
 
 
 def initramfs(operation, context):
@@ -89,7 +89,7 @@ def initramfs(operation, context):
                 "E_COMMAND",
                 "the initial RAM disk of %s cannot be made: %s" % (kernel, last_lines(outcome)),
             )
-    return done(True, "rebuilt the initial RAM disk of kernel %s" % kernel, [kernel])
+    return done("rebuilt the initial RAM disk of kernel %s" % kernel, [kernel])
 
 
 def default_link(operation, context):
@@ -97,11 +97,11 @@ def default_link(operation, context):
     name, value = operation["name"], operation["value"]
     backend = family.backend(context.family)
     if backend.default_link(name) == value and os.path.realpath("/usr/local/" + name) == value:
-        return done(False, "%s is the default" % value)
+        return done("%s is the default" % value)
     if not context.check:
         outcome = backend.set_default_link(name, value)
         if outcome.code != 0:
             raise OperationError(
                 "E_COMMAND", "%s cannot become the default: %s" % (value, last_lines(outcome))
             )
-    return done(True, "made %s the default" % value, [value])
+    return done("made %s the default" % value, [value])
