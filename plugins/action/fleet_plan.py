@@ -43,6 +43,9 @@ class ActionModule(ActionBase):
         unfit = {n: f"{p.state} [{p.code}]: {p.error}" for n, p in plans.items() if not p.ok}
         if judge:
             unfit |= {n: text for n in names if plans[n].ok and (text := fleet.verdict(n))}
+        for name in drifted:  # the roles carry out this plan, and make none of their own
+            plan = {role: part.to_dict() for role, part in plans[name].roles.items()}
+            _state.write(_state.plan_name(name), plan)
         run_dir = variables.get("gpuprep_run_dir")
         _state.write(
             "fleet",
