@@ -87,7 +87,8 @@ class FleetResult:
         cancelled: stopped by the user or a time limit.
         started: start, ISO 8601 UTC.
         seconds: wall time.
-        counts: load-independent costs: ``host_tasks``, ``round_trips``.
+        counts: load-independent costs: ``host_tasks``; ``round_trips``, the commands that ran on
+            hosts as root; ``observations``, those of them that only looked.
 
     """
 
