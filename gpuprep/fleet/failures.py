@@ -42,7 +42,7 @@ class Failure:
 
 
 def plain(text: str) -> str:
-    """Return a text without the characters that a terminal would obey.
+    r"""Return a text without the characters that a terminal would obey.
 
     >>> plain("a\x1b[2Jb")
     'a�[2Jb'

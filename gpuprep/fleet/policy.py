@@ -108,6 +108,20 @@ def policy_of(values: Mapping[str, Mapping[str, Any]]) -> Policy:
     )
 
 
+def observe_seconds(values: Mapping[str, Any]) -> int:
+    """Return the seconds that a host has to answer.
+
+    Raises:
+        ConfigError: less than one second.
+
+    """
+    variable = "gpuprep_observe_timeout"
+    seconds: int = values.get(variable, default_of(variable))
+    if seconds < 1:
+        raise ConfigError(f"{variable}: {seconds} is less than 1 second")
+    return seconds
+
+
 def budget_is_spent(policy: Policy, size: int, failed: int) -> bool:
     """Return whether so many hosts of a wave failed that no further wave may begin."""
     return failed * _WHOLE > policy.max_fail_percentage * size

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpuprep.fleet.failures import Failure
 from gpuprep.model import (
     CheckResult,
     CheckStatus,
@@ -17,6 +15,11 @@ from gpuprep.model import (
     Stack,
     Step,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gpuprep.fleet.failures import Failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,9 +109,7 @@ def work_on(plan: HostPlan, report: HostReport, verb: Verb, *, in_full: bool = F
 
 
 def _status(report: HostReport) -> HostStatus:
-    return report.lost or state_of(
-        report.checks, plan_is_empty=report.state is PlanState.CONVERGED
-    )
+    return report.lost or state_of(report.checks, plan_is_empty=report.state is PlanState.CONVERGED)
 
 
 def _without_apply(check: CheckResult) -> CheckResult:

@@ -29,9 +29,11 @@ def waves(hosts: Sequence[str], batch: object) -> tuple[tuple[str, ...], ...]:
 
     >>> waves(["a", "b", "c", "d"], [1, "50%"])
     (('a',), ('b', 'c'), ('d',))
+
     """
     sizes = [_size(entry, len(hosts)) for entry in _entries(batch)]
-    left, found = list(hosts), []
+    left = list(hosts)
+    found: list[tuple[str, ...]] = []
     while left:
         size = sizes[min(len(found), len(sizes) - 1)] or len(left)
         found.append(tuple(left[:size]))
@@ -40,13 +42,13 @@ def waves(hosts: Sequence[str], batch: object) -> tuple[tuple[str, ...], ...]:
 
 
 def _entries(batch: object) -> list[object]:
+    if isinstance(batch, str):
+        return list(batch.split(","))
     if isinstance(batch, list | tuple):
-        entries: list[object] = list(batch)
-    else:
-        entries = str(batch).split(",") if isinstance(batch, str) else [batch]
-    if not entries:
-        raise _wrong(batch)
-    return entries
+        if not batch:
+            raise _wrong(batch)
+        return list(batch)
+    return [batch]
 
 
 def _size(entry: object, total: int) -> int:

@@ -117,7 +117,7 @@ def _applied_result(name: str, planned: HostReport, proven: HostReport | None) -
     return _result(name, unseen, HostStatus.UNKNOWN, _with_status(planned.steps, _UNKNOWN))
 
 
-def _proven_result(name: str, planned: HostReport, proven: Report) -> HostResult:
+def _proven_result(name: str, planned: HostReport, proven: HostReport) -> HostResult:
     """Return the result of a host that was looked at again: what is still planned has failed."""
     if proven.lost is not None:
         steps = _with_status(planned.steps, _UNKNOWN)

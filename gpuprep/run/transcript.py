@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +12,8 @@ from gpuprep.fleet.failures import Failure, failure_code, failure_message
 from gpuprep.run.events import Event, EventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from gpuprep.run.redact import Redactor
 
 _log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from gpuprep.catalog import load
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import OBSERVATION
 from gpuprep.fleet.failures import Failure, failure_code, failure_message, plain
-from gpuprep.fleet.policy import HOSTS, VARIABLES, default_of, one_value, policy_of
+from gpuprep.fleet.policy import HOSTS, VARIABLES, default_of, observe_seconds, one_value, policy_of
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.ladder.expect import expectation
@@ -173,6 +173,7 @@ class Fleet:
         self._action = action
         self._hostvars = task_vars["hostvars"]
         self._verb: Verb = verb
+        self._seconds: dict[str, int] = {}
         self._values: dict[str, Mapping[str, Any]] = {}
         self._targets: dict[str, _hosts.Target] = {}
         self._tier: Tier = "quick"
@@ -195,7 +196,7 @@ class Fleet:
             try:
                 variables, templar = self._variables(name)
                 patterns[name] = templar.template(variables.get(HOSTS, default_of(HOSTS)))
-            except Exception as error:  # noqa: BLE001, PERF203 - is told as the host's own, in read
+            except Exception as error:  # noqa: BLE001 - is told as the host's own, in read
                 Display().vvv(f"{name}: {HOSTS}: {error}")
         pattern = one_value(HOSTS, patterns)
         if pattern == default_of(HOSTS):
@@ -214,8 +215,7 @@ class Fleet:
             try:
                 variables, templar = self._variables(name)
                 values = read_values(variables, templar)
-                if values.get("gpuprep_observe_timeout", 1) < 1:
-                    raise ConfigError("gpuprep_observe_timeout: at least 1 second")
+                self._seconds[name] = observe_seconds(values)
                 self.settings[name] = _settings(values, self._action._loader)
                 self._targets[name] = _hosts.make_target(name, variables, templar, context, keys)
                 _hosts.CHILDREN[name] = str(templar.template(variables.get("ansible_host", name)))
@@ -246,7 +246,7 @@ class Fleet:
         self._tier = tier
         extra = TIER_SECONDS[tier] + SPARE_SECONDS
         reachable = [name for name in names if name in self._values]
-        limits = {name: self._seconds(name) + extra for name in reachable}
+        limits = {name: self._seconds[name] + extra for name in reachable}
         parallel = min(C.DEFAULT_FORKS, 50)
         for name, value in _hosts.for_all(reachable, self._plan, parallel, limits).items():
             if isinstance(value, HostPlan):
@@ -287,7 +287,7 @@ class Fleet:
 
     def _plan(self, name: str) -> HostPlan:
         settings = self.settings[name]
-        seen = observe_host(self._targets[name], settings, self._seconds(name), self._tier)
+        seen = observe_host(self._targets[name], settings, self._seconds[name], self._tier)
         self.seen[name] = seen
         return plan_host(seen, settings, load())
 
@@ -297,9 +297,6 @@ class Fleet:
             Display().vvv(f"{name}: {error!r}", host=name)
 
     # --- Ansible's side -----------------------------------------------------------------------
-
-    def _seconds(self, name: str) -> int:
-        return int(self._values[name].get("gpuprep_observe_timeout", OBSERVE_SECONDS))
 
     def _variables(self, name: str) -> tuple[dict[str, Any], Any]:
         """Return a host's variables, those of its play included, and what templates them.
