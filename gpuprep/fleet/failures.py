@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from gpuprep.model.text import clean
+
 _LINES: Final = 12  # of a failure's message
 _CODE: Final = re.compile(r"\bE_[A-Z][A-Z0-9_]*\b")
-# C0 but tab and newline, DEL, C1: what a terminal obeys instead of showing it.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _HIDDEN: Final = "failed; its output is hidden because the task handles secrets (no_log)"
 
 
@@ -41,15 +41,6 @@ class Failure:
         return ": ".join(part for part in (self.role, self.task, self.message) if part)
 
 
-def plain(text: str) -> str:
-    r"""Return a text without the characters that a terminal would obey.
-
-    >>> plain("a\x1b[2Jb")
-    'a�[2Jb'
-    """
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
 def failure_message(result: Mapping[str, object]) -> str:
     """Return the words that tell why a task failed: its message, and what the program said."""
     items = result.get("results")
@@ -64,7 +55,7 @@ def failure_message(result: Mapping[str, object]) -> str:
         _as_text(result.get("stderr")) or _as_text(result.get("module_stderr")),
     ]
     text = "\n".join(part for part in said if part) or _as_text(result.get("stdout"))
-    return _first_lines(plain(text)) or "failed; Ansible gives no message"
+    return _first_lines(clean(text)) or "failed; Ansible gives no message"
 
 
 def failure_code(result: Mapping[str, object], message: str) -> str | None:

@@ -12,7 +12,7 @@ from gpuprep.model import Tier
 from gpuprep.planner.settings import fleet_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 HOSTS: Final = "gpuprep_hosts"
 VARIABLES: Final = (
@@ -122,9 +122,21 @@ def observe_seconds(values: Mapping[str, Any]) -> int:
     return seconds
 
 
-def budget_is_spent(policy: Policy, size: int, failed: int) -> bool:
-    """Return whether so many hosts of a wave failed that no further wave may begin."""
-    return failed * _WHOLE > policy.max_fail_percentage * size
+def stop_reason(max_fail_percentage: int, wave: Collection[str], failed: Collection[str]) -> str:
+    """Return why no further wave may begin after one; empty when it may.
+
+    Args:
+        max_fail_percentage: percentage of a wave that may fail.
+        wave: hosts of the wave.
+        failed: those of them that are not proven.
+
+    """
+    if len(failed) * _WHOLE <= max_fail_percentage * len(wave):
+        return ""
+    return (
+        f"not begun: {len(failed)} of {len(wave)} hosts of the wave before failed"
+        f" ({_names(sorted(failed))}), gpuprep_max_fail_percentage allows {max_fail_percentage} %"
+    )
 
 
 def _names(names: list[str]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gpuprep.fleet.failures import Failure  # noqa: TC001 - as above
 from gpuprep.model import (
     CheckResult,
     CheckStatus,
@@ -15,11 +17,6 @@ from gpuprep.model import (
     Stack,
     Step,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gpuprep.fleet.failures import Failure
 
 
 @dataclass(frozen=True, slots=True)

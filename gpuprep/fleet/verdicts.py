@@ -114,4 +114,4 @@ def _status(report: HostReport) -> HostStatus:
 
 def _without_apply(check: CheckResult) -> CheckResult:
     """Return a check without the advice to apply: that is what runs, or is refused."""
-    return replace(check, remedy=None) if check.remedy == APPLY else check
+    return replace(check, remedy=None) if (check.remedy or "").startswith(APPLY) else check

@@ -141,18 +141,19 @@ class Run:
         refuse_settings(plan)
         hosts = host_results(
             plan,
-            read_reports(documents.proofs),
+            _with_roles(read_reports(documents.proofs), outcome.transcript.failed_roles),
             outcome.transcript.failures,
             outcome.transcript.changed,
             verb=self.verb,
             check=self.check,
-            interruption=_interruption(outcome, self.limit),
+            interruption=_interruption(outcome, self.limit) or documents.stop,
         )
         return FleetResult(
             verb=self.verb,
             hosts=hosts,
             check=self.check,
             cancelled=outcome.stopped is not None,
+            stopped=documents.stop is not None,
             counts={
                 "host_tasks": outcome.transcript.host_tasks,
                 "round_trips": documents.counts.round_trips,
@@ -177,6 +178,12 @@ class _Documents:
     plan: Mapping[str, Any] | None
     proofs: tuple[Mapping[str, Any], ...]
     counts: Counts
+
+    @property
+    def stop(self) -> str | None:
+        """Why waves of hosts were not begun, None when all were."""
+        reasons = (proof.get("stop") for proof in self.proofs)
+        return next((str(reason) for reason in reasons if reason), None)
 
     @classmethod
     def read(cls, run_dir: Path, redactor: Redactor, *, strict: bool) -> _Documents:
@@ -207,6 +214,16 @@ def _announcing_plan(on_event: EventCallback, run_dir: Path) -> EventCallback:
             on_event(Event(EventKind.PLAN, event.time, text=_plan_summary(hosts)))
 
     return observe
+
+
+def _with_roles(proof: Mapping[str, HostReport], roles: Mapping[str, str]) -> dict[str, HostReport]:
+    """Return the proof with the role of each failed task; Ansible does not tell a rescue of it."""
+    return {
+        name: replace(report, failure=replace(report.failure, role=roles.get(name)))
+        if report.failure
+        else report
+        for name, report in proof.items()
+    }
 
 
 def _plan_summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:

@@ -31,12 +31,14 @@ class Transcript:
     Attributes:
         host_tasks: tasks carried out, counted once per host, skipped ones included.
         changed: hosts on which a task reported a change.
+        failed_roles: by host, the role of the last task of a role that failed.
 
     """
 
     def __init__(self, on_event: Callable[[Event], None], redactor: Redactor) -> None:
         self.host_tasks = 0
         self.changed: set[str] = set()
+        self.failed_roles: dict[str, str] = {}
         self._on_event = on_event
         self._redactor = redactor
         self._failures: dict[str, Failure] = {}
@@ -118,6 +120,8 @@ class Transcript:
         ):
             failure = self._failure(data, result, unreachable=name == "runner_on_unreachable")
             self._failures[str(data.get("host"))] = failure
+            if failure.role:
+                self.failed_roles[str(data.get("host"))] = failure.role
             kind = EventKind.UNREACHABLE if failure.unreachable else EventKind.FAILED
             self.tell(kind, failure.message, data)
             return

@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
             "drifted": drifted,
             # The API tells its caller by itself; a host-task more would only cost time.
             "unfit": [] if policy.run_dir else unfit,
-            "waves": [len(wave) for wave in waves(drifted, policy.batch)],
+            "waves": waves(drifted, policy.batch),
             "max_fail_percentage": policy.max_fail_percentage,
         }
         _state.write("fleet", document)

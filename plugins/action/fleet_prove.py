@@ -9,6 +9,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 
+from gpuprep.fleet.policy import stop_reason
+
 
 class ActionModule(ActionBase):
     """Observe the hosts of the play again; runs once for the play."""
@@ -28,10 +30,24 @@ class ActionModule(ActionBase):
         reports = {name: fleet.report(name) for name in names}
         for name, report in reports.items():
             _state.write(_state.verdict_name(name), report.verdict)
+        proven = [name for name, report in reports.items() if not report.verdict]
+        stop = _stop(proven, names)
+        _state.write(_state.STOP, stop)
         if run_dir := fleet.policy().run_dir:
             number = 1 + sum(1 for _ in Path(run_dir).glob("proof-*.json"))
-            document = {"schema": 1, "hosts": {n: r.to_dict() for n, r in reports.items()}}
+            told = {name: report.to_dict() for name, report in reports.items()}
+            document = {"schema": 1, "hosts": told, "stop": stop}
             _state.write_report(run_dir, f"proof-{number}", document)
-        unproven = sum(bool(report.verdict) for report in reports.values())
-        result.update(changed=False, msg=f"{len(names) - unproven} as planned, {unproven} not")
+        summary = f"{len(proven)} as planned, {len(names) - len(proven)} not"
+        result.update(changed=False, msg="; ".join(part for part in (summary, stop) if part))
         return result
+
+
+def _stop(proven: list[str], names: list[str]) -> str:
+    """Return why no wave may begin after the one that these hosts are of."""
+    fleet = _state.read("fleet")
+    later = fleet["waves"][:-1] if fleet else ()  # after the last wave there is nothing to stop
+    wave = next((wave for wave in later if names[0] in wave), None)
+    if wave is None:
+        return ""
+    return stop_reason(fleet["max_fail_percentage"], wave, set(wave) - set(proven))

@@ -15,7 +15,7 @@ options:
     description:
       - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, as a host pattern.
       - C(waves) gives the numbers of hosts that are converged at a time, for C(serial).
-      - C(max_fail_percentage) gives the percentage of a wave that may fail before the run stops.
+      - C(stop) gives why no further wave may begin, an empty text when it may.
       - C(roles) and a host name give the roles that differ there.
       - C(reason) and a host name give why a host is not touched.
       - C(verdict) and a host name give why a host is not proven, an empty text for one that is.
@@ -42,7 +42,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 
 NOBODY = ["all:!all"]  # an empty pattern would mean everybody
-NO_PLAN = {"drifted": [], "unfit": [], "waves": [], "max_fail_percentage": 100}
+NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "waves": []}
 
 
 class LookupModule(LookupBase):
@@ -55,9 +55,9 @@ class LookupModule(LookupBase):
             case ["drifted" | "unfit" as hosts]:
                 return list(_fleet()[hosts]) or NOBODY
             case ["waves"]:
-                return list(_fleet()["waves"])
-            case ["max_fail_percentage"]:
-                return [_fleet()["max_fail_percentage"]]
+                return [len(wave) for wave in _fleet()["waves"]]
+            case ["stop"]:
+                return [_state.read(_state.STOP) or ""]
             case ["roles", host]:
                 return list(_work(host)["roles"])
             case ["reason", host]:

@@ -20,12 +20,13 @@ from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import OBSERVATION
-from gpuprep.fleet.failures import Failure, failure_code, failure_message, plain
+from gpuprep.fleet.failures import Failure, failure_code, failure_message
 from gpuprep.fleet.policy import HOSTS, VARIABLES, default_of, observe_seconds, one_value, policy_of
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.ladder.expect import expectation
 from gpuprep.ladder.shipped import source
+from gpuprep.model.text import clean
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 
@@ -146,7 +147,7 @@ def observe_host(
 
 def failed_plan(error: BaseException) -> HostPlan:
     """Return the plan of a host that could not be planned, whatever the reason."""
-    text = plain(str(error))[:MOST_CHARACTERS]
+    text = clean(str(error), MOST_CHARACTERS)
     if isinstance(error, _hosts.HostUnreachableError):
         return HostPlan("unreachable", "E_UNREACHABLE", text)
     if isinstance(error, _hosts.HostUnusableError):
@@ -330,6 +331,4 @@ def _failure(variables: Mapping[str, Any]) -> Failure:
     """Return why a host's role failed, from the variables that Ansible sets for a rescue."""
     task, result = variables["ansible_failed_task"], variables["ansible_failed_result"]
     message = failure_message(result)
-    role = (task.get("role") or {}).get("_role_name")
-    short = str(role).rpartition(".")[2] if role else None
-    return Failure(message, task.get("name"), short, failure_code(result, message))
+    return Failure(message, task.get("name"), code=failure_code(result, message))

@@ -15,6 +15,8 @@ from typing import Any
 from ansible import constants as C
 from ansible.module_utils.common.text.converters import to_text
 
+STOP = "stop"  # name under which is stored why no further wave may begin
+
 
 def state_directory() -> Path:
     """Return the run's directory, made when it is not there."""

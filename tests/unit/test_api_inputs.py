@@ -32,8 +32,8 @@ from gpuprep.run.redact import (
     secrets_in_file,
     secrets_in_text,
 )
-from gpuprep.run.results import Report
-from gpuprep.run.transcript import failure_message
+from gpuprep.fleet.report import HostReport
+from gpuprep.fleet.failures import failure_message
 
 # --- inventories --------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ def test_short_values_and_switches_are_not_masked_everywhere() -> None:
 
 def test_a_password_that_is_a_word_of_the_model_breaks_no_document() -> None:
     """Whoever chose ``driver`` as a password must still get a result."""
-    words = vocabulary(Report)
+    words = vocabulary(HostReport)
     assert {"driver", "drifted", "converged", "failed", "nvidia", "planned"} <= words
     assert Redactor(["driver", "proper-one"], spared=words).text("driver proper-one") == (
         f"driver {MASK}"
