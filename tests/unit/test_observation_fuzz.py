@@ -11,9 +11,8 @@ import io
 import json
 import random
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -31,6 +30,9 @@ from gpuprep.planner import plan_host, settings_from
 from gpuprep.report.formats import FORMATS, render
 from gpuprep.report.schema import validate
 from gpuprep.report.terminal import render as show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Path = tuple[str | int, ...]
 CATALOG = load()
@@ -101,7 +103,7 @@ def put(data: Any, path: Path, value: Any, how: str) -> None:
 def is_harmless(text: str) -> bool:
     """Whether a text has no control, no surrogate, no override of direction."""
     return all(
-        char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cs"} and char not in BIDI
+        char in "\n\t" or (unicodedata.category(char) not in {"Cc", "Cs"} and char not in BIDI)
         for char in text
     )
 
@@ -152,11 +154,15 @@ GOOD = result_of("good", read(json.dumps(BASES[0])))
 
 def follow(text: str, *, with_reports: bool = True) -> None:
     """Read a text and, when it is an observation, carry it to every reader of a result."""
+    observation = error = None
     try:
         observation = read(text)
-    except ObservationError as error:
-        assert is_harmless(str(error))
-        assert len(str(error)) < 600
+    except ObservationError as caught:
+        error = str(caught)
+    if observation is None:
+        assert error
+        assert is_harmless(error)
+        assert len(error) < 600
         return
     odd = result_of("odd", observation)
     fleet = FleetResult("verify", {"good": GOOD, "odd": odd}, started="2026-11-21T02:00:13+00:00")
