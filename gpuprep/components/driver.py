@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.rules import host_rules
-from gpuprep.components.base import Component, Situation, Written
+from gpuprep.components.base import REPOSITORY, Component, Situation, Written
 from gpuprep.components.differences import (
     Differences,
     VersionLock,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuprep.model import Package
-    from gpuprep.observe import DiskModule, HostObservation
+    from gpuprep.observe.observation import DiskModule, HostObservation
     from gpuprep.packages.closure import Packages
     from gpuprep.resolve.case import Case
 
@@ -281,7 +281,7 @@ COMPONENT = Component(
         "persistence.on",
     ),
     writes=(
-        Written("source, key and pin of NVIDIA's repository", "the package manager's own folders"),
+        REPOSITORY,
         Written("nouveau blacklist", BLACKLIST),
         Written("kernel modules of the fabric, where there is one", MODULES),
         Written("driver, kernel headers, fabric manager, IMEX, NSCQ", "packages, held"),

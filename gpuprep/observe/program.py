@@ -7,13 +7,14 @@ import secrets
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.layout import collection_root, package_root
+from gpuprep.layout import package_root
 from gpuprep.observe.reading import marker_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 INTERPRETER_FLAGS = "-S -E -"  # no site-packages, no PYTHON* variables, program on standard input
+PARTS = ("openpgp.py", "observe.py")  # below on_host
 
 
 def new_marker() -> str:
@@ -23,11 +24,8 @@ def new_marker() -> str:
 
 @lru_cache
 def _program() -> str:
-    parts = (
-        collection_root() / "plugins/module_utils/_openpgp.py",
-        package_root() / "on_host/observe.py",
-    )
-    return "\n".join(path.read_text(encoding="utf-8") for path in parts)
+    folder = package_root() / "on_host"
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in PARTS)
 
 
 def script(

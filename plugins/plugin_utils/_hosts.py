@@ -182,7 +182,8 @@ def _explain(target: Target, code: int, text: str, seconds: int) -> NoReturn:
         r"sudo: .*(password|not in the sudoers|not allowed)|sudo: command not found", text
     ):
         raise _no_sudo(text)
-    if code == CONNECTION_LOST and target.connection.transport == "ssh":
+    # Negative: a signal ended the client on this side.
+    if code < 0 or (code == CONNECTION_LOST and target.connection.transport == "ssh"):
         raise HostUnreachableError(_brief(text))
     if code == MISSING_PYTHON or "No such file or directory" in text or "not found" in text:
         raise HostUnusableError(
