@@ -23,7 +23,7 @@ def probe(tier, options=None):
 """
 
 
-def source(tier: Tier, capabilities: Mapping[str, str] | None = None) -> str:
+def source(tier: Tier, capabilities: Mapping[str, str]) -> str:
     """Return Python source that defines ``probe(tier, options=None) -> dict`` when it is run.
 
     It needs nothing but the standard library of Python 3.6 or newer, does nothing by itself, and
@@ -47,10 +47,10 @@ def _modules(tier: Tier) -> str:
     return _packed((*names, "main"), f"from {ROOT}.probe.main import probe as _gpuprep_probe")
 
 
-def _material(tier: Tier, capabilities: Mapping[str, str] | None) -> dict[str, Any]:
+def _material(tier: Tier, capabilities: Mapping[str, str]) -> dict[str, Any]:
     if tier == Tier.QUICK:
         return {}
-    known = dict(capabilities or {})
+    known = dict(capabilities)
     return {"sources": _programs(".cu", ".cuh"), "ptx": ptx(), "capabilities": known}
 
 
@@ -95,4 +95,4 @@ def standalone(
     """
     text = json.dumps(dict(options or {}))
     call = f"print(json.dumps(probe({str(tier)!r}, json.loads({text!r}))))"
-    return f"import json\n{source(tier, capabilities)}\n{call}\n"
+    return f"import json\n{source(tier, capabilities or {})}\n{call}\n"
