@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
 from gpuprep.catalog.rules import host_rules
-from gpuprep.planner.settings import ROLES, fleet_options, role_options
+from gpuprep.components import ROLES
+from gpuprep.planner.settings import fleet_options, role_options
 from tools.catalog_pages import pages as catalog_pages
 from tools.check_pages import page as checks_page
 

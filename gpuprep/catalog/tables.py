@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gpuprep.catalog.versions import at_least, at_most
+from gpuprep.model.versions import at_least, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuprep.model import Settings
-    from gpuprep.observe import Conda, CondaEnvironment, HostObservation
+    from gpuprep.observe.observation import Conda, CondaEnvironment, HostObservation
     from gpuprep.resolve.case import Case
 
 PROFILE = "/etc/profile.d/gpuprep-conda.sh"

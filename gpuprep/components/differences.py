@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from gpuprep.components.state import PackageRequest
 from gpuprep.model import Step, StepKind
+from gpuprep.model.names import matches
 from gpuprep.observe.observation import Unit
-from gpuprep.packages.closure import is_installed, matches, walk
+from gpuprep.packages.closure import is_installed, walk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -18,8 +18,9 @@ from gpuprep.components.differences import (
 )
 from gpuprep.components.state import RoleState
 from gpuprep.model import ManagedFile, Stack, StepKind
+from gpuprep.model.names import matches
 from gpuprep.packages import family_of
-from gpuprep.packages.closure import is_installed, matches
+from gpuprep.packages.closure import is_installed
 from gpuprep.packages.family import HEADER
 from gpuprep.resolve import packages as names
 from gpuprep.resolve.driver import choose_driver
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gpuprep.model import Package
-    from gpuprep.observe import DiskModule, HostObservation
+    from gpuprep.observe.observation import DiskModule, HostObservation
     from gpuprep.packages.closure import Packages
     from gpuprep.resolve.case import Case
 

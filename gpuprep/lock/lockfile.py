@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.catalog.versions import key
 from gpuprep.components import COMPONENTS, resolve
 from gpuprep.errors import ConfigError
 from gpuprep.lock.repository_index import PackageIndex, newest_beside, required
@@ -25,6 +24,7 @@ from gpuprep.model import (
     SigningKey,
     Stack,
 )
+from gpuprep.model.versions import key
 from gpuprep.packages import family_of
 from gpuprep.packages.family import upstream_version
 

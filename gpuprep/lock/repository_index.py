@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.upkeep.feeds import packages_of
-from gpuprep.catalog.versions import newest
+from gpuprep.model.versions import newest
 from gpuprep.packages.closure import accepts
 from gpuprep.packages.family import upstream_version
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NO_FABRIC: Final = "none"
 SWITCHED: Final = "fm"  # NVSwitch chips on the PCI bus, led by the fabric manager
 
 
-def fabric_kind(usual: str, nvswitches: int | None) -> str:
+def fabric_kind(shape: str | None, gpus: Iterable[str], nvswitches: int | None) -> str:
     """Return the kind of GPU fabric, a key of the catalog's ``fabrics`` or ``none``.
 
     The bus of an observed host decides over what its shape or model usually has: a virtual machine
@@ -16,12 +19,13 @@ def fabric_kind(usual: str, nvswitches: int | None) -> str:
     hide their switches from the bus, so for them the model's word stays.
 
     Args:
-        usual: what the shape, or else the GPU model, has; ``none`` when nothing is known.
+        shape: kind that the host's shape usually has; None = shape not known.
+        gpus: kinds that its GPU models usually have.
         nvswitches: NVSwitch chips on the bus; None = nobody looked.
 
     """
-    if nvswitches is None:
-        return usual
-    if usual in (NO_FABRIC, SWITCHED):
+    kinds = (kind for kind in gpus if kind != NO_FABRIC)
+    usual = next(kinds, NO_FABRIC) if shape is None else shape
+    if nvswitches is not None and usual in (NO_FABRIC, SWITCHED):
         return SWITCHED if nvswitches else NO_FABRIC
     return usual

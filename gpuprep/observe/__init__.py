@@ -6,13 +6,25 @@ the resolver needs.
 """
 
 from gpuprep.observe.host_facts import facts
-from gpuprep.observe.observation import HostObservation
+from gpuprep.observe.observation import (
+    Conda,
+    CondaEnvironment,
+    DiskModule,
+    FileFacts,
+    HostObservation,
+    InstalledPackage,
+)
 from gpuprep.observe.program import INTERPRETER_FLAGS, new_marker, script
 from gpuprep.observe.reading import ObservationError, read
 
 __all__ = [
     "INTERPRETER_FLAGS",
+    "Conda",
+    "CondaEnvironment",
+    "DiskModule",
+    "FileFacts",
     "HostObservation",
+    "InstalledPackage",
     "ObservationError",
     "facts",
     "new_marker",

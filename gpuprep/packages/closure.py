@@ -7,8 +7,9 @@ be remembered between runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeAlias
+
+from gpuprep.model.names import matches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -41,13 +42,6 @@ def is_installed(packages: Packages, name: str) -> bool:
     """Return whether a package is completely installed."""
     package = packages.get(name)
     return package is not None and package.status == "installed"
-
-
-def matches(name: str, patterns: Collection[str]) -> bool:
-    """Return whether a name fits the patterns; a pattern that starts with ``!`` excludes."""
-    if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
-        return False
-    return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
 
 
 def accepts(requirement: Requirement, version: str, family: PackageFamily) -> bool:

@@ -201,10 +201,14 @@ class _Planner:
         """Return the plan of all wanted components, or of one role's."""
         if role is not None and not BY_ROLE[role].wanted(self._settings.values):
             return HostPlan(PlanState.CONVERGED, facts=self._facts, versions=self._versions)
-        chosen = self._components(role)
-        answer = self._resolve(tuple(c.name for c in chosen), alone=role is not None)
+        answer: Stack | Message
+        for names in self._attempts(role):
+            answer = self._resolve(names)
+            if isinstance(answer, Stack):
+                break
         if isinstance(answer, Message):
             return self._refused(answer)
+        chosen = [component for component in COMPONENTS if component.name in names]
         if not self._settings.persistence:
             services = (name for name in answer.services if "persistence" not in name)
             answer = replace(answer, services=tuple(services))
@@ -228,30 +232,30 @@ class _Planner:
         obstacle = self._obstacle(plan)
         return self._refused(obstacle, answer) if obstacle else plan
 
-    def _components(self, role: str | None) -> tuple[Component, ...]:
-        """Return what is resolved: all that is wanted, or a role's component and its deciders."""
+    def _attempts(self, role: str | None) -> Iterable[tuple[str, ...]]:
+        """Return the names of the components to resolve together; fewer where that is refused.
+
+        A role used alone gets what it would get in the whole plan. Where there is none, it is
+        refused for its own reasons only: those of its component and of what decides that. A host
+        without a GPU can still have what needs no driver.
+        """
         wanted = self._settings.stack.components
         names = set(BY_NAME if wanted is None else wanted)
-        if role is not None:
-            own = BY_ROLE[role]
-            names = {own.name, *(names & set(_deciders(own)))}
-        return tuple(component for component in COMPONENTS if component.name in names)
+        if role is None:
+            return (_ordered(names),)
+        own = BY_ROLE[role]
+        deciders = names & set(_deciders(own))
+        sets = (names, deciders, deciders - {"driver"})
+        return tuple(dict.fromkeys(_ordered({own.name, *chosen}) for chosen in sets))
 
-    def _resolve(self, components: tuple[str, ...], *, alone: bool) -> Stack | Message:
+    def _resolve(self, components: tuple[str, ...]) -> Stack | Message:
         desired = replace(self._settings.stack, components=components)
         if self._settings.keep_driver and "driver" in components:
             kept = self._versions.get("driver")
             if kept is None:
                 return host_rules().refusal("E_KEEP_NOTHING")
             desired = replace(desired, keep_driver=kept)
-        answer = self._resolver(self._facts, desired, self._catalog)
-        # A host without a GPU: a role used alone may still bring what needs no driver.
-        if alone and isinstance(answer, Refusal) and "components" in answer.settings:
-            fewer = tuple(name for name in components if name != "driver")
-            if fewer:
-                desired = replace(desired, components=fewer, keep_driver=None)
-                return self._resolver(self._facts, desired, self._catalog)
-        return answer
+        return self._resolver(self._facts, desired, self._catalog)
 
     def _roles(
         self, components: Iterable[Component], stack: Stack, family: PackageFamily
@@ -350,6 +354,11 @@ class _Planner:
             if free is not None and free < need:
                 return host_rules().refusal("E_DISK", path=path, free=free, need=need)
         return None
+
+
+def _ordered(names: Iterable[str]) -> tuple[str, ...]:
+    chosen = set(names)
+    return tuple(name for name in BY_NAME if name in chosen)
 
 
 def _deciders(component: Component) -> Iterable[str]:

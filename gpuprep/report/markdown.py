@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
+from gpuprep.model.text import LIMIT, clean_line
 from gpuprep.report.view import (
     GOOD,
     bad_checks,
@@ -35,7 +36,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def _escape(value: object) -> str:
     """Write a text so that Markdown takes none of it for markup, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+    return _SPECIAL.sub(r"\\\1", clean_line(str(value), LIMIT))
 
 
 def _head(result: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:

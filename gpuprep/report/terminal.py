@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from gpuprep.components import BY_NAME, NAMES
+from gpuprep.components import COMPONENTS, NAMES
 from gpuprep.errors import ExitCode
 from gpuprep.model import (
     CheckStatus,
@@ -23,7 +23,9 @@ from gpuprep.model import (
 from gpuprep.report.text import MANY, step_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from gpuprep.components.base import Component
 
 _WIDTH: Final = 120  # characters, where the output is no terminal
 _STATE_STYLE: Final = {
@@ -153,19 +155,19 @@ def _component_table(host: HostResult) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
     for heading in ("component", "wanted", "found", "state"):
         table.add_column(heading)
-    desired = {} if host.stack is None else host.stack.versions
-    for name in NAMES:
-        versions = desired.get(name, "-"), host.versions.get(name, "-")
-        if set(versions) != {"-"}:
-            table.add_row(name, *versions, _component_state(host, name, desired))
+    for component in COMPONENTS:
+        desired = "-" if host.stack is None else component.desired(host.stack)
+        current = host.versions.get(component.name, "-")
+        if {desired, current} != {"-"}:
+            table.add_row(component.name, desired, current, _component_state(host, component))
     return table
 
 
-def _component_state(host: HostResult, name: str, desired: Mapping[str, str]) -> str:
-    role = BY_NAME[name].role
-    statuses = Counter(step.status for step in host.steps if step.role == role)
+def _component_state(host: HostResult, component: Component) -> str:
+    statuses = Counter(step.status for step in host.steps if step.role == component.role)
     if not statuses:
-        return "up to date" if name in desired else "-"
+        wanted = host.stack is not None and component.desired(host.stack) != "-"
+        return "up to date" if wanted else "-"
     return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuprep.components import COMPONENTS
 from gpuprep.model import CheckStatus
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def _outcome(plan: HostPlan) -> str:
     steps = f"{number} step{'s' if number > 1 else ''} to do" if number else "up to date"
     if plan.stack is None:
         return steps
-    versions = plan.stack.versions.items()
-    stack = ", ".join(f"{name} {version}" for name, version in versions if version != "-")
+    desired = {component.name: component.desired(plan.stack) for component in COMPONENTS}
+    stack = ", ".join(f"{name} {version}" for name, version in desired.items() if version != "-")
     return f"{steps}; {stack}"
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.tables import Range
-from gpuprep.catalog.versions import at_least, at_most, key
 from gpuprep.model import CudaToolkit, Package
+from gpuprep.model.versions import at_least, at_most, key
 from gpuprep.resolve.case import Case, Refused
 
 if TYPE_CHECKING:

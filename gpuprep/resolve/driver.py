@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuprep.catalog.versions import at_least, key
+from gpuprep.model.versions import at_least, key
 from gpuprep.resolve.case import Case, Refused
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from gpuprep.model.fabric import NO_FABRIC, fabric_kind
+from gpuprep.model.fabric import fabric_kind
 from gpuprep.resolve.case import Case, Refused
 
 if TYPE_CHECKING:
@@ -35,12 +35,8 @@ def open_case(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Case
 def fabric_of(case: Case) -> str:
     """Return the fabric kind: what shape or GPUs usually have, unless the bus shows otherwise."""
     shape = case.catalog.shapes.get(case.facts.shape or "")
-    if shape is not None:
-        usual = shape.fabric
-    else:
-        kinds = (gpu.fabric for gpu in case.gpus if gpu.fabric != NO_FABRIC)
-        usual = next(kinds, NO_FABRIC)
-    return fabric_kind(usual, case.facts.nvswitches)
+    kinds = (gpu.fabric for gpu in case.gpus)
+    return fabric_kind(shape.fabric if shape else None, kinds, case.facts.nvswitches)
 
 
 def _refuse_amd(facts: HostFacts, catalog: Catalog) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from gpuprep.catalog.versions import key
 from gpuprep.model import Package, Repository, SigningKey
+from gpuprep.model.versions import key
 from gpuprep.resolve.case import Case, Refused
 from gpuprep.resolve.driver import archive_of
 from gpuprep.resolve.host import fabric_of

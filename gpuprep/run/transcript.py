@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuprep.model.text import clean
 from gpuprep.run.events import Event, EventKind
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _KEPT_LINES: Final = 400
 _LINES: Final = 12  # of a failure's message
-_ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _CODE: Final = re.compile(r"\bE_[A-Z][A-Z0-9_]*\b")
 _HOST_TASKS: Final = frozenset(
     {"runner_on_ok", "runner_on_failed", "runner_on_skipped", "runner_on_unreachable"}
@@ -120,7 +120,7 @@ class Transcript:
             host=data.get("host"),
             role=_role(data),
             task=data.get("task"),
-            text=self._redactor.text(text),
+            text=self._redactor.text(clean(text)),
         )
         try:
             self._on_event(event)
@@ -128,8 +128,8 @@ class Transcript:
             _log.exception("the event callback failed; the run goes on")
 
     def _keep_output(self, stdout: str) -> None:
-        for line in _ESCAPES.sub("", stdout).splitlines():
-            masked = self._redactor.text(line)
+        for line in stdout.splitlines():
+            masked = self._redactor.text(clean(line))
             self._lines.append(masked)
             if masked.strip():
                 self.tell(EventKind.OUTPUT, masked)
@@ -184,7 +184,7 @@ def failure_message(result: Mapping[str, Any]) -> str:
 def _as_text(value: object) -> str:
     if isinstance(value, list):
         return "\n".join(map(str, value))
-    return "" if value is None else str(value).strip()
+    return "" if value is None else clean(str(value)).strip()
 
 
 def _first_lines(text: str) -> str:

@@ -18,6 +18,11 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import become_loader, connection_loader
+from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
+
+ensure_package()
+
+from gpuprep.model.text import clean_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -192,10 +197,10 @@ def _explain(target: Target, code: int, text: str, seconds: int) -> NoReturn:
 
 
 def _brief(text: str) -> str:
-    """Last lines of a message, without the noise of ssh and sudo."""
+    """Last lines of a message, clean, without the noise of ssh and sudo."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Warning: Permanently", "BECOME-"))]
-    return " ".join(lines[-3:])[:400] or "no answer"
+    return clean_line(" ".join(lines[-3:])) or "no answer"
 
 
 def for_all(

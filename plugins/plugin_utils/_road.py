@@ -17,25 +17,27 @@ ensure_package()
 
 from gpuprep import observe
 from gpuprep.catalog import load
+from gpuprep.components import resolve
 from gpuprep.errors import ConfigError
 from gpuprep.ladder.evaluate import evaluate, state_of
 from gpuprep.ladder.expect import expectation
 from gpuprep.ladder.shipped import source
-from gpuprep.model import CheckStatus
+from gpuprep.model import CheckStatus, PlanState
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.plugins.action import ActionBase
 
     from gpuprep.ladder.checks import Tier
     from gpuprep.lock.lockfile import LockFile
-    from gpuprep.model import CheckResult, Component
-    from gpuprep.observe import Observation
+    from gpuprep.model import CheckResult
+    from gpuprep.observe import HostObservation
     from gpuprep.planner import Settings
+    from gpuprep.planner.plan import Resolver
 
 OBSERVE_SECONDS = 60  # a host's time for looking, unless gpuprep_observe_timeout says otherwise
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
@@ -104,7 +106,7 @@ def _read_lock(path: Path) -> LockFile:
 
 def observe_host(
     target: _hosts.Target, settings: Settings, seconds: int, tier: Tier | None = None
-) -> Observation:
+) -> HostObservation:
     """Make the one round trip to a host; with a tier, its part of the ladder is climbed in it.
 
     Raises:
@@ -113,13 +115,14 @@ def observe_host(
     """
     request = observation_request(load(), settings)
     probe = source(tier) if tier else ""
-    script = observe.script(request, probe, tier or "quick")
+    marker = observe.new_marker()
+    script = observe.script(request, probe, tier or "quick", marker)
     answer = _hosts.run_script(target, script, seconds + TIER_SECONDS.get(tier or "quick", 0))
     try:
-        seen = observe.parse(answer)
+        seen = observe.read(answer, marker)
     except observe.ObservationError as error:
         raise _hosts.HostUnusableError("E_OBSERVE", str(error)) from error
-    if seen["uid"] != 0:
+    if seen.uid != 0:
         raise _hosts.HostUnusableError(
             "E_NOT_ROOT", "the host was reached without root rights; set become: true"
         )
@@ -129,13 +132,13 @@ def observe_host(
 def failed_plan(error: BaseException) -> HostPlan:
     """Return the plan of a host that could not be planned."""
     if isinstance(error, _hosts.HostUnreachableError):
-        return HostPlan("unreachable", "E_UNREACHABLE", str(error))
+        return HostPlan(PlanState.UNREACHABLE, "E_UNREACHABLE", str(error))
     if isinstance(error, _hosts.HostUnusableError):
-        return HostPlan("failed", error.code, str(error))
+        return HostPlan(PlanState.FAILED, error.code, str(error))
     if isinstance(error, ConfigError):
-        return HostPlan("refused", "E_CONFIG", str(error))
+        return HostPlan(PlanState.REFUSED, "E_CONFIG", str(error))
     if isinstance(error, AnsibleError):
-        return HostPlan("failed", "E_ANSIBLE", str(error))
+        return HostPlan(PlanState.FAILED, "E_ANSIBLE", str(error))
     raise error
 
 
@@ -154,7 +157,7 @@ class Fleet:
         self._action = action
         self._task_vars = task_vars
         self.plans: dict[str, HostPlan] = {}
-        self.seen: dict[str, Observation] = {}
+        self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
         self.round_trips = 0
         self.tier: Tier = "quick"
@@ -219,16 +222,16 @@ class Fleet:
         seen = self.seen.get(name)
         if seen is None:
             return ()
-        family = seen["package_manager"]["family"]
+        family = seen.package_manager.family
         expected = expectation(load(), family, self.settings[name].shape)
         stack = None if judge and self._foreign(name) else self.plans[name].stack
-        return evaluate(seen, seen.get("probe", {}), stack, self.tier, expected)
+        return evaluate(seen, seen.probe, stack, self.tier, expected)
 
     def _foreign(self, name: str) -> bool:
         """Whether a host has a driver that somebody else installed."""
         seen = self.seen.get(name)
         has_driver = "driver" in self.plans[name].versions
-        return seen is not None and has_driver and not any(seen["files"].values())
+        return seen is not None and has_driver and not any(seen.files.values())
 
     def _task_keys(self) -> dict[str, Any]:
         keys: dict[str, Any] = self._action._task.dump_attrs()
@@ -244,4 +247,5 @@ class Fleet:
         self.round_trips += 1
         seen = observe_host(targets[name], settings, seconds, self.tier)
         self.seen[name] = seen
-        return plan_host(seen, settings, load())
+        resolver = resolver_for(settings, self._action._loader)
+        return plan_host(seen, settings, load(), resolver)

@@ -13,9 +13,9 @@ from repository import ROOT, tracked
 
 import gpuprep
 from gpuprep.catalog import load
+from gpuprep.catalog.rules import host_rules
 from gpuprep.cli import COMMANDS
 from gpuprep.errors import ExitCode
-from gpuprep.catalog.rules import host_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

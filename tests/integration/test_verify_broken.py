@@ -29,7 +29,7 @@ def climb(lab: Lab, name: str, tier: Tier) -> tuple[dict[str, CheckResult], Host
     spec = hosts.find(name).spec
     settings = settings_from({**lab._variables, **spec.vars, "oci_shape": spec.shape})
     script = observe.script(observation_request(load(), settings), source(tier), tier)
-    seen = observe.parse(lab.run(name, "python3", "-S", "-E", "-", stdin=script))
+    seen = observe.read(lab.run(name, "python3", "-S", "-E", "-", stdin=script))
     plan = plan_host(seen, settings, load())
     expected = expectation(load(), seen["package_manager"]["family"], spec.shape)
     checks = evaluate(seen, seen["probe"], plan.stack, tier, expected)

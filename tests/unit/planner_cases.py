@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.packages.closure import matches
+from gpuprep.model.names import matches
 from gpuprep.observe.reading import decode_observation
 from gpuprep.packages.deb import parse_depends
 
 if TYPE_CHECKING:
+    from gpuprep.components.state import RoleState
     from gpuprep.observe import HostObservation
     from gpuprep.planner import HostPlan
-    from gpuprep.components.state import RoleState
 
 KERNEL = "6.1.0-40-amd64"
 DRIVER = "580.95.05"

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE, read
-from gpuprep.components import resolve
-from gpuprep.components import NAMES
+from gpuprep.components import NAMES, resolve
 from gpuprep.model import DesiredStack, HostFacts, HostState, Refusal
 
 if TYPE_CHECKING:

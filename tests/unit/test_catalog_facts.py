@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpuprep.errors import ExitCode, FactsError
 from gpuprep.components import NAMES
+from gpuprep.errors import ExitCode, FactsError
 from gpuprep.model import DesiredStack, HostFacts
 from gpuprep.planner.facts_file import parse_facts, read_facts
 
@@ -18,7 +18,10 @@ LEAST = {"gpus": ["10de:2236"], "os": "debian-12"}
 
 
 def test_the_least() -> None:
-    assert parse_facts(LEAST) == (HostFacts(("10de:2236",), "debian-12"), DesiredStack())
+    assert parse_facts(LEAST) == (
+        HostFacts(("10de:2236",), "debian-12"),
+        DesiredStack(components=NAMES),
+    )
 
 
 def test_every_key() -> None:

@@ -25,9 +25,9 @@ STACKS = st.builds(
     family=st.sampled_from(["deb", "rpm"]),
     branch=st.none() | TEXT,
     cuda=st.lists(st.builds(model.CudaToolkit, version=TEXT, package=TEXT)).map(tuple),
-    packages=st.lists(
-        st.builds(model.Package, name=TEXT, component=st.sampled_from(NAMES))
-    ).map(tuple),
+    packages=st.lists(st.builds(model.Package, name=TEXT, component=st.sampled_from(NAMES))).map(
+        tuple
+    ),
     repository=st.none()
     | st.builds(
         model.Repository,

@@ -139,7 +139,9 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
 
 def test_a_missing_package_stops_the_writing() -> None:
     with pytest.raises(ConfigError, match="cudnn9-cuda-13 is not in"):
-        lock_document([planned(A10)], CATALOG, lambda _: PackageIndex({**OFFER, "cudnn9-cuda-13": ()}))
+        lock_document(
+            [planned(A10)], CATALOG, lambda _: PackageIndex({**OFFER, "cudnn9-cuda-13": ()})
+        )
 
 
 def test_a_locked_host_gets_exactly_the_locked_versions_although_newer_ones_exist() -> None:
@@ -215,7 +217,8 @@ def test_check_names_newer_versions_and_keeps_the_driver_in_its_branch() -> None
         "nvidia-open-580": (*OFFER["nvidia-open-580"], "595.1.1-1"),
     }
     found = {
-        (n.name, n.locked, n.newest) for n in newer_than(lock, CATALOG, lambda _: PackageIndex(newest))
+        (n.name, n.locked, n.newest)
+        for n in newer_than(lock, CATALOG, lambda _: PackageIndex(newest))
     }
     assert found == {
         ("nvidia-open-580", "580.95.05-1", "580.178.04-1"),
@@ -242,7 +245,9 @@ def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
     text = f"{first}Package: a\nVersion: 2-1\nDepends: b (= 2-1),\tc\n"
     (tmp_path / "Packages.gz").write_bytes(gzip.compress(text.encode()))
     repository = Repository(f"{tmp_path}/", "deb", SigningKey("", ""))
-    assert index_of(repository) == PackageIndex({"a": ("1-1", "2-1")}, {("a", "2-1"): "b (= 2-1),\tc"})
+    assert index_of(repository) == PackageIndex(
+        {"a": ("1-1", "2-1")}, {("a", "2-1"): "b (= 2-1),\tc"}
+    )
 
 
 def locked_by(lock: LockFile) -> Resolver:
@@ -282,7 +287,9 @@ def test_a_package_that_moved_on_is_brought_back_to_the_lock() -> None:
     locked = plan_host(observed(seen), settings_from({}), CATALOG, locked_by(lock))
     (step,) = (s for s in locked.steps if s.target == "cuda-nvcc-13-0")
     assert (step.action, step.before, step.after) == ("change", "13.0.99-1", "13.0.88-1")
-    assert PackageRequest("cuda-nvcc-13-0", "13.0.88-1") in locked.roles["cuda_toolkit"].state.packages
+    assert (
+        PackageRequest("cuda-nvcc-13-0", "13.0.88-1") in locked.roles["cuda_toolkit"].state.packages
+    )
     free = plan_host(observed(seen), settings_from({}), CATALOG)
     assert "cuda-nvcc-13-0" not in {s.target for s in free.steps}
 

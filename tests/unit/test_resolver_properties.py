@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
-from resolver_rules import broken_rules
+from resolver_rules import broken_rules, wanted_names
 from resolver_strategies import CATALOG, SETTING_NAMES, cases
 
 from gpuprep.components import resolve
@@ -21,7 +21,7 @@ PLAIN = DesiredStack()
 
 def dropped(desired: DesiredStack, names: tuple[str, ...]) -> DesiredStack:
     """The desired without some of them; a dropped ``components`` leaves out the driver."""
-    without_driver = tuple(part for part in desired.components if part != "driver")
+    without_driver = tuple(part for part in wanted_names(desired) if part != "driver")
     changes: dict[str, Any] = {
         n: without_driver if n == "components" else getattr(PLAIN, n) for n in names
     }

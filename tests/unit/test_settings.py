@@ -1,11 +1,12 @@
 """From Ansible variables to settings: defaults from one home, contradictions named."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from gpuprep.errors import ConfigError
 from gpuprep.components import NAMES
+from gpuprep.errors import ConfigError
 from gpuprep.model import DesiredStack
 from gpuprep.planner.settings import (
     Environment,
@@ -17,10 +18,11 @@ from gpuprep.planner.settings import (
 )
 
 
-def test_who_sets_nothing_settings_everything_automatically() -> None:
-    assert settings_from({}) == Settings()
+def test_who_sets_nothing_gets_everything_automatically() -> None:
+    made = settings_from({})
+    assert replace(made, values={}, stack=replace(made.stack, components=None)) == Settings()
+    assert made.stack.components == NAMES
     assert Settings().stack == DesiredStack()
-    assert Settings().roles == ("gpu_driver", "cuda_toolkit", "cudnn", "conda")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from planner_cases import bare, observed
 
 from gpuprep.catalog import load
-from gpuprep.model import CheckResult, CheckStatus, Stack
+from gpuprep.model import CheckResult, CheckStatus
 from gpuprep.planner import HostPlan, plan_host, settings_from
 from gpuprep.report.text import MANY, checks_in_words, fleet_in_words
 
