@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from gpuprep import codes
 from gpuprep.layout import package_root
-from gpuprep.model import Message, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from gpuprep.model import Message, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,14 @@ class HostRules:
     observed_commands: tuple[str, ...]
     own_daemons: tuple[str, ...]
     driver_witnesses: tuple[str, ...]
-    messages: Mapping[str, str]
 
     def refusal(self, code: str, **values: object) -> Refusal:
         """Return the refusal of a code with its values filled in."""
-        return Refusal(code, self.messages[code].format(**values))
+        return codes.refusal(code, **values)
 
     def warning(self, code: str, **values: object) -> Message:
         """Return the warning of a code with its values filled in."""
-        return Message(code, self.messages[code].format(**values))
+        return codes.warning(code, **values)
 
 
 @lru_cache
@@ -44,5 +43,4 @@ def host_rules() -> HostRules:
         observed_commands=tuple(raw["observed_commands"]),
         own_daemons=tuple(raw["own_daemons"]),
         driver_witnesses=tuple(raw["driver_witnesses"]),
-        messages=raw["messages"],
     )

@@ -45,7 +45,10 @@ class Written:
     """Something that a component installs or writes, for the table in its role's README."""
 
     what: str
-    where: str
+    where: str | None = None  # None: the files that the package family manages
+
+
+REPOSITORY = Written("source, key and pin of NVIDIA's repository")
 
 
 def _nothing(_stack: Stack) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuprep.components.base import Component, Situation, Written
+from gpuprep.components.base import REPOSITORY, Component, Situation, Written
 from gpuprep.components.differences import Differences, VersionLock, diff_files, diff_packages
 from gpuprep.components.state import RoleState
 from gpuprep.model import ManagedFile, Stack, StepKind
@@ -111,7 +111,7 @@ COMPONENT = Component(
     space_mb={"/usr": 6500, "/var": 3500},
     checks=("toolkit.present", "toolkit.default", "toolkit.compiles"),
     writes=(
-        Written("source, key and pin of NVIDIA's repository", "the package manager's own folders"),
+        REPOSITORY,
         Written("toolkits", f"{LINK}-X.Y (packages)"),
         Written("default toolkit", f"{LINK} (alternatives, manual mode)"),
         Written("PATH and CUDA_HOME of login shells", PROFILE),

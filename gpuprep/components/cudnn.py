@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuprep.components.base import Component, Situation, Written
+from gpuprep.components.base import REPOSITORY, Component, Situation, Written
 from gpuprep.components.differences import (
     Differences,
     VersionLock,
@@ -95,7 +95,7 @@ COMPONENT = Component(
     space_mb={"/usr": 1800, "/var": 900},
     checks=("cudnn.agree", "cudnn.runtime", "cudnn.convolution"),
     writes=(
-        Written("source, key and pin of NVIDIA's repository", "the package manager's own folders"),
+        REPOSITORY,
         Written("runtime and headers for each CUDA major version", "packages, held"),
     ),
 )

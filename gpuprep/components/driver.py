@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.rules import host_rules
-from gpuprep.components.base import Component, Situation, Written
+from gpuprep.components.base import REPOSITORY, Component, Situation, Written
 from gpuprep.components.differences import (
     Differences,
     VersionLock,
@@ -281,7 +281,7 @@ COMPONENT = Component(
         "persistence.on",
     ),
     writes=(
-        Written("source, key and pin of NVIDIA's repository", "the package manager's own folders"),
+        REPOSITORY,
         Written("nouveau blacklist", BLACKLIST),
         Written("kernel modules of the fabric, where there is one", MODULES),
         Written("driver, kernel headers, fabric manager, IMEX, NSCQ", "packages, held"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from gpuprep import codes
 from gpuprep.components import COMPONENTS, resolve
 from gpuprep.errors import ConfigError
 from gpuprep.lock.repository_index import PackageIndex, newest_beside, required
@@ -165,15 +166,13 @@ def resolve_locked(
     """Resolve a host to exactly what the lock says, or refuse with the difference."""
     locked = _find(facts, desired, catalog, lock)
     if locked is None:
-        text = catalog.messages["E_LOCK_CLASS"].format(host_class=_label(facts))
-        return Refusal("E_LOCK_CLASS", text)
+        return codes.refusal("E_LOCK_CLASS", host_class=_label(facts))
     stack = resolve(facts, _as_locked(desired, locked), catalog)
     if isinstance(stack, Refusal):
         return stack
     differences = list(_differences(stack, locked))
     if differences:
-        text = catalog.messages["E_LOCK_DIFFERS"].format(differences="; ".join(differences))
-        return Refusal("E_LOCK_DIFFERS", text)
+        return codes.refusal("E_LOCK_DIFFERS", differences="; ".join(differences))
     return stack
 
 

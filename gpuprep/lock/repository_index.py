@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuprep.catalog.upkeep.feeds import packages_of
 from gpuprep.model.versions import newest
 from gpuprep.packages.closure import accepts
 from gpuprep.packages.family import upstream_version
+from gpuprep.packages.index import packages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

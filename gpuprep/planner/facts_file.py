@@ -110,16 +110,6 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return _mapping(data, str(path))
 
 
-def read_facts(path: Path) -> tuple[HostFacts, DesiredStack]:
-    """Read a facts file.
-
-    Raises:
-        FactsError: it cannot be read, or a key or value is wrong; file and key are named.
-
-    """
-    return parse_facts(read_mapping(path), str(path))
-
-
 def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredStack]:
     """Turn the content of a facts file into facts and settings.
 

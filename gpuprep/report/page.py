@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from gpuprep import __version__
 from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
 from gpuprep.report.view import (
@@ -28,6 +27,7 @@ from gpuprep.report.view import (
     sentence,
     sources,
 )
+from gpuprep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuprep.model.variables import variable_of
 from gpuprep.resolve.case import Refused
 
 if TYPE_CHECKING:
@@ -33,4 +34,6 @@ def check_choices(desired: DesiredStack, catalog: Catalog, components: tuple[str
 def _one_of(setting: str, value: str, possible: tuple[str, ...]) -> None:
     if value not in possible:
         expected = f"it must be one of {', '.join(possible)}"
-        raise Refused("E_SETTING", setting, setting=setting, value=value, expected=expected)
+        raise Refused(
+            "E_SETTING", setting, setting=variable_of(setting), value=value, expected=expected
+        )

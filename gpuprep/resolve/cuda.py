@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from gpuprep.catalog.tables import Range
 from gpuprep.model import CudaToolkit, Package
+from gpuprep.model.variables import variable_of
 from gpuprep.model.versions import at_least, at_most, key
-from gpuprep.resolve.case import Case, Refused
+from gpuprep.resolve.case import Case, Driver, Refused
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Toolkit
-    from gpuprep.resolve.driver import Driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _default_first(case: Case, chosen: dict[str, Choice]) -> tuple[Choice, ...]:
         raise Refused(
             "E_SETTING",
             "cuda_default",
-            setting="cuda_default",
+            setting=variable_of("cuda_default"),
             value=default,
             expected=f"it must be one of {', '.join(newest_first)}",
         )

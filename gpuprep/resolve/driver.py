@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gpuprep import codes
 from gpuprep.model.versions import at_least, key
-from gpuprep.resolve.case import Case, Refused
+from gpuprep.resolve.case import Case, Driver, Refused
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Archive, Branch
     from gpuprep.model import Flavour
-
-
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """The driver a host gets or keeps.
-
-    Attributes:
-        branch: its branch.
-        version: the newest version it can be, or the exact one.
-        exact: the exact version when one was asked for or is kept.
-        flavour: None for a kept driver: it stays as it is.
-
-    """
-
-    branch: Branch
-    version: str
-    exact: str | None
-    flavour: Flavour | None
 
 
 def choose_driver(case: Case) -> Driver:
@@ -120,7 +102,7 @@ def _explain_branch(case: Case, branch: Branch, refusal: Refused | None) -> None
     until = f"supported until {branch.eol}" if branch.eol else "end of life not announced"
     why = f"channel {case.desired.channel}, {until}, drives every GPU found"
     if refusal is not None:
-        why = case.catalog.messages[refusal.code].format(**refusal.values)
+        why = codes.text(refusal.code, **refusal.values)
     case.because("branch", branch.name, why, "branches")
 
 

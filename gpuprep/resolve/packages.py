@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep.model import Package, Repository, SigningKey
 from gpuprep.model.versions import key
-from gpuprep.resolve.case import Case, Refused
+from gpuprep.resolve.case import Case, Driver, Refused
 from gpuprep.resolve.driver import archive_of
 from gpuprep.resolve.host import fabric_of
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from gpuprep.catalog.tables import Archive, DriverNames
     from gpuprep.model import Flavour
-    from gpuprep.resolve.driver import Driver
 
 
 def repository_of(case: Case) -> Repository:

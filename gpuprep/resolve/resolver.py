@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from gpuprep import codes
 from gpuprep.model import DesiredStack, Refusal, Stack
+from gpuprep.model.variables import variable_of
 from gpuprep.resolve.case import Case, Refused
 from gpuprep.resolve.choices import check_choices
 from gpuprep.resolve.host import open_case
@@ -85,14 +87,14 @@ class _Resolver:
         """Return the refusal with the smallest set of settings whose dropping helps."""
         fallen = self.relax(refused, desired)
         if isinstance(fallen, Refused):
-            return _hopeless(refused, fallen, self.catalog)
+            return _hopeless(refused, fallen)
         dropped, stack = fallen
         for setting in dropped:
             fewer = tuple(w for w in dropped if w != setting)
             attempt = self.attempt(self.without(desired, fewer))
             if isinstance(attempt, Stack):
                 dropped, stack = fewer, attempt
-        return _refusal(refused, self.catalog, dropped, stack)
+        return _refusal(refused, dropped, stack)
 
     def relax(
         self, refused: Refused, desired: DesiredStack
@@ -147,21 +149,20 @@ def _locked(stack: Stack, desired: DesiredStack) -> Stack:
 
 def _refusal(
     refused: Refused,
-    catalog: Catalog,
     settings: tuple[str, ...] = (),
     stack: Stack | None = None,
 ) -> Refusal:
-    text = catalog.messages[refused.code].format(**refused.values)
+    text = codes.text(refused.code, **refused.values)
     return Refusal(refused.code, text, _nearest(settings, stack) if stack else None, settings)
 
 
-def _hopeless(refused: Refused, fallen: Refused, catalog: Catalog) -> Refusal:
+def _hopeless(refused: Refused, fallen: Refused) -> Refusal:
     """Refuse where no dropping of settings helps, since the host itself forbids it."""
     deeper = None
     if fallen.code != refused.code:
-        text = catalog.messages[fallen.code].format(**fallen.values)
+        text = codes.text(fallen.code, **fallen.values)
         deeper = f"with no other settings either: {text} ({fallen.code})"
-    return replace(_refusal(refused, catalog), nearest=deeper)
+    return replace(_refusal(refused), nearest=deeper)
 
 
 def _nearest(settings: tuple[str, ...], stack: Stack) -> str:
@@ -174,4 +175,5 @@ def _nearest(settings: tuple[str, ...], stack: Stack) -> str:
         parts.append(f"cuDNN {stack.cudnn}")
     if stack.conda:
         parts.append(f"conda {stack.conda.version}")
-    return f"without {' and '.join(settings)}: {', '.join(parts) or 'nothing to install'}"
+    without = " and ".join(dict.fromkeys(map(variable_of, settings)))
+    return f"without {without}: {', '.join(parts) or 'nothing to install'}"

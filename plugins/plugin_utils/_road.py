@@ -15,13 +15,14 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 
 ensure_package()
 
+from gpuprep.ladder.shipped import source
+
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.components import resolve
 from gpuprep.errors import ConfigError
 from gpuprep.ladder.evaluate import evaluate, state_of
 from gpuprep.ladder.expect import expectation
-from gpuprep.ladder.shipped import source
 from gpuprep.model import CheckStatus, PlanState
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from gpuprep.ladder.shipped import source
 
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.ladder.evaluate import evaluate, state_of
 from gpuprep.ladder.expect import expectation
-from gpuprep.ladder.shipped import source
 from gpuprep.model import CheckResult, CheckStatus, HostStatus
 from gpuprep.planner import observation_request, plan_host, settings_from
 from sandbox import hosts

@@ -9,7 +9,7 @@ import pytest
 from gpuprep.components import NAMES
 from gpuprep.errors import ExitCode, FactsError
 from gpuprep.model import DesiredStack, HostFacts
-from gpuprep.planner.facts_file import parse_facts, read_facts
+from gpuprep.planner.facts_file import parse_facts, read_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,9 +115,9 @@ def test_wrong_facts_are_named(data: object, words: tuple[str, ...]) -> None:
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
     path.write_text('{"gpus": ["10de:2236"], "os": "debian-12"}')
-    assert read_facts(path) == parse_facts(LEAST)
+    assert parse_facts(read_mapping(path)) == parse_facts(LEAST)
     path.write_text("{")
     with pytest.raises(FactsError, match="neither JSON nor YAML"):
-        read_facts(path)
+        read_mapping(path)
     with pytest.raises(FactsError, match="cannot be read"):
-        read_facts(tmp_path / "none")
+        read_mapping(tmp_path / "none")

@@ -73,7 +73,7 @@ def mutant(place: Place) -> dict[str, Any]:
 
 EXPECTED = ANSWERS.read_text().splitlines()
 QUESTIONS = list(questions())
-PAGES = pages(build(DATA), {})
+PAGES = pages(build(DATA))
 
 
 def killer(place: Place, *, behaviour_first: bool) -> str | None:
@@ -103,7 +103,7 @@ def _by_answers(catalog: Catalog) -> str | None:
 
 
 def _by_pages(catalog: Catalog) -> str | None:
-    return None if pages(catalog, {}) == PAGES else "pages"
+    return None if pages(catalog) == PAGES else "pages"
 
 
 def all_places() -> list[Place]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gpuprep.observe.observation import InstalledPackage
 from gpuprep.model.names import matches
+from gpuprep.observe.observation import InstalledPackage
 from gpuprep.packages.closure import Closure, Missing, is_installed
 from gpuprep.packages.closure import walk as follow
 from gpuprep.packages.deb import DEB
