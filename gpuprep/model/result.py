@@ -85,9 +85,11 @@ class FleetResult:
         hosts: results by host name, in inventory order.
         check: True when nothing was to be changed (``--check``).
         cancelled: stopped by the user or a time limit.
+        stopped: more hosts failed than gpuprep_max_fail_percentage allows; some were not begun.
         started: start, ISO 8601 UTC.
         seconds: wall time.
-        counts: load-independent costs: ``host_tasks``, ``round_trips``.
+        counts: load-independent costs: ``host_tasks``; ``round_trips``, the commands that ran on
+            hosts as root; ``observations``, those of them that only looked.
 
     """
 
@@ -95,6 +97,7 @@ class FleetResult:
     hosts: Mapping[str, HostResult]
     check: bool = False
     cancelled: bool = False
+    stopped: bool = False
     started: str = ""
     seconds: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -118,6 +121,8 @@ class FleetResult:
             return ExitCode.OK
         if all(host.code == "E_LOCKED" for host in bad):
             return ExitCode.LOCKED
+        if self.stopped:
+            return ExitCode.ALL_HOSTS_FAILED
         if self.verb in {"apply", "verify", "status"} and all(host.unproven for host in bad):
             return ExitCode.NOT_PROVEN
         return ExitCode.ALL_HOSTS_FAILED if len(bad) == len(hosts) else ExitCode.SOME_HOSTS_FAILED

@@ -86,6 +86,8 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
         ExitCode.LOCKED: f"another run is working here: {bad}",
         ExitCode.CANCELLED: "stopped before the end; run the same command again to go on",
     }
+    if result.stopped:
+        words[ExitCode.ALL_HOSTS_FAILED] = f"stopped, too many hosts failed: {bad}"
     return f"exit code {int(code)}: {words.get(code, code.name.lower())}"
 
 

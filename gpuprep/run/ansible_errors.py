@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from gpuprep.errors import ConfigError, EngineError, ExitCode, GpuprepError, InventoryError
 
 if TYPE_CHECKING:
-    from gpuprep.run.transcript import Failure
+    from gpuprep.fleet.failures import Failure
 
 _ERROR_LINE: Final = re.compile(r"^(?:\[ERROR\]:|ERROR!)\s*")
 _NEXT_MESSAGE: Final = re.compile(r"^(?:\[(?:ERROR|WARNING|DEPRECATION WARNING)\]:|PLAY |TASK |$)")

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.errors import ConfigError, EngineError, GpuprepError
-from gpuprep.model import FleetResult
+from gpuprep.fleet.counters import PREFIX, Counts, counts_of
+from gpuprep.fleet.report import HostReport
+from gpuprep.model import FleetResult, PlanState
 from gpuprep.model.codec import vocabulary
 from gpuprep.run import environment as engine
 from gpuprep.run.ansible_errors import engine_error, no_hosts_error, plan_error
@@ -30,7 +32,7 @@ from gpuprep.run.options import (
     variables_arguments,
 )
 from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
-from gpuprep.run.results import Report, host_results, read_reports, refuse_settings
+from gpuprep.run.results import host_results, read_reports, refuse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,13 +44,7 @@ if TYPE_CHECKING:
 PLAN_FILE: Final = "plan.json"  # written by the plan action into the run's directory
 PROOF_FILES: Final = "proof*.json"  # written by the closing action, one per batch of hosts
 _AFTER_TASK: Final = frozenset({EventKind.OK, EventKind.CHANGED})
-_PLAN_WORDS: Final = {
-    "drifted": "to change",
-    "converged": "as wanted",
-    "refused": "refused",
-    "unreachable": "unreachable",
-    "failed": "failed",
-}
+_PLAN_WORDS: Final = {PlanState.DRIFTED: "to change", PlanState.CONVERGED: "up to date"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +104,7 @@ class Run:
             directory=directory,
             arguments=tuple(arguments),
             environment=engine.engine_environment(os.environ, directory, run_dir),
-            redactor=Redactor(self._secrets(extra, access), spared=vocabulary(Report)),
+            redactor=Redactor(self._secrets(extra, access), spared=vocabulary(HostReport)),
             variables={**self.settings, "gpuprep_run_dir": str(run_dir)},
             passwords=prompt_answers(access),
             timeout=self.options.get("timeout"),
@@ -141,26 +137,27 @@ class Run:
     def _result(self, outcome: Outcome, documents: _Documents) -> FleetResult:
         if documents.plan is None and outcome.stopped is None:
             raise self._error(outcome)
-        plan_reports = read_reports(() if documents.plan is None else (documents.plan,))
-        refuse_settings(plan_reports.hosts)
-        proof_reports = read_reports(documents.proofs)
+        plan = read_reports(() if documents.plan is None else (documents.plan,))
+        refuse_settings(plan)
         hosts = host_results(
-            plan_reports.hosts,
-            proof_reports.hosts,
+            plan,
+            _with_roles(read_reports(documents.proofs), outcome.transcript.failed_roles),
             outcome.transcript.failures,
             outcome.transcript.changed,
             verb=self.verb,
             check=self.check,
-            interruption=_interruption(outcome, self.limit),
+            interruption=_interruption(outcome, self.limit) or documents.stop,
         )
         return FleetResult(
             verb=self.verb,
             hosts=hosts,
             check=self.check,
             cancelled=outcome.stopped is not None,
+            stopped=documents.stop is not None,
             counts={
                 "host_tasks": outcome.transcript.host_tasks,
-                "round_trips": plan_reports.round_trips + proof_reports.round_trips,
+                "round_trips": documents.counts.round_trips,
+                "observations": documents.counts.observations,
             },
         )
 
@@ -180,6 +177,13 @@ class _Documents:
 
     plan: Mapping[str, Any] | None
     proofs: tuple[Mapping[str, Any], ...]
+    counts: Counts
+
+    @property
+    def stop(self) -> str | None:
+        """Why waves of hosts were not begun, None when all were."""
+        reasons = (proof.get("stop") for proof in self.proofs)
+        return next((str(reason) for reason in reasons if reason), None)
 
     @classmethod
     def read(cls, run_dir: Path, redactor: Redactor, *, strict: bool) -> _Documents:
@@ -193,6 +197,7 @@ class _Documents:
         return cls(
             plan=plans[0] if plans else None,
             proofs=tuple(data for path, data in read if path.name != PLAN_FILE),
+            counts=counts_of(path.read_text() for path in run_dir.glob(f"{PREFIX}*")),
         )
 
 
@@ -211,9 +216,20 @@ def _announcing_plan(on_event: EventCallback, run_dir: Path) -> EventCallback:
     return observe
 
 
+def _with_roles(proof: Mapping[str, HostReport], roles: Mapping[str, str]) -> dict[str, HostReport]:
+    """Return the proof with the role of each failed task; Ansible does not tell a rescue of it."""
+    return {
+        name: replace(report, failure=replace(report.failure, role=roles.get(name)))
+        if report.failure
+        else report
+        for name, report in proof.items()
+    }
+
+
 def _plan_summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     counts = Counter(str(host.get("state")) for host in hosts.values())
-    parts = [f"{counts[state]} {words}" for state, words in _PLAN_WORDS.items() if counts[state]]
+    order = dict.fromkeys([*_PLAN_WORDS, *PlanState])
+    parts = [f"{counts[s]} {_PLAN_WORDS.get(s, s.value)}" for s in order if counts[s]]
     return f"{len(hosts)} host{'s' * (len(hosts) != 1)}: {', '.join(parts)}"
 
 

@@ -2,84 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from gpuprep.errors import ConfigError, EngineError
-from gpuprep.model import (
-    CheckResult,
-    HostFacts,
-    HostResult,
-    HostStatus,
-    Message,
-    Stack,
-    Step,
-    StepStatus,
-)
+from gpuprep.fleet.report import HostReport
+from gpuprep.model import HostResult, HostStatus, PlanState, StepStatus
 from gpuprep.model.codec import DecodeError, decode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from gpuprep.run.transcript import Failure
+    from gpuprep.fleet.failures import Failure
+    from gpuprep.model import Message, Step
 
-# States of a plan that end a host's way before anything is touched.
-_LOST = {
-    "refused": HostStatus.REFUSED,
-    "unreachable": HostStatus.UNREACHABLE,
-    "failed": HostStatus.FAILED,
-}
-_DRIFTED = "drifted"
 _CONFIG_CODE = "E_CONFIG"
+_UNKNOWN = StepStatus.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What an action plugin wrote about one host: its part of ``plan.json`` or ``proof.json``."""
-
-    state: Literal["converged", "drifted", "refused", "unreachable", "failed"]
-    code: str | None = None
-    error: str | None = None
-    steps: tuple[Step, ...] = ()
-    checks: tuple[CheckResult, ...] = ()
-    warnings: tuple[Message, ...] = ()
-    stack: Stack | None = None
-    facts: HostFacts | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
-    reboot_required: bool = False
-    host_status: HostStatus = HostStatus.UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
-class Reports:
-    """What the action plugins wrote about a fleet."""
-
-    hosts: Mapping[str, Report]
-    round_trips: int
-
-
-def read_reports(documents: Iterable[Mapping[str, Any]]) -> Reports:
-    """Merge documents of the plan or the proof action; later ones win.
+def read_reports(documents: Iterable[Mapping[str, Any]]) -> dict[str, HostReport]:
+    """Return the reports of hosts that the plan or the proof action wrote; later ones win.
 
     Raises:
         EngineError: a document has another form; the plugins and this package do not fit.
 
     """
-    hosts: dict[str, Report] = {}
-    round_trips = 0
+    hosts: dict[str, HostReport] = {}
     for document in documents:
         try:
-            hosts |= {name: decode(Report, data) for name, data in document["hosts"].items()}
-            round_trips += int(document.get("round_trips", 0))
+            hosts |= {name: decode(HostReport, data) for name, data in document["hosts"].items()}
         except (DecodeError, KeyError, AttributeError, TypeError) as error:
             raise EngineError(
                 f"the plan cannot be understood ({error}): the collection and the package are of "
                 "different versions; install both from one release"
             ) from error
-    return Reports(hosts, round_trips)
+    return hosts
 
 
-def refuse_settings(hosts: Mapping[str, Report]) -> None:
+def refuse_settings(hosts: Mapping[str, HostReport]) -> None:
     """Complain when no host's settings make sense: that is the caller's mistake, not the hosts'.
 
     Raises:
@@ -91,8 +51,8 @@ def refuse_settings(hosts: Mapping[str, Report]) -> None:
 
 
 def host_results(  # noqa: PLR0913 - everything a run leaves behind
-    plan: Mapping[str, Report],
-    proof: Mapping[str, Report],
+    plan: Mapping[str, HostReport],
+    proof: Mapping[str, HostReport],
     failures: Mapping[str, Failure],
     changed: Collection[str] = (),
     *,
@@ -100,7 +60,7 @@ def host_results(  # noqa: PLR0913 - everything a run leaves behind
     check: bool = False,
     interruption: str | None = None,
 ) -> dict[str, HostResult]:
-    """Give the result of every host, in the plan's order.
+    """Return the result of every host, in the plan's order.
 
     Args:
         plan: what was found and planned, before anything was touched.
@@ -124,7 +84,7 @@ def host_results(  # noqa: PLR0913 - everything a run leaves behind
             result = _applied_result(name, planned, proof.get(name))
             result = replace(result, changed=result.changed or name in changed)
         # Without changes to make, a failed task only tells what the plan says.
-        if name in failures and planned.state not in _LOST and verb == "apply":
+        if name in failures and planned.ok and verb == "apply":
             result = _with_failure(result, failures[name], proven=name in proof)
         if result.state is HostStatus.UNKNOWN and result.error is None:
             result = replace(result, error=interruption)
@@ -139,29 +99,30 @@ def _would_change(result: HostResult) -> bool:
     return result.state is HostStatus.DRIFTED and bool(result.steps)
 
 
-def _untouched_result(name: str, planned: Report, *, judged: bool = False) -> HostResult:
-    """Give the result of a host that was only looked at; ``judged`` by what its checks say."""
-    state = _LOST.get(planned.state, planned.host_status)
-    if planned.state == _DRIFTED and not (judged and state is not HostStatus.UNKNOWN):
+def _untouched_result(name: str, planned: HostReport, *, judged: bool = False) -> HostResult:
+    """Return the result of a host that was only looked at; ``judged`` by what its checks say."""
+    state = planned.lost or planned.host_status
+    if planned.state is PlanState.DRIFTED and not (judged and state is not HostStatus.UNKNOWN):
         state = HostStatus.DRIFTED
     return _result(name, planned, state, planned.steps)
 
 
-def _applied_result(name: str, planned: Report, proven: Report | None) -> HostResult:
-    if planned.state != _DRIFTED:
+def _applied_result(name: str, planned: HostReport, proven: HostReport | None) -> HostResult:
+    if planned.state is not PlanState.DRIFTED and proven is None:
         return _untouched_result(name, planned)
     if proven is not None:
         return _proven_result(name, planned, proven)
-    steps = _with_status(planned.steps, StepStatus.UNKNOWN)
-    return _result(name, planned, HostStatus.UNKNOWN, steps)
+    # Whatever the checks showed before, this host may have been changed since.
+    unseen = replace(planned, checks=())
+    return _result(name, unseen, HostStatus.UNKNOWN, _with_status(planned.steps, _UNKNOWN))
 
 
-def _proven_result(name: str, planned: Report, proven: Report) -> HostResult:
-    """Give the result of a host that was looked at again: what is still planned has failed."""
-    if proven.state in _LOST:
-        steps = _with_status(planned.steps, StepStatus.UNKNOWN)
+def _proven_result(name: str, planned: HostReport, proven: HostReport) -> HostResult:
+    """Return the result of a host that was looked at again: what is still planned has failed."""
+    if proven.lost is not None:
+        steps = _with_status(planned.steps, _UNKNOWN)
         seen = replace(proven, stack=proven.stack or planned.stack)
-        return _result(name, seen, _LOST[proven.state], steps)
+        return _failed(_result(name, seen, proven.lost, steps), proven.failure)
     left = {step.id for step in proven.steps}
     known = {step.id for step in planned.steps}
     steps = tuple(
@@ -173,16 +134,27 @@ def _proven_result(name: str, planned: Report, proven: Report) -> HostResult:
     if left and state is not HostStatus.FAILED:
         state = HostStatus.DRIFTED
     result = _result(name, proven, state, steps + new)
-    return replace(
+    result = replace(
         result,
         changed=any(step.status is StepStatus.DONE for step in steps),
         stack=proven.stack or planned.stack,
         facts=proven.facts or planned.facts,
         warnings=_unique((*planned.warnings, *proven.warnings)),
     )
+    return _failed(result, proven.failure)
 
 
-def _result(name: str, seen: Report, state: HostStatus, steps: tuple[Step, ...]) -> HostResult:
+def _failed(result: HostResult, failure: Failure | None) -> HostResult:
+    """Return the result of a host whose role failed before it was observed again."""
+    if failure is None:
+        return result
+    error = failure.sentence
+    if result.error:  # and then it could not be observed either
+        return replace(result, error=f"{error}; then: {result.error}")
+    return replace(result, state=HostStatus.FAILED, error=error, code=failure.code or result.code)
+
+
+def _result(name: str, seen: HostReport, state: HostStatus, steps: tuple[Step, ...]) -> HostResult:
     return HostResult(
         name=name,
         state=state,
@@ -202,9 +174,7 @@ def _with_failure(result: HostResult, failure: Failure, *, proven: bool = False)
     if proven:  # the proof knows the state better than the task that fails the host for it
         return replace(result, error=result.error or failure.message)
     state = HostStatus.UNREACHABLE if failure.unreachable else HostStatus.FAILED
-    where = ": ".join(part for part in (failure.role, failure.task) if part)
-    error = f"{where}: {failure.message}" if where else failure.message
-    return replace(result, state=state, error=error, code=failure.code or result.code)
+    return replace(result, state=state, error=failure.sentence, code=failure.code or result.code)
 
 
 def _with_status(steps: Iterable[Step], status: StepStatus) -> tuple[Step, ...]:

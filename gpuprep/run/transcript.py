@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuprep.fleet.failures import Failure, failure_code, failure_message
 from gpuprep.model.text import clean
 from gpuprep.run.events import Event, EventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from gpuprep.run.redact import Redactor
 
 _log = logging.getLogger(__name__)
 _KEPT_LINES: Final = 400
-_LINES: Final = 12  # of a failure's message
-_CODE: Final = re.compile(r"\bE_[A-Z][A-Z0-9_]*\b")
 _HOST_TASKS: Final = frozenset(
     {"runner_on_ok", "runner_on_failed", "runner_on_skipped", "runner_on_unreachable"}
 )
 _VERDICTS: Final = {"runner_on_skipped": EventKind.SKIPPED, "runner_on_failed": EventKind.FAILED}
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a host did not get through.
-
-    Attributes:
-        message: what the failed task says, first lines.
-        task: name of the task.
-        role: role of the task, None outside roles.
-        code: ``E_*`` code that the message or the result carries.
-        exit_code: exit code that the task wants the whole run to end with, when it says so.
-        unreachable: the connection failed, not the task.
-
-    """
-
-    message: str
-    task: str | None = None
-    role: str | None = None
-    code: str | None = None
-    exit_code: int | None = None
-    unreachable: bool = False
 
 
 class Transcript:
@@ -54,12 +30,14 @@ class Transcript:
     Attributes:
         host_tasks: tasks carried out, counted once per host, skipped ones included.
         changed: hosts on which a task reported a change.
+        failed_roles: by host, the role of the last task of a role that failed.
 
     """
 
     def __init__(self, on_event: Callable[[Event], None], redactor: Redactor) -> None:
         self.host_tasks = 0
         self.changed: set[str] = set()
+        self.failed_roles: dict[str, str] = {}
         self._on_event = on_event
         self._redactor = redactor
         self._failures: dict[str, Failure] = {}
@@ -141,6 +119,8 @@ class Transcript:
         ):
             failure = self._failure(data, result, unreachable=name == "runner_on_unreachable")
             self._failures[str(data.get("host"))] = failure
+            if failure.role:
+                self.failed_roles[str(data.get("host"))] = failure.role
             kind = EventKind.UNREACHABLE if failure.unreachable else EventKind.FAILED
             self.tell(kind, failure.message, data)
             return
@@ -158,45 +138,10 @@ class Transcript:
             message=message,
             task=data.get("task"),
             role=_role(data),
-            code=result.get("code") if isinstance(result.get("code"), str) else _code(message),
+            code=failure_code(result, message),
             exit_code=exit_code if isinstance(exit_code, int) else None,
             unreachable=unreachable,
         )
-
-
-def failure_message(result: Mapping[str, Any]) -> str:
-    """Find the words that tell why a task failed: its message, and what the program said."""
-    items = result.get("results")
-    if isinstance(items, list):
-        for item in items:
-            if isinstance(item, Mapping) and (item.get("failed") or item.get("unreachable")):
-                return failure_message(item)
-    if "censored" in result:
-        return "failed; its output is hidden because the task handles secrets (no_log)"
-    said = [
-        _as_text(result.get("msg")),
-        _as_text(result.get("stderr")) or _as_text(result.get("module_stderr")),
-    ]
-    text = "\n".join(part for part in said if part) or _as_text(result.get("stdout"))
-    return _first_lines(text) or "failed; Ansible gives no message"
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, list):
-        return "\n".join(map(str, value))
-    return "" if value is None else clean(str(value)).strip()
-
-
-def _first_lines(text: str) -> str:
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    if len(lines) > _LINES:
-        lines = [*lines[: _LINES - 1], f"... ({len(lines) - _LINES + 1} more lines)"]
-    return "\n".join(lines)
-
-
-def _code(message: str) -> str | None:
-    match = _CODE.search(message)
-    return match.group() if match else None
 
 
 def _role(data: Mapping[str, Any]) -> str | None:

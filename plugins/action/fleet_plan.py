@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 
+from gpuprep.errors import ConfigError
+from gpuprep.fleet.verdicts import VERBS, judges, work_on
+from gpuprep.fleet.waves import waves
 from gpuprep.report.text import checks_in_words, fleet_in_words
+
+if TYPE_CHECKING:
+    from gpuprep.fleet.policy import Policy
+    from gpuprep.fleet.report import HostReport
+    from gpuprep.fleet.verdicts import Verb, Work
 
 
 class ActionModule(ActionBase):
@@ -19,70 +27,70 @@ class ActionModule(ActionBase):
 
     BYPASS_HOST_LOOP = True
     _supports_check_mode = True
-    _VALID_ARGS = frozenset(("tier", "sample", "judge"))
+    _VALID_ARGS = frozenset(("verb",))
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return counts by state; the plans are kept for the plays that follow."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
-        names = list(variables["ansible_play_hosts_all"])
-        sample = int(self._task.args.get("sample") or 0)
-        if 0 < sample < len(names):
-            chosen = set(random.SystemRandom().sample(names, sample))
+        verb: Verb = self._task.args.get("verb", VERBS[0])
+        fleet = Fleet(self, variables, verb)
+        try:
+            names = fleet.choose(list(variables["ansible_play_hosts_all"]))
+            fleet.read(names)
+            policy = fleet.policy()
+        except ConfigError as error:
+            return {**result, "failed": True, "code": "E_CONFIG", "msg": str(error)}
+        if verb == "verify" and 0 < policy.verify_sample < len(names):
+            chosen = set(random.SystemRandom().sample(names, policy.verify_sample))
             names = [name for name in names if name in chosen]
-        fleet = Fleet(self, variables)
-        fleet.run(names, self._task.args.get("tier", "quick"))
-        judge = boolean(self._task.args.get("judge", False))
-        plans = fleet.plans
-        full = [n for n in names if n in fleet.settings and not fleet.settings[n].short_cut]
-        drifted = [
-            n
-            for n in names
-            if plans[n].state == "drifted" or (n in full and plans[n].state == "converged")
-        ]
-        unfit = {n: f"{p.state} [{p.code}]: {p.error}" for n, p in plans.items() if not p.ok}
-        if judge:
-            unfit |= {n: text for n in names if plans[n].ok and (text := fleet.verdict(n))}
-        run_dir = variables.get("gpuprep_run_dir")
-        _state.write(
-            "fleet",
-            {
-                "drifted": drifted,
-                "unfit": unfit,
-                "roles": {
-                    n: [r for r, plan in plans[n].roles.items() if plan.steps or n in full]
-                    for n in drifted
-                },
-                # The API tells its caller by itself; a host-task more would only cost time.
-                "told": bool(run_dir),
-            },
-        )
-        if run_dir:
-            document = {
-                "schema": 1,
-                "round_trips": fleet.round_trips,
-                "hosts": {n: fleet.report(n, judge=judge) for n in names},
-            }
-            _state.write_report(run_dir, "plan", document)
+        fleet.observe(names, policy.verify_tier if verb == "verify" else "quick")
+        reports = {name: fleet.report(name) for name in names}
+        work = {name: _work(fleet, name, reports[name], verb) for name in names}
+        self._hand_over(fleet, work, policy)
+        if policy.run_dir:
+            document = {"schema": 1, "hosts": {n: r.to_dict() for n, r in reports.items()}}
+            _state.write_report(policy.run_dir, "plan", document)
         else:
-            self._tell(fleet, names, judge=judge)
-        counts: dict[str, int] = {}
-        for plan in plans.values():
-            counts[plan.state] = counts.get(plan.state, 0) + 1
-        lines = [f"{name}: {text}" for name, text in unfit.items()]
-        result.update(changed=False, counts=counts, msg="\n".join(lines) or _summary(counts))
+            self._tell(fleet, reports, verb)
+        unfit = [f"{name}: {todo.unfit}" for name, todo in work.items() if todo.unfit]
+        counts = Counter(plan.state for plan in fleet.plans.values())
+        result.update(changed=False, counts=dict(counts), msg="\n".join(unfit) or _summary(counts))
         return result
 
-    def _tell(self, fleet: Fleet, names: list[str], *, judge: bool) -> None:
+    def _hand_over(self, fleet: Fleet, work: dict[str, Work], policy: Policy) -> None:
+        """Keep what the plays that follow need: of a host, in files of its own."""
+        for name, todo in work.items():
+            _state.write(_state.work_name(name), {"roles": todo.roles, "unfit": todo.unfit})
+            if todo.roles:  # they carry out this plan and make none of their own
+                plan = {role: part.to_dict() for role, part in fleet.plans[name].roles.items()}
+                _state.write(_state.plan_name(name), plan)
+        drifted = [name for name, todo in work.items() if todo.roles]
+        unfit = [name for name, todo in work.items() if todo.unfit]
+        document = {
+            "drifted": drifted,
+            # The API tells its caller by itself; a host-task more would only cost time.
+            "unfit": [] if policy.run_dir else unfit,
+            "waves": waves(drifted, policy.batch),
+            "max_fail_percentage": policy.max_fail_percentage,
+        }
+        _state.write("fleet", document)
+
+    def _tell(self, fleet: Fleet, reports: dict[str, HostReport], verb: Verb) -> None:
         """Show in Ansible's own output what the program's other users see in gpuprep's."""
-        lines = fleet_in_words({name: fleet.plans[name] for name in names})
-        if judge:
-            lines = chain.from_iterable(
-                checks_in_words(name, fleet.report(name, judge=True)) for name in names
-            )
+        lines = fleet_in_words({name: fleet.plans[name] for name in reports})
+        if judges(verb):
+            told = ((name, report.to_dict()) for name, report in reports.items())
+            lines = chain.from_iterable(checks_in_words(*each) for each in told)
         for line in lines:
             self._display.display(line)
 
 
-def _summary(counts: dict[str, int]) -> str:
+def _work(fleet: Fleet, name: str, report: HostReport, verb: Verb) -> Work:
+    settings = fleet.settings.get(name)
+    in_full = settings is not None and not settings.short_cut
+    return work_on(fleet.plans[name], report, verb, in_full=in_full)
+
+
+def _summary(counts: Counter[str]) -> str:
     return ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))

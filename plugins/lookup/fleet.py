@@ -14,8 +14,11 @@ options:
   _terms:
     description:
       - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, as a host pattern.
-      - C(reason) and a host name give why a host is not touched.
+      - C(waves) gives the numbers of hosts that are converged at a time, for C(serial).
+      - C(stop) gives why no further wave may begin, an empty text when it may.
       - C(roles) and a host name give the roles that differ there.
+      - C(reason) and a host name give why a host is not touched.
+      - C(verdict) and a host name give why a host is not proven, an empty text for one that is.
     required: true
     type: list
     elements: str
@@ -24,13 +27,14 @@ options:
 EXAMPLES = """
 - name: Converge the hosts that differ
   hosts: "{{ query('gpuprep.core.fleet', 'drifted') }}"
+  serial: "{{ query('gpuprep.core.fleet', 'waves') }}"
 """
 
 RETURN = """
 _raw:
-  description: Host names, role names or a reason.
+  description: Host names, role names, numbers or a text.
   type: list
-  elements: str
+  elements: raw
 """
 
 from ansible.errors import AnsibleLookupError
@@ -38,23 +42,34 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 
 NOBODY = ["all:!all"]  # an empty pattern would mean everybody
+NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "waves": []}
 
 
 class LookupModule(LookupBase):
     """Answer a question about the fleet's plan."""
 
-    def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[str]:
-        """Return host names, role names or a reason; see the documentation."""
+    def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[Any]:
+        """Return host names, role names, numbers or a text; see the documentation."""
         del variables
-        fleet = _state.read("fleet") or {"drifted": [], "unfit": {}, "roles": {}, "unproven": {}}
-        question, *rest = terms
-        if question == "drifted":
-            return list(fleet["drifted"]) or NOBODY
-        if question == "unfit":
-            return (not fleet.get("told") and list(fleet["unfit"])) or NOBODY
-        if question in {"reason", "roles", "verdict"} and rest:
-            if question == "verdict":
-                return [(_state.read("verdict") or {}).get(rest[0], "")]
-            answer = fleet["unfit" if question == "reason" else "roles"].get(rest[0], [])
-            return [answer] if isinstance(answer, str) else list(answer)
+        match terms:
+            case ["drifted" | "unfit" as hosts]:
+                return list(_fleet()[hosts]) or NOBODY
+            case ["waves"]:
+                return [len(wave) for wave in _fleet()["waves"]]
+            case ["stop"]:
+                return [_state.read(_state.STOP) or ""]
+            case ["roles", host]:
+                return list(_work(host)["roles"])
+            case ["reason", host]:
+                return [_work(host)["unfit"]]
+            case ["verdict", host]:
+                return [_state.read(_state.verdict_name(host)) or ""]
         raise AnsibleLookupError(f"gpuprep.core.fleet: unknown question {terms!r}")
+
+
+def _fleet() -> dict[str, Any]:
+    return _state.read("fleet") or NO_PLAN
+
+
+def _work(host: str) -> dict[str, Any]:
+    return _state.read(_state.work_name(host)) or {"roles": [], "unfit": ""}

@@ -16,19 +16,15 @@ description:
   - The plans serve the lookup P(gpuprep.core.fleet#lookup) and the roles in later plays of the same run.
 author: The gpuprep project
 options:
-  tier:
-    description: How far the verification ladder is climbed in the same round trip.
+  verb:
+    description:
+      - What the plan is for. C(plan) and C(apply) say what differs.
+      - C(status) and C(verify) say whether hosts work, also those that gpuprep never prepared, and count those that do
+        not among the hosts that the run fails for. C(verify) climbs the verification ladder as far as
+        C(gpuprep_verify_tier) says.
     type: str
-    choices: [quick, full, burn-in]
-    default: quick
-  sample:
-    description: Number of hosts to take, at random; 0 takes all.
-    type: int
-    default: 0
-  judge:
-    description: Count a host that does not pass its checks, or differs from its plan, among those the run fails for.
-    type: bool
-    default: false
+    choices: [plan, apply, status, verify]
+    default: plan
 attributes:
   check_mode:
     support: full

@@ -18,10 +18,12 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import become_loader, connection_loader
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 
 ensure_package()
 
+from gpuprep.fleet.counters import PREFIX
 from gpuprep.model.text import clean_line
 
 if TYPE_CHECKING:
@@ -82,16 +84,18 @@ def make_target(
         name: inventory name.
         variables: the host's variables, not templated.
         templar: templates them.
-        play_context: context of the play; connection and become of its play and command line.
+        play_context: settings of the command line, none of any host.
         task_keys: attributes of the task, for plugin options that come from keywords.
 
     """
     kind = templar.template(
         variables.get("ansible_connection", task_keys.get("connection") or "ssh")
     )
+    if not isinstance(kind, str):
+        raise AnsibleError(f"host {name}: ansible_connection is no name of a plugin: {kind!r}")
     if kind == "smart":
         kind = "ssh"
-    context = play_context.copy()
+    context = play_context.copy()  # plugins write into it
     context.remote_addr = templar.template(variables.get("ansible_host", name))
     connection = connection_loader.get(kind, context, os.devnull)
     if connection is None:
@@ -112,7 +116,7 @@ def make_target(
             task_keys={**task_keys, "become": True},
             var_options=_option_variables("become", plugin._load_name, variables, templar),
         )
-        if not _same_user(connection, plugin, play_context):
+        if not _same_user(connection, plugin, context):
             connection.set_become_plugin(plugin)
     named = {
         key: templar.template(variables[key])
@@ -140,8 +144,16 @@ def _same_user(connection: Any, plugin: Any, play_context: PlayContext) -> bool:
     return bool((user or play_context.remote_user) == wanted)
 
 
-def run_script(target: Target, script: str, seconds: int) -> str:
+def run_script(target: Target, script: str, seconds: int, purpose: str = "converge") -> str:
     """Feed a Python program to a host and return its standard output.
+
+    Every command that a run carries out on a host goes through here, and is counted here.
+
+    Args:
+        target: the host.
+        script: the program.
+        seconds: its time on the host.
+        purpose: one word, for the count.
 
     Raises:
         HostUnreachableError: no connection, or no answer.
@@ -163,6 +175,8 @@ def run_script(target: Target, script: str, seconds: int) -> str:
     finally:
         connection.close()
     answer = str(to_text(out))
+    if code != CONNECTION_LOST:
+        _state.count_command(target.name, purpose, PREFIX)
     if code != 0:
         _explain(target, code, f"{to_text(err)}\n{answer}", seconds)
     return answer
@@ -204,18 +218,18 @@ def _brief(text: str) -> str:
 
 
 def for_all(
-    names: list[str], work: Callable[[str], Any], parallel: int, seconds: float
+    names: list[str], work: Callable[[str], Any], parallel: int, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     """Call ``work`` for all hosts in threads; an exception is that host's value.
 
-    A host that has not answered after ``seconds`` of its own time counts as unreachable and is
+    A host that has not answered after its ``seconds`` counts as unreachable and is
     not waited for: its connection's processes are ended.
 
     Args:
         names: hosts.
         work: called with each name.
         parallel: hosts at a time.
-        seconds: limit for one host.
+        seconds: limit by host.
 
     """
     results: dict[str, Any] = {}
@@ -240,8 +254,8 @@ def for_all(
             lock.wait(timeout=0.5)
             now = time.monotonic()
             for name, begun in list(started.items()):
-                if name not in results and now - begun > seconds:
-                    results[name] = HostUnreachableError(f"no answer within {seconds:.0f} s")
+                if name not in results and now - begun > seconds[name]:
+                    results[name] = HostUnreachableError(f"no answer within {seconds[name]:.0f} s")
                     _end_children_of(name)
     pool.shutdown(wait=False, cancel_futures=True)
     return results

@@ -1,17 +1,21 @@
 """Private: what the plays of one run tell each other, in Ansible's own temporary directory.
 
 The directory belongs to one ansible-playbook process, is private to its user and is removed when
-that process ends, so plans never reach a log, a fact cache or a later run.
+that process ends, so plans never reach a log, a fact cache or a later run. What is kept of a host
+is in files of its own: a task of one host reads nothing of the others.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
 from ansible.module_utils.common.text.converters import to_text
+
+STOP = "stop"  # name under which is stored why no further wave may begin
 
 
 def state_directory() -> Path:
@@ -33,8 +37,41 @@ def read(name: str) -> Any:
 
 
 def plan_name(host: str) -> str:
-    """Return the name under which the plan of a host is stored."""
-    return "plan-" + host.encode().hex()
+    """Return the name under which the plan of a host is stored: what its roles carry out."""
+    return _name("plan", host)
+
+
+def work_name(host: str) -> str:
+    """Return the name under which is stored what the plays do with a host."""
+    return _name("work", host)
+
+
+def verdict_name(host: str) -> str:
+    """Return the name under which the proof's verdict on a host is stored."""
+    return _name("verdict", host)
+
+
+def _name(kind: str, host: str) -> str:
+    return f"{kind}-{host.encode().hex()}"
+
+
+def count_command(host: str, purpose: str, prefix: str) -> None:
+    """Write down that a command ran on a host as root; for the caller of the run, if there is one.
+
+    Args:
+        host: inventory name.
+        purpose: what the command was for, one word.
+        prefix: of the file's name.
+
+    """
+    directory = Path(os.environ.get("GPUPREP_RUN_DIR") or state_directory())
+    line = f"{purpose}\n".encode()
+    path = directory / f"{prefix}{host.encode().hex()}"
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(handle, line)  # one write: other processes append to the same file
+    finally:
+        os.close(handle)
 
 
 def write_report(directory: str, name: str, document: Any) -> None:

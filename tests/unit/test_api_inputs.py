@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 import gpuprep
 from gpuprep.errors import ConfigError, EngineError, InventoryError
+from gpuprep.fleet.failures import failure_message
+from gpuprep.fleet.report import HostReport
 from gpuprep.model.codec import vocabulary
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
@@ -32,8 +34,6 @@ from gpuprep.run.redact import (
     secrets_in_file,
     secrets_in_text,
 )
-from gpuprep.run.results import Report
-from gpuprep.run.transcript import failure_message
 
 # --- inventories --------------------------------------------------------------------------------
 
@@ -218,7 +218,7 @@ def test_short_values_and_switches_are_not_masked_everywhere() -> None:
 
 def test_a_password_that_is_a_word_of_the_model_breaks_no_document() -> None:
     """Whoever chose ``driver`` as a password must still get a result."""
-    words = vocabulary(Report)
+    words = vocabulary(HostReport)
     assert {"driver", "drifted", "converged", "failed", "nvidia", "planned"} <= words
     assert Redactor(["driver", "proper-one"], spared=words).text("driver proper-one") == (
         f"driver {MASK}"

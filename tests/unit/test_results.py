@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpuprep.errors import ConfigError, EngineError, ExitCode
+from gpuprep.fleet.failures import Failure
 from gpuprep.model import FleetResult, HostResult, HostStatus, Step, StepStatus
 from gpuprep.run.results import host_results, read_reports, refuse_settings
-from gpuprep.run.transcript import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -18,7 +18,7 @@ HOLD = Step("cudnn.hold.libcudnn9", "cudnn", "hold", "libcudnn9", "install", "no
 
 
 def document(**hosts: dict[str, Any]) -> dict[str, Any]:
-    return {"schema": 1, "round_trips": len(hosts), "hosts": hosts}
+    return {"schema": 1, "hosts": hosts}
 
 
 def host(state: str, *steps: Step, **more: str) -> dict[str, Any]:
@@ -34,8 +34,8 @@ def results(
     check: bool = False,
 ) -> dict[str, HostResult]:
     return host_results(
-        read_reports((plan,)).hosts,
-        read_reports(() if proof is None else (proof,)).hosts,
+        read_reports((plan,)),
+        read_reports(() if proof is None else (proof,)),
         failures or {},
         changed,
         check=check,
@@ -131,7 +131,7 @@ def test_a_host_that_failed_on_the_way_is_not_merely_unproven() -> None:
 @pytest.mark.parametrize("verb", ["verify", "status"])
 def test_verify_and_status_give_the_state_that_the_checks_show(verb: str) -> None:
     broken = {**host("drifted", FILE, host_status="failed"), "checks": [FAILED_CHECK]}
-    hosts = read_reports((document(a=broken, b=host("drifted", FILE)),)).hosts
+    hosts = read_reports((document(a=broken, b=host("drifted", FILE)),))
     found = host_results(hosts, {}, {"a": Failure("told")}, verb=verb)
     assert (found["a"].state, found["b"].state) == (HostStatus.FAILED, HostStatus.DRIFTED)
     assert not found["b"].changed
@@ -140,7 +140,7 @@ def test_verify_and_status_give_the_state_that_the_checks_show(verb: str) -> Non
 
 def test_a_plan_is_about_what_apply_would_do_not_about_checks() -> None:
     broken = {**host("drifted", FILE, host_status="failed"), "checks": [FAILED_CHECK]}
-    found = host_results(read_reports((document(a=broken),)).hosts, {}, {}, verb="plan")
+    found = host_results(read_reports((document(a=broken),)), {}, {}, verb="plan")
     assert (found["a"].state, found["a"].changed) == (HostStatus.DRIFTED, True)
     assert FleetResult("plan", found).exit_code is ExitCode.OK
 
@@ -153,7 +153,7 @@ def test_a_connection_lost_on_the_way_makes_the_host_unreachable() -> None:
 
 def test_a_drifted_host_without_proof_or_failure_is_unknown_and_says_why() -> None:
     plan = document(a=host("drifted", FILE))
-    hosts = read_reports((plan,)).hosts
+    hosts = read_reports((plan,))
     found = host_results(hosts, {}, {}, interruption="cancelled")["a"]
     assert (found.state, found.error) == (HostStatus.UNKNOWN, "cancelled")
     assert statuses(found) == {FILE.id: StepStatus.UNKNOWN}
@@ -179,9 +179,39 @@ def test_a_host_that_failed_outside_the_plan_is_reported() -> None:
     assert found["a"].state is HostStatus.FAILED
 
 
-def test_batches_of_proof_are_merged_and_round_trips_added() -> None:
+def test_batches_of_proof_are_merged() -> None:
     merged = read_reports([document(a=host("converged")), document(b=host("drifted"))])
-    assert (set(merged.hosts), merged.round_trips) == ({"a", "b"}, 2)
+    assert set(merged) == {"a", "b"}
+
+
+ROLE_FAILED = {"role": "conda", "task": "Install", "message": "[E_DISK] full", "code": "E_DISK"}
+
+
+def test_a_failed_role_keeps_its_reason_and_its_host_the_checks_of_afterwards() -> None:
+    plan = document(
+        a={**host("drifted", FILE, HOLD), "checks": [{**FAILED_CHECK, "detail": "old"}]}
+    )
+    proof = document(
+        a={**host("drifted", HOLD), "checks": [FAILED_CHECK], "failure": ROLE_FAILED},
+    )
+    found = results(plan, proof, {"a": Failure("conda: Install: [E_DISK] full")})["a"]
+    assert (found.state, found.code) == (HostStatus.FAILED, "E_DISK")
+    assert found.error == "conda: Install: [E_DISK] full"
+    assert [check.detail for check in found.checks] == ["no kernel ran"]
+    assert statuses(found) == {FILE.id: StepStatus.DONE, HOLD.id: StepStatus.FAILED}
+
+
+def test_a_host_that_is_lost_after_its_role_failed_tells_both() -> None:
+    proof = document(a=host("unreachable", error="no route") | {"failure": ROLE_FAILED})
+    found = results(document(a=host("drifted", FILE)), proof)["a"]
+    assert found.state is HostStatus.UNREACHABLE
+    assert found.error == "conda: Install: [E_DISK] full; then: no route"
+
+
+def test_checks_from_before_the_changes_are_not_told_of_a_host_that_nobody_saw_afterwards() -> None:
+    plan = document(a={**host("drifted", FILE), "checks": [FAILED_CHECK]})
+    found = results(plan, failures={"a": Failure("gone", unreachable=True)})["a"]
+    assert found.checks == ()
 
 
 def test_a_document_of_another_version_is_an_error_that_names_the_key() -> None:
@@ -193,6 +223,6 @@ def test_settings_that_fit_no_host_are_the_callers_mistake() -> None:
     wrong = {"state": "refused", "code": "E_CONFIG", "error": "conda_version: no such value"}
     right = host("converged")
     with pytest.raises(ConfigError, match="conda_version"):
-        refuse_settings(read_reports([document(a=wrong, b=wrong)]).hosts)
-    refuse_settings(read_reports([document(a=wrong, b=right)]).hosts)
+        refuse_settings(read_reports([document(a=wrong, b=wrong)]))
+    refuse_settings(read_reports([document(a=wrong, b=right)]))
     refuse_settings({})

@@ -94,7 +94,7 @@ def test_apply_reports_every_host() -> None:
 
 def test_plan_is_one_host_task_for_the_fleet() -> None:
     result = gpuprep.plan(fleet(a=converged(), b={"stub_plan": DRIFTED}))
-    assert result.counts == {"host_tasks": 1, "round_trips": 2}
+    assert result.counts == {"host_tasks": 1, "round_trips": 2, "observations": 2}
     assert [host.state for host in result.hosts.values()] == [
         HostStatus.PREPARED,
         HostStatus.DRIFTED,

@@ -19,19 +19,23 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(sys, "path", [str(collections_root()), *sys.path])
     from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet  # noqa: PLC0415
 
-    task = {"timeout": 0, "become": None, "become_method": None, "become_user": "root"}
-    context = SimpleNamespace(timeout=10, become=True, become_method="sudo", become_user="other")
-    action = SimpleNamespace(_task=SimpleNamespace(dump_attrs=task.copy), _play_context=context)
-    yield Fleet(action, {})
+    task = {"timeout": 0, "retries": 3, "become": True, "become_user": "root"}
+    action = SimpleNamespace(_task=SimpleNamespace(dump_attrs=task.copy))
+    yield Fleet(action, {"hostvars": None}, "plan")
     for name in [one for one in sys.modules if one.startswith("ansible_collections")]:
         del sys.modules[name]
 
 
-def test_connection_has_its_own_timeout(fleet: Any) -> None:
+CONTEXT = SimpleNamespace(timeout=10, password="login", become_pass="")  # noqa: S106
+
+
+def test_connection_has_its_own_timeout_and_retries(fleet: Any) -> None:
     """A task without a time limit (0) must not leave two seconds for sudo to answer."""
-    assert fleet._task_keys()["timeout"] == 10
+    keys = fleet._task_keys(CONTEXT)
+    assert (keys["timeout"], "retries" in keys) == (10, False)
 
 
-def test_become_comes_from_the_play_where_the_task_says_nothing(fleet: Any) -> None:
-    keys = fleet._task_keys()
-    assert (keys["become"], keys["become_method"], keys["become_user"]) == (True, "sudo", "root")
+def test_what_the_play_says_and_the_passwords_that_were_asked_for_count(fleet: Any) -> None:
+    keys = fleet._task_keys(CONTEXT)
+    assert (keys["become"], keys["become_user"], keys["password"]) == (True, "root", "login")
+    assert "become_pass" not in keys

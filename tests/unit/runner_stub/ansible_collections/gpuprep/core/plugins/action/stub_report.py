@@ -25,7 +25,9 @@ class ActionModule(ActionBase):
             for host in task_vars["ansible_play_batch"]  # without those that failed
             if f"stub_{name}" in hostvars[host]
         }
-        document = {"schema": 1, "round_trips": len(hosts), "hosts": hosts}
-        path = Path(task_vars["gpuprep_run_dir"]) / f"{name}.json"
-        path.write_text(json.dumps(document))
+        run_dir = Path(task_vars["gpuprep_run_dir"])
+        (run_dir / f"{name}.json").write_text(json.dumps({"schema": 1, "hosts": hosts}))
+        for host in hosts:
+            with (run_dir / f"commands-{host}").open("a") as file:
+                file.write("observation\n")
         return {**result, "changed": False}

@@ -1,0 +1,49 @@
+"""The real fleet, with hosts that differ as ``rig_roles`` says until these roles have run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _real_road
+from ansible_collections.gpuprep.core.plugins.plugin_utils._real_road import *  # noqa: F403
+
+from gpuprep.model import PlanState, Step
+from gpuprep.planner import HostPlan
+
+RIG = Path(os.environ["FLEET_RIG"])
+
+
+@dataclass(frozen=True)
+class Part:
+    steps: tuple[Step, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"steps": [asdict(step) for step in self.steps]}
+
+
+def _step(role: str) -> Step:
+    return Step(role, role, "file", "x", "change", "differs")
+
+
+class Fleet(_real_road.Fleet):
+    def _plan(self, name: str) -> HostPlan:
+        variables, templar = self._variables(name)
+        with (RIG / "log").open("a") as log:
+            log.write(f"observe {name}\n")
+        fault = templar.template(variables.get("rig_fault", ""))
+        if fault:
+            raise ZeroDivisionError(fault)
+        wanted = variables.get("rig_roles", ["conda"])
+        done = [role for role in wanted if (RIG / f"done-{name}-{role}").exists()]
+        roles = {
+            role: Part(
+                () if role in done else (Step(role, role, "file", "x", "change", "differs"),)
+            )
+            for role in wanted
+        }
+        drifted = any(part.steps for part in roles.values())
+        state = PlanState.DRIFTED if drifted else PlanState.CONVERGED
+        return HostPlan(state, roles=roles)  # type: ignore[arg-type]

@@ -1,0 +1,159 @@
+"""Whole runs of the real playbooks over pretended hosts: waves, isolation, failed roles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fleet_rig
+import pytest
+
+from gpuprep.errors import ConfigError, ExitCode
+from gpuprep.model import HostStatus
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fleet_rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return fleet_rig.make(tmp_path, monkeypatch, "runs")
+
+
+def test_a_host_is_locked_converged_rebooted_proven_and_unlocked(rig: Rig) -> None:
+    result = rig.run("apply", {"a": {"rig_roles": ["gpu_driver", "conda"]}})
+    assert result.exit_code is ExitCode.OK, result.hosts["a"].error
+    assert rig.log() == [
+        "observe a",
+        "lease present a",
+        "role gpu_driver a",
+        "role conda a",
+        "handler a",
+        "observe a",
+        "lease absent a",
+    ]
+
+
+def test_only_the_roles_that_differ_run_on_the_hosts_that_differ(rig: Rig) -> None:
+    (rig.folder / "done-a-conda").touch()
+    (rig.folder / "done-b-conda").touch()
+    result = rig.run("apply", {"a": {}, "b": {"rig_roles": ["gpu_driver", "conda"]}, "c": {}})
+    assert result.exit_code is ExitCode.OK
+    assert sorted(rig.log("role")) == ["role conda c", "role gpu_driver b"]
+
+
+def test_without_the_short_cut_all_roles_run_on_this_host(rig: Rig) -> None:
+    (rig.folder / "done-a-conda").touch()
+    (rig.folder / "done-b-conda").touch()
+    rig.run("apply", {"a": {"gpuprep_short_cut": False}, "b": {}})
+    assert rig.log("role") == ["role conda a"]
+
+
+def test_a_failed_role_is_told_and_its_host_observed_again(rig: Rig) -> None:
+    roles = ["gpu_driver", "conda"]
+    hosts = {"a": {"rig_fail": "conda", "rig_roles": roles}, "b": {}}
+    result = rig.run("apply", hosts)
+    broken = result.hosts["a"]
+    assert (broken.state, broken.code) == (HostStatus.FAILED, "E_DISK")
+    assert broken.error == "conda: Fail: [E_DISK] the disk is full"
+    assert {step.id: step.status for step in broken.steps} == {
+        "gpu_driver": "done",
+        "conda": "failed",
+    }
+    assert result.hosts["b"].state is HostStatus.PREPARED
+    assert sorted(rig.log("observe")) == ["observe a", "observe a", "observe b", "observe b"]
+    assert sorted(rig.log("lease"))[:2] == ["lease absent a", "lease absent b"]
+
+
+def test_a_locked_host_is_neither_changed_nor_waited_for(rig: Rig) -> None:
+    result = rig.run("apply", {"a": {"rig_locked": True}, "b": {}})
+    assert (result.hosts["a"].code, result.hosts["a"].state) == ("E_LOCKED", HostStatus.FAILED)
+    assert result.hosts["b"].state is HostStatus.PREPARED
+    assert rig.log("role") == ["role conda b"]
+
+
+ODD: list[dict[str, Any]] = [
+    {"ansible_connection": "nosuch"},
+    {"ansible_connection": {"a": 1}},
+    {"ansible_port": "notaport", "ansible_user": "{{ nope }}", "rig_fault": "odd"},
+    {"ansible_become_method": "nosuch", "ansible_become": True},
+    {"ansible_become": "{{ nope }}", "ansible_password": "{{ nope }}"},
+    {"gpu_driver_branch": "{{ nope }}"},
+    {"gpuprep_batch": "{{ nope }}"},
+    {"gpuprep_hosts": "{{ nope }}"},
+    {"gpuprep_observe_timeout": 0},
+    {"rig_fault": "a fault of the planner"},
+]
+
+
+def test_a_fault_of_one_host_is_its_own_in_any_order(rig: Rig) -> None:
+    odd = {f"odd{number}": values for number, values in enumerate(ODD)}
+    for hosts in ({**odd, "well": {}}, {"well": {}, **odd}):
+        result = rig.run("plan", hosts)
+        assert result.hosts["well"].state is HostStatus.DRIFTED
+        for name in odd:
+            host = result.hosts[name]
+            assert host.state in {HostStatus.FAILED, HostStatus.REFUSED}, name
+            assert host.code
+    assert result.hosts["odd9"].code == "E_INTERNAL"
+    assert result.hosts["odd9"].error == "ZeroDivisionError: a fault of the planner"
+
+
+def test_apply_tells_of_odd_hosts_and_does_the_others(rig: Rig) -> None:
+    result = rig.run("apply", {"odd": {"ansible_connection": "nosuch"}, "well": {}})
+    assert result.hosts["well"].state is HostStatus.PREPARED
+    assert result.exit_code is ExitCode.SOME_HOSTS_FAILED
+
+
+def group(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return dict.fromkeys(names, values)
+
+
+def test_waves_come_one_after_the_other(rig: Rig) -> None:
+    hosts = group({"gpuprep_batch": [1, 2]}, "a", "b", "c", "d")
+    result = rig.run("apply", hosts)
+    assert result.exit_code is ExitCode.OK
+    takes = [line.split()[-1] for line in rig.log("lease") if "present" in line]
+    gives = [line.split()[-1] for line in rig.log("lease") if "absent" in line]
+    assert (takes[0], set(takes[1:3]), takes[3]) == ("a", {"b", "c"}, "d")
+    assert rig.log("lease").index("lease absent a") == 1
+    assert set(gives) == {"a", "b", "c", "d"}
+
+
+def test_a_spent_budget_stops_before_the_next_wave(rig: Rig) -> None:
+    values = {"gpuprep_batch": 2, "gpuprep_max_fail_percentage": 40}
+    hosts = group(values, "a", "b", "c", "d")
+    hosts["a"] = {**values, "rig_fail": "conda"}
+    result = rig.run("apply", hosts)
+    assert sorted(rig.log("role")) == ["role conda a", "role conda b"]
+    assert result.hosts["b"].state is HostStatus.PREPARED
+    assert [result.hosts[name].state for name in "cd"] == [HostStatus.UNKNOWN] * 2
+    assert "gpuprep_max_fail_percentage" in (result.hosts["c"].error or "")
+    assert sorted(line for line in rig.log("lease") if "present" in line) == [
+        "lease present a",
+        "lease present b",
+    ]
+
+
+def test_a_budget_that_is_not_spent_lets_the_next_wave_begin(rig: Rig) -> None:
+    values = {"gpuprep_batch": 2, "gpuprep_max_fail_percentage": 50}
+    hosts = group(values, "a", "b", "c")
+    hosts["a"] = {**values, "rig_fail": "conda"}
+    result = rig.run("apply", hosts)
+    assert result.hosts["c"].state is HostStatus.PREPARED
+
+
+def test_hosts_that_disagree_about_the_policy_are_told_before_anything(rig: Rig) -> None:
+    hosts = {"a": {"gpuprep_batch": 1}, "b": {}, "c": {}}
+    with pytest.raises(ConfigError, match=r'gpuprep_batch.*1 on a; "100%" on b, c'):
+        rig.run("apply", hosts)
+    assert rig.log() == []
+
+
+def test_a_pattern_in_the_inventory_counts(rig: Rig) -> None:
+    result = rig.run("apply", group({"gpuprep_hosts": "b"}, "a", "b"))
+    assert list(result.hosts) == ["b"]
+    assert rig.log("observe") == ["observe b", "observe b"]
+    with pytest.raises(ConfigError, match="gpuprep_hosts: no host"):
+        rig.run("apply", group({"gpuprep_hosts": "b"}, "a", "b"), limit="a")
