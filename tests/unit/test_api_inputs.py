@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 import gpuprep
 from gpuprep.errors import ConfigError, EngineError, InventoryError
+from gpuprep.fleet.failures import failure_message
+from gpuprep.fleet.report import HostReport
 from gpuprep.model.codec import vocabulary
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
@@ -32,8 +34,6 @@ from gpuprep.run.redact import (
     secrets_in_file,
     secrets_in_text,
 )
-from gpuprep.fleet.report import HostReport
-from gpuprep.fleet.failures import failure_message
 
 # --- inventories --------------------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ VALUES: dict[str, Any] = {
     "conda_environments": [{"name": "e", "packages": ["numpy"], "file": None, "lock": None}],
 }
 HOSTS = ("h1", "h2")
-NEVER = {"hosts": {name: fleet_rig.LOCAL for name in HOSTS}}
+NEVER = {"hosts": dict.fromkeys(HOSTS, fleet_rig.LOCAL)}
 
 
 @pytest.fixture
