@@ -9,14 +9,12 @@
 import gpuprep.ladder as _verify  # noqa: F401 - first: a later import would hide the function
 from gpuprep.api import apply, plan, status, verify
 from gpuprep.errors import (
-    CancelledError,
     CatalogError,
     ConfigError,
     EngineError,
     ExitCode,
     FactsError,
     GpuprepError,
-    HostLockedError,
     HostsFailedError,
     InventoryError,
 )
@@ -32,12 +30,10 @@ from gpuprep.model import (
 )
 from gpuprep.run.events import Event, EventKind
 from gpuprep.run.options import Access
-
-__version__ = "0.1.0"
+from gpuprep.version import __version__
 
 __all__ = [
     "Access",
-    "CancelledError",
     "CatalogError",
     "CheckResult",
     "CheckStatus",
@@ -49,7 +45,6 @@ __all__ = [
     "FactsError",
     "FleetResult",
     "GpuprepError",
-    "HostLockedError",
     "HostResult",
     "HostStatus",
     "HostsFailedError",

@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Unpack
 
 from gpuprep.errors import ConfigError
+from gpuprep.model import Tier
 from gpuprep.run.execution import Run
-from gpuprep.run.options import TIERS, Cancel, EventCallback, RunOptions, Tier, Variables
 
 if TYPE_CHECKING:
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
+    from gpuprep.run.options import Cancel, EventCallback, RunOptions, Variables
 
 
 def plan(
@@ -76,7 +77,7 @@ def apply(  # noqa: PLR0913 - the public interface
 def verify(  # noqa: PLR0913 - the public interface
     inventory: Source | None = None,
     *,
-    tier: Tier = "quick",
+    tier: Tier | str = Tier.QUICK,
     sample: int | None = None,
     limit: str | None = None,
     variables: Variables | None = None,
@@ -98,11 +99,11 @@ def verify(  # noqa: PLR0913 - the public interface
         options: see :class:`RunOptions`.
 
     """
-    if tier not in TIERS:
-        raise ConfigError(f"tier {tier!r}: choose one of {', '.join(TIERS)}")
+    if tier not in list(Tier):
+        raise ConfigError(f"tier {tier!r}: choose one of {', '.join(Tier)}")
     if sample is not None and sample < 1:
         raise ConfigError(f"sample {sample}: at least 1 host")
-    settings: dict[str, Any] = {"gpuprep_verify_tier": tier}
+    settings: dict[str, Any] = {"gpuprep_verify_tier": Tier(tier).value}
     if sample is not None:
         settings["gpuprep_verify_sample"] = sample
     run = Run("verify", inventory, limit, variables, on_event, cancel, options, settings=settings)

@@ -8,8 +8,6 @@ The tree (right of each name, the exit code)::
     │   └── FactsError            64   a facts file is wrong
     ├── InventoryError            69   hosts cannot be listed: no file, no cloud, no parse
     ├── EngineError               69   ansible-runner or ansible-playbook cannot work
-    ├── HostLockedError            6   another run works on a host
-    ├── CancelledError             7   stopped on request or by a time limit; run again to go on
     └── HostsFailedError         3/4   raised only by FleetResult.raise_for_status()
 
 Failures of single hosts are values of the result, never exceptions.
@@ -20,14 +18,12 @@ from __future__ import annotations
 from gpuprep.model import ExitCode, GpuprepError, HostsFailedError
 
 __all__ = [
-    "CancelledError",
     "CatalogError",
     "ConfigError",
     "EngineError",
     "ExitCode",
     "FactsError",
     "GpuprepError",
-    "HostLockedError",
     "HostsFailedError",
     "InventoryError",
 ]
@@ -57,15 +53,3 @@ class EngineError(GpuprepError):
     """The Ansible engine cannot do its work."""
 
     exit_code = ExitCode.UNAVAILABLE
-
-
-class HostLockedError(GpuprepError):
-    """Another run works on a host."""
-
-    exit_code = ExitCode.LOCKED
-
-
-class CancelledError(GpuprepError):
-    """The run was stopped on request or by its time limit; running again goes on from there."""
-
-    exit_code = ExitCode.CANCELLED

@@ -1,4 +1,4 @@
-"""The Ansible inventory of the sandbox's hosts, and ssh's file of their host keys."""
+"""The Ansible inventory of the sandbox's hosts, and the ssh command that reaches one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import yaml
 
 from sandbox.images import LOGIN_USER
 from sandbox.paths import KNOWN_HOSTS, LOGIN_KEY
+from sandbox.register import SSH_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,7 +44,7 @@ def connection() -> dict[str, Any]:
 def host_variables(host: Host) -> dict[str, Any]:
     """Variables of one host; ``sandbox_container`` is its podman name (for testinfra)."""
     variables: dict[str, Any] = {"ansible_host": host.address}
-    if host.port != 22:  # noqa: PLR2004 - ssh's own
+    if host.port != SSH_PORT:
         variables["ansible_port"] = host.port
     if host.container:
         variables["sandbox_container"] = host.container
@@ -95,13 +96,3 @@ def ssh_command(host: Host, argv: Sequence[str]) -> list[str]:
         "sudo",
         shlex.join(argv),
     ]
-
-
-def known_hosts(hosts: Iterable[Host], keys: Mapping[str, str]) -> str:
-    """Text for ssh's known_hosts from the public host key of each host, by host name."""
-    lines = []
-    for host in hosts:
-        place = host.address if host.port == 22 else f"[{host.address}]:{host.port}"  # noqa: PLR2004
-        kind, key = keys[host.name].split()[:2]
-        lines.append(f"{place} {kind} {key}\n")
-    return "".join(lines)

@@ -8,12 +8,12 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sandbox import inventory
 from sandbox.fleet import HostSpec
 from sandbox.images import os_of
 from sandbox.paths import HOSTS, KNOWN_HOSTS, LOGIN_KEY, STATE, SandboxError, replace_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 SSH_PORT: Final = 22
@@ -100,7 +100,7 @@ def unregister(name: str) -> None:
 def _publish() -> None:
     hosts = running()
     keys = {host.name: (host.folder / "ssh_host_ed25519_key.pub").read_text() for host in hosts}
-    replace_text(KNOWN_HOSTS, inventory.known_hosts(hosts, keys))
+    replace_text(KNOWN_HOSTS, known_hosts(hosts, keys))
     summary = [
         {
             "name": host.name,
@@ -126,3 +126,13 @@ def make_keys(host_folder: Path) -> None:
             check=True,
             stdin=subprocess.DEVNULL,
         )
+
+
+def known_hosts(hosts: Iterable[Host], keys: Mapping[str, str]) -> str:
+    """Text for ssh's known_hosts from the public host key of each host, by host name."""
+    lines = []
+    for host in hosts:
+        place = host.address if host.port == SSH_PORT else f"[{host.address}]:{host.port}"
+        kind, key = keys[host.name].split()[:2]
+        lines.append(f"{place} {kind} {key}\n")
+    return "".join(lines)

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuprep.resolve.matrix import Table, as_markdown, support_tables
+from gpuprep.planner.matrix import Table, as_markdown, support_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from gpuprep.catalog.tables import Catalog, Gpu
 
 _NOTE = "<!-- Written by `make docs` from gpuprep/catalog/nvidia.yml; do not edit. -->"
 
 
-def pages(catalog: Catalog, host_messages: Mapping[str, str]) -> dict[str, str]:
-    """Give the text of each page by its file name below ``docs/``.
-
-    Args:
-        catalog: the facts.
-        host_messages: codes of refusals that the planner adds to the catalog's.
-
-    """
-    messages = {**catalog.messages, **host_messages}
-    return {"compatibility.md": _compatibility(catalog), "codes.md": _codes(messages)}
+def pages(catalog: Catalog) -> dict[str, str]:
+    """Return the text of each page by its file name below ``docs/``."""
+    return {"compatibility.md": _compatibility(catalog)}
 
 
 def _compatibility(catalog: Catalog) -> str:
@@ -49,22 +42,6 @@ def _compatibility(catalog: Catalog) -> str:
         "tables. A row marked (guess) holds something that no document or metadata was seen for."
     )
     return "\n\n".join([head, *map(as_markdown, tables)]) + "\n"
-
-
-def _codes(messages: Mapping[str, str]) -> str:
-    refusals = _messages(messages, "E_", "Refusals: the host is not touched")
-    warnings = _messages(messages, "W_", "Warnings: the host is prepared all the same")
-    head = (
-        f"{_NOTE}\n# Codes of refusals and warnings\n\nCodes are stable. Words in braces stand for "
-        "the values of the case. A refusal that a setting causes also names the setting and the "
-        "nearest stack that would work."
-    )
-    return "\n\n".join([head, as_markdown(refusals), as_markdown(warnings)]) + "\n"
-
-
-def _messages(messages: Mapping[str, str], prefix: str, title: str) -> Table:
-    rows = ((f"`{c}`", m) for c, m in sorted(messages.items()) if c.startswith(prefix))
-    return Table(title, ("Code", "Message"), tuple(rows))
 
 
 def _gpus(catalog: Catalog) -> Table:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from gpuprep.ladder.checks import CHECKS, TIERS, Check
-from gpuprep.ladder.evaluate import PROOF
+from gpuprep.ladder.checks import CHECKS, Check
 from gpuprep.ladder.rules_burn import BANDWIDTH_SHARE, MATRIX_SHARE, SIBLING_SHARE
+from gpuprep.model import Tier
 
-_TIERS = {
+_HEADINGS = {
     "quick": "Tier `quick`: files, versions, driver",
     "full": "Tier `full`: programs",
     "burn-in": "Tier `burn-in`: under load",
 }
+_PROOF = ", ".join(f"`{check.id}`" for check in CHECKS if check.proof)
 _INTRODUCTION = f"""<!-- Written by `make docs` from gpuprep/ladder/checks.py; do not edit. -->
 # The checks
 
@@ -23,7 +24,7 @@ A tier tries its own checks and those of the tiers before it. Ids are stable.
   made in this boot, with this driver and these GPUs.
 - **burn-in** (a few minutes): loads all GPUs at the same time.
 
-A host is `ready` only when these have passed: {", ".join(f"`{name}`" for name in PROOF)}. Without a
+A host is `ready` only when these have passed: {_PROOF}. Without a
 GPU, or where no driver is asked for and none is loaded, it can be `prepared` at best, and the
 report says which checks were not tried, and why.
 
@@ -52,8 +53,8 @@ told and not judged). Every GPU must also reach {SIBLING_SHARE:.0%} of the media
 def page() -> str:
     """Give the text of the page."""
     parts = [_INTRODUCTION]
-    for tier in TIERS:
-        parts.append(f"\n## {_TIERS[tier]}\n")
+    for tier in Tier:
+        parts.append(f"\n## {_HEADINGS[tier]}\n")
         parts += [_entry(check) for check in CHECKS if check.tier == tier]
     return "\n".join(parts)
 

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
-from gpuprep.planner.rules import host_rules
-from gpuprep.planner.settings import ROLES, fleet_options, role_options
+from gpuprep.components import COMPONENTS, ROLES
+from gpuprep.ladder.checks import BY_ID
+from gpuprep.packages import FAMILIES
+from gpuprep.planner.settings import fleet_options, role_options
 from tools.catalog_pages import pages as catalog_pages
 from tools.check_pages import page as checks_page
+from tools.code_pages import page as codes_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from gpuprep.components.base import Component
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _BEGIN: Final = "<!-- begin of what `make docs` writes -->\n"
@@ -31,12 +36,13 @@ def texts() -> dict[Path, str]:
         ValueError: a file has lost the marks of its generated part.
 
     """
-    pages = catalog_pages(load(), host_rules().messages)
+    pages = catalog_pages(load())
     written = {ROOT / "docs" / name: text for name, text in pages.items()}
     written[ROOT / "docs" / "checks.md"] = checks_page()
-    for role in ROLES:
-        path = ROOT / "roles" / role / "README.md"
-        written[path] = _with_part(path, options_table(role_options(role)))
+    written[ROOT / "docs" / "codes.md"] = codes_page()
+    for component in COMPONENTS:
+        path = ROOT / "roles" / component.role / "README.md"
+        written[path] = _with_part(path, _role_part(component))
     page = ROOT / "docs" / "variables.md"
     written[page] = _with_part(page, _variables())
     return written
@@ -46,6 +52,24 @@ def _variables() -> str:
     parts = [f"## Fleet-wide\n\n{options_table(fleet_options())}"]
     parts += [f"## Role `{role}`\n\n{options_table(role_options(role))}" for role in ROLES]
     return "\n".join(parts)
+
+
+def _role_part(component: Component) -> str:
+    """Return the generated part of a role's README: inputs, what it writes, its checks."""
+    written = ["| What | Where |", "|---|---|"]
+    shared = ", ".join(f"{path}" for family in FAMILIES.values() for path in family.paths)
+    written += [f"| {item.what} | {item.where or shared} |" for item in component.writes]
+    checks = [f"- `{name}`: {BY_ID[name].title}" for name in component.checks]
+    space = ", ".join(f"{size} MiB in {path}" for path, size in component.space_mb.items())
+    parts = [
+        options_table(role_options(component.role)),
+        "## What it installs and writes\n",
+        "\n".join(written) + "\n",
+        f"A bare host needs about {space} for it.\n" if space else "",
+        "## Checks it brings\n",
+        "\n".join(checks) + "\n",
+    ]
+    return "\n".join(part for part in parts if part)
 
 
 def _with_part(path: Path, part: str) -> str:

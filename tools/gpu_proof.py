@@ -17,18 +17,18 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.errors import ConfigError, GpuprepError
-from gpuprep.ladder.checks import TIERS, Tier
+from gpuprep.ladder.answers import items, mapping
 from gpuprep.ladder.evaluate import evaluate, state_of
 from gpuprep.ladder.expect import expectation
-from gpuprep.ladder.shipped import source
-from gpuprep.model import CheckStatus, FleetResult, HostResult
+from gpuprep.model import CheckStatus, FleetResult, HostResult, Settings, Tier
+from gpuprep.observe.probe import source
+from gpuprep.observe.reading import decode_observation, read_json
 from gpuprep.planner.plan import observation_request, versions_of
-from gpuprep.planner.settings import Settings
 from gpuprep.report.formats import render
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ def script(tier: Tier, options: Mapping[str, Any] | None = None) -> str:
 
     Args:
         tier: what to try.
-        options: of the probe (``gpuprep.ladder.shipped.source``); JSON types.
+        options: of the probe (``gpuprep.observe.probe.source``); JSON types.
 
     """
-    probe = source(tier) + _OPTIONS.format(options=json.dumps(dict(options or {})))
+    capabilities = {pci_id: gpu.cc for pci_id, gpu in load().gpus.items()}
+    probe = source(tier, capabilities) + _OPTIONS.format(options=json.dumps(dict(options or {})))
     return observe.script(observation_request(load(), Settings()), probe, tier)
 
 
@@ -63,22 +64,24 @@ def judge(evidence: Mapping[str, Any], when: datetime) -> FleetResult:
 
     Raises:
         ConfigError: the evidence holds no answer of the probe.
+        ObservationError: it is no observation.
 
     """
-    probe = evidence.get("probe")
-    if not isinstance(probe, dict) or probe.get("tier") not in TIERS:
+    observation = decode_observation(dict(evidence))
+    probe = observation.probe
+    if probe.get("tier") not in list(Tier):
         raise ConfigError(
             "the evidence holds no answer of the probe; was the script run to its end?"
         )
-    expected = expectation(load(), evidence["package_manager"]["family"])
-    checks = evaluate(evidence, probe, None, cast("Tier", probe["tier"]), expected)
+    expected = expectation(load(), observation.package_manager.family)
+    checks = evaluate(observation, None, Tier(probe["tier"]), expected)
     name = gpu_name(evidence)
     host = HostResult(
         name,
         state_of(checks, plan_is_empty=True),
         checks=checks,
-        facts=observe.facts(dict(evidence), None),
-        versions=versions_of(dict(evidence)),
+        facts=observe.facts(observation),
+        versions=versions_of(observation),
     )
     return FleetResult(
         "verify",
@@ -91,7 +94,7 @@ def judge(evidence: Mapping[str, Any], when: datetime) -> FleetResult:
 
 def gpu_name(evidence: Mapping[str, Any]) -> str:
     """Name the GPUs as the driver does, fit for a file name: ``8x-nvidia-h100-80gb-hbm3``."""
-    gpus = evidence["probe"].get("nvml", {}).get("gpus") or []
+    gpus = items(mapping(mapping(evidence.get("probe")).get("nvml")), "gpus")
     if not gpus:
         return "no-gpu"
     word = re.sub(r"[^a-z0-9]+", "-", str(gpus[0].get("name")).lower()).strip("-")
@@ -125,7 +128,7 @@ def run_here(tier: Tier, options: Mapping[str, Any]) -> dict[str, Any]:
         timeout=LIMIT,
     )
     try:
-        return dict(observe.parse(done.stdout))
+        return read_json(done.stdout)
     except observe.ObservationError as error:
         raise ConfigError(f"{error}; {done.stderr.strip()[-1000:]}") from error
 
@@ -135,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="gpu-proof", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--tier", choices=TIERS, default="burn-in")
+    parser.add_argument("--tier", type=Tier, choices=list(Tier), default=Tier.BURN_IN)
     parser.add_argument(
         "--python",
         action="append",
@@ -153,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             setting.script.write_text(script(setting.tier, options), encoding="utf-8")
             return 0
         if setting.evidence:
-            evidence = dict(observe.parse(setting.evidence.read_text(encoding="utf-8")))
+            evidence = read_json(setting.evidence.read_text(encoding="utf-8"))
             when = datetime.fromtimestamp(setting.evidence.stat().st_mtime, UTC)
         else:
             evidence, when = run_here(setting.tier, options), datetime.now(UTC)

@@ -104,7 +104,6 @@ def build(data: Raw) -> Catalog:
         archives={name: _archive(raw) for name, raw in data["archives"]["items"].items()},
         conda=_installers(data["conda"]),
         frameworks=tuple(Framework(**{"trap": None, **raw}) for raw in data["frameworks"]["items"]),
-        messages=data["messages"],
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.catalog.build import build
+from gpuprep.catalog.schema import validate
 from gpuprep.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -54,7 +55,5 @@ def read(path: Path, *, check: bool) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise CatalogError(f"catalog {path}: the top level must be a mapping")
     if check:
-        from gpuprep.catalog.schema import validate  # noqa: PLC0415  (jsonschema is slow to import)
-
-        validate(data, text, path)
+        validate(data, text, path, schema=SCHEMA_FILE)
     return data

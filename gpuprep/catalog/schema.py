@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def validate(data: dict[str, Any], text: str, path: Path) -> None:
+def validate(data: dict[str, Any], text: str, path: Path, *, schema: Path) -> None:
     """Check data by the schema.
 
     Args:
         data: the parsed file.
         text: the file itself, for line numbers.
         path: its name, for the message.
+        schema: the file with the schema.
 
     Raises:
         CatalogError: naming file, line, place and what is wrong there.
@@ -26,10 +27,8 @@ def validate(data: dict[str, Any], text: str, path: Path) -> None:
     """
     import jsonschema  # noqa: PLC0415  (slow to import, needed for foreign files only)
 
-    from gpuprep.catalog.load import SCHEMA_FILE  # noqa: PLC0415  (load imports this module)
-
-    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(data)
+    rules = json.loads(schema.read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(rules).iter_errors(data)
     worst = jsonschema.exceptions.best_match(errors)
     if worst is not None:
         place = list(worst.absolute_path)

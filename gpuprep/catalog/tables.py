@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from gpuprep.catalog.versions import at_least, at_most
+from gpuprep.model.versions import at_least, at_most
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -449,16 +449,6 @@ class Catalog:
     archives: Mapping[str, Archive]
     conda: Installers
     frameworks: tuple[Framework, ...]
-    messages: Mapping[str, str]
-
-    def system_name(self, os_id: str, version_id: str) -> str:
-        """Spell an operating system as the catalog does: ``ol`` and ``9.5`` -> ``ol-9``.
-
-        Unknown ones keep ``<id>-<version>``, which ``resolve`` refuses by name.
-        """
-        exact = f"{os_id}-{version_id}"
-        major = f"{os_id}-{version_id.split('.', maxsplit=1)[0]}"
-        return major if exact not in self.systems and major in self.systems else exact
 
     def cite(self, block: str) -> str:
         """Name the first source of a block, for reasons: ``archmatrix``."""

@@ -59,9 +59,9 @@ def explain(
     SHAPE is an OCI shape (BM.GPU.H100.8); without one, name GPUs with --gpu or give --facts.
     """
     from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
-    from gpuprep.resolve import resolve  # noqa: PLC0415
+    from gpuprep.components import resolve  # noqa: PLC0415
+    from gpuprep.planner.facts_file import parse_facts  # noqa: PLC0415
     from gpuprep.resolve.answer import answer  # noqa: PLC0415
-    from gpuprep.resolve.facts_file import parse_facts  # noqa: PLC0415
 
     catalog = load(catalog_file)
     if matrix:
@@ -83,7 +83,7 @@ def _question(
     data: dict[str, Any] = {}
     where = "options"
     if facts is not None:
-        from gpuprep.resolve.facts_file import read_mapping  # noqa: PLC0415
+        from gpuprep.planner.facts_file import read_mapping  # noqa: PLC0415
 
         data, where = read_mapping(facts), str(facts)
     if shape is not None:
@@ -116,7 +116,7 @@ def _facts_of_shape(name: str, catalog: Catalog) -> dict[str, Any]:
 
 
 def _print_matrix(catalog: Catalog, output: str) -> None:
-    from gpuprep.resolve.matrix import as_text, support_tables  # noqa: PLC0415
+    from gpuprep.planner.matrix import as_text, support_tables  # noqa: PLC0415
 
     tables = support_tables(catalog)
     if output == "json":

@@ -32,9 +32,9 @@ def lock(*, file: Path, check: bool, **typed: Any) -> int:  # noqa: ANN401 - cli
     from gpuprep import api  # noqa: PLC0415  (slow to import, as all of these)
     from gpuprep.catalog import load  # noqa: PLC0415
     from gpuprep.lock.lockfile import lock_document, newer_than, read_lock  # noqa: PLC0415
-    from gpuprep.lock.repository_index import offer_of  # noqa: PLC0415
+    from gpuprep.lock.repository_index import index_of  # noqa: PLC0415
 
-    catalog, index = load(), lru_cache(offer_of)
+    catalog, index = load(), lru_cache(index_of)
     if check:
         found = newer_than(read_lock(file), catalog, index)
         for item in found:

@@ -21,14 +21,13 @@ from gpuprep.cli.output import abandon
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.cli.progress import progress
 from gpuprep.errors import ConfigError, ExitCode
+from gpuprep.model import Tier
 from gpuprep.report.terminal import explain_exit_code, render
-from gpuprep.run.options import TIERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gpuprep.model import FleetResult
-    from gpuprep.run.options import Tier
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
@@ -76,15 +75,15 @@ def apply(*, check: bool, **typed: Any) -> int:  # noqa: ANN401
 @run_options
 @click.option(
     "--tier",
-    type=click.Choice(TIERS),
-    default=TIERS[0],
+    type=click.Choice([tier.value for tier in Tier]),
+    default=Tier.QUICK.value,
     show_default=True,
     help="How thorough: seconds and read-only, programs on the GPU, or bounded stress.",
 )
 @click.option(
     "--sample", type=click.IntRange(min=1), metavar="N", help="Only N hosts, chosen at random."
 )
-def verify(*, tier: Tier, sample: int | None, **typed: Any) -> int:  # noqa: ANN401
+def verify(*, tier: str, sample: int | None, **typed: Any) -> int:  # noqa: ANN401
     """Prove that the GPUs of HOSTS (all by default) work, prepared by gpuprep or not."""
     return _run(partial(api.verify, tier=tier, sample=sample), Typed(**typed))
 

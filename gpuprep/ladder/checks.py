@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gpuprep.model import Tier
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Tier = Literal["quick", "full", "burn-in"]
-TIERS: tuple[Tier, ...] = ("quick", "full", "burn-in")
 Severity = Literal["error", "warning"]
 
 APPLY = "Run gpuprep apply for this host."
@@ -35,6 +35,9 @@ class Check:
         needs_module: whether the driver must run for it; implies needs_gpu.
         fixed_by_apply: whether applying the stack again can fix it. A failed check with False makes
             the host ``failed`` even when its plan is not empty.
+        made_at_boot: whether a reboot makes it anew, and may therefore lose it.
+        proof: whether it must have passed before anybody says ``ready``: a kernel ran, its
+            results were right.
 
     """
 
@@ -42,11 +45,13 @@ class Check:
     title: str
     proves: str
     remedy: str
-    tier: Tier = "quick"
+    tier: Tier = Tier.QUICK
     severity: Severity = "error"
     needs_gpu: bool = False
     needs_module: bool = False
     fixed_by_apply: bool = False
+    made_at_boot: bool = False
+    proof: bool = False
 
 
 CHECKS: tuple[Check, ...] = (
@@ -67,8 +72,9 @@ CHECKS: tuple[Check, ...] = (
     # --- kernel module -----------------------------------------------------------------------
     Check(
         "module.on_disk",
-        "Driver module built for the running kernel",
-        "modprobe finds a module whose vermagic names the running kernel.",
+        "Driver module built for its kernel",
+        "modprobe finds a module whose vermagic names the kernel that the driver is built for: the "
+        "running one, unless gpu_driver_kernel names another.",
         APPLY + " It installs the headers and rebuilds the module.",
         fixed_by_apply=True,
     ),
@@ -88,6 +94,8 @@ CHECKS: tuple[Check, ...] = (
         "version was replaced.",
         needs_gpu=True,
         fixed_by_apply=True,
+        made_at_boot=True,
+        proof=True,
     ),
     Check(
         "nouveau.absent",
@@ -95,6 +103,7 @@ CHECKS: tuple[Check, ...] = (
         "The GPU is not held by the open-source display driver.",
         APPLY + " It blacklists nouveau and rebuilds the initramfs; then reboot.",
         fixed_by_apply=True,
+        made_at_boot=True,
     ),
     Check(
         "device.nodes",
@@ -103,6 +112,7 @@ CHECKS: tuple[Check, ...] = (
         "Run nvidia-modprobe -c 0, or start nvidia-persistenced.",
         needs_gpu=True,
         fixed_by_apply=True,
+        made_at_boot=True,
     ),
     Check(
         "device.uvm",
@@ -111,6 +121,7 @@ CHECKS: tuple[Check, ...] = (
         "Run nvidia-modprobe -u -c 0, or start nvidia-persistenced.",
         needs_gpu=True,
         fixed_by_apply=True,
+        made_at_boot=True,
     ),
     # --- one version everywhere --------------------------------------------------------------
     Check(
@@ -144,6 +155,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         needs_module=True,
         fixed_by_apply=True,
+        made_at_boot=True,
     ),
     Check(
         "unit.running",
@@ -152,6 +164,7 @@ CHECKS: tuple[Check, ...] = (
         "systemctl enable --now <unit>; read its journal when it stops again.",
         needs_gpu=True,
         fixed_by_apply=True,
+        made_at_boot=True,
     ),
     # --- management library ------------------------------------------------------------------
     Check(
@@ -161,6 +174,7 @@ CHECKS: tuple[Check, ...] = (
         "A hang means a GPU or its firmware is stuck: reboot; if it returns: " + OPERATOR,
         needs_gpu=True,
         needs_module=True,
+        proof=True,
     ),
     Check(
         "nvml.count",
@@ -169,6 +183,7 @@ CHECKS: tuple[Check, ...] = (
         "Read the kernel log for the missing GPU's address; reboot. If it stays away: " + OPERATOR,
         needs_gpu=True,
         needs_module=True,
+        proof=True,
     ),
     Check(
         "ecc.clean",
@@ -229,6 +244,7 @@ CHECKS: tuple[Check, ...] = (
         "(nvidia-smi mig -cgi ... -C) and let a boot service do so.",
         needs_gpu=True,
         needs_module=True,
+        made_at_boot=True,
     ),
     Check(
         "cuda.driver_api",
@@ -275,7 +291,7 @@ CHECKS: tuple[Check, ...] = (
         "The toolkit, the host compiler and the headers work together for the GPU's architecture.",
         "Read nvcc's message in the evidence: a host compiler too new for the toolkit or missing "
         "headers are the usual causes.",
-        tier="full",
+        tier=Tier.FULL,
         fixed_by_apply=True,
     ),
     Check(
@@ -284,25 +300,27 @@ CHECKS: tuple[Check, ...] = (
         "A vector addition on each GPU equals the CPU's, element by element.",
         "Read the CUDA error in the evidence; 802 = fabric manager, 803 = driver and libraries "
         "differ, 999 = look for Xid in the kernel log.",
-        tier="full",
+        tier=Tier.FULL,
         needs_gpu=True,
         needs_module=True,
+        proof=True,
     ),
     Check(
         "gemm.correct",
         "Matrix products are right",
         "fp32, fp16 and bf16 matrix products on each GPU equal exact results from the CPU.",
         "A wrong product on a healthy driver is a broken GPU. " + OPERATOR,
-        tier="full",
+        tier=Tier.FULL,
         needs_gpu=True,
         needs_module=True,
+        proof=True,
     ),
     Check(
         "cudnn.runtime",
         "cuDNN's library is the header's version when loaded",
         "The dynamic loader finds the cuDNN that programs are compiled for.",
         "Another libcudnn comes first in the loader's path: remove it or fix ld.so.conf.",
-        tier="full",
+        tier=Tier.FULL,
         fixed_by_apply=True,
     ),
     Check(
@@ -311,7 +329,7 @@ CHECKS: tuple[Check, ...] = (
         "cuDNN runs on this GPU and computes correctly.",
         "Read cuDNN's status in the evidence; NOT_SUPPORTED or ARCH_MISMATCH = this cuDNN has no "
         "kernels for the GPU's architecture.",
-        tier="full",
+        tier=Tier.FULL,
         needs_gpu=True,
         needs_module=True,
     ),
@@ -320,7 +338,7 @@ CHECKS: tuple[Check, ...] = (
         "Frameworks are built for this GPU",
         "Every conda environment's framework lists the GPU's architecture.",
         "Install a build of the framework for a CUDA version that still supports this GPU.",
-        tier="full",
+        tier=Tier.FULL,
         needs_gpu=True,
     ),
     Check(
@@ -328,7 +346,7 @@ CHECKS: tuple[Check, ...] = (
         "Frameworks run a kernel",
         "In every conda environment with a framework a real kernel ran and its result is right.",
         "Read the environment's message in the evidence.",
-        tier="full",
+        tier=Tier.FULL,
         needs_gpu=True,
         needs_module=True,
     ),
@@ -337,7 +355,7 @@ CHECKS: tuple[Check, ...] = (
         "Compiled extensions of frameworks load",
         "Extensions such as torchvision's operators fit the framework beside them.",
         "Install extension and framework from one channel and for one CUDA version.",
-        tier="full",
+        tier=Tier.FULL,
     ),
     # --- burn-in ----------------------------------------------------------------------------------
     Check(
@@ -345,7 +363,7 @@ CHECKS: tuple[Check, ...] = (
         "Device memory bandwidth",
         "Each GPU copies within its memory at the rate that its data sheet leads to expect.",
         "Compare with the other GPUs of the host: one slow GPU is broken. " + OPERATOR,
-        tier="burn-in",
+        tier=Tier.BURN_IN,
         needs_gpu=True,
         needs_module=True,
     ),
@@ -354,7 +372,7 @@ CHECKS: tuple[Check, ...] = (
         "Matrix throughput",
         "Each GPU sustains the matrix rate that its data sheet leads to expect.",
         "Look at clocks, power and temperature in the evidence. " + OPERATOR,
-        tier="burn-in",
+        tier=Tier.BURN_IN,
         needs_gpu=True,
         needs_module=True,
     ),
@@ -364,7 +382,7 @@ CHECKS: tuple[Check, ...] = (
         "Repeated products under full load are bit for bit equal, copies arrive unchanged, and no "
         "memory error was counted.",
         "A GPU that computes differently under load is broken. " + OPERATOR,
-        tier="burn-in",
+        tier=Tier.BURN_IN,
         needs_gpu=True,
         needs_module=True,
     ),
@@ -373,7 +391,7 @@ CHECKS: tuple[Check, ...] = (
         "GPUs reach each other",
         "Every pair of GPUs copies memory directly, without error and at a plausible rate.",
         "Check the fabric manager and nvidia-smi topo -m. " + OPERATOR,
-        tier="burn-in",
+        tier=Tier.BURN_IN,
         needs_gpu=True,
         needs_module=True,
     ),
@@ -392,4 +410,5 @@ BY_ID: Mapping[str, Check] = {check.id: check for check in CHECKS}
 
 def in_tier(check: Check, tier: Tier) -> bool:
     """Whether a tier tries a check: its own tier or a higher one."""
-    return TIERS.index(check.tier) <= TIERS.index(tier)
+    order = list(Tier)
+    return order.index(check.tier) <= order.index(tier)

@@ -2,66 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Final
 
-from gpuprep.ladder import rules_burn, rules_driver, rules_nvml, rules_programs, rules_stack
+# The rules register themselves where they are defined.
+from gpuprep.ladder import (  # noqa: F401
+    rules_burn,
+    rules_driver,
+    rules_nvml,
+    rules_programs,
+    rules_stack,
+)
 from gpuprep.ladder.checks import BY_ID, CHECKS, Check
 from gpuprep.ladder.evidence import Evidence, Expectation
 from gpuprep.ladder.findings import Finding, failed, passed, skipped
+from gpuprep.ladder.registry import RULES
 from gpuprep.ladder.rules_driver import NO_DRIVER
-from gpuprep.model import CheckResult, CheckStatus, HostStatus
+from gpuprep.model import CheckResult, CheckStatus, HostStatus, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from gpuprep.ladder.checks import Tier
     from gpuprep.model import Stack
+    from gpuprep.observe import HostObservation
 
-RULES: Mapping[str, Callable[[Evidence], Finding]] = {
-    **rules_driver.RULES,
-    **rules_nvml.RULES,
-    **rules_stack.RULES,
-    **rules_programs.RULES,
-    **rules_burn.RULES,
-}
-REBOOT = "reboot.survived"
-# What a reboot makes anew, and may therefore lose.
-MADE_AT_BOOT = (
-    "module.loaded",
-    "nouveau.absent",
-    "device.nodes",
-    "device.uvm",
-    "fabric.running",
-    "unit.running",
-    "mig.layout",
-)
-# What must have passed before anybody says "ready": a kernel ran, its results were right.
-PROOF = ("module.loaded", "nvml.answers", "nvml.count", "kernel.runs", "gemm.correct")
-NO_MODULE = "the driver module is not loaded"
-NO_GPU = "no NVIDIA GPU on this host"
+_log = logging.getLogger(__name__)
+REBOOT: Final = "reboot.survived"
+NO_MODULE: Final = "the driver module is not loaded"
+NO_GPU: Final = "no NVIDIA GPU on this host"
+NOT_UNDERSTOOD: Final = "what the host answered cannot be judged"
 
 
 def evaluate(
-    observation: Mapping[str, Any],
-    probe: Mapping[str, Any],
+    observation: HostObservation,
     stack: Stack | None,
     tier: Tier,
     expect: Expectation | None = None,
 ) -> tuple[CheckResult, ...]:
-    """Judge every check of the ladder, in its order.
+    """Return one result per check of the ladder, in its order.
 
     Args:
-        observation: what ``gpuprep.observe`` reported of the host (schema 1).
-        probe: what the verification probe reported; empty when it did not run.
+        observation: what the host said, with the probe's answer in it when it ran.
         stack: the resolved stack; None on hosts that gpuprep never prepared.
         tier: what was tried.
         expect: catalog knowledge; None = nothing known beyond stack and host.
 
     Returns:
-        One result per check; those that were not tried are skipped, with the reason.
+        Checks that were not tried are skipped, with the reason.
 
     """
-    host = Evidence(observation, probe, stack, expect or Expectation(), tier)
+    host = Evidence(observation, stack, expect or Expectation(), tier)
     results = [_result(check, _find(check, host)) for check in CHECKS if check.id != REBOOT]
     results.append(_result(BY_ID[REBOOT], _survived(host, results)))
     return tuple(results)
@@ -72,7 +62,11 @@ def _find(check: Check, host: Evidence) -> Finding:
         return skipped(NO_GPU)
     if check.needs_module and host.module_version is None:
         return skipped(NO_MODULE if host.driver_wanted else NO_DRIVER)
-    return RULES[check.id](host)
+    try:
+        return RULES[check.id](host)
+    except Exception as error:  # noqa: BLE001 - an odd answer is that check's failure, never the run's
+        _log.exception("the rule of %s gave up", check.id)
+        return failed(f"{NOT_UNDERSTOOD}: {type(error).__name__}: {error}"[:300])
 
 
 def _result(check: Check, finding: Finding) -> CheckResult:
@@ -112,7 +106,7 @@ def _survived(host: Evidence, results: Sequence[CheckResult]) -> Finding:
     broken = [
         result.id
         for result in results
-        if result.status is CheckStatus.FAILED and result.id in MADE_AT_BOOT
+        if result.status is CheckStatus.FAILED and BY_ID[result.id].made_at_boot
     ]
     facts = {"evidence": f"boot {now.get('boot_id')}, proven before in another boot"}
     if broken:
@@ -123,7 +117,7 @@ def _survived(host: Evidence, results: Sequence[CheckResult]) -> Finding:
 def gpu_proven(checks: Iterable[CheckResult]) -> bool:
     """Whether the rungs that prove a GPU were tried and passed, in this run or by a valid proof."""
     status = {check.id: check.status for check in checks}
-    return all(status.get(name) is CheckStatus.PASSED for name in PROOF)
+    return all(status.get(check.id) is CheckStatus.PASSED for check in CHECKS if check.proof)
 
 
 def state_of(

@@ -8,7 +8,7 @@ from gpuprep.ladder.evidence import Expectation
 
 if TYPE_CHECKING:
     from gpuprep.catalog import Catalog
-    from gpuprep.catalog.tables import Family
+    from gpuprep.model import Family
 
 
 def expectation(
@@ -27,7 +27,10 @@ def expectation(
         gpus=catalog.gpus,
         gpu_count=known.count if known and known.vendor == "nvidia" else None,
         shape=shape,
-        closure=catalog.driver.closure[family] if family else (),
+        shape_fabric=known.fabric if known else None,
+        version_locked=next(
+            (names for name, names in catalog.driver.closure.items() if name == family), ()
+        ),
         compat_package=catalog.cuda.compat_package,
         fabrics=catalog.fabrics,
     )

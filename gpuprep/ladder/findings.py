@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from gpuprep.ladder.answers import texts
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,7 +52,7 @@ def skipped(detail: str) -> Finding:
 
 def command_text(command: Mapping[str, Any]) -> str:
     """Write a command that the probe ran, with its exit code and output, as evidence."""
-    line = " ".join(str(word) for word in command.get("argv", ()))
+    line = " ".join(texts(command, "argv"))
     if command.get("timed_out"):
         end = f"cut off after {command.get('seconds')} s"
     else:

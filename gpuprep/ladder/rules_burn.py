@@ -5,8 +5,9 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.evidence import mapping, sequence
+from gpuprep.ladder.answers import items, mapping, number
 from gpuprep.ladder.findings import failed, passed, skipped
+from gpuprep.ladder.registry import judges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ def _loads(host: Evidence) -> tuple[list[Mapping[str, Any]], Finding | None]:
     burn = host.answer("burn")
     if not burn:
         return [], skipped(NOT_TRIED)
-    gpus = [mapping(gpu) for gpu in sequence(burn.get("gpus"))]
+    gpus = items(burn, "gpus")
     broken = [gpu for gpu in gpus if gpu.get("error")]
     if broken or not gpus:
         why = "; ".join(str(gpu.get("error")) for gpu in broken) or "no GPU could be used"
@@ -59,7 +60,7 @@ def _against(
                 complaints.append(f"{slot} reaches {found / paper:.0%} of its data sheet")
         else:
             lines.append(f"{slot}: {found:g}")
-        if found < SIBLING_SHARE * middle:
+        if 0 <= found < SIBLING_SHARE * middle:
             complaints.append(f"{slot} reaches {found / middle:.0%} of its siblings' median")
     return complaints, lines, known
 
@@ -68,6 +69,7 @@ def _spelled(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
+@judges("burn.bandwidth")
 def burn_bandwidth(host: Evidence) -> Finding:
     """Judge: device memory bandwidth in GB/s."""
     gpus, nothing = _loads(host)
@@ -80,7 +82,7 @@ def burn_bandwidth(host: Evidence) -> Finding:
 
     complaints, lines, known = _against(
         gpus,
-        lambda gpu: float(mapping(gpu.get("bandwidth")).get("gbs") or 0),
+        lambda gpu: number(mapping(gpu.get("bandwidth")), "gbs"),
         paper,
         BANDWIDTH_SHARE,
     )
@@ -96,13 +98,14 @@ def burn_bandwidth(host: Evidence) -> Finding:
     return passed("; ".join(lines) + " GB/s", **facts)
 
 
+@judges("burn.matrix")
 def burn_matrix(host: Evidence) -> Finding:
     """Judge: sustained matrix rate in TFLOP/s. Our own kernel has no bar: it is simple."""
     gpus, nothing = _loads(host)
     if nothing is not None:
         return nothing
     products = [mapping(gpu.get("matrix")) for gpu in gpus]
-    methods = {product.get("method") for product in products}
+    methods = {str(product.get("method")) for product in products}
 
     def paper(gpu: Mapping[str, Any]) -> float | None:
         known = host.knowledge(str(gpu.get("slot")))
@@ -113,7 +116,7 @@ def burn_matrix(host: Evidence) -> Finding:
 
     complaints, lines, known = _against(
         gpus,
-        lambda gpu: float(mapping(gpu.get("matrix")).get("tflops") or 0),
+        lambda gpu: number(mapping(gpu.get("matrix")), "tflops"),
         paper,
         MATRIX_SHARE,
     )
@@ -121,9 +124,9 @@ def burn_matrix(host: Evidence) -> Finding:
     facts = {
         "expected": f"at least {MATRIX_SHARE:.0%} of the data sheet",
         "observed": "; ".join(lines),
-        "evidence": f"TFLOP/s, {kind}, {', '.join(map(str, methods))}\n"
+        "evidence": f"TFLOP/s, {kind}, {', '.join(sorted(methods))}\n"
         + "\n".join(_spelled(product) for product in products),
-        "seconds": max(float(product.get("seconds") or 0) for product in products),
+        "seconds": max(number(product, "seconds") for product in products),
     }
     if complaints:
         return failed("; ".join(complaints), **facts)
@@ -133,6 +136,7 @@ def burn_matrix(host: Evidence) -> Finding:
     return passed("; ".join(lines) + f" TFLOP/s ({kind})", **facts)
 
 
+@judges("burn.stable")
 def burn_stable(host: Evidence) -> Finding:
     """Judge: products repeat bit by bit, copies arrive unchanged."""
     gpus, nothing = _loads(host)
@@ -161,6 +165,7 @@ def burn_stable(host: Evidence) -> Finding:
     return passed("; ".join(lines), evidence="\n".join(lines))
 
 
+@judges("burn.peer")
 def burn_peer(host: Evidence) -> Finding:
     """Judge: every pair copies without error, none far slower than the others."""
     burn = host.answer("burn")
@@ -169,7 +174,7 @@ def burn_peer(host: Evidence) -> Finding:
     if len(host.gpus) < 2:  # noqa: PLR2004 - a pair
         return skipped("one GPU has no peer")
     peers = mapping(burn.get("peers"))
-    pairs = [mapping(pair) for pair in sequence(peers.get("pairs"))]
+    pairs = items(peers, "pairs")
     if not pairs:
         return failed(str(peers.get("error") or "no pair was tried"), evidence=str(dict(peers)))
     lines = [
@@ -177,23 +182,15 @@ def burn_peer(host: Evidence) -> Finding:
         f"{'direct' if pair.get('direct') else 'through the host'}"
         for pair in pairs
     ]
-    middle = median(float(pair.get("gbs") or 0) for pair in pairs)
+    middle = median(number(pair, "gbs") for pair in pairs)
     complaints = []
     for pair, line in zip(pairs, lines, strict=True):
         if pair.get("differences") != 0:
             complaints.append(f"{line}: {pair.get('differences')} words wrong")
         elif host.fabric != "none" and not pair.get("direct"):
             complaints.append(f"{line}, although an NVSwitch couples them")
-        elif host.fabric != "none" and float(pair.get("gbs") or 0) < SIBLING_SHARE * middle / 2:
+        elif host.fabric != "none" and number(pair, "gbs") < SIBLING_SHARE * middle / 2:
             complaints.append(f"{line}, the median is {middle:g}")
     if complaints:
         return failed("; ".join(complaints[:3]), evidence="\n".join(lines))
     return passed(f"{len(pairs)} pairs, median {middle:g} GB/s", evidence="\n".join(lines))
-
-
-RULES: Mapping[str, Callable[[Evidence], Finding]] = {
-    "burn.bandwidth": burn_bandwidth,
-    "burn.matrix": burn_matrix,
-    "burn.stable": burn_stable,
-    "burn.peer": burn_peer,
-}

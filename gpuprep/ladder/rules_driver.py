@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from gpuprep.ladder.evidence import VERSION, mapping, sequence
+from gpuprep.ladder.answers import mapping, text, texts
+from gpuprep.ladder.evidence import NVIDIA, VERSION
 from gpuprep.ladder.findings import command_text, failed, passed, skipped
-from gpuprep.packages.closure import matches
+from gpuprep.ladder.registry import judges
+from gpuprep.model.names import matches
+from gpuprep.observe.observation import GPU_CLASSES, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from gpuprep.ladder.evidence import Evidence
     from gpuprep.ladder.findings import Finding
 
@@ -23,10 +24,11 @@ NO_MODULE = "the module is not loaded"
 SIDE_MODULES = ("uvm", "drm", "modeset", "peermem", "fs")
 
 
+@judges("pci.device")
 def pci_device(host: Evidence) -> Finding:
     """Judge: a GPU is on the bus."""
-    found = [f"{gpu.get('slot')} [10de:{gpu.get('device')}]" for gpu in host.gpus]
-    if found and not host.pci_gpus:
+    found = [f"{gpu.slot} [{gpu.id}]" for gpu in host.gpus]
+    if found and not host.observation.gpus:
         return passed(
             f"{len(found)} in NVML; the bus is hidden, as in a container",
             evidence="\n".join(found),
@@ -38,17 +40,19 @@ def pci_device(host: Evidence) -> Finding:
             f"shape {host.expect.shape} has {host.expect.gpu_count} GPUs, none is on the bus",
             expected=str(host.expect.gpu_count),
             observed="0",
-            evidence="/sys/bus/pci/devices: no device of vendor 10de with class 0300 or 0302",
+            evidence=f"/sys/bus/pci/devices: no device of vendor {NVIDIA} with class "
+            f"{' or '.join(GPU_CLASSES)}",
         )
     return skipped("no NVIDIA GPU on the PCI bus; the rungs above files and versions are untried")
 
 
+@judges("pci.count")
 def pci_count(host: Evidence) -> Finding:
     """Judge: as many as the shape promises."""
     if host.expect.gpu_count is None:
         return skipped("the shape is not known, so neither is the promised number")
     found = len(host.gpus)
-    slots = "\n".join(str(gpu.get("slot")) for gpu in host.gpus)
+    slots = "\n".join(gpu.slot for gpu in host.gpus)
     facts = {"expected": str(host.expect.gpu_count), "observed": str(found), "evidence": slots}
     if found == host.expect.gpu_count:
         return passed(f"{found}, as {host.expect.shape} promises", **facts)
@@ -60,113 +64,106 @@ def main_module(name: str) -> bool:
     return name.startswith("nvidia") and re.split(r"[-_]", name)[-1] not in SIDE_MODULES
 
 
+@judges("module.on_disk")
 def module_on_disk(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way it can end
-    """Judge: a module for the running kernel, at the installed version."""
+    """Judge: one module, built for the kernel that the driver is built for."""
     if not host.driver_wanted:
         return skipped(NO_DRIVER)
     if host.stack is None and not host.gpus and not host.modules_on_disk:
         return skipped("neither GPU nor driver on this host")
-    modules = [m for m in host.modules_on_disk if main_module(str(m.get("name")))]
-    listing = "\n".join(
-        f"{m.get('path')} version {m.get('version')} vermagic {m.get('vermagic')}" for m in modules
-    )
+    modules = [m for m in host.modules_on_disk if main_module(m.name)]
+    listing = "\n".join(f"{m.path} version {m.version} vermagic {m.vermagic}" for m in modules)
+    kernel = host.observation.kernel.target
     if not modules and host.stack is None and host.module_version:
         return skipped("a module runs, its file is hidden, as in a container")
-    mine = [m for m in modules if str(m.get("kernel")) == host.kernel]
+    mine = [m for m in modules if m.kernel == kernel]
     if not mine:
-        others = ", ".join(sorted({str(m.get("kernel")) for m in modules})) or "none"
+        others = ", ".join(sorted({m.kernel for m in modules})) or "none"
         return failed(
-            f"no module for kernel {host.kernel}",
-            expected=host.kernel,
+            f"no module for kernel {kernel}",
+            expected=kernel,
             observed=f"modules for: {others}",
             evidence=listing or None,
         )
-    strange = [m for m in mine if str(m.get("vermagic") or host.kernel).split()[0] != host.kernel]
+    strange = [m for m in mine if m.vermagic and m.vermagic.split(" ")[0] != kernel]
     if strange:
         return failed(
-            f"the module in {host.kernel}'s directory was built for another kernel",
-            expected=host.kernel,
-            observed=str(strange[0].get("vermagic")),
+            f"the module in {kernel}'s directory was built for another kernel",
+            expected=kernel,
+            observed=strange[0].vermagic,
             evidence=listing,
         )
-    versions = sorted({str(m.get("version")) for m in mine})
+    versions = sorted({str(m.version) for m in mine})
     if len(versions) > 1:
         return failed(
             "several driver modules for one kernel", observed=", ".join(versions), evidence=listing
         )
-    return passed(f"{versions[0]} for {host.kernel}", observed=versions[0], evidence=listing)
+    return passed(f"{versions[0]} for {kernel}", observed=versions[0], evidence=listing)
 
 
+@judges("module.next_boot")
 def module_next_boot(host: Evidence) -> Finding:
     """Judge: a module also for the kernel that the next boot starts."""
     if not host.driver_wanted:
         return skipped(NO_DRIVER)
-    kernel = mapping(host.observation.get("kernel"))
-    newest = kernel.get("newest_installed")
+    kernel = host.observation.kernel
+    newest = kernel.newest_installed
     if not newest:
         return skipped("no installed kernel found (a container boots its host's)")
-    built = {str(m.get("kernel")) for m in host.modules_on_disk if main_module(str(m.get("name")))}
+    built = {m.kernel for m in host.modules_on_disk if main_module(m.name)}
     built |= {
-        str(release)
-        for release, names in host.answer("modules").items()
-        if any(main_module(str(name)) for name in sequence(names))
+        release
+        for release in host.answer("modules")
+        if any(main_module(name) for name in texts(host.answer("modules"), release))
     }
     if not built and (host.stack is None or not host.stack.manage_driver):
         return skipped("no driver module on disk")
-    running = str(kernel.get("running") or host.kernel)
     if newest in built:
-        return passed(
-            f"built for {newest}", expected=str(newest), observed=", ".join(sorted(built))
-        )
-    if newest == running:
-        return failed(f"no module for {newest}, which also runs", expected=str(newest))
+        return passed(f"built for {newest}", expected=newest, observed=", ".join(sorted(built)))
+    if newest == kernel.running:
+        return failed(f"no module for {newest}, which also runs", expected=newest)
     return failed(
         f"the next boot starts {newest}, which has no driver module",
-        expected=str(newest),
+        expected=newest,
         observed=", ".join(sorted(built)) or "none",
         evidence=f"/lib/modules/{newest}/modules.dep names no nvidia module",
     )
 
 
+@judges("module.loaded")
 def module_loaded(host: Evidence) -> Finding:
     """Judge: the module runs in the kernel."""
     if host.no_driver_to_judge:
         return skipped(NO_DRIVER)
     if host.module_version:
-        flavour = host.driver.get("flavour")
+        flavour = host.observation.driver.flavour
         return passed(
             f"{host.module_version}{f', {flavour} flavour' if flavour else ''}",
             observed=host.module_version,
-            evidence=(
-                "/proc/driver/nvidia/version"
-                if host.loaded or host.driver.get("proc_version")
-                else "NVML"
-            ),
+            evidence=("/proc/driver/nvidia/version" if host.observation.running_driver else "NVML"),
         )
     if host.cannot_load:
         return skipped(CANNOT_LOAD)
-    others = ", ".join(sorted(host.loaded)) or "none of NVIDIA's"
+    others = ", ".join(sorted(host.observation.modules.loaded)) or "none of NVIDIA's"
     return failed("the nvidia module is not loaded", expected="nvidia", observed=others)
 
 
+@judges("nouveau.absent")
 def nouveau_absent(host: Evidence) -> Finding:
     """Judge: nouveau does not hold the GPU."""
     if not host.driver_wanted:
         return skipped(NO_DRIVER)
-    if "nouveau" in host.loaded:
+    if "nouveau" in host.observation.modules.loaded:
         return failed("nouveau is loaded", expected="not loaded", evidence="/proc/modules: nouveau")
     return passed("nouveau is not loaded")
 
 
-def _nodes(host: Evidence) -> list[str]:
-    return [str(node) for node in sequence(host.driver.get("device_nodes"))]
-
-
+@judges("device.nodes")
 def device_nodes(host: Evidence) -> Finding:
     """Judge: the control node and one node per GPU."""
     if host.no_driver_to_judge:
         return skipped(NO_DRIVER)
-    nodes = _nodes(host)
+    nodes = host.observation.driver.device_nodes
     if host.cannot_load and not nodes:
         return skipped(CANNOT_LOAD)
     numbered = [node for node in nodes if re.fullmatch(r"/dev/nvidia\d+", node)]
@@ -181,18 +178,21 @@ def device_nodes(host: Evidence) -> Finding:
     return passed(f"nodes of {len(numbered)} GPUs", **facts)
 
 
+@judges("device.uvm")
 def device_uvm(host: Evidence) -> Finding:
     """Judge: the unified-memory node."""
     if host.no_driver_to_judge:
         return skipped(NO_DRIVER)
-    if host.cannot_load and not _nodes(host):
+    nodes = host.observation.driver.device_nodes
+    if host.cannot_load and not nodes:
         return skipped(CANNOT_LOAD)
-    facts = {"expected": "/dev/nvidia-uvm", "observed": ", ".join(_nodes(host)) or "none"}
-    if "/dev/nvidia-uvm" in _nodes(host):
+    facts = {"expected": "/dev/nvidia-uvm", "observed": ", ".join(nodes) or "none"}
+    if "/dev/nvidia-uvm" in nodes:
         return passed("/dev/nvidia-uvm exists", **facts)
     return failed("/dev/nvidia-uvm is missing", **facts)
 
 
+@judges("version.userspace")
 def version_userspace(host: Evidence) -> Finding:
     """Judge: libcuda and NVML on disk fit the module."""
     if host.no_driver_to_judge:
@@ -202,7 +202,7 @@ def version_userspace(host: Evidence) -> Finding:
     found = {
         name: version.group(0)
         for name in ("nvml", "libcuda")
-        if (version := VERSION.search(str(host.answer(name).get("library") or "").split("/")[-1]))
+        if (version := VERSION.search((text(host.answer(name), "library") or "").split("/")[-1]))
     }
     mismatch = host.answer("nvml").get("status") == NVML_VERSION_MISMATCH
     evidence = "\n".join(
@@ -220,16 +220,16 @@ def version_userspace(host: Evidence) -> Finding:
     return passed(f"all {host.module_version}", **facts)
 
 
+@judges("version.packages")
 def version_packages(host: Evidence) -> Finding:
-    """Judge: the packages of the driver closure have one version, that of the module."""
+    """Judge: the version-locked packages have one version, that of the module."""
     if not host.driver_wanted:
         return skipped(NO_DRIVER)
-    patterns = host.closure
+    patterns = host.version_locked
     versions: dict[str, str] = {}
-    for name, package in host.packages.items():
-        found = VERSION.search(str(package.get("version")))
-        installed = package.get("status") in (None, "installed")
-        if found and installed and matches(name, patterns):
+    for name, package in host.observation.packages.items():
+        found = VERSION.search(package.version or "")
+        if found and host.observation.is_installed(name) and matches(name, patterns):
             versions[name] = found.group(0)
     if not versions:
         return skipped("no driver package found")
@@ -252,6 +252,7 @@ def version_packages(host: Evidence) -> Finding:
     return passed(f"{len(versions)} packages at {distinct[0]}", **facts)
 
 
+@judges("fabric.version")
 def fabric_version(host: Evidence) -> Finding:
     """Judge: the fabric manager's version."""
     if host.no_driver_to_judge:
@@ -261,18 +262,15 @@ def fabric_version(host: Evidence) -> Finding:
     if host.module_version is None:
         return skipped(NO_MODULE)
     answer = host.answer("fabric_manager")
-    version = answer.get("version")
-    if not version:
-        package = next(
-            (
-                found.group(0)
-                for name, package in host.packages.items()
-                if name.startswith(host.fabric_packages)
-                and (found := VERSION.search(str(package.get("version"))))
-            ),
-            None,
-        )
-        version = package
+    version = text(answer, "version") or next(
+        (
+            found.group(0)
+            for name, package in host.observation.packages.items()
+            if name.startswith(host.fabric_packages)
+            and (found := VERSION.search(package.version or ""))
+        ),
+        None,
+    )
     command = mapping(answer.get("command"))
     facts = {
         "expected": host.module_version,
@@ -289,13 +287,14 @@ def fabric_version(host: Evidence) -> Finding:
 FABRIC_COMPLETED = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
 
 
+@judges("fabric.running")
 def fabric_running(host: Evidence) -> Finding:
     """Judge: the service is active and the GPUs have joined."""
     if not host.fabric.startswith("fm"):
         return skipped("no NVSwitch fabric on this host")
-    units = mapping(host.observation.get("units"))
+    units = host.observation.units
     names = [name for unit in host.fabric_units for name in (f"{unit}.service", unit)]
-    unit = next((mapping(units[name]) for name in names if name in units), None)
+    unit = next((units[name] for name in names if name in units), None)
     states = {
         str(gpu.get("slot")): mapping(gpu.get("fabric"))
         for gpu in host.nvml_gpus
@@ -307,7 +306,7 @@ def fabric_running(host: Evidence) -> Finding:
         for slot, state in joined.items()
         if state.get("state") != FABRIC_COMPLETED or state.get("status")
     ]
-    if unit is not None and not unit.get("active"):
+    if unit is not None and not unit.active:
         return failed("nvidia-fabricmanager is not active", expected="active", observed=str(unit))
     if late:
         return failed(
@@ -323,17 +322,18 @@ def fabric_running(host: Evidence) -> Finding:
     )
 
 
+@judges("unit.running")
 def unit_running(host: Evidence) -> Finding:
     """Judge: the stack's services."""
     services = host.stack.services if host.stack else ()
     if not services:
         return skipped("the stack asks for no service" if host.stack else "no stack was resolved")
-    units = mapping(host.observation.get("units"))
+    units = host.observation.units
     bad = []
     for name in services:
-        state = mapping(units.get(name) or units.get(name.removesuffix(".service")))
-        wrong = [key for key in ("exists", "enabled", "active") if not state.get(key)]
-        if state.get("masked"):
+        state = units.get(name) or units.get(name.removesuffix(".service")) or Unit()
+        wrong = [key for key in ("exists", "enabled", "active") if not getattr(state, key)]
+        if state.masked:
             wrong.append("unmasked")
         if wrong:
             bad.append(f"{name}: not {', '.join(wrong)}")
@@ -341,20 +341,3 @@ def unit_running(host: Evidence) -> Finding:
     if bad:
         return failed("; ".join(bad), expected=f"enabled and active: {listing}")
     return passed(f"{len(services)} enabled and active", observed=listing)
-
-
-RULES: Mapping[str, Callable[[Evidence], Finding]] = {
-    "pci.device": pci_device,
-    "pci.count": pci_count,
-    "module.on_disk": module_on_disk,
-    "module.next_boot": module_next_boot,
-    "module.loaded": module_loaded,
-    "nouveau.absent": nouveau_absent,
-    "device.nodes": device_nodes,
-    "device.uvm": device_uvm,
-    "version.userspace": version_userspace,
-    "version.packages": version_packages,
-    "fabric.version": fabric_version,
-    "fabric.running": fabric_running,
-    "unit.running": unit_running,
-}

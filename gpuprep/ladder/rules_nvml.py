@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuprep.ladder.evidence import failed_gpus, major_minor, mapping, sequence
+from gpuprep.ladder.answers import items, mapping, number, texts, whole
 from gpuprep.ladder.findings import failed, passed, skipped
+from gpuprep.ladder.registry import judges
 from gpuprep.ladder.rules_driver import NVML_VERSION_MISMATCH
 from gpuprep.ladder.xids import APPLICATION, meaning
+from gpuprep.model.versions import key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,12 +31,13 @@ def _label(gpu: Mapping[str, object]) -> str:
     return f"GPU {gpu.get('index')} ({gpu.get('slot') or gpu.get('error')})"
 
 
+@judges("nvml.answers")
 def nvml_answers(host: Evidence) -> Finding:
     """Judge: NVML initialises and lists the GPUs in time."""
     answer = host.answer("nvml")
     if not answer:
         return skipped("the probe did not run")
-    seconds = answer.get("seconds")
+    seconds = number(answer, "seconds") or None
     if answer.get("status") == NVML_VERSION_MISMATCH:
         return skipped("module and libraries differ: see version.userspace")
     if answer.get("error"):
@@ -53,13 +56,14 @@ def nvml_answers(host: Evidence) -> Finding:
     )
 
 
+@judges("nvml.count")
 def nvml_count(host: Evidence) -> Finding:
     """Judge: NVML can open every GPU that PCI shows."""
     if not host.nvml_gpus and host.answer("nvml").get("error"):
         return skipped(SILENT)
     if not host.answer("nvml"):
         return skipped("the probe did not run")
-    broken = list(failed_gpus(host.nvml_gpus))
+    broken = [gpu for gpu in host.nvml_gpus if gpu.get("error")]  # listed, cannot be opened
     good = len(host.nvml_gpus) - len(broken)
     facts = {
         "expected": str(len(host.gpus)),
@@ -74,21 +78,22 @@ def nvml_count(host: Evidence) -> Finding:
 
 
 def _each(
-    host: Evidence, key: str, nothing: str, judge: Callable[[Mapping[str, object]], str | None]
+    host: Evidence, name: str, nothing: str, judge: Callable[[Mapping[str, object]], str | None]
 ) -> Finding:
     """Judge one block of every GPU; ``judge`` gives the complaint or None."""
     if not host.nvml_gpus:
         return skipped(SILENT)
-    having = [gpu for gpu in host.nvml_gpus if gpu.get(key) is not None]
+    having = [gpu for gpu in host.nvml_gpus if gpu.get(name) is not None]
     if not having:
         return skipped(nothing)
-    complaints = [f"{_label(gpu)}: {text}" for gpu in having if (text := judge(gpu))]
-    evidence = "\n".join(f"{_label(gpu)}: {key} {gpu[key]}" for gpu in having)
+    complaints = [f"{_label(gpu)}: {complaint}" for gpu in having if (complaint := judge(gpu))]
+    evidence = "\n".join(f"{_label(gpu)}: {name} {gpu[name]}" for gpu in having)
     if complaints:
         return failed("; ".join(complaints), observed="; ".join(complaints), evidence=evidence)
     return passed(f"{len(having)} GPUs", evidence=evidence)
 
 
+@judges("ecc.clean")
 def ecc_clean(host: Evidence) -> Finding:
     """Judge: no uncorrected error since the driver was loaded."""
 
@@ -99,6 +104,7 @@ def ecc_clean(host: Evidence) -> Finding:
     return _each(host, "ecc", "these GPUs have no ECC", judge)
 
 
+@judges("memory.rows")
 def memory_rows(host: Evidence) -> Finding:
     """Judge: no failed or pending row remapping."""
 
@@ -111,6 +117,7 @@ def memory_rows(host: Evidence) -> Finding:
     return _each(host, "rows", "these GPUs do not remap rows", judge)
 
 
+@judges("throttle.clean")
 def throttle_clean(host: Evidence) -> Finding:
     """Judge: no slowdown for heat or power faults."""
 
@@ -125,6 +132,7 @@ def throttle_clean(host: Evidence) -> Finding:
     return _each(host, "throttle", "NVML reported no throttle reasons", judge)
 
 
+@judges("pcie.link")
 def pcie_link(host: Evidence) -> Finding:
     """Judge: all lanes in use. Generation is left out: an idle link saves power by lowering it."""
 
@@ -138,6 +146,7 @@ def pcie_link(host: Evidence) -> Finding:
     return _each(host, "pcie", "NVML reported no PCIe link", judge)
 
 
+@judges("persistence.on")
 def persistence_on(host: Evidence) -> Finding:
     """Judge: persistence mode of every GPU."""
 
@@ -147,6 +156,7 @@ def persistence_on(host: Evidence) -> Finding:
     return _each(host, "persistence", "NVML reported no persistence mode", judge)
 
 
+@judges("mig.layout")
 def mig_layout(host: Evidence) -> Finding:
     """Judge: no GPU in MIG mode without instances; the layout of the last proof is still there."""
     if not host.nvml_gpus:
@@ -155,8 +165,8 @@ def mig_layout(host: Evidence) -> Finding:
     complaints, listing = [], []
     for gpu in host.nvml_gpus:
         mig = mapping(gpu.get("mig"))
-        instances = sorted(map(str, sequence(mig.get("instances"))))
-        before = sorted(map(str, sequence(recorded.get(str(gpu.get("uuid"))))))
+        instances = sorted(texts(mig, "instances"))
+        before = sorted(texts(recorded, str(gpu.get("uuid"))))
         if mig:
             listing.append(f"{_label(gpu)}: on={mig.get('on')} {', '.join(instances)}")
         if mig.get("on") != mig.get("pending"):
@@ -176,17 +186,19 @@ def mig_layout(host: Evidence) -> Finding:
     return passed("MIG layout as it was" if recorded else "consistent", evidence="\n".join(listing))
 
 
+@judges("xid.clean")
 def xid_clean(host: Evidence) -> Finding:
     """Judge: no Xid since boot, other than those of faulty applications."""
     answer = host.answer("xid")
     if not answer:
         return skipped("the probe did not run")
-    events = [mapping(event) for event in sequence(answer.get("events"))]
+    events = items(answer, "events")
     lines = "\n".join(
         f"Xid {e.get('code')} at {e.get('slot')}: {meaning(e.get('code'))}; {e.get('text')}"
         for e in events
     )
-    serious = sorted({int(e["code"]) for e in events if e.get("code") not in APPLICATION})
+    codes = {whole(event, "code") or 0 for event in events}  # 0: an event without a code
+    serious = sorted(codes - APPLICATION.keys())
     if serious:
         words = "; ".join(f"Xid {code}: {meaning(code)}" for code in serious)
         return failed(words, expected="none", observed=str(answer.get("total")), evidence=lines)
@@ -197,6 +209,7 @@ def xid_clean(host: Evidence) -> Finding:
     return passed("none since boot", evidence="/dev/kmsg")
 
 
+@judges("cuda.driver_api")
 def cuda_driver_api(host: Evidence) -> Finding:
     """Judge: libcuda supports the toolkits' major version."""
     answer = host.answer("libcuda")
@@ -204,33 +217,19 @@ def cuda_driver_api(host: Evidence) -> Finding:
         return skipped("the probe did not run")
     if answer.get("error"):
         return failed(f"libcuda: {answer['error']}", evidence=str(answer.get("library")))
-    number = int(answer.get("version") or 0)
-    supported = f"{number // 1000}.{number % 1000 // 10}"
+    version = whole(answer, "version") or 0
+    supported = f"{version // 1000}.{version % 1000 // 10}"
     wanted = host.toolkit_versions
     facts = {
         "expected": ", ".join(wanted) or None,
         "observed": supported,
-        "evidence": f"cuDriverGetVersion = {number} in {answer.get('library')}",
+        "evidence": f"cuDriverGetVersion = {version} in {answer.get('library')}",
     }
     newer = [
-        version
-        for version in wanted
-        if major_minor(version)[0] > number // 1000 and not host.forward_compatible(version)
+        toolkit
+        for toolkit in wanted
+        if key(toolkit)[:1] > (version // 1000,) and not host.forward_compatible(toolkit)
     ]
     if newer:
         return failed(f"the driver supports CUDA {supported}, not {', '.join(newer)}", **facts)
     return passed(f"CUDA {supported}", **facts)
-
-
-RULES: Mapping[str, Callable[[Evidence], Finding]] = {
-    "nvml.answers": nvml_answers,
-    "nvml.count": nvml_count,
-    "ecc.clean": ecc_clean,
-    "memory.rows": memory_rows,
-    "xid.clean": xid_clean,
-    "throttle.clean": throttle_clean,
-    "pcie.link": pcie_link,
-    "persistence.on": persistence_on,
-    "mig.layout": mig_layout,
-    "cuda.driver_api": cuda_driver_api,
-}

@@ -6,16 +6,19 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.evidence import major_minor, mapping, sequence
+from gpuprep.ladder.answers import items, mapping, number, texts, whole
 from gpuprep.ladder.findings import command_text, failed, passed, skipped
+from gpuprep.ladder.registry import judges
+from gpuprep.model.versions import key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from gpuprep.ladder.evidence import Evidence
     from gpuprep.ladder.findings import Finding
 
 NOT_TRIED = "not tried: gpuprep verify --tier full"
+_MOMENT = re.compile(r"[0-9]{1,11}")  # seconds since 1970
 
 
 # nvcc, and a host compiler, on declarations that differ; nvcc breaks lines anywhere.
@@ -30,22 +33,19 @@ HEADER_MEND = (
 
 def _since(moment: str | None) -> str:
     """Say when a proof was made that is taken from the host's record."""
-    if moment is None or not moment.isdigit():
+    if moment is None or not _MOMENT.fullmatch(moment):
         return ""
     text = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(int(moment)))
     return f"; proven {text}, in this boot and with this driver"
 
 
-def _items(block: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    return [mapping(item) for item in sequence(block.get(key))]
-
-
+@judges("toolkit.compiles")
 def toolkit_compiles(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way it can end
     """Judge: nvcc of every toolkit makes a program for the GPU's architecture."""
     block, moment = host.tried("programs")
     if not block:
         return skipped(NOT_TRIED)
-    steps = _items(block, "compile")
+    steps = items(block, "compile")
     if host.stack is not None:
         wanted = tuple(f"-{toolkit.version}" for toolkit in host.stack.cuda)
         if not wanted:
@@ -53,7 +53,7 @@ def toolkit_compiles(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way 
         steps = [step for step in steps if str(step.get("toolkit")).endswith(wanted)]
     else:
         steps = steps[:1]  # others may be there on purpose and too new, or too old, for the GPU
-    missing = [str(path) for path in sequence(block.get("missing"))]
+    missing = texts(block, "missing")
     if missing:
         return failed(f"no compiler at {', '.join(missing)}", expected=", ".join(missing))
     if block.get("error"):
@@ -61,12 +61,12 @@ def toolkit_compiles(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way 
     if not steps:
         return skipped(str(block.get("skipped") or "no CUDA compiler on this host"))
     evidence = "\n".join(command_text(step) for step in steps)
-    seconds = sum(float(step.get("seconds") or 0) for step in steps)
+    seconds = sum(number(step, "seconds") for step in steps)
     bad = [step for step in steps if step.get("rc") != 0]
-    targets = ", ".join(map(str, sequence(steps[0].get("architectures")))) or "the default"
+    targets = ", ".join(texts(steps[0], "architectures")) or "the default"
     facts: dict[str, Any] = {"evidence": evidence, "seconds": seconds}
     if bad:
-        why = f"{bad[0].get('argv', ['nvcc'])[0]} cannot compile for {targets}"
+        why = f"{next(iter(texts(bad[0], 'argv')), 'nvcc')} cannot compile for {targets}"
         return failed(why, remedy=_compiler_remedy(bad[0]), **facts)
     return passed(f"compiled for {targets}{_since(moment)}", **facts)
 
@@ -79,19 +79,20 @@ def _compiler_remedy(step: Mapping[str, Any]) -> str | None:
 
 def _vector_sums(block: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
     """Give every GPU's vector sum with the road it took: compiled program or prebuilt PTX."""
-    for step in _items(block, "run"):
-        results = _items(step, "results")
+    for step in items(block, "run"):
+        results = items(step, "results")
         if not results:
             yield {"error": command_text(step)}, "compiled program"
         for result in results:
             yield result, "compiled program"
-    for gpu in _items(block, "gpus"):
+    for gpu in items(block, "gpus"):
         if gpu.get("error"):
             yield gpu, "prebuilt PTX"
         else:
             yield {**mapping(gpu.get("vector_add")), "slot": gpu.get("slot")}, "prebuilt PTX"
 
 
+@judges("kernel.runs")
 def kernel_runs(host: Evidence) -> Finding:
     """Judge: the vector sum is right on every GPU."""
     block, moment = host.tried("programs")
@@ -116,7 +117,7 @@ def kernel_runs(host: Evidence) -> Finding:
         "expected": f"{len(host.gpus)} GPUs, 0 elements wrong",
         "observed": f"{len(good)} GPUs right",
         "evidence": evidence,
-        "seconds": max((float(g.get("seconds") or 0) for g in _items(block, "gpus")), default=None),
+        "seconds": max((number(g, "seconds") for g in items(block, "gpus")), default=None),
     }
     if bad:
         return failed(bad[0][:300], **facts)
@@ -129,12 +130,13 @@ def _wrong(result: Mapping[str, Any]) -> bool:
     return bool(result.get("error")) or result.get("wrong") != 0 or not result.get("elements")
 
 
+@judges("gemm.correct")
 def gemm_correct(host: Evidence) -> Finding:
     """Judge: the matrix products are exact."""
     block, moment = host.tried("programs")
     if not block:
         return skipped(NOT_TRIED)
-    gpus = _items(block, "gpus")
+    gpus = items(block, "gpus")
     if not gpus:
         return failed("no GPU could be used", expected=f"{len(host.gpus)} GPUs", observed="0")
     complaints, lines = [], []
@@ -142,8 +144,10 @@ def gemm_correct(host: Evidence) -> Finding:
         if gpu.get("error"):
             complaints.append(f"{gpu.get('slot') or 'GPU'}: {gpu['error']}")
             continue
-        for kind, product in mapping(gpu.get("gemm")).items():
-            text = ", ".join(f"{key} {value}" for key, value in mapping(product).items())
+        products = mapping(gpu.get("gemm"))
+        for kind in products:
+            product = mapping(products[kind])
+            text = ", ".join(f"{name} {value}" for name, value in product.items())
             lines.append(f"{gpu.get('slot')} {kind}: {text}")
             counts = (product.get("wrong_rows"), product.get("wrong_samples"))
             wrong = any(count != 0 for count in counts) or product.get("differs_from_fp32")
@@ -177,6 +181,7 @@ def dotted_cudnn(number: int) -> str:
     return f"{number // base}.{number % base // 100}.{number % 100}"
 
 
+@judges("cudnn.runtime")
 def cudnn_runtime(host: Evidence) -> Finding:
     """Judge: a program compiled with the header loads the library of the same version."""
     cudnn, moment, nothing = _cudnn(host)
@@ -190,16 +195,18 @@ def cudnn_runtime(host: Evidence) -> Finding:
             remedy=_compiler_remedy(step),
         )
     run = mapping(cudnn.get("version"))
-    answer = next(iter(_items(run, "results")), {})
-    if not answer.get("header"):
+    answer = next(iter(items(run, "results")), {})
+    compiled, loaded = whole(answer, "header"), whole(answer, "runtime")
+    if not compiled or loaded is None:
         return failed("the compiled program does not start", evidence=command_text(run))
-    header, runtime = (dotted_cudnn(int(answer[key])) for key in ("header", "runtime"))
+    header, runtime = dotted_cudnn(compiled), dotted_cudnn(loaded)
     facts = {"expected": header, "observed": runtime, "evidence": command_text(run)}
     if header != runtime:
         return failed(f"compiled for {header}, loaded {runtime}", **facts)
     return passed(f"{runtime}{_since(moment)}", **facts)
 
 
+@judges("cudnn.convolution")
 def cudnn_convolution(host: Evidence) -> Finding:
     """Judge: the convolution matches the CPU."""
     cudnn, moment, nothing = _cudnn(host)
@@ -208,7 +215,7 @@ def cudnn_convolution(host: Evidence) -> Finding:
     run = mapping(cudnn.get("run"))
     if not run:
         return skipped("the program could not be compiled")
-    answer = next(iter(_items(run, "results")), {})
+    answer = next(iter(items(run, "results")), {})
     evidence = command_text(run)
     if run.get("rc") != 0 or _wrong(answer):
         why = answer.get("error") or f"{answer.get('wrong')} elements wrong"
@@ -220,15 +227,18 @@ def _found_frameworks(
     block: Mapping[str, Any],
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
     """Give environment, framework and command of everything that was found."""
-    for env in _items(block, "envs"):
-        for framework in _items(env, "frameworks"):
+    for env in items(block, "envs"):
+        for framework in items(env, "frameworks"):
             name = f"{env.get('python')}: {framework.get('framework')} {framework.get('version')}"
             yield name, framework, mapping(env.get("command"))
 
 
 def _silent(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Environments that should have said something and did not."""
-    return [env for env in _items(block, "envs") if not env.get("frameworks")]
+    return [env for env in items(block, "envs") if not env.get("frameworks")]
+
+
+_ARCHITECTURE = re.compile(r"[0-9]{2,4}")  # compute capability without its dot
 
 
 def supports(architectures: list[str], capability: str) -> bool:
@@ -237,12 +247,12 @@ def supports(architectures: list[str], capability: str) -> bool:
     Machine code (``sm_86``) runs within its major version from its minor on; PTX (``compute_80``)
     on everything newer. Suffixed targets (``sm_90a``) run on exactly that capability.
     """
-    major, minor = ((*major_minor(capability), 0, 0))[:2]
+    major, minor = (*key(capability), 0, 0)[:2]
     for name in architectures:
         kind, _, number = name.partition("_")
         exact = number.endswith(("a", "f"))
         digits = number.rstrip("af")
-        if not digits.isdigit():
+        if not _ARCHITECTURE.fullmatch(digits):
             continue
         of = (int(digits[:-1]), int(digits[-1]))
         if kind == "compute" and not exact and of <= (major, minor):
@@ -256,12 +266,13 @@ def _capabilities(host: Evidence, framework: Mapping[str, Any]) -> set[str]:
     """Compute capabilities that the framework must serve: as it sees them, else the catalog's."""
     seen = {
         str(gpu["compute_capability"])
-        for gpu in _items(framework, "gpus")
+        for gpu in items(framework, "gpus")
         if gpu.get("compute_capability")
     }
     return seen or {gpu.cc for gpu in host.known_gpus}
 
 
+@judges("framework.arch")
 def framework_arch(host: Evidence) -> Finding:
     """Judge: every framework's architecture list contains the GPU's."""
     block, moment = host.tried("frameworks")
@@ -269,7 +280,7 @@ def framework_arch(host: Evidence) -> Finding:
         return skipped(NOT_TRIED)
     complaints, lines = [], []
     for name, framework, _ in _found_frameworks(block):
-        architectures = [str(a) for a in sequence(framework.get("architectures"))]
+        architectures = texts(framework, "architectures")
         if not architectures:
             continue
         lines.append(f"{name} (CUDA {framework.get('cuda')}): {', '.join(architectures)}")
@@ -286,6 +297,7 @@ def framework_arch(host: Evidence) -> Finding:
     return passed(f"{len(lines)} environments{_since(moment)}", evidence=evidence)
 
 
+@judges("framework.kernel")
 def framework_kernel(host: Evidence) -> Finding:
     """Judge: a kernel ran in every environment, on every GPU, with the right result."""
     block, moment = host.tried("frameworks")
@@ -297,7 +309,7 @@ def framework_kernel(host: Evidence) -> Finding:
     ]
     lines = []
     for name, framework, _ in _found_frameworks(block):
-        gpus = _items(framework, "gpus")
+        gpus = items(framework, "gpus")
         if framework.get("error") or not gpus:
             why = framework.get("error") or framework.get("unavailable") or "sees no GPU"
             complaints.append(f"{name}: {why}")
@@ -314,6 +326,7 @@ def framework_kernel(host: Evidence) -> Finding:
     return passed(f"{len(lines)} times right{_since(moment)}", evidence=evidence)
 
 
+@judges("framework.extensions")
 def framework_extensions(host: Evidence) -> Finding:
     """Judge: extension modules load and their operators are there."""
     block, moment = host.tried("frameworks")
@@ -331,15 +344,3 @@ def framework_extensions(host: Evidence) -> Finding:
     if not lines:
         return skipped("no compiled extension beside a framework")
     return passed(f"{len(lines)} load{_since(moment)}", evidence=evidence)
-
-
-RULES: Mapping[str, Callable[[Evidence], Finding]] = {
-    "toolkit.compiles": toolkit_compiles,
-    "kernel.runs": kernel_runs,
-    "gemm.correct": gemm_correct,
-    "cudnn.runtime": cudnn_runtime,
-    "cudnn.convolution": cudnn_convolution,
-    "framework.arch": framework_arch,
-    "framework.kernel": framework_kernel,
-    "framework.extensions": framework_extensions,
-}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpuprep.ladder.evidence import major_minor, mapping, sequence
 from gpuprep.ladder.findings import failed, passed, skipped
+from gpuprep.ladder.registry import judges
+from gpuprep.model.versions import key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from gpuprep.ladder.evidence import Evidence
     from gpuprep.ladder.findings import Finding
 
 
+@judges("toolkit.present")
 def toolkit_present(host: Evidence) -> Finding:
     """Judge: the wanted toolkits, or that there is one at all."""
     found = host.toolkits
@@ -36,6 +36,7 @@ def toolkit_present(host: Evidence) -> Finding:
     return passed(", ".join(wanted), **facts)
 
 
+@judges("toolkit.default")
 def toolkit_default(host: Evidence) -> Finding:
     """Judge: where /usr/local/cuda leads."""
     found = host.toolkits
@@ -44,7 +45,7 @@ def toolkit_default(host: Evidence) -> Finding:
         return skipped("no CUDA toolkit on this host")
     if host.stack is not None and wanted is None:
         return skipped("no CUDA toolkit is wanted on this host")
-    target = str(mapping(host.observation.get("cuda")).get("default") or "")
+    target = host.observation.cuda.default or ""
     shown = next((version for version, path in found.items() if path == target), None)
     if shown is None and "-" in target:
         shown = ".".join(target.rsplit("-", 1)[-1].split(".")[:2])
@@ -61,13 +62,13 @@ def toolkit_default(host: Evidence) -> Finding:
 HEADER_PARTS = 3  # the header says major.minor.patch; libraries and packages may add a build
 
 
+@judges("cudnn.agree")
 def cudnn_agree(host: Evidence) -> Finding:  # noqa: PLR0911 - one return per way to be wrong
     """Judge: one cuDNN version in header and libraries, the wanted one."""
     if host.stack is not None and host.stack.cudnn is None:
         return skipped("no cuDNN is wanted on this host")
-    cudnn = mapping(host.observation.get("cudnn"))
-    header = str(cudnn.get("header_version") or "")
-    libraries = [str(version) for version in sequence(cudnn.get("library_versions"))]
+    header = host.observation.cudnn.header_version or ""
+    libraries = host.observation.cudnn.library_versions
     wanted = host.stack.cudnn if host.stack else None
     facts = {
         "expected": wanted,
@@ -78,13 +79,13 @@ def cudnn_agree(host: Evidence) -> Finding:  # noqa: PLR0911 - one return per wa
         if wanted is None:
             return skipped("no cuDNN on this host")
         return failed("cuDNN is not on the host", **facts)
-    versions = {major_minor(v)[:HEADER_PARTS] for v in (*libraries, *([header] if header else []))}
+    versions = {key(v)[:HEADER_PARTS] for v in (*libraries, *([header] if header else []))}
     if len(versions) > 1:
         return failed("header and libraries are of different versions", **facts)
     if not libraries:
         return failed("there is a header but no library", **facts)
     if wanted is not None:
-        asked = major_minor(wanted)[:HEADER_PARTS]
+        asked = key(wanted)[:HEADER_PARTS]
         if next(iter(versions))[: len(asked)] != asked:
             return failed(f"another cuDNN than {wanted}", **facts)
     if not header:
@@ -92,25 +93,18 @@ def cudnn_agree(host: Evidence) -> Finding:  # noqa: PLR0911 - one return per wa
     return passed(header, **facts)
 
 
+@judges("conda.present")
 def conda_present(host: Evidence) -> Finding:
     """Judge: conda at its prefix."""
-    conda = mapping(host.observation.get("conda"))
-    version = conda.get("version")
+    conda = host.observation.conda
+    version = conda.version
     wanted = host.stack.conda if host.stack else None
     if wanted is None and (host.stack is not None or not version):
         return skipped("no conda is wanted on this host" if host.stack else "no conda found")
     facts = {
         "observed": str(version),
-        "evidence": f"{conda.get('prefix')}/conda-meta",
+        "evidence": f"{conda.prefix}/conda-meta",
     }
-    if not version or conda.get("complete") is False:
-        return failed(f"conda is not complete at {conda.get('prefix')}", **facts)
-    return passed(f"conda {version} at {conda.get('prefix')}", **facts)
-
-
-RULES: Mapping[str, Callable[[Evidence], Finding]] = {
-    "toolkit.present": toolkit_present,
-    "toolkit.default": toolkit_default,
-    "cudnn.agree": cudnn_agree,
-    "conda.present": conda_present,
-}
+    if not version or not conda.complete:
+        return failed(f"conda is not complete at {conda.prefix}", **facts)
+    return passed(f"conda {version} at {conda.prefix}", **facts)

@@ -11,20 +11,23 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.catalog.versions import key
+from gpuprep import codes
+from gpuprep.components import COMPONENTS, resolve
 from gpuprep.errors import ConfigError
-from gpuprep.lock.repository_index import Offer, newest_beside, required
+from gpuprep.lock.repository_index import PackageIndex, newest_beside, required
 from gpuprep.model import (
     CondaInstaller,
     DesiredStack,
+    Family,
     HostFacts,
     Refusal,
     Repository,
     SigningKey,
     Stack,
 )
-from gpuprep.packages.deb import upstream_version
-from gpuprep.resolve import resolve
+from gpuprep.model.versions import key
+from gpuprep.packages import family_of
+from gpuprep.packages.family import upstream_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -55,6 +58,7 @@ class LockedClass:
         packages: exact version by name of the packages that the plan names.
         requires: the same of the repository's packages that those need.
         conda: installer.
+        others: what components beyond these fix, by name.
 
     """
 
@@ -71,6 +75,13 @@ class LockedClass:
     packages: Mapping[str, str] = field(default_factory=dict)
     requires: Mapping[str, str] = field(default_factory=dict)
     conda: CondaInstaller | None = None
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    def fixes(self, what: str) -> str | None:
+        """Return the value that a component's fact (``Component.locks``) is locked at."""
+        conda = f"{self.conda.version} {self.conda.sha256}" if self.conda else None
+        own = {"driver": self.driver, "flavour": self.flavour, "conda": conda}
+        return own[what] if what in own else self.others.get(what)
 
     @property
     def name(self) -> str:
@@ -105,7 +116,7 @@ class Newer:
 
 
 def lock_document(
-    hosts: Iterable[HostResult], catalog: Catalog, index: Callable[[Repository], Offer]
+    hosts: Iterable[HostResult], catalog: Catalog, index: Callable[[Repository], PackageIndex]
 ) -> LockFile:
     """Make the lock of a planned fleet.
 
@@ -155,20 +166,18 @@ def resolve_locked(
     """Resolve a host to exactly what the lock says, or refuse with the difference."""
     locked = _find(facts, desired, catalog, lock)
     if locked is None:
-        text = catalog.messages["E_LOCK_CLASS"].format(host_class=_label(facts))
-        return Refusal("E_LOCK_CLASS", text)
+        return codes.refusal("E_LOCK_CLASS", host_class=_label(facts))
     stack = resolve(facts, _as_locked(desired, locked), catalog)
     if isinstance(stack, Refusal):
         return stack
     differences = list(_differences(stack, locked))
     if differences:
-        text = catalog.messages["E_LOCK_DIFFERS"].format(differences="; ".join(differences))
-        return Refusal("E_LOCK_DIFFERS", text)
+        return codes.refusal("E_LOCK_DIFFERS", differences="; ".join(differences))
     return stack
 
 
 def newer_than(
-    lock: LockFile, catalog: Catalog, index: Callable[[Repository], Offer]
+    lock: LockFile, catalog: Catalog, index: Callable[[Repository], PackageIndex]
 ) -> tuple[Newer, ...]:
     """Say what exists in newer versions that would fit.
 
@@ -177,16 +186,16 @@ def newer_than(
     found: list[Newer] = []
     for locked in lock.classes:
         repository = _repository(locked, catalog)
-        offer = index(repository) if repository else Offer({})
-        driver = _newest_driver(offer, locked)
+        offered = index(repository) if repository else PackageIndex({})
+        driver = _newest_driver(offered, locked)
         bound = _bound_by_catalog(locked, catalog)
         for name, version in {**locked.packages, **locked.requires}.items():
             if name in bound:
                 continue
-            offered = offer.versions.get(name, ())
+            versions = offered.versions.get(name, ())
             if upstream_version(version) == locked.driver:
-                offered = tuple(v for v in offered if upstream_version(v) == driver)
-            best = max(offered, key=key, default=version)
+                versions = tuple(v for v in versions if upstream_version(v) == driver)
+            best = max(versions, key=key, default=version)
             if key(best) > key(version):
                 found.append(Newer(locked.name, name, version, best))
         if locked.conda and key(catalog.conda.default) > key(locked.conda.version):
@@ -195,13 +204,13 @@ def newer_than(
 
 
 def _class_of(
-    host: HostResult, facts: HostFacts, stack: Stack, index: Callable[[Repository], Offer]
+    host: HostResult, facts: HostFacts, stack: Stack, index: Callable[[Repository], PackageIndex]
 ) -> LockedClass:
-    bound = [p for p in stack.packages if p.origin == "nvidia" and not p.first]
-    offer = index(stack.repository) if stack.repository and bound else Offer({})
+    bound = [p for p in stack.packages if p.origin == "nvidia" and not p.pre_install]
+    offered = index(stack.repository) if stack.repository and bound else PackageIndex({})
     from_nvidia = stack.manage_driver and stack.branch is not None and stack.source == "nvidia"
-    driver = _driver_version(host, stack, offer) if from_nvidia else None
-    packages = {p.name: _exact(p, offer, driver, stack) for p in bound}
+    driver = _driver_version(host, stack, offered) if from_nvidia else None
+    packages = {p.name: _exact(p, offered, driver, stack) for p in bound}
     return LockedClass(
         os=facts.os,
         arch=facts.arch,
@@ -214,12 +223,20 @@ def _class_of(
         repository=stack.repository.url if stack.repository else None,
         key=stack.repository.key.fingerprint if stack.repository else None,
         packages=packages,
-        requires=required(offer, packages, driver),
+        requires=required(offered, packages, driver, family_of(Family(stack.family))),
         conda=stack.conda,
+        others=_others(stack),
     )
 
 
-def _driver_version(host: HostResult, stack: Stack, offer: Offer) -> str | None:
+def _others(stack: Stack) -> dict[str, str]:
+    """Return what components fix that has no key of its own in the file."""
+    named = {"driver", "flavour", "conda"}
+    facts = {what: value for c in COMPONENTS for what, value in c.locks(stack).items()}
+    return {what: value for what, value in facts.items() if what not in named}
+
+
+def _driver_version(host: HostResult, stack: Stack, offered: PackageIndex) -> str | None:
     """Give the version asked for, the one that is there and belongs, or the newest offered."""
     present = host.versions.get("driver")
     if stack.driver_version is not None:
@@ -227,15 +244,15 @@ def _driver_version(host: HostResult, stack: Stack, offer: Offer) -> str | None:
     if present is not None and present.startswith(f"{stack.branch}."):
         return present
     roots = [p.name for p in stack.packages if p.component == "driver" and p.origin == "nvidia"]
-    versions = {upstream_version(v) for name in roots for v in offer.versions.get(name, ())}
+    versions = {upstream_version(v) for name in roots for v in offered.versions.get(name, ())}
     of_branch = [v for v in versions if v.startswith(f"{stack.branch}.")]
     return max(of_branch, key=key, default=None)
 
 
-def _exact(package: Package, offer: Offer, driver: str | None, stack: Stack) -> str:
+def _exact(package: Package, offered: PackageIndex, driver: str | None, stack: Stack) -> str:
     if package.version is not None:
         return package.version
-    version = newest_beside(driver, offer.versions.get(package.name, ()))
+    version = newest_beside(driver, offered.versions.get(package.name, ()))
     if version is None:
         where = stack.repository.url if stack.repository else "no repository"
         of = f" of driver {driver}" if package.component == "driver" else ""
@@ -252,6 +269,7 @@ def _merged(known: LockedClass | None, new: LockedClass) -> LockedClass:
         cuda=tuple(dict.fromkeys(known.cuda + new.cuda)),
         packages={**new.packages, **known.packages},
         requires={**new.requires, **known.requires},
+        others={**new.others, **known.others},
         conda=known.conda or new.conda,
         repository=known.repository or new.repository,
         key=known.key or new.key,
@@ -306,21 +324,13 @@ def _as_locked(desired: DesiredStack, locked: LockedClass) -> DesiredStack:
 
 
 def _differences(stack: Stack, locked: LockedClass) -> Iterable[str]:
-    pairs = {
-        "driver": (stack.driver_version if stack.manage_driver else None, locked.driver),
-        "flavour": (stack.flavour, locked.flavour),
-        "repository key": (
-            stack.repository.key.fingerprint if stack.repository else None,
-            locked.key,
-        ),
-        "conda": (
-            f"{stack.conda.version} {stack.conda.sha256}" if stack.conda else None,
-            f"{locked.conda.version} {locked.conda.sha256}" if locked.conda else None,
-        ),
-    }
-    for what, (now, then) in pairs.items():
-        if now is not None and now != then:
-            yield f"{what} is locked at {then}, wanted {now}"
+    key_now = stack.repository.key.fingerprint if stack.repository else None
+    if key_now is not None and key_now != locked.key:
+        yield f"repository key is locked at {locked.key}, wanted {key_now}"
+    for component in COMPONENTS:
+        for what, now in component.locks(stack).items():
+            if now != locked.fixes(what):
+                yield f"{what} is locked at {locked.fixes(what)}, wanted {now}"
     for toolkit in stack.cuda:
         if toolkit.version not in locked.cuda:
             yield f"CUDA {toolkit.version} is not in the lock"
@@ -343,11 +353,11 @@ def _bound_by_catalog(locked: LockedClass, catalog: Catalog) -> frozenset[str]:
     return frozenset(package.name for package in stack.packages if package.version)
 
 
-def _newest_driver(offer: Offer, locked: LockedClass) -> str | None:
+def _newest_driver(offered: PackageIndex, locked: LockedClass) -> str | None:
     if locked.driver is None:
         return None
     roots = [n for n, v in locked.packages.items() if upstream_version(v) == locked.driver]
-    common = [{upstream_version(v) for v in offer.versions.get(name, ())} for name in roots]
+    common = [{upstream_version(v) for v in offered.versions.get(name, ())} for name in roots]
     possible = set.intersection(*common) if common else set()
     of_branch = [v for v in possible if v.startswith(f"{locked.branch}.")]
     return max(of_branch, key=key, default=None)

@@ -6,18 +6,20 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuprep.catalog.upkeep.feeds import packages_of
-from gpuprep.catalog.versions import newest
-from gpuprep.packages.deb import parse_depends, upstream_version
+from gpuprep.model.versions import newest
+from gpuprep.packages.closure import accepts
+from gpuprep.packages.family import upstream_version
+from gpuprep.packages.index import packages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gpuprep.model import Repository
+    from gpuprep.packages.family import PackageFamily
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class PackageIndex:
     """Packages of a repository.
 
     Attributes:
@@ -30,7 +32,7 @@ class Offer:
     depends: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
-def offer_of(repository: Repository) -> Offer:
+def index_of(repository: Repository) -> PackageIndex:
     """Read what a repository offers, from its index.
 
     Raises:
@@ -42,18 +44,24 @@ def offer_of(repository: Repository) -> Offer:
     versions: dict[str, tuple[str, ...]] = {}
     for package in listed:
         versions[package.name] = (*versions.get(package.name, ()), package.version)
-    return Offer(versions, {(p.name, p.version): p.depends for p in listed if p.depends})
+    return PackageIndex(versions, {(p.name, p.version): p.depends for p in listed if p.depends})
 
 
-def required(offer: Offer, roots: Mapping[str, str], driver: str | None) -> dict[str, str]:
+def required(
+    offered: PackageIndex,
+    roots: Mapping[str, str],
+    driver: str | None,
+    family: PackageFamily | None,
+) -> dict[str, str]:
     """Give the repository's packages that others need, each at the version it would get today.
 
     Of alternatives all are given: which one apt takes depends on the host.
 
     Args:
-        offer: the repository.
+        offered: the repository.
         roots: exact versions by name.
         driver: driver version; of the driver's own packages only this one is taken.
+        family: what reads dependencies; None where they are not known.
 
     Returns:
         Exact version by name, without the roots.
@@ -62,11 +70,13 @@ def required(offer: Offer, roots: Mapping[str, str], driver: str | None) -> dict
     chosen, todo = dict(roots), list(roots)
     while todo:
         name = todo.pop()
-        depends = offer.depends.get((name, chosen[name]), "")
-        for relation in (one for group in parse_depends(depends) for one in group):
+        depends = offered.depends.get((name, chosen[name]), "")
+        groups = family.requirements(depends) if family else ()
+        for relation in (one for group in groups for one in group):
             if relation.name in chosen:
                 continue
-            fits = [v for v in offer.versions.get(relation.name, ()) if relation.accepts(v)]
+            versions = offered.versions.get(relation.name, ())
+            fits = [v for v in versions if family and accepts(relation, v, family)]
             version = newest_beside(driver, fits)
             if version is not None:
                 chosen[relation.name] = version

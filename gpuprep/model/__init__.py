@@ -5,7 +5,7 @@ JSON types; its keys are part of the public contract (``report.json``). Imports 
 """
 
 from gpuprep.model.host import HostFacts, HostState
-from gpuprep.model.plan import Step
+from gpuprep.model.plan import SHARED_KINDS, ManagedFile, Step
 from gpuprep.model.result import (
     CheckResult,
     FleetResult,
@@ -13,10 +13,8 @@ from gpuprep.model.result import (
     HostResult,
     HostsFailedError,
 )
+from gpuprep.model.settings import Environment, Settings
 from gpuprep.model.stack import (
-    COMPONENTS,
-    ROLE_OF,
-    Component,
     CondaInstaller,
     CudaToolkit,
     DesiredStack,
@@ -41,14 +39,13 @@ from gpuprep.model.states import (
 )
 
 __all__ = [
-    "COMPONENTS",
-    "ROLE_OF",
+    "SHARED_KINDS",
     "CheckResult",
     "CheckStatus",
-    "Component",
     "CondaInstaller",
     "CudaToolkit",
     "DesiredStack",
+    "Environment",
     "ExitCode",
     "Family",
     "Flavour",
@@ -59,12 +56,14 @@ __all__ = [
     "HostState",
     "HostStatus",
     "HostsFailedError",
+    "ManagedFile",
     "Message",
     "Package",
     "PlanState",
     "Reason",
     "Refusal",
     "Repository",
+    "Settings",
     "SigningKey",
     "Stack",
     "Step",

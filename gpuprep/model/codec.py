@@ -48,6 +48,8 @@ def vocabulary(kind: Any) -> frozenset[str]:  # noqa: ANN401
 
 
 def _decode(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401 - the type is the argument
+    if kind is Any:
+        return data
     origin = get_origin(kind)
     if origin in _DECODERS:
         return _DECODERS[origin](kind, data, where)

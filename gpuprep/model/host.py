@@ -27,7 +27,7 @@ class HostFacts:
         kernel_cc: CONFIG_CC_VERSION_TEXT of that kernel.
         system_gcc: major version of the host's default gcc.
         shape: OCI shape, None outside OCI.
-        nvswitches: NVSwitch PCI devices found.
+        nvswitches: NVSwitch chips on the PCI bus; None = nobody looked.
 
     """
 
@@ -38,5 +38,5 @@ class HostFacts:
     kernel_cc: str | None = None
     system_gcc: int | None = None
     shape: str | None = None
-    nvswitches: int = 0
+    nvswitches: int | None = None
     state: HostState = HostState()

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gpuprep.model.states import StepStatus
+from gpuprep.model.states import StepKind, StepStatus
+
+if TYPE_CHECKING:
+    from gpuprep.model.stack import SigningKey
+
+# Kinds of files that several roles need; their steps belong to the first of them.
+SHARED_KINDS = frozenset({StepKind.KEY, StepKind.REPOSITORY, StepKind.PIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +21,7 @@ class Step:
     Attributes:
         id: stable name, ``<role>.<kind>.<object>``: ``gpu_driver.package.nvidia-open-580``.
         role: role that carries it out.
-        kind: ``package``, ``hold``, ``file``, ``unit``, ``module``, ``reboot``, ...
+        kind: what kind of thing differs.
         target: the object: package name, path, unit.
         action: ``install``, ``remove``, ``change``, ``rebuild``, ...
         reason: why, in words.
@@ -25,10 +32,31 @@ class Step:
 
     id: str
     role: str
-    kind: str
+    kind: StepKind
     target: str
     action: str
     reason: str
     before: str | None = None
     after: str | None = None
     status: StepStatus = StepStatus.PLANNED
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedFile:
+    """A file that must be there with this content (or hold this key), mode and owner.
+
+    Attributes:
+        path: absolute path.
+        kind: what it is.
+        content: text, None for a key.
+        key: the repository key it holds; the host fetches it and checks the fingerprint.
+
+    """
+
+    path: str
+    kind: StepKind
+    content: str | None = None
+    key: SigningKey | None = None
+    mode: str = "0644"
+    owner: str = "root"
+    group: str = "root"

@@ -9,20 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-Component = Literal["driver", "cuda", "cudnn", "conda"]
-
-
-COMPONENTS: tuple[Component, ...] = ("driver", "cuda", "cudnn", "conda")
-
-
-ROLE_OF: Mapping[Component, str] = {
-    "driver": "gpu_driver",
-    "cuda": "cuda_toolkit",
-    "cudnn": "cudnn",
-    "conda": "conda",
-}
-
-
 Flavour = Literal["open", "proprietary"]
 
 
@@ -31,7 +17,7 @@ class DesiredStack:
     """What the user wants on a host. ``auto`` lets the catalog decide; see the roles' READMEs.
 
     Attributes:
-        components: the parts that are wanted at all.
+        components: names of the components that are wanted; None = all.
         source: ``nvidia`` (NVIDIA's repository) or ``distro`` (the distribution's archive).
         channel: driver line that ``branch: auto`` follows: ``lts`` or ``pb``.
         branch: driver branch (``580``) or ``auto``.
@@ -55,7 +41,7 @@ class DesiredStack:
 
     """
 
-    components: tuple[Component, ...] = COMPONENTS
+    components: tuple[str, ...] | None = None
     source: Literal["nvidia", "distro"] = "nvidia"
     channel: Literal["lts", "pb"] = "lts"
     branch: str = "auto"
@@ -110,17 +96,17 @@ class Package:
 
     Attributes:
         name: as the package manager knows it.
-        component: the part of the stack it belongs to.
+        component: the component it belongs to.
         version: exact version (package manager's form) or None: any that the stack allows.
-        first: installed in a transaction of its own before the others (pinning packages).
+        pre_install: installed in a transaction of its own before the others (pinning packages).
         origin: ``nvidia`` (its repository) or ``distro`` (the distribution's own).
 
     """
 
     name: str
-    component: Component
+    component: str
     version: str | None = None
-    first: bool = False
+    pre_install: bool = False
     origin: Literal["nvidia", "distro"] = "nvidia"
 
 
@@ -164,13 +150,13 @@ class CudaToolkit:
     Attributes:
         version: major and minor.
         package: the meta-package that brings it, and no driver.
-        closure: fnmatch patterns of the packages it is made of; ``!`` takes out again.
+        names: fnmatch patterns of the packages it is made of; ``!`` takes out again.
 
     """
 
     version: str
     package: str
-    closure: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def major(self) -> int:
@@ -180,7 +166,7 @@ class CudaToolkit:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A stack that fits a host. Parts that are not wanted are None or empty.
+    """A stack that fits a host. What is not wanted is None or empty.
 
     Attributes:
         family: ``deb`` or ``rpm``.
@@ -197,10 +183,10 @@ class Stack:
         lock: dnf versionlock pattern.
         repository: NVIDIA's repository or its mirror.
         packages: everything to install, in order.
-        holds: packages to hold beside the driver closure.
-        closure: name patterns (fnmatch; ``!`` takes out again) of packages that must share the
-            driver's version.
-        rivals: name patterns of packages that must go: those of the other flavour.
+        holds: packages to hold beside those of the driver.
+        version_locked: name patterns (fnmatch; ``!`` takes out again) of packages that must
+            share the driver's version.
+        conflicting: name patterns of packages that must go: those of the other flavour.
         pin: apt preferences text when no pinning package exists, else None.
         services: systemd units that must be enabled and running.
         dkms_toolset: gcc toolset DKMS must use.
@@ -210,6 +196,7 @@ class Stack:
         reasons: why each value was chosen.
         warnings: coded warnings.
         exact: version by name of all packages of NVIDIA's that a lock file fixes.
+        versions: desired version by component, as people read it.
 
     """
 
@@ -227,8 +214,8 @@ class Stack:
     repository: Repository | None = None
     packages: tuple[Package, ...] = ()
     holds: tuple[str, ...] = ()
-    closure: tuple[str, ...] = ()
-    rivals: tuple[str, ...] = ()
+    version_locked: tuple[str, ...] = ()
+    conflicting: tuple[str, ...] = ()
     pin: str | None = None
     services: tuple[str, ...] = ()
     dkms_toolset: str | None = None
@@ -238,3 +225,4 @@ class Stack:
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[Message, ...] = ()
     exact: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)

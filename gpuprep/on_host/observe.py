@@ -95,7 +95,7 @@ def kernels(target):
     sys_module = 16  # CAP_SYS_MODULE, linux/capability.h
     return {
         "running": running,
-        "release": release,
+        "target": release,
         "newest_installed": booted[-1] if booted else None,
         "headers": sorted(
             path.split("/")[3] for path in glob.glob("/lib/modules/*/build") if os.path.isdir(path)
@@ -127,7 +127,7 @@ def pci():
             "slot": os.path.basename(path),
             "vendor": NVIDIA,
             "device": read(path + "/device").strip()[2:],
-            "class": read(path + "/class").strip()[2:],
+            "pci_class": read(path + "/class").strip()[2:],
         }
         for path in paths
         if read(path + "/vendor").strip() == "0x" + NVIDIA
@@ -517,7 +517,7 @@ def observe(request):
         "kernel": kernel,
         "system_gcc": system_gcc(),
         "pci": pci(),
-        "modules": {"loaded": modules_loaded(), "on_disk": modules_on_disk(kernel["release"])},
+        "modules": {"loaded": modules_loaded(), "on_disk": modules_on_disk(kernel["target"])},
         "driver": driver(),
         "package_manager": {
             "family": "deb" if is_deb else "rpm",
@@ -547,7 +547,7 @@ def observe(request):
             for name in request.get("commands") or []
         },
         "initramfs": {
-            p: int(os.stat(p).st_mtime) for p in glob.glob("/boot/init*" + kernel["release"] + "*")
+            p: int(os.stat(p).st_mtime) for p in glob.glob("/boot/init*" + kernel["target"] + "*")
         },
         "seconds": round(time.time() - started, 4),
     }

@@ -1,21 +1,23 @@
 """Which installed packages belong to a stack, and which of them are gone or have moved.
 
-The closure is found by walking the dependencies that the packages themselves declare, so nothing
-has to be remembered between runs.
+They are found by walking the dependencies that the packages themselves declare, so nothing has to
+be remembered between runs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from gpuprep.packages.deb import Relation, parse_depends, provided_by
+from gpuprep.model.names import matches
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-Packages: TypeAlias = "Mapping[str, Mapping[str, Any]]"
+    from gpuprep.observe.observation import InstalledPackage
+    from gpuprep.packages.family import PackageFamily, Requirement
+
+Packages: TypeAlias = "Mapping[str, InstalledPackage]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,42 +26,54 @@ class Missing:
 
     name: str
     wanted: str | None  # exact version when the dependency names one
-    found: str | None  # version that is there instead
+    current: str | None  # version that is there instead
     needed_by: str
 
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """Installed members, and the dependencies inside the closure that are not satisfied."""
+    """Installed members, and the dependencies among them that are not satisfied."""
 
     members: tuple[str, ...]
     missing: tuple[Missing, ...]
 
 
 def is_installed(packages: Packages, name: str) -> bool:
-    """Whether a package is completely installed."""
+    """Return whether a package is completely installed."""
     package = packages.get(name)
-    return package is not None and package["status"] == "installed"
+    return package is not None and package.status == "installed"
 
 
-def _satisfied(relation: Relation, packages: Packages, providers: Mapping[str, list[str]]) -> bool:
-    if is_installed(packages, relation.name):
-        return relation.accepts(packages[relation.name]["version"])
-    return any(is_installed(packages, name) for name in providers.get(relation.name, ()))
+def accepts(requirement: Requirement, version: str, family: PackageFamily) -> bool:
+    """Return whether a package of this version satisfies a requirement."""
+    if requirement.operator is None or requirement.version is None:
+        return True
+    order = family.compare(version, requirement.version)
+    return {
+        "<": order < 0,
+        "<=": order <= 0,
+        "=": order == 0,
+        ">=": order >= 0,
+        ">": order > 0,
+    }[requirement.operator]
 
 
-def matches(name: str, patterns: Collection[str]) -> bool:
-    """Whether a name fits the patterns; a pattern that starts with ``!`` excludes."""
-    if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
-        return False
-    return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
+def provided_by(packages: Packages, family: PackageFamily) -> dict[str, list[str]]:
+    """Return which packages provide each virtual name."""
+    found: dict[str, list[str]] = {}
+    for name, package in packages.items():
+        for group in family.requirements(package.provides):
+            for requirement in group:
+                found.setdefault(requirement.name, []).append(name)
+    return found
 
 
 def walk(
     packages: Packages,
     roots: Sequence[str],
     patterns: Collection[str],
-    moving: Collection[str] = (),
+    family: PackageFamily,
+    changing: Collection[str] = (),
 ) -> Closure:
     """Follow dependencies from the roots through names that fit the patterns.
 
@@ -67,12 +81,21 @@ def walk(
         packages: the observation's packages of the host.
         roots: packages the stack names itself; those not installed are skipped.
         patterns: fnmatch patterns of names that belong to the stack.
-        moving: packages that get another version, and other dependencies with it: what those
+        family: the host's package family.
+        changing: packages that get another version, and other dependencies with it: what those
             that are there lack is no matter.
 
     """
-    providers = provided_by({n: p for n, p in packages.items() if is_installed(packages, n)})
-    todo = [name for name in roots if is_installed(packages, name)]
+    installed = {n: p for n, p in packages.items() if is_installed(packages, n)}
+    providers = provided_by(installed, family)
+
+    def satisfied(requirement: Requirement) -> bool:
+        package = installed.get(requirement.name)
+        if package is not None:
+            return accepts(requirement, package.version or "", family)
+        return bool(providers.get(requirement.name))
+
+    todo = [name for name in roots if name in installed]
     members: dict[str, None] = {}
     missing: dict[str, Missing] = {}
     while todo:
@@ -80,19 +103,18 @@ def walk(
         if name in members:
             continue
         members[name] = None
-        for group in parse_depends(packages[name].get("depends") or ""):
-            inside = [relation for relation in group if matches(relation.name, patterns)]
+        for group in family.requirements(packages[name].depends):
+            inside = [requirement for requirement in group if matches(requirement.name, patterns)]
             if not inside:
                 continue
-            satisfied = any(_satisfied(relation, packages, providers) for relation in group)
-            if name not in moving and not satisfied:
+            if name not in changing and not any(map(satisfied, group)):
                 first = inside[0]
-                found = packages.get(first.name) if is_installed(packages, first.name) else None
+                current = installed.get(first.name)
                 missing[first.name] = Missing(
                     first.name,
                     first.version if first.operator == "=" else None,
-                    found["version"] if found else None,
+                    current.version if current else None,
                     name,
                 )
-            todo += [r.name for r in inside if is_installed(packages, r.name)]
+            todo += [r.name for r in inside if r.name in installed]
     return Closure(tuple(members), tuple(missing.values()))

@@ -1,4 +1,4 @@
-"""Debian's rules for versions and dependencies (Debian Policy 5.6.12 and chapter 7)."""
+"""The deb family: versions, dependencies (Debian Policy 5.6.12 and chapter 7), apt's files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import re
 from dataclasses import dataclass
 from functools import cmp_to_key, lru_cache
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.model import Family, ManagedFile, StepKind
+from gpuprep.packages.family import HEADER, Requirement, upstream_version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
+    from gpuprep.model import Repository, Stack
+
+REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
+KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
+PREFERENCES = "/etc/apt/preferences.d/gpuprep-nvidia"
+_OPERATORS = {"<<": "<", ">>": ">"}
 _RELATION = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9+.-]*)(?::\w+)?\s*(?:\((?P<op><<|<=|=|>=|>>)\s*(?P<version>[^)\s]+)\))?"
 )
@@ -55,50 +64,83 @@ def compare_versions(left: str, right: str) -> int:
 version_key = cmp_to_key(compare_versions)
 
 
-def upstream_version(version: str) -> str:
-    """Return a package version without epoch and Debian revision: ``580.95.05``."""
-    return version.rpartition(":")[2].rpartition("-")[0] or version
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """One alternative of a dependency: ``libcuda1 (= 580.95.05-1)``."""
-
-    name: str
-    operator: str | None = None
-    version: str | None = None
-
-    def accepts(self, version: str) -> bool:
-        """Whether a package of this version satisfies the relation."""
-        if self.operator is None or self.version is None:
-            return True
-        order = compare_versions(version, self.version)
-        return {
-            "<<": order < 0,
-            "<=": order <= 0,
-            "=": order == 0,
-            ">=": order >= 0,
-            ">>": order > 0,
-        }[self.operator]
-
-
 @lru_cache(maxsize=4096)
-def parse_depends(text: str) -> tuple[tuple[Relation, ...], ...]:
+def parse_depends(text: str) -> tuple[tuple[Requirement, ...], ...]:
     """Return a dependency field as groups of alternatives; unreadable parts are left out."""
     groups = []
     for group in text.split(","):
         matches = (_RELATION.match(part.strip()) for part in group.split("|"))
-        relations = tuple(Relation(m["name"], m["op"], m["version"]) for m in matches if m)
+        relations = tuple(
+            Requirement(m["name"], m["op"] and _OPERATORS.get(m["op"], m["op"]), m["version"])
+            for m in matches
+            if m
+        )
         if relations:
             groups.append(relations)
     return tuple(groups)
 
 
-def provided_by(packages: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
-    """Return which installed packages provide each virtual name."""
-    found: dict[str, list[str]] = {}
-    for name, package in packages.items():
-        for group in parse_depends(package.get("provides") or ""):
-            for relation in group:
-                found.setdefault(relation.name, []).append(name)
-    return found
+@dataclass(frozen=True, slots=True)
+class Deb:
+    """The deb family; implements :class:`gpuprep.packages.family.PackageFamily`."""
+
+    name: Family = Family.DEB
+    paths: tuple[str, ...] = (REPOSITORY, KEYRING, PREFERENCES)
+    initramfs_tool: str = "update-initramfs"
+    repair: str = "dpkg --configure -a && apt-get -f install"
+    absent: Collection[str] = ("not-installed", "config-files")
+    interrupted: Collection[str] = ("unpacked", "triggers-pending", "triggers-awaited")
+
+    def compare(self, left: str, right: str) -> int:
+        """Return a negative number, zero or a positive one as left is older, equal or newer."""
+        return compare_versions(left, right)
+
+    def upstream(self, version: str) -> str:
+        """Return a full version without epoch and Debian revision: ``580.95.05``."""
+        return upstream_version(version)
+
+    def requirements(self, text: str) -> Sequence[Sequence[Requirement]]:
+        """Return a dependency field as groups of alternatives; unreadable parts are left out."""
+        return parse_depends(text)
+
+    def release_of(self, upstream: str) -> str:
+        """Return the pattern of all Debian revisions of an upstream version."""
+        return f"{upstream}-*"
+
+    def branch_of(self, branch: str) -> str:
+        """Return the pattern of all versions of a driver branch."""
+        return f"{branch}.*"
+
+    def repository_files(self, stack: Stack) -> tuple[ManagedFile, ...]:
+        """Return source, key and preferences of the stack's repository; none without one."""
+        repository = stack.repository
+        if repository is None:
+            return ()
+        source = f"{HEADER}Types: deb\nURIs: {repository.url}\nSuites: /\nSigned-By: {KEYRING}\n"
+        # One origin for everything named nvidia or cuda: mixing archives breaks dependencies.
+        pin = f"{HEADER}Package: *\nPin: release o=NVIDIA\nPin-Priority: 600\n"
+        if stack.pin:
+            pin += f"\n{stack.pin.strip()}\n"
+        # What packages need, apt takes the newest of; 1000 moves nothing down by itself.
+        for name, version in stack.exact.items():
+            pin += f"\nPackage: {name}\nPin: version {version}\nPin-Priority: 1000\n"
+        return (
+            ManagedFile(KEYRING, StepKind.KEY, key=repository.key),
+            ManagedFile(REPOSITORY, StepKind.REPOSITORY, source),
+            ManagedFile(PREFERENCES, StepKind.PIN, pin),
+        )
+
+    def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
+        """Return whether apt has read the index of a repository."""
+        # apt names an index after its URL: it writes "/" as "_", and so "_" itself as "%5f".
+        address = repository.url.split("://", 1)[-1].rstrip("/")
+        listed = address.replace("_", "%5f").replace("/", "_") + "_"
+        return any(name.startswith(listed) for name in indexes)
+
+    def preparation(self, stack: Stack) -> Sequence[Mapping[str, Any]]:
+        """Return nothing: apt needs no preparation beyond its files."""
+        del stack
+        return ()
+
+
+DEB = Deb()

@@ -3,7 +3,8 @@
 Pure: no I/O beyond reading gpuprep's own data files, no Ansible.
 """
 
+from gpuprep.model import Settings
 from gpuprep.planner.plan import HostPlan, observation_request, plan_host
-from gpuprep.planner.settings import Settings, settings_from
+from gpuprep.planner.settings import settings_from
 
 __all__ = ["HostPlan", "Settings", "observation_request", "plan_host", "settings_from"]

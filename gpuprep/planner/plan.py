@@ -1,33 +1,42 @@
-"""The plan of one host."""
+"""The plan of one host: resolved once, from everything known, and carried out as it is."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from gpuprep.model import Message, Refusal, Stack, Step
-from gpuprep.observe import facts, running_driver
-from gpuprep.packages.deb import upstream_version
-from gpuprep.planner.differences import Differences
-from gpuprep.planner.roles import PATHS, PLANNERS, condarc_path, marker_path, needs_index
-from gpuprep.planner.rules import host_rules
-from gpuprep.resolve import resolve
+from gpuprep.catalog.rules import host_rules
+from gpuprep.components import BY_NAME, BY_ROLE, COMPONENTS, resolve
+from gpuprep.components.base import Situation
+from gpuprep.components.differences import Differences
+from gpuprep.model import (
+    SHARED_KINDS,
+    DesiredStack,
+    Family,
+    HostFacts,
+    Message,
+    PlanState,
+    Refusal,
+    Stack,
+    Step,
+    StepKind,
+)
+from gpuprep.observe import facts
+from gpuprep.packages import FAMILIES, family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gpuprep.catalog import Catalog
-    from gpuprep.lock.lockfile import LockFile
-    from gpuprep.model import DesiredStack, HostFacts
-    from gpuprep.observe import Observation
-    from gpuprep.planner.settings import Settings
-    from gpuprep.planner.target import RoleTarget
+    from gpuprep.components.base import Component
+    from gpuprep.components.state import RoleState
+    from gpuprep.model import Settings
+    from gpuprep.observe.observation import HostObservation
+    from gpuprep.packages.family import PackageFamily
 
-# States that an interrupted transaction leaves; the next one finishes them (deb_transaction).
-INTERRUPTED = ("unpacked", "triggers-pending", "triggers-awaited")
-FAMILIES = ("deb",)  # package formats that the roles can work with
-SHARED = ("key", "repository", "pin")  # kinds of files that several roles need
+Resolver: TypeAlias = Callable[[HostFacts, DesiredStack, "Catalog"], Stack | Refusal]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +44,41 @@ class RolePlan:
     """What one role has to do.
 
     Attributes:
-        target: the desired state as data for the tasks.
+        state: the desired state.
         steps: the differences; empty = nothing to do.
+        family: the host's package family.
         refresh: the package index must be read again first.
-        family: ``deb`` or ``rpm``.
+        complete: carry out also what finds out by itself that there is nothing to do.
+        lock_timeout: seconds to wait for the package manager's locks.
+        versions: desired versions, for the role's exported facts.
 
     """
 
-    target: RoleTarget
-    family: str
-    steps: tuple[Step, ...] = ()
+    state: RoleState
+    steps: tuple[Step, ...]
+    family: Family
     refresh: bool = False
+    complete: bool = False
+    lock_timeout: int = 600
+    version: str = "-"
 
     @property
-    def kinds(self) -> tuple[str, ...]:
+    def kinds(self) -> tuple[StepKind, ...]:
         """Kinds of the steps, each once."""
         return tuple(dict.fromkeys(step.kind for step in self.steps))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give JSON types for the role's tasks."""
+        """Return JSON types: what the role's tasks are handed."""
+        operations = self.state.operations(self.kinds, refresh=self.refresh, complete=self.complete)
         return {
-            "target": self.target.to_dict(),
+            "role": self.state.role,
+            "family": self.family,
             "steps": [asdict(step) for step in self.steps],
             "kinds": list(self.kinds),
-            "refresh": self.refresh,
-            "family": self.family,
+            "operations": operations,
+            "lock_timeout": self.lock_timeout,
+            "reboot_required": StepKind.REBOOT in self.kinds,
+            "version": self.version,
         }
 
 
@@ -68,7 +87,7 @@ class HostPlan:
     """The plan of one host.
 
     Attributes:
-        state: ``converged``, ``drifted``, ``refused``, ``failed`` or ``unreachable``.
+        state: what the plan says of the host.
         code: ``E_*`` code of a refusal or failure.
         error: why the host is not planned, in words, with what to do.
         facts: what the resolver was told.
@@ -80,7 +99,7 @@ class HostPlan:
 
     """
 
-    state: str
+    state: PlanState
     code: str | None = None
     error: str | None = None
     facts: HostFacts | None = None
@@ -93,7 +112,7 @@ class HostPlan:
     @property
     def ok(self) -> bool:
         """Whether the host could be planned."""
-        return self.state in {"converged", "drifted"}
+        return self.state in {PlanState.CONVERGED, PlanState.DRIFTED}
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -101,7 +120,7 @@ class HostPlan:
         return tuple(step for plan in self.roles.values() for step in plan.steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give JSON types; the form of a host in ``plan.json``."""
+        """Return JSON types; the form of a host in ``plan.json``."""
         return {
             "state": self.state,
             "code": self.code,
@@ -117,16 +136,17 @@ class HostPlan:
 
 def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
     """Return what the observation has to look at for these settings."""
-    prefix = settings.conda_prefix
     rules = host_rules()
     units = {*catalog.driver.services, *(s for f in catalog.fabrics.values() for s in f.services)}
+    managed = [path for family in FAMILIES.values() for path in family.paths]
+    own = [path for component in COMPONENTS for path in component.paths(settings)]
     return {
         "packages": _observed(catalog, rules.observed_packages),
-        "files": [*PATHS, condarc_path(prefix), marker_path(prefix)],
-        "keys": [path for path in PATHS if path.endswith((".asc", ".gpg"))],
+        "files": [*managed, *own],
+        "keys": [path for path in managed if path.endswith((".asc", ".gpg"))],
         "units": sorted(units),
         "kernel": settings.kernel,
-        "conda": prefix,
+        "conda": settings.conda_prefix,
         "commands": list(rules.observed_commands),
     }
 
@@ -139,133 +159,216 @@ def _observed(catalog: Catalog, others: str) -> str:
     return f"(?:{others}|(?:{words})$)"
 
 
-def plan_host(observation: Observation, settings: Settings, catalog: Catalog) -> HostPlan:
-    """Plan one host.
+def plan_host(
+    observation: HostObservation,
+    settings: Settings,
+    catalog: Catalog,
+    resolver: Resolver = resolve,
+    role: str | None = None,
+) -> HostPlan:
+    """Return the plan of one host.
 
     Args:
         observation: what the host said of itself.
         settings: what the user wants on it.
         catalog: what belongs together.
+        resolver: decides the stack; another one for a lock file.
+        role: the one role to plan for, None = all. It gets what it would get in the whole plan:
+            what decides its component is resolved as well, and only then left to its own role.
 
     """
-    seen = facts(observation, settings.shape)
-    versions = versions_of(observation)
-    desired = settings.stack
-    if settings.keep_driver:
-        kept = running_driver(observation) or versions.get("driver")
-        if kept is None:
-            return _refused(host_rules().refusal("E_KEEP_NOTHING"), seen, versions)
-        desired = replace(desired, keep_driver=kept)
-    answer = _resolve(seen, desired, catalog, settings.lock)
-    if isinstance(answer, Refusal):
-        return _refused(answer, seen, versions)
-    if answer.family not in FAMILIES:
-        return _refused(host_rules().refusal("E_OS_FAMILY", os=seen.os), seen, versions, answer)
-    if not settings.persistence:
-        services = (name for name in answer.services if "persistence" not in name)
-        answer = replace(answer, services=tuple(services))
-    roles: dict[str, RolePlan] = {}
-    taken: set[str] = set()  # paths
-    for name in settings.roles:
-        found = Differences(name)
-        target = PLANNERS[name](found, observation, answer, settings)
-        refreshed = any(role.refresh for role in roles.values())
-        refresh = not refreshed and needs_index(found, answer, observation)
-        # Roles share the repository; its steps belong to the first of them.
-        own = [s for s in found.steps if s.kind not in SHARED or s.target not in taken]
-        taken |= {step.target for step in own}
-        roles[name] = RolePlan(target, answer.family, tuple(own), refresh)
-    plan = HostPlan(
-        state="drifted" if any(role.steps for role in roles.values()) else "converged",
-        facts=seen,
-        stack=answer,
-        roles=roles,
-        warnings=(*answer.warnings, *_replacement(answer, versions)),
-        versions=versions,
-        reboot_required=any(step.kind == "reboot" for r in roles.values() for step in r.steps),
-    )
-    obstacle = _obstacle(observation, plan)
-    return _refused(obstacle, seen, versions, answer) if obstacle else plan
+    return _Planner(observation, settings, catalog, resolver).plan(role)
 
 
-def _resolve(
-    seen: HostFacts, desired: DesiredStack, catalog: Catalog, lock: LockFile | None
-) -> Stack | Refusal:
-    if lock is None:
-        return resolve(seen, desired, catalog)
-    from gpuprep.lock.lockfile import resolve_locked  # noqa: PLC0415 - few runs need it
+class _Planner:
+    """One host on the way to its plan."""
 
-    return resolve_locked(seen, desired, catalog, lock)
+    def __init__(
+        self,
+        observation: HostObservation,
+        settings: Settings,
+        catalog: Catalog,
+        resolver: Resolver,
+    ) -> None:
+        self._observation = observation
+        self._settings = settings
+        self._catalog = catalog
+        self._resolver = resolver
+        self._facts = facts(observation, settings.shape)
+        self._versions = versions_of(observation)
 
+    def plan(self, role: str | None) -> HostPlan:
+        """Return the plan of all wanted components, or of one role's."""
+        if role is not None and not BY_ROLE[role].wanted(self._settings.values):
+            return HostPlan(PlanState.CONVERGED, facts=self._facts, versions=self._versions)
+        answer: Stack | Message
+        for names in self._attempts(role):
+            answer = self._resolve(names)
+            if isinstance(answer, Stack):
+                break
+        if isinstance(answer, Message):
+            return self._refused(answer)
+        chosen = [component for component in COMPONENTS if component.name in names]
+        if not self._settings.persistence:
+            services = (name for name in answer.services if "persistence" not in name)
+            answer = replace(answer, services=tuple(services))
+        versions = {component.name: component.desired(answer) for component in chosen}
+        answer = replace(answer, versions=versions)
+        to_plan = [c for c in chosen if role is None or c.role == role]
+        family = family_of(Family(answer.family))
+        if family is None and any(component.uses_packages for component in to_plan):
+            return self._refused(host_rules().refusal("E_OS_FAMILY", os=self._facts.os), answer)
+        roles = self._roles(to_plan, answer, family or next(iter(FAMILIES.values())))
+        drifted = any(plan.steps for plan in roles.values())
+        plan = HostPlan(
+            state=PlanState.DRIFTED if drifted else PlanState.CONVERGED,
+            facts=self._facts,
+            stack=answer,
+            roles=roles,
+            warnings=(*answer.warnings, *self._replacement(answer)),
+            versions=self._versions,
+            reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
+        )
+        obstacle = self._obstacle(plan)
+        return self._refused(obstacle, answer) if obstacle else plan
 
-def _refused(
-    message: Message, seen: HostFacts, versions: Mapping[str, str], stack: Stack | None = None
-) -> HostPlan:
-    text = message.message + (f" Nearest: {message.nearest}" if message.nearest else "")
-    return HostPlan("refused", message.code, text, facts=seen, versions=versions, stack=stack)
+    def _attempts(self, role: str | None) -> Iterable[tuple[str, ...]]:
+        """Return the names of the components to resolve together; fewer where that is refused.
 
+        A role used alone gets what it would get in the whole plan. Where there is none, it is
+        refused for its own reasons only: those of its component and of what decides that. A host
+        without a GPU can still have what needs no driver.
+        """
+        wanted = self._settings.stack.components
+        names = set(BY_NAME if wanted is None else wanted)
+        if role is None:
+            return (_ordered(names),)
+        own = BY_ROLE[role]
+        deciders = names & set(_deciders(own))
+        sets = (names, deciders, deciders - {"driver"})
+        return tuple(dict.fromkeys(_ordered({own.name, *chosen}) for chosen in sets))
 
-def _replacement(stack: Stack, versions: Mapping[str, str]) -> tuple[Message, ...]:
-    """Warn when a driver of another branch would have to go."""
-    found = versions.get("driver")
-    if not found or not stack.manage_driver or found.split(".")[0] == stack.branch:
-        return ()
-    return (host_rules().warning("W_DRIVER_REPLACED", found=found, branch=stack.branch),)
+    def _resolve(self, components: tuple[str, ...]) -> Stack | Message:
+        desired = replace(self._settings.stack, components=components)
+        if self._settings.keep_driver and "driver" in components:
+            kept = self._versions.get("driver")
+            if kept is None:
+                return host_rules().refusal("E_KEEP_NOTHING")
+            desired = replace(desired, keep_driver=kept)
+        return self._resolver(self._facts, desired, self._catalog)
 
+    def _roles(
+        self, components: Iterable[Component], stack: Stack, family: PackageFamily
+    ) -> dict[str, RolePlan]:
+        situation = Situation(self._observation, stack, self._settings, family)
+        roles: dict[str, RolePlan] = {}
+        taken: set[str] = set()  # paths
+        for component in components:
+            differences = Differences(component.role)
+            state = component.plan(differences, situation)
+            # Roles share the repository; its steps belong to the first of them.
+            own = tuple(
+                s for s in differences.steps if s.kind not in SHARED_KINDS or s.target not in taken
+            )
+            taken |= {step.target for step in own}
+            refreshed = any(plan.refresh for plan in roles.values())
+            roles[component.role] = RolePlan(
+                state,
+                own,
+                family.name,
+                refresh=not refreshed and self._needs_index(differences, stack, family),
+                complete=not self._settings.short_cut,
+                lock_timeout=self._settings.lock_timeout,
+                version=stack.versions.get(component.name, "-"),
+            )
+        return roles
 
-def _obstacle(observation: Observation, plan: HostPlan) -> Message | None:
-    """Return what forbids carrying out the plan now, None when nothing does."""
-    driver = plan.roles.get("gpu_driver")
-    changes_driver = driver is not None and any(s.kind == "package" for s in driver.steps)
-    holders = observation["driver"]["holders"]
-    strangers = [h for h in holders if h["command"] not in host_rules().own_daemons]
-    if changes_driver and strangers:
-        names = ", ".join(f"{h['command']} ({h['pid']})" for h in strangers[:5])
-        return host_rules().refusal("E_GPU_BUSY", processes=names)
-    if not plan.steps:
-        return None
-    manager = observation["package_manager"]
-    # Who holds the lock is at work on them: the transaction waits for that.
-    broken = [] if manager["locks"] else manager["broken"]
-    wanted = {step.target for step in plan.steps}
-    others = [b for b in broken if b["name"] not in wanted and b["status"] not in INTERRUPTED]
-    if others:
-        names = ", ".join(f"{b['name']} ({b['status']})" for b in others[:5])
-        return host_rules().refusal("E_DPKG_BROKEN", packages=names)
-    return _disk_obstacle(observation, plan)
+    def _needs_index(self, differences: Differences, stack: Stack, family: PackageFamily) -> bool:
+        """Return whether the package index must be read again before packages are installed."""
+        if not differences.has(StepKind.PACKAGE):
+            return False
+        if differences.has(StepKind.REPOSITORY, StepKind.KEY):
+            return True
+        repository = stack.repository
+        indexes = self._observation.package_manager.indexes
+        return repository is not None and not family.has_index(repository, indexes)
 
+    def _refused(self, message: Message, stack: Stack | None = None) -> HostPlan:
+        text = message.message + (f" Nearest: {message.nearest}" if message.nearest else "")
+        return HostPlan(
+            PlanState.REFUSED,
+            message.code,
+            text,
+            facts=self._facts,
+            versions=self._versions,
+            stack=stack,
+        )
 
-def _disk_obstacle(observation: Observation, plan: HostPlan) -> Message | None:
-    needs: dict[str, int] = {}
-    for name, role in plan.roles.items():
-        if any(s.kind in {"package", "installation"} and s.before is None for s in role.steps):
-            for path, megabytes in host_rules().space_mb.get(name, {}).items():
-                needs[path] = needs.get(path, 0) + megabytes
-    for path, need in needs.items():
-        free = observation["free_mb"].get(path)
-        if free is not None and free < need:
-            return host_rules().refusal("E_DISK", path=path, free=free, need=need)
-    return None
+    def _replacement(self, stack: Stack) -> tuple[Message, ...]:
+        """Return the warning that a driver of another branch would have to go."""
+        current = self._versions.get("driver")
+        if not current or not stack.branch or not stack.manage_driver:
+            return ()
+        if current.split(".")[0] == stack.branch:
+            return ()
+        return (host_rules().warning("W_DRIVER_REPLACED", found=current, branch=stack.branch),)
 
+    def _obstacle(self, plan: HostPlan) -> Message | None:
+        """Return what forbids carrying out the plan now, None when nothing does."""
+        rules, observation = host_rules(), self._observation
+        driver = plan.roles.get(BY_NAME["driver"].role)
+        changes_driver = driver is not None and StepKind.PACKAGE in driver.kinds
+        holders = observation.driver.holders
+        others = [p for p in holders if p.command not in rules.own_daemons]
+        if changes_driver and others:
+            names = ", ".join(f"{p.command} ({p.pid})" for p in others[:5])
+            return rules.refusal("E_GPU_BUSY", processes=names)
+        if not any(plan.roles[r].kinds for r in plan.roles):
+            return None
+        return self._broken(plan) or self._no_space(plan)
 
-def versions_of(observation: Observation) -> dict[str, str]:
-    """Return what is on a host: driver, cuda, cudnn, conda, as far as they are there."""
-    found: dict[str, str] = {}
-    driver = running_driver(observation)
-    if driver is None:
-        packaged = [
-            upstream_version(observation["packages"][name]["version"])
-            for name in host_rules().driver_witnesses
-            if observation["packages"].get(name, {}).get("status") == "installed"
+    def _broken(self, plan: HostPlan) -> Message | None:
+        manager = self._observation.package_manager
+        family = family_of(manager.family)
+        if family is None or manager.locks:
+            # Who holds the lock is at work on them: the transaction waits for that.
+            return None
+        wanted = {step.target for step in plan.steps}
+        others = [
+            b for b in manager.broken if b.name not in wanted and b.status not in family.interrupted
         ]
-        driver = packaged[0] if packaged else None
-    if driver:
-        found["driver"] = driver
-    toolkits = [t["path"].rpartition("-")[2] for t in observation["cuda"]["toolkits"] if t["nvcc"]]
-    if toolkits:
-        found["cuda"] = ", ".join(toolkits)
-    if observation["cudnn"]["library_versions"]:
-        found["cudnn"] = ", ".join(observation["cudnn"]["library_versions"])
-    if observation["conda"].get("complete"):
-        found["conda"] = observation["conda"]["version"]
-    return found
+        if not others:
+            return None
+        names = ", ".join(f"{b.name} ({b.status})" for b in others[:5])
+        return host_rules().refusal("E_PACKAGES_BROKEN", packages=names, repair=family.repair)
+
+    def _no_space(self, plan: HostPlan) -> Message | None:
+        needs: dict[str, int] = {}
+        installing = {StepKind.PACKAGE, StepKind.INSTALLATION}
+        for name, role in plan.roles.items():
+            if any(s.kind in installing and s.before is None for s in role.steps):
+                for path, megabytes in BY_ROLE[name].space_mb.items():
+                    needs[path] = needs.get(path, 0) + megabytes
+        for path, need in needs.items():
+            free = self._observation.free_mb.get(path)
+            if free is not None and free < need:
+                return host_rules().refusal("E_DISK", path=path, free=free, need=need)
+        return None
+
+
+def _ordered(names: Iterable[str]) -> tuple[str, ...]:
+    chosen = set(names)
+    return tuple(name for name in BY_NAME if name in chosen)
+
+
+def _deciders(component: Component) -> Iterable[str]:
+    """Return the names of the components that decide one, directly or not."""
+    for name in component.decided_by:
+        yield name
+        yield from _deciders(BY_NAME[name])
+
+
+def versions_of(observation: HostObservation) -> dict[str, str]:
+    """Return what is on a host, by component, as far as it is there."""
+    versions = {component.name: component.current(observation) for component in COMPONENTS}
+    return {name: version for name, version in versions.items() if version}

@@ -7,23 +7,20 @@ The inputs and their defaults are read from the roles' ``meta/argument_specs.yml
 from __future__ import annotations
 
 import difflib
-import hashlib
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gpuprep.components import COMPONENTS, NAMES, ROLES
 from gpuprep.errors import ConfigError
 from gpuprep.layout import collection_root, package_root
-from gpuprep.model import COMPONENTS, ROLE_OF, Component, DesiredStack
+from gpuprep.model import DesiredStack, Environment, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gpuprep.lock.lockfile import LockFile
 
-ROLES: tuple[str, ...] = tuple(ROLE_OF[component] for component in COMPONENTS)
 PREFIXES = tuple(f"{name}_" for name in (*ROLES, "gpuprep"))
 NONE = "none"
 KEEP = "keep"
@@ -42,7 +39,9 @@ def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
 def fleet_options() -> Mapping[str, Mapping[str, Any]]:
     """Return the fleet-wide variables, in the form of an argument specification."""
     text = (package_root() / "planner/fleet_variables.yml").read_text(encoding="utf-8")
-    options: Mapping[str, Mapping[str, Any]] = yaml.safe_load(text)["options"]
+    options: dict[str, dict[str, Any]] = yaml.safe_load(text)["options"]
+    # The names of the components have their home in gpuprep.components.
+    options["gpuprep_components"] |= {"choices": list(NAMES), "default": list(NAMES)}
     return options
 
 
@@ -68,68 +67,6 @@ def unknown_variables(names: Iterable[str]) -> dict[str, str | None]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """A wanted conda environment.
-
-    Attributes:
-        name: directory under ``<prefix>/envs``.
-        kind: ``packages``, ``yaml`` (environment.yml) or ``explicit`` (lock file).
-        content: text of the file, or the specifications, one a line.
-        digest: short digest that changes with the specification.
-
-    """
-
-    name: str
-    kind: str
-    content: str
-    digest: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Derive the digest; a field, so that the role's tasks are given it too."""
-        digest = hashlib.sha256(f"{self.kind}\n{self.content}".encode()).hexdigest()[:16]
-        object.__setattr__(self, "digest", digest)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything a user wants on one host.
-
-    Attributes:
-        stack: what the resolver decides on; ``keep_driver`` is filled in from the observation.
-        keep_driver: True when a present driver must stay.
-        kernel: release to build the module for; None = the running one.
-        persistence: nvidia-persistenced wanted.
-        short_cut: skip hosts and tasks without a difference.
-        reboot_allowed: the role may reboot.
-        conda_prefix: where conda lives.
-        conda_channels: channels of the system-wide condarc.
-        conda_channel_alias: base URL of channel names, or empty.
-        environments: wanted conda environments.
-        shape: OCI shape from the inventory.
-        lock: what a lock file says; None = nothing is locked.
-
-    """
-
-    stack: DesiredStack = field(default_factory=DesiredStack)
-    keep_driver: bool = False
-    kernel: str | None = None
-    persistence: bool = True
-    short_cut: bool = True
-    reboot_allowed: bool = False
-    conda_prefix: str = "/opt/conda"
-    conda_channels: tuple[str, ...] = ("conda-forge",)
-    conda_channel_alias: str = ""
-    environments: tuple[Environment, ...] = field(default=())
-    shape: str | None = None
-    lock: LockFile | None = None
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Roles whose component is wanted."""
-        return tuple(ROLE_OF[c] for c in COMPONENTS if c in self.stack.components)
-
-
 def _environment(entry: Mapping[str, Any], files: Mapping[str, str]) -> Environment:
     """Read one entry of ``conda_environments``; exactly one kind of specification."""
     given = [key for key in ("packages", "file", "lock") if entry.get(key)]
@@ -153,35 +90,23 @@ def environment_files(variables: Mapping[str, Any]) -> list[str]:
     return [str(e[key]) for e in entries for key in ("file", "lock") if e.get(key)]
 
 
-def _components(
-    values: Mapping[str, Any], only: Iterable[Component] | None
-) -> tuple[Component, ...]:
-    """Wanted components: those chosen, less those set to ``none``."""
-    unwanted = {
-        "driver": values["gpu_driver_branch"] == NONE,
-        "cuda": NONE in values["cuda_toolkit_versions"],
-        "cudnn": values["cudnn_version"] == NONE,
-        "conda": values["conda_installer_version"] == NONE,
-    }
-    chosen = tuple(only) if only is not None else tuple(values["gpuprep_components"])
-    return tuple(c for c in COMPONENTS if c in chosen and not unwanted[c])
+def _components(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the wanted components: those chosen, less those set to ``none``."""
+    chosen = values["gpuprep_components"]
+    return tuple(c.name for c in COMPONENTS if c.name in chosen and c.wanted(values))
 
 
 def settings_from(
     variables: Mapping[str, Any],
     *,
-    only: Iterable[Component] | None = None,
     files: Mapping[str, str] | None = None,
-    lock: LockFile | None = None,
 ) -> Settings:
     """Return the settings of one host.
 
     Args:
         variables: the host's variables, validated against the specifications; absent ones take
             their default.
-        only: components to plan for (a role used alone); None = ``gpuprep_components``.
         files: text of the controller's files that environments name.
-        lock: content of ``gpuprep_lock_file``.
 
     Raises:
         ConfigError: settings contradict each other.
@@ -199,7 +124,7 @@ def settings_from(
     default = values["cuda_toolkit_default"]
     branch = values["gpu_driver_branch"]
     stack = DesiredStack(
-        components=_components(values, only),
+        components=_components(values),
         source=values["gpu_driver_source"],
         channel=values["gpuprep_channel"],
         branch="auto" if branch in {KEEP, NONE} else branch,
@@ -224,6 +149,7 @@ def settings_from(
     entries = values["conda_environments"]
     return Settings(
         stack=stack,
+        values=values,
         keep_driver=branch == KEEP,
         kernel=None if kernel == "running" else kernel,
         persistence=values["gpu_driver_persistence"],
@@ -232,7 +158,7 @@ def settings_from(
         conda_prefix=values["conda_prefix"],
         conda_channels=tuple(values["conda_channels"]),
         conda_channel_alias=values["conda_channel_alias"],
+        lock_timeout=values["gpuprep_lock_timeout"],
         environments=tuple(_environment(entry, files or {}) for entry in entries),
         shape=variables.get("oci_shape"),
-        lock=lock,
     )

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuprep.components import COMPONENTS
+from gpuprep.model.text import LIMIT, clean_line
 from gpuprep.report.view import (
     GOOD,
     bad_checks,
@@ -34,7 +36,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 def _escape(value: object) -> str:
     """Write a text so that Markdown takes none of it for markup, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+    return _SPECIAL.sub(r"\\\1", clean_line(str(value), LIMIT))
 
 
 def _head(result: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -64,15 +66,18 @@ def _common(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _table(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield "| Host | State | GPUs | Driver | CUDA | cuDNN | |"
-    yield "|---|---|---|---|---|---|---|"
+    there = {name for host in hosts for name in host.get("versions") or ()}
+    components = [component for component in COMPONENTS if component.name in there]
+    titles = ("Host", "State", "GPUs", *(component.title for component in components), "")
+    yield f"| {' | '.join(titles)} |"
+    yield "|" + "---|" * len(titles)
     for host in hosts[:MOST_ROWS]:
         versions = host.get("versions") or {}
         cells = (
             host.get("name"),
             host.get("state"),
             gpus_of(host),
-            *(versions.get(part) or "" for part in ("driver", "cuda", "cudnn")),
+            *(versions.get(component.name) or "" for component in components),
             sentence(host)[:200],
         )
         yield f"| {' | '.join(_escape(cell) for cell in cells)} |"

@@ -11,8 +11,7 @@
   const BAD = ["failed", "warned"];
   const SAID = { failed: "Failed: ", warned: "Warning: ", skipped: "Not tried: " };
   const STEP_STATES = ["planned", "done", "failed", "unknown"];
-  const SHORT = { driver: "", cuda: "CUDA ", cudnn: "cuDNN " };
-  const NAMES = { cuda: "CUDA", cudnn: "cuDNN" };
+  const NAMES = data.titles;
   const TIERS = { quick: "Files, versions, driver", full: "Programs", "burn-in": "Under load" };
 
   function make(tag, attributes, ...children) {
@@ -108,10 +107,8 @@
   }
   function card(entry) {
     const host = entry.host;
-    const versions = Object.entries(SHORT).map(([name, short]) => {
-      const found = host.versions.find((version) => version[0] === name);
-      return found ? `${short}${text(found[1])}` : "";
-    }).filter(Boolean).join(" · ");
+    const versions = host.versions.map(([name, value]) =>
+      (name === "driver" ? "" : `${NAMES[name] || name} `) + text(value)).join(" · ");
     const element = make("details", { class: "host" },
       make("summary", null,
         make("span", { class: `state ${host.state}` }, glyph(host.state), capital(host.state)),

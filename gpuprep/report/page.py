@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from gpuprep import __version__
+from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
 from gpuprep.report.view import (
     STATES,
@@ -27,6 +27,7 @@ from gpuprep.report.view import (
     sentence,
     sources,
 )
+from gpuprep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -126,6 +127,7 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
             for problem, number in problems.most_common(MOST_PROBLEMS)
         ],
         "hosts": rows,
+        "titles": {component.name: component.title for component in COMPONENTS},
         "checks": checks.described(),
         "strings": list(strings.numbers),
     }

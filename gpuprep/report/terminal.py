@@ -11,21 +11,21 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from gpuprep.components import COMPONENTS, NAMES
 from gpuprep.errors import ExitCode
 from gpuprep.model import (
-    COMPONENTS,
-    ROLE_OF,
     CheckStatus,
-    Component,
     FleetResult,
     HostResult,
     HostStatus,
     StepStatus,
 )
-from gpuprep.report.text import MANY, step_in_words, wanted_version
+from gpuprep.report.text import MANY, step_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gpuprep.components.base import Component
 
 _WIDTH: Final = 120  # characters, where the output is no terminal
 _STATE_STYLE: Final = {
@@ -129,10 +129,10 @@ def _needs_attention(host: HostResult) -> bool:
 
 def _summary_table(hosts: list[HostResult]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("host", "state", *COMPONENTS, "changed"):
+    for heading in ("host", "state", *NAMES, "changed"):
         table.add_column(heading)
     for host in hosts:
-        versions = (host.versions.get(component, "-") for component in COMPONENTS)
+        versions = (host.versions.get(component, "-") for component in NAMES)
         table.add_row(host.name, _state(host), *versions, "yes" if host.changed else "no")
     return table
 
@@ -158,16 +158,18 @@ def _component_table(host: HostResult) -> Table:
     for heading in ("component", "wanted", "found", "state"):
         table.add_column(heading)
     for component in COMPONENTS:
-        wanted = "-" if host.stack is None else wanted_version(component, host.stack)
-        found = host.versions.get(component, "-")
-        table.add_row(component, wanted, found, _component_state(host, component))
+        desired = "-" if host.stack is None else component.desired(host.stack)
+        current = host.versions.get(component.name, "-")
+        if {desired, current} != {"-"}:
+            table.add_row(component.name, desired, current, _component_state(host, component))
     return table
 
 
 def _component_state(host: HostResult, component: Component) -> str:
-    statuses = Counter(step.status for step in host.steps if step.role == ROLE_OF[component])
+    statuses = Counter(step.status for step in host.steps if step.role == component.role)
     if not statuses:
-        return "as wanted" if host.stack is not None else "-"
+        wanted = host.stack is not None and component.desired(host.stack) != "-"
+        return "up to date" if wanted else "-"
     return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
 
 

@@ -1,33 +1,20 @@
-"""Parts of a plan in words, for every place that shows them; no colours, no tables."""
+"""Plans and checks in words, for every place that shows them; no colours, no tables."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from gpuprep.model import COMPONENTS, CheckStatus
+from gpuprep.components import COMPONENTS
+from gpuprep.model import CheckStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from gpuprep.model import Component, Stack, Step
+    from gpuprep.model import Step
     from gpuprep.planner import HostPlan
 
 MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown in full
-
-
-def wanted_version(component: Component, stack: Stack) -> str:
-    """Say which version of a component a stack asks for; ``-`` when it asks for none."""
-    match component:
-        case "driver":
-            version = stack.driver_version or stack.branch or "-"
-            return " ".join(part for part in (version, stack.flavour) if part)
-        case "cuda":
-            return ", ".join(toolkit.version for toolkit in stack.cuda) or "-"
-        case "cudnn":
-            return stack.cudnn or "-"
-        case "conda":
-            return "-" if stack.conda is None else stack.conda.version
 
 
 def step_in_words(step: Step) -> str:
@@ -52,11 +39,11 @@ def fleet_in_words(plans: Mapping[str, HostPlan]) -> Iterator[str]:
 
 def _outcome(plan: HostPlan) -> str:
     number = len(plan.steps)
-    steps = f"{number} step{'s' if number > 1 else ''} to do" if number else "as wanted"
+    steps = f"{number} step{'s' if number > 1 else ''} to do" if number else "up to date"
     if plan.stack is None:
         return steps
-    wanted = {component: wanted_version(component, plan.stack) for component in COMPONENTS}
-    stack = ", ".join(f"{name} {version}" for name, version in wanted.items() if version != "-")
+    desired = {component.name: component.desired(plan.stack) for component in COMPONENTS}
+    stack = ", ".join(f"{name} {version}" for name, version in desired.items() if version != "-")
     return f"{steps}; {stack}"
 
 

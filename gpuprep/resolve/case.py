@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gpuprep.model import Message, Reason
+from gpuprep import codes
+from gpuprep.model import Reason
 
 if TYPE_CHECKING:
-    from gpuprep.catalog.tables import Catalog, Gpu, System
-    from gpuprep.model import DesiredStack, HostFacts
+    from gpuprep.catalog.tables import Branch, Catalog, Gpu, System
+    from gpuprep.model import DesiredStack, Flavour, HostFacts, Message
 
 
 class Refused(Exception):  # noqa: N818  (a decision, not an error)
@@ -29,6 +30,24 @@ class Refused(Exception):  # noqa: N818  (a decision, not an error)
         self.values = values
 
 
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """The driver a host gets or keeps.
+
+    Attributes:
+        branch: its branch.
+        version: the newest version it can be, or the exact one.
+        exact: the exact version when one was asked for or is kept.
+        flavour: None for a kept driver: it stays as it is.
+
+    """
+
+    branch: Branch
+    version: str
+    exact: str | None
+    flavour: Flavour | None
+
+
 @dataclass(slots=True)
 class Case:
     """A host, its settings and the notes taken on the way to a stack."""
@@ -38,12 +57,14 @@ class Case:
     catalog: Catalog
     system: System
     gpus: tuple[Gpu, ...] = ()
+    driver: Driver | None = None
     reasons: list[Reason] = field(default_factory=list)
     warnings: list[Message] = field(default_factory=list)
 
     def wants(self, component: str) -> bool:
         """Whether a component is wanted at all."""
-        return component in self.desired.components
+        chosen = self.desired.components
+        return chosen is None or component in chosen
 
     @property
     def manages_driver(self) -> bool:
@@ -63,6 +84,6 @@ class Case:
 
     def warn(self, code: str, **values: object) -> None:
         """Note a coded warning."""
-        warning = Message(code, self.catalog.messages[code].format(**values))
+        warning = codes.warning(code, **values)
         if warning not in self.warnings:
             self.warnings.append(warning)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.tables import Range
-from gpuprep.catalog.versions import at_least, at_most, key
 from gpuprep.model import CudaToolkit, Package
-from gpuprep.resolve.case import Case, Refused
+from gpuprep.model.variables import variable_of
+from gpuprep.model.versions import at_least, at_most, key
+from gpuprep.resolve.case import Case, Driver, Refused
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Toolkit
-    from gpuprep.resolve.driver import Driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def toolkits_of(case: Case, choices: tuple[Choice, ...]) -> tuple[CudaToolkit, .
         CudaToolkit(
             version=choice.line.version,
             package=_fill(rules.package, choice.line.version),
-            closure=tuple(_fill(pattern, choice.line.version) for pattern in rules.closure),
+            names=tuple(_fill(pattern, choice.line.version) for pattern in rules.closure),
         )
         for choice in choices
     )
@@ -177,7 +177,7 @@ def _default_first(case: Case, chosen: dict[str, Choice]) -> tuple[Choice, ...]:
         raise Refused(
             "E_SETTING",
             "cuda_default",
-            setting="cuda_default",
+            setting=variable_of("cuda_default"),
             value=default,
             expected=f"it must be one of {', '.join(newest_first)}",
         )

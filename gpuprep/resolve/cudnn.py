@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuprep.catalog.versions import at_most
 from gpuprep.model import Package
+from gpuprep.model.versions import at_most
 from gpuprep.resolve.case import Case, Refused
 
 if TYPE_CHECKING:

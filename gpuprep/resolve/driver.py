@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuprep.catalog.versions import at_least, key
-from gpuprep.resolve.case import Case, Refused
+from gpuprep import codes
+from gpuprep.model.versions import at_least, key
+from gpuprep.resolve.case import Case, Driver, Refused
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Archive, Branch
     from gpuprep.model import Flavour
 
 
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """The driver a host gets or keeps.
-
-    Attributes:
-        branch: its branch.
-        version: the newest version it can be, or the exact one.
-        exact: the exact version when one was asked for or is kept.
-        flavour: None for a kept driver: it stays as it is.
-
-    """
-
-    branch: Branch
-    version: str
-    exact: str | None
-    flavour: Flavour | None
-
-
-def choose_driver(case: Case) -> Driver | None:
-    """Choose the driver; None when none is wanted.
+def choose_driver(case: Case) -> Driver:
+    """Return the driver that fits, or the one that is kept.
 
     Raises:
         Refused: no driver fits the GPUs and the settings.
 
     """
-    if not case.wants("driver"):
-        return None
     if case.desired.keep_driver is not None:
         return _kept(case, case.desired.keep_driver)
     branch, version, exact = _branch(case)
@@ -122,7 +102,7 @@ def _explain_branch(case: Case, branch: Branch, refusal: Refused | None) -> None
     until = f"supported until {branch.eol}" if branch.eol else "end of life not announced"
     why = f"channel {case.desired.channel}, {until}, drives every GPU found"
     if refusal is not None:
-        why = case.catalog.messages[refusal.code].format(**refusal.values)
+        why = codes.text(refusal.code, **refusal.values)
     case.because("branch", branch.name, why, "branches")
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from gpuprep.model.fabric import fabric_kind
 from gpuprep.resolve.case import Case, Refused
 
 if TYPE_CHECKING:
@@ -32,14 +33,10 @@ def open_case(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Case
 
 
 def fabric_of(case: Case) -> str:
-    """Tell the fabric kind: by the shape where it is known, else by the GPUs, else by switches."""
+    """Return the fabric kind: what shape or GPUs usually have, unless the bus shows otherwise."""
     shape = case.catalog.shapes.get(case.facts.shape or "")
-    if shape is not None:
-        return shape.fabric
-    kinds = [gpu.fabric for gpu in case.gpus if gpu.fabric != "none"]
-    if kinds:
-        return kinds[0]
-    return "fm" if case.facts.nvswitches else "none"
+    kinds = (gpu.fabric for gpu in case.gpus)
+    return fabric_kind(shape.fabric if shape else None, kinds, case.facts.nvswitches)
 
 
 def _refuse_amd(facts: HostFacts, catalog: Catalog) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from gpuprep.catalog.versions import key
 from gpuprep.model import Package, Repository, SigningKey
-from gpuprep.resolve.case import Case, Refused
+from gpuprep.model.versions import key
+from gpuprep.resolve.case import Case, Driver, Refused
 from gpuprep.resolve.driver import archive_of
 from gpuprep.resolve.host import fabric_of
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from gpuprep.catalog.tables import Archive, DriverNames
     from gpuprep.model import Flavour
-    from gpuprep.resolve.driver import Driver
 
 
 def repository_of(case: Case) -> Repository:
@@ -44,7 +43,7 @@ def driver_packages(case: Case, driver: Driver) -> tuple[Package, ...]:
     return (*_first(case, driver), *before, *own, *_fabric_packages(case, driver))
 
 
-def closure_of(case: Case) -> tuple[str, ...]:
+def version_locked_of(case: Case) -> tuple[str, ...]:
     """Give the name patterns of packages that must share the driver's version."""
     if case.desired.source == "distro":
         return archive_of(case).closure
@@ -97,20 +96,20 @@ def pin_of(case: Case, driver: Driver) -> str | None:
     if driver.branch.pin:
         return None
     version = f"{driver.exact}-*" if driver.exact else f"{driver.branch.name}.*"
-    return _preferences(closure_of(case), f"version {version}", 1001)
+    return _preferences(version_locked_of(case), f"version {version}", 1001)
 
 
 def _archive_pins(case: Case, driver: Driver) -> str | None:
     pins = []
     if driver.exact:
-        pins.append(_preferences(closure_of(case), f"version {driver.exact}-*", 1001))
+        pins.append(_preferences(version_locked_of(case), f"version {driver.exact}-*", 1001))
     if case.needs_repository:
         foreign = f"release o={case.catalog.repositories.origin}"
         pins.append(_preferences(case.catalog.driver.closure["deb"], foreign, -1))
     return "\n".join(pins) or None
 
 
-def rivals_of(case: Case, driver: Driver) -> tuple[str, ...]:
+def conflicting_of(case: Case, driver: Driver) -> tuple[str, ...]:
     """Give the name patterns of the other flavour's packages, which must go when ours come."""
     if case.desired.source == "distro":
         return ()
@@ -119,8 +118,8 @@ def rivals_of(case: Case, driver: Driver) -> tuple[str, ...]:
     for rule in case.catalog.driver.names[case.system.names]:
         for (flavour, _profile), templates in rule.packages.items():
             names[flavour == own] |= dict.fromkeys(t.format(b="*") for t in templates)
-    rivals = [name for name in names[False] if name not in names[True]]
-    return (*rivals, *(f"!{name}" for name in names[True]))
+    conflicting = [name for name in names[False] if name not in names[True]]
+    return (*conflicting, *(f"!{name}" for name in names[True]))
 
 
 def toolset_of(case: Case) -> str | None:
@@ -164,10 +163,10 @@ def _first(case: Case, driver: Driver) -> list[Package]:
     rules = case.catalog.driver
     if case.system.family == "rpm":
         names = (*case.system.dkms_from, rules.lock_package)
-        return [Package(name, "driver", first=True, origin="distro") for name in names]
+        return [Package(name, "driver", pre_install=True, origin="distro") for name in names]
     if driver.branch.pin:
         name = rules.pin_package.format(branch_or_version=driver.exact or driver.branch.name)
-        return [Package(name, "driver", first=True)]
+        return [Package(name, "driver", pre_install=True)]
     case.warn("W_NO_SUCH_PIN", b=driver.branch.name)
     return []
 

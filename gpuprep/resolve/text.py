@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from gpuprep.model.variables import variable_of
 from gpuprep.resolve.answer import package_spec
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
 def refusal_in_words(host: HostFacts, refusal: Refusal, catalog: Catalog) -> str:
     """Tell why a host is refused, and the nearest stack that would work."""
     lines = [_headline(host, catalog), "", f"Refused, {refusal.code}: {refusal.message}"]
+    if refusal.settings:
+        named = (f"{variable_of(name)} ({name} here)" for name in refusal.settings)
+        lines.append(f"Clashing {', '.join(named)}")
     if refusal.nearest:
         lines.append(f"{'Works' if refusal.settings else 'Not'} {refusal.nearest}")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.errors import ConfigError, EngineError
-from gpuprep.ladder.shipped import diagnosis
+from gpuprep.observe.probe import diagnosis
 from gpuprep.run.ansible_errors import engine_error
 from gpuprep.run.directory import run_directory
 from gpuprep.run.execution import Run

@@ -14,8 +14,6 @@ from gpuprep.run.events import Event
 from gpuprep.run.inventories import write_private
 
 Verb = Literal["plan", "apply", "verify", "status"]
-Tier = Literal["quick", "full", "burn-in"]
-TIERS: Final[tuple[Tier, ...]] = ("quick", "full", "burn-in")
 MOST_FORKS: Final = 50  # more gain nothing: one Ansible process feeds about 120 host-tasks/s
 
 EventCallback = Callable[[Event], None]

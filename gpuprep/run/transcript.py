@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.fleet.failures import Failure, failure_code, failure_message
+from gpuprep.model.text import clean
 from gpuprep.run.events import Event, EventKind
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _KEPT_LINES: Final = 400
-_ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _HOST_TASKS: Final = frozenset(
     {"runner_on_ok", "runner_on_failed", "runner_on_skipped", "runner_on_unreachable"}
 )
@@ -99,7 +98,7 @@ class Transcript:
             host=data.get("host"),
             role=_role(data),
             task=data.get("task"),
-            text=self._redactor.text(text),
+            text=self._redactor.text(clean(text)),
         )
         try:
             self._on_event(event)
@@ -107,8 +106,8 @@ class Transcript:
             _log.exception("the event callback failed; the run goes on")
 
     def _keep_output(self, stdout: str) -> None:
-        for line in _ESCAPES.sub("", stdout).splitlines():
-            masked = self._redactor.text(line)
+        for line in stdout.splitlines():
+            masked = self._redactor.text(clean(line))
             self._lines.append(masked)
             if masked.strip():
                 self.tell(EventKind.OUTPUT, masked)

@@ -5,37 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
-from ansible_collections.gpuprep.core.plugins.plugin_utils._hosts import interpreter
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import (
-    OBSERVE_SECONDS,
     failed_plan,
     observe_host,
     read_settings,
+    resolver_for,
 )
 
 from gpuprep.catalog import load
-from gpuprep.model import ROLE_OF
-from gpuprep.planner import HostPlan, plan_host
+from gpuprep.components import BY_ROLE
+from gpuprep.fleet.policy import observe_seconds
+from gpuprep.planner import plan_host
 
-COMPONENT_OF = {role: component for component, role in ROLE_OF.items()}
-
-# Kinds of steps that a task's condition asks for.
-KINDS = (
-    "package",
-    "hold",
-    "module",
-    "unit",
-    "initramfs",
-    "load",
-    "reboot",
-    "alternative",
-    "installation",
-    "environment",
-)
-# Their tasks find out by themselves that there is nothing to do; they run without the short cut.
-SAFE_TO_REPEAT = ("package", "hold", "unit", "environment")
+# Left open by a role: the reboot is a handler's, and the module is loaded by it.
+LEFT_TO_REBOOT = {"reboot", "load"}
+NOTHING = {"operations": {}, "steps": [], "reboot_required": False, "installed": ""}
 
 
 class ActionModule(ActionBase):
@@ -45,64 +32,69 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("role", "closing"))
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return ``target``, ``do``, ``steps``, ``refresh`` and ``run`` for the role's tasks."""
+        """Return ``operations`` by stage, ``steps``, ``run``, and what the role exports."""
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         role = self._task.args["role"]
-        closing = bool(self._task.args.get("closing", False))
-        host = variables["inventory_hostname"]
-        roles = _state.read(_state.plan_name(host))
-        fleet_run = roles is not None
-        if closing and fleet_run:
-            return {**result, "changed": False, "skipped": True}  # the fleet's proof looks again
-        short_cut = True
-        if fleet_run and role in roles:
-            part = roles[role]
-            short_cut = bool(part["steps"])
-        else:
-            settings = read_settings(
-                variables, self._templar, self._loader, only=[COMPONENT_OF[role]]
-            )
-            if not settings.roles:
-                return {**result, "changed": False, "run": False, "msg": "not wanted here"}
-            short_cut = settings.short_cut
-            part = self._own_plan(role, settings, variables)
-        if closing:
-            left = [s for s in part["steps"] if s["kind"] not in {"reboot", "load"}]
-            if left:
-                raise AnsibleActionFail(
-                    "after the role ran, the host still differs: "
-                    + "; ".join(f"{s['id']} ({s['reason']})" for s in left)
-                )
-            return {**result, "changed": False, "msg": "the host is as planned"}
-        run = bool(part["steps"]) or not short_cut
-        do = {kind: kind in part["kinds"] for kind in KINDS}
-        if not short_cut:
-            do |= dict.fromkeys(SAFE_TO_REPEAT, True)
-        result.update(part, run=run and not self._play_context.check_mode, do=do)
-        if self._play_context.check_mode:
+        if boolean(self._task.args.get("closing", False)):
+            return {**result, "changed": False, **self._closing(role, variables)}
+        part = self._part(role, variables)
+        check = self._play_context.check_mode
+        result.update(part, changed=False, run=bool(part["operations"]) and not check)
+        if check:
             result["changed"] = bool(part["steps"])
             result["diff"] = [_as_diff(step) for step in part["steps"]]
         return result
 
-    def _own_plan(self, role: str, settings: Any, variables: dict[str, Any]) -> dict[str, Any]:
+    def _part(self, role: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """Return the role's part of the plan: the fleet's, else its own."""
+        roles = _state.read(_state.plan_name(variables["inventory_hostname"]))
+        if roles is not None and role in roles:
+            part = dict(roles[role])
+            return part | {"installed": part["version"]}
+        return self._own_plan(role, variables)
+
+    def _closing(self, role: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """Return what the role exports once it has run.
+
+        Raises:
+            AnsibleActionFail: the host is not as planned.
+
+        """
+        opening = variables.get(f"__{role}_plan")
+        fleet_run = _state.read(_state.plan_name(variables["inventory_hostname"])) is not None
+        if isinstance(opening, dict) and (fleet_run or not opening.get("run")):
+            part, text = opening, "nothing was to be done"
+            if fleet_run:
+                text = "the host is observed again when all roles are done"
+        else:
+            part, text = self._own_plan(role, variables), "the host is as planned"
+            left = [step for step in part["steps"] if step["kind"] not in LEFT_TO_REBOOT]
+            if left:
+                raise AnsibleActionFail(
+                    "after the role ran, the host still differs: "
+                    + "; ".join(f"{step['id']} ({step['reason']})" for step in left)
+                )
+        exported = {key: part.get(key, NOTHING[key]) for key in ("reboot_required", "installed")}
+        return {"msg": text, **exported}
+
+    def _own_plan(self, role: str, variables: dict[str, Any]) -> dict[str, Any]:
         """Observe this host over its own connection and plan for one role."""
-        target = _hosts.Target(
-            variables["inventory_hostname"], self._connection, interpreter(variables)
-        )
+        settings = read_settings(variables, self._templar, self._loader)
+        if not BY_ROLE[role].wanted(settings.values):
+            return NOTHING | {"msg": "not wanted here"}
+        interpreter = _hosts.interpreter(variables)
+        target = _hosts.Target(variables["inventory_hostname"], self._connection, interpreter)
         try:
-            seen = observe_host(target, settings, OBSERVE_SECONDS)
-            plan = plan_host(seen, settings, load())
+            observation = observe_host(target, settings, observe_seconds(settings.values))
+            resolver = resolver_for(settings, self._loader)
+            plan = plan_host(observation, settings, load(), resolver, role)
         except (_hosts.HostUnreachableError, _hosts.HostUnusableError) as error:
             plan = failed_plan(error)
-        if not plan.roles:
+        if role not in plan.roles:
             raise AnsibleActionFail(f"[{plan.code}] {plan.error}")
-        return _as_dict(plan, role)
-
-
-def _as_dict(plan: HostPlan, role: str) -> dict[str, Any]:
-    part: dict[str, Any] = plan.roles[role].to_dict()
-    return part
+        installed = plan.versions.get(BY_ROLE[role].name, "")
+        return plan.roles[role].to_dict() | {"installed": installed}
 
 
 def _as_diff(step: dict[str, Any]) -> dict[str, str]:

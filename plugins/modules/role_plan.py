@@ -18,7 +18,6 @@ options:
     description: The role that asks.
     type: str
     required: true
-    choices: [gpu_driver, cuda_toolkit, cudnn, conda]
   closing:
     description: Observe again after the role's work and fail when something still differs.
     type: bool
@@ -43,18 +42,22 @@ RETURN = r"""
 run:
   description: Whether the role's tasks have to run.
   type: bool
-  returned: always
-do:
-  description: For each kind of step, whether its task has to run.
+  returned: unless closing
+operations:
+  description: For each stage, the operations that P(gpuprep.core.converge#module) carries out.
   type: dict
-  returned: always
-target:
-  description: The desired state as data for the role's tasks.
-  type: dict
-  returned: always
+  returned: unless closing
 steps:
   description: The differences, each with its reason.
   type: list
   elements: dict
+  returned: unless closing
+reboot_required:
+  description: Whether the installed driver runs only after a reboot.
+  type: bool
+  returned: always
+installed:
+  description: Version of the role's component, empty when there is none.
+  type: str
   returned: always
 """

@@ -24,6 +24,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 ensure_package()
 
 from gpuprep.fleet.counters import PREFIX
+from gpuprep.model.text import clean_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -174,7 +175,7 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     finally:
         connection.close()
     answer = str(to_text(out))
-    if code != CONNECTION_LOST:
+    if code >= 0 and code != CONNECTION_LOST:
         _state.count_command(target.name, purpose, PREFIX)
     if code != 0:
         _explain(target, code, f"{to_text(err)}\n{answer}", seconds)
@@ -195,7 +196,8 @@ def _explain(target: Target, code: int, text: str, seconds: int) -> NoReturn:
         r"sudo: .*(password|not in the sudoers|not allowed)|sudo: command not found", text
     ):
         raise _no_sudo(text)
-    if code == CONNECTION_LOST and target.connection.transport == "ssh":
+    # Negative: a signal ended the client on this side.
+    if code < 0 or (code == CONNECTION_LOST and target.connection.transport == "ssh"):
         raise HostUnreachableError(_brief(text))
     if code == MISSING_PYTHON or "No such file or directory" in text or "not found" in text:
         raise HostUnusableError(
@@ -209,10 +211,10 @@ def _explain(target: Target, code: int, text: str, seconds: int) -> NoReturn:
 
 
 def _brief(text: str) -> str:
-    """Last lines of a message, without the noise of ssh and sudo."""
+    """Last lines of a message, clean, without the noise of ssh and sudo."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Warning: Permanently", "BECOME-"))]
-    return " ".join(lines[-3:])[:400] or "no answer"
+    return clean_line(" ".join(lines[-3:])) or "no answer"
 
 
 def for_all(

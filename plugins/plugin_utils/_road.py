@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ ensure_package()
 
 from gpuprep import observe
 from gpuprep.catalog import load
+from gpuprep.components import resolve
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import OBSERVATION
 from gpuprep.fleet.failures import Failure, failure_code, failure_message
@@ -25,13 +26,14 @@ from gpuprep.fleet.policy import HOSTS, VARIABLES, default_of, observe_seconds, 
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.ladder.expect import expectation
-from gpuprep.ladder.shipped import source
+from gpuprep.model import PlanState, Tier
 from gpuprep.model.text import clean
+from gpuprep.observe.probe import source
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.plugins.action import ActionBase
@@ -39,15 +41,18 @@ if TYPE_CHECKING:
     from gpuprep.fleet.policy import Policy
     from gpuprep.fleet.report import HostReport
     from gpuprep.fleet.verdicts import Verb
-    from gpuprep.ladder.checks import Tier
     from gpuprep.lock.lockfile import LockFile
-    from gpuprep.model import CheckResult, Component
-    from gpuprep.observe import Observation
+    from gpuprep.model import CheckResult
+    from gpuprep.observe import HostObservation
     from gpuprep.planner import Settings
+    from gpuprep.planner.plan import Resolver
 
-OBSERVE_SECONDS: int = default_of("gpuprep_observe_timeout")
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
-TIER_SECONDS = {"quick": 0, "full": 900, "burn-in": 3600}  # what a tier may take beyond looking
+TIER_SECONDS = {
+    Tier.QUICK: 0,
+    Tier.FULL: 900,
+    Tier.BURN_IN: 3600,
+}  # what a tier may take beyond looking
 MOST_CHARACTERS = 1000  # of an error's text
 FAILED = "__gpuprep_failed"  # the variable that the rescue of apply.yml sets on a host
 
@@ -81,36 +86,38 @@ def read_values(variables: Mapping[str, Any], templar: TemplateEngine) -> dict[s
     return values
 
 
-def read_settings(
-    variables: Mapping[str, Any],
-    templar: TemplateEngine,
-    loader: Any,
-    only: Iterable[Component] | None = None,
-) -> Settings:
+def read_settings(variables: Mapping[str, Any], templar: TemplateEngine, loader: Any) -> Settings:
     """Return the settings in a host's variables.
 
     Raises:
         ConfigError: see :func:`read_values`; or the settings contradict each other.
 
     """
-    return _settings(read_values(variables, templar), loader, only)
+    return _settings(read_values(variables, templar), loader)
 
 
-def _settings(
-    values: Mapping[str, Any], loader: Any, only: Iterable[Component] | None = None
-) -> Settings:
+def _settings(values: Mapping[str, Any], loader: Any) -> Settings:
     files = {}
     for name in environment_files(values):
         path = Path(loader.path_dwim(name))
         if path.is_file():
             files[name] = path.read_text(encoding="utf-8")
-    return settings_from(values, only=only, files=files, lock=_lock(values, loader))
+    return settings_from(values, files=files)
 
 
-def _lock(values: Mapping[str, Any], loader: Any) -> LockFile | None:
-    """Return the content of the lock file that is wanted for, read once."""
-    name = values.get("gpuprep_lock_file")
-    return _read_lock(Path(loader.path_dwim(name))) if name else None
+def resolver_for(settings: Settings, loader: Any) -> Resolver:
+    """Return what decides a host's stack: the catalog alone, or a lock file with it.
+
+    Raises:
+        ConfigError: the lock file cannot be read.
+
+    """
+    name = settings.values["gpuprep_lock_file"]
+    if not name:
+        return resolve
+    from gpuprep.lock.lockfile import resolve_locked  # noqa: PLC0415 - few runs need it
+
+    return partial(resolve_locked, lock=_read_lock(Path(loader.path_dwim(name))))
 
 
 @lru_cache
@@ -122,7 +129,7 @@ def _read_lock(path: Path) -> LockFile:
 
 def observe_host(
     target: _hosts.Target, settings: Settings, seconds: int, tier: Tier | None = None
-) -> Observation:
+) -> HostObservation:
     """Make the one round trip to a host; with a tier, its part of the ladder is climbed in it.
 
     Raises:
@@ -131,14 +138,15 @@ def observe_host(
     """
     request = observation_request(load(), settings)
     probe = source(tier) if tier else ""
-    script = observe.script(request, probe, str(tier or "quick"))
-    limit = seconds + TIER_SECONDS.get(tier or "quick", 0)
+    marker = observe.new_marker()
+    script = observe.script(request, probe, tier or Tier.QUICK, marker)
+    limit = seconds + TIER_SECONDS[tier or Tier.QUICK]
     answer = _hosts.run_script(target, script, limit, OBSERVATION)
     try:
-        seen = observe.parse(answer)
+        seen = observe.read(answer, marker)
     except observe.ObservationError as error:
         raise _hosts.HostUnusableError("E_OBSERVE", str(error)) from error
-    if seen["uid"] != 0:
+    if seen.uid != 0:
         raise _hosts.HostUnusableError(
             "E_NOT_ROOT", "the host was reached without root rights; set become: true"
         )
@@ -149,14 +157,14 @@ def failed_plan(error: BaseException) -> HostPlan:
     """Return the plan of a host that could not be planned, whatever the reason."""
     text = clean(str(error), MOST_CHARACTERS)
     if isinstance(error, _hosts.HostUnreachableError):
-        return HostPlan("unreachable", "E_UNREACHABLE", text)
+        return HostPlan(PlanState.UNREACHABLE, "E_UNREACHABLE", text)
     if isinstance(error, _hosts.HostUnusableError):
-        return HostPlan("failed", error.code, text)
+        return HostPlan(PlanState.FAILED, error.code, text)
     if isinstance(error, ConfigError):
-        return HostPlan("refused", "E_CONFIG", text)
+        return HostPlan(PlanState.REFUSED, "E_CONFIG", text)
     if isinstance(error, AnsibleError):
-        return HostPlan("failed", "E_ANSIBLE", text)
-    return HostPlan("failed", "E_INTERNAL", f"{type(error).__name__}: {text}")
+        return HostPlan(PlanState.FAILED, "E_ANSIBLE", text)
+    return HostPlan(PlanState.FAILED, "E_INTERNAL", f"{type(error).__name__}: {text}")
 
 
 class Fleet:
@@ -177,9 +185,9 @@ class Fleet:
         self._seconds: dict[str, int] = {}
         self._values: dict[str, Mapping[str, Any]] = {}
         self._targets: dict[str, _hosts.Target] = {}
-        self._tier: Tier = "quick"
+        self._tier = Tier.QUICK
         self.plans: dict[str, HostPlan] = {}
-        self.seen: dict[str, Observation] = {}
+        self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
         self.failures: dict[str, Failure] = {}
 
@@ -242,7 +250,7 @@ class Fleet:
 
     # --- what there is ----------------------------------------------------------------------
 
-    def observe(self, names: list[str], tier: Tier = "quick") -> None:
+    def observe(self, names: list[str], tier: Tier = Tier.QUICK) -> None:
         """Observe and plan hosts that were read, climbing the ladder as far as the tier says."""
         self._tier = tier
         extra = TIER_SECONDS[tier] + SPARE_SECONDS
@@ -276,21 +284,22 @@ class Fleet:
         seen = self.seen.get(name)
         if seen is None:
             return ()
-        family = seen["package_manager"]["family"]
+        family = seen.package_manager.family
         expected = expectation(load(), family, self.settings[name].shape)
         nobodys = judges(self._verb) and self._is_foreign(name)
         stack = None if nobodys else self.plans[name].stack
-        return evaluate(seen, seen.get("probe", {}), stack, self._tier, expected)
+        return evaluate(seen, stack, self._tier, expected)
 
     def _is_foreign(self, name: str) -> bool:
         seen = self.seen.get(name)
-        return seen is not None and is_foreign(self.plans[name].versions, seen["files"])
+        return seen is not None and is_foreign(self.plans[name].versions, seen.files)
 
     def _plan(self, name: str) -> HostPlan:
         settings = self.settings[name]
         seen = observe_host(self._targets[name], settings, self._seconds[name], self._tier)
         self.seen[name] = seen
-        return plan_host(seen, settings, load())
+        resolver = resolver_for(settings, self._action._loader)
+        return plan_host(seen, settings, load(), resolver)
 
     def _fail(self, name: str, error: BaseException) -> None:
         self.plans[name] = failed_plan(error)

@@ -29,6 +29,14 @@ PINNED_BRANCHES = (580, 595)
 
 TOOLKITS = (
     Toolkit(
+        "12.8.1",
+        nvcc="12.8.93",
+        cudart="12.8.90",
+        driver="570.124.06",
+        front_end="13.0.88",
+        ptx="8.7",
+    ),
+    Toolkit(
         "12.9.1",
         nvcc="12.9.86",
         cudart="12.9.79",

@@ -71,10 +71,13 @@ def packages(toolkit: Toolkit, cache: Path) -> list[Deb]:
 
 
 def tree(root: Path, prefix: str) -> dict[str, Entry]:
-    """List the files below `root` as entries below `prefix`, programs executable."""
+    """List the files below `root` as entries below `prefix`, programs executable.
+
+    Some wheels mark their directories with an empty `__init__.py`; no package holds that.
+    """
     found = {}
     for path in sorted(root.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.name != "__init__.py":
             with path.open("rb") as content:
                 program = content.read(4) == b"\x7fELF" and ".so" not in path.name
             name = f"{prefix}/{path.relative_to(root)}"
@@ -117,6 +120,7 @@ def _payload(toolkit: Toolkit, cache: Path) -> list[Deb]:
         **static,
         f"{library}/libcudart.so": Entry(link=runtime),
     }
+    cudart_dev = {**_in_place_of_archives(library, runtime), **cudart_dev}
     return [
         _deb(t, "cuda-crt", t.nvcc, files=parts.crt),
         _deb(t, "libnvvm", t.nvcc, files=parts.nvvm),
@@ -124,6 +128,17 @@ def _payload(toolkit: Toolkit, cache: Path) -> list[Deb]:
         _cudart(t, shared),
         _cudart_dev(t, cudart_dev),
     ]
+
+
+def _in_place_of_archives(library: str, runtime: str) -> dict[str, Entry]:
+    """Return what nvcc links by default, for releases whose wheel has no static libraries (12.8).
+
+    The linker reads the first as a script that names the shared runtime.
+    """
+    return {
+        f"{library}/libcudart_static.a": Entry(text=f"INPUT ( {runtime} )\n"),
+        f"{library}/libcudadevrt.a": Entry(text="!<arch>\n"),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +164,28 @@ def _parts13(toolkit: Toolkit, cache: Path) -> _Parts:
     )
     cudart = _wheel("cuda-runtime", t.cudart, cache, inside)
     include = f"{t.home}/{TARGET}/include"
+    profile = _profile((nvcc / "bin" / "nvcc.profile").read_text())
     return _Parts(
-        nvcc={**tree(nvcc / "bin", f"{t.home}/bin"), **tree(nvcc / "include", include)},
+        nvcc={
+            **tree(nvcc / "bin", f"{t.home}/bin"),
+            f"{t.home}/bin/nvcc.profile": Entry(text=profile),
+            **tree(nvcc / "include", include),
+        },
         nvvm=tree(nvvm / "nvvm", f"{t.home}/nvvm"),
         crt=tree(crt / "include", include),
         headers=tree(cudart / "include", include),
         library=cudart / "lib",
+    )
+
+
+def _profile(text: str) -> str:
+    """Return nvcc's settings for the layout of the packages.
+
+    Some wheels (13.2) name `lib` and `include` beside `bin`, as they lie in a wheel; the packages
+    have both below the target's directory, and no link `lib`.
+    """
+    return text.replace("-L$(TOP)/lib", f"-L$(TOP)/{TARGET}/lib").replace(
+        "$(TOP)/include", f"$(TOP)/{TARGET}/include"
     )
 
 

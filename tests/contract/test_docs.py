@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import tomllib
 from typing import TYPE_CHECKING
 
 import click
@@ -12,10 +13,8 @@ import pytest
 from repository import ROOT, tracked
 
 import gpuprep
-from gpuprep.catalog import load
 from gpuprep.cli import COMMANDS
 from gpuprep.errors import ExitCode
-from gpuprep.planner.rules import host_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,10 +125,21 @@ def test_every_verb_is_documented() -> None:
     assert documented == {command.name for command in COMMANDS}
 
 
-def test_codes_are_documented() -> None:
-    page = (ROOT / "docs/codes.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"^\| `([EW]_\w+)` \| ", page, re.MULTILINE))
-    assert documented == {*load().messages, *host_rules().messages}
+def test_the_map_shows_the_rooms_that_the_contracts_know() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    part = page[page.index("## The rooms") : page.index("## One setting")]
+    shown = [
+        {name.removesuffix(".py") for name in re.findall(r"`([a-z_.]+)`", row)}
+        for row in re.findall(r"^\| (`.+?) \| ", part, re.MULTILINE)
+    ]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = [set(layer.split(" | ")) for layer in settings["contracts"][0]["layers"]]
+    known = [layer for layer in layers if not next(iter(layer)).startswith(("__", "("))]
+    flat = [name for rooms in known for name in sorted(rooms)]
+    assert sorted(name for rooms in shown for name in rooms) == sorted(flat)
+    height = {name: i for i, rooms in enumerate(known) for name in rooms}
+    order = [max(height[name] for name in rooms) for rooms in shown]
+    assert order == sorted(order), "the rooms are not in the order of the layers"
 
 
 def test_every_host_state_is_documented() -> None:

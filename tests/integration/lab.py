@@ -158,7 +158,7 @@ class Lab:
         settings = settings_from(values)
         script = observe.script(observation_request(load(), settings))
         answer = self.run(name, "python3", "-S", "-E", "-", stdin=script)
-        return plan_host(observe.parse(answer), settings, load())
+        return plan_host(observe.read(answer), settings, load())
 
     # --- what happened to a host ------------------------------------------------------------
 

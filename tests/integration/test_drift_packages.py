@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from drift import HOST, Alteration, Batch, check_alteration, check_whole, run_batch
 
-from gpuprep.packages.closure import matches
+from gpuprep.model.names import matches
 from gpuprep.packages.deb import parse_depends, version_key
 from sandbox.paths import STATE
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import bootstrap, hosts, inventory
+from sandbox import bootstrap, hosts, inventory, register
 from sandbox.fleet import File, HostSpec
 from sandbox.paths import HOSTS, KNOWN_HOSTS, LOGIN_KEY, SandboxError
 from sandbox.podman import podman
@@ -85,7 +85,7 @@ def test_a_host_with_another_key_is_not_talked_to(pair: Pair, tmp_path: Path) ->
         first.name: (second.folder / "ssh_host_ed25519_key.pub").read_text(),
         second.name: (first.folder / "ssh_host_ed25519_key.pub").read_text(),
     }
-    swapped.write_text(inventory.known_hosts(pair, keys))
+    swapped.write_text(register.known_hosts(pair, keys))
     done = ssh(first, "true", known_hosts=swapped)
     assert done.returncode == 255
     assert "Host key verification failed" in done.stderr

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from gpuprep import catalog
+from gpuprep.components import resolve
+from gpuprep.model import DesiredStack, HostFacts, Stack
 from gpuprep.run import processes
 from sandbox import bootstrap, hosts, servers
 from sandbox.conda import content as conda_content
 from sandbox.fleet import HostSpec
 from sandbox.nvrepo import content
+from sandbox.nvrepo.cuda import Toolkit
 from sandbox.nvrepo.publish import SigningKey
 from sandbox.paths import STATE
 
@@ -204,26 +208,62 @@ def test_the_persistence_daemon_runs_and_fabric_manager_waits_to_be_enabled(
     assert LAST_580.version in on_host("nv-fabricmanager --version")
 
 
-def test_both_compilers_compile_and_the_newest_toolkit_takes_the_alternative(
-    on_host: Shell,
-) -> None:
+@pytest.mark.parametrize("kit", content.TOOLKITS, ids=lambda kit: kit.short)
+def test_every_toolkit_compiles_links_and_runs_a_program(on_host: Shell, kit: Toolkit) -> None:
+    on_host(f"apt-get install -y {kit.named('cuda-toolkit')}")
     on_host(f"cat > /root/axpy.cu <<'END'{AXPY}END")
-    on_host("apt-get install -y cuda-toolkit-13-0")
-    on_host("apt-get install -y cuda-toolkit-12-9")
-    assert on_host("readlink -f /usr/local/cuda").strip() == "/usr/local/cuda-13.0"
-    for home, runtime, arch in (
-        ("/usr/local/cuda-13.0", 13000, "86"),
-        ("/usr/local/cuda-12.9", 12090, "70"),
-    ):
-        on_host(f"{home}/bin/nvcc -arch=sm_{arch} -o /root/axpy /root/axpy.cu")
-        assert on_host("/root/axpy").split()[0] == str(runtime)
-        on_host(f"{home}/bin/nvcc -arch=sm_{arch} -cubin -o /root/axpy.cubin /root/axpy.cu")
-        flags = on_host("readelf -h /root/axpy.cubin | grep Flags").split()[-1]
-        assert int(arch) in {int(flags, 16) & 0xFF, int(flags, 16) >> 8 & 0xFF}
-    on_host("apt-get install -y cuda-toolkit-13-2")
-    assert on_host("readlink -f /usr/local/cuda").strip() == "/usr/local/cuda-13.2"
-    assert on_host("readlink -f /usr/local/cuda-12").strip() == "/usr/local/cuda-12.9"
-    assert "V13.2" in on_host("/usr/local/cuda/bin/nvcc --version")
+    assert f"V{kit.nvcc}" in on_host(f"/{kit.home}/bin/nvcc --version")
+    arch = "70" if kit.front_end else "86"
+    number = int(kit.major) * 1000 + int(kit.short.partition(".")[2]) * 10
+    library = f"LD_LIBRARY_PATH=/{kit.home}/lib64"
+    for linked in ("static", "shared"):
+        nvcc = f"/{kit.home}/bin/nvcc -arch=sm_{arch} -cudart={linked}"
+        on_host(f"rm -f /root/axpy; {nvcc} -o /root/axpy /root/axpy.cu")
+        runtime, allocated = on_host(f"{library} /root/axpy").split()
+        assert int(runtime) == number
+        assert int(allocated) != 0, "there is no GPU to allocate memory on"
+    assert f"libcudart.so.{kit.major} => /usr/local/cuda" in on_host("ldd /root/axpy")
+    on_host(f"{nvcc} -rdc=true -o /root/axpy /root/axpy.cu")
+    on_host(f"/{kit.home}/bin/nvcc -arch=sm_{arch} -cubin -o /root/axpy.cubin /root/axpy.cu")
+    flags = on_host("readelf -h /root/axpy.cubin | grep Flags").split()[-1]
+    assert int(arch) in {int(flags, 16) & 0xFF, int(flags, 16) >> 8 & 0xFF}
+
+
+def test_the_newest_toolkit_takes_the_alternative(on_host: Shell) -> None:
+    oldest, newest = content.TOOLKITS[0], content.TOOLKITS[-1]
+    on_host(f"apt-get install -y {newest.named('cuda-toolkit')}")
+    on_host(f"apt-get install -y {oldest.named('cuda-toolkit')}")
+    assert on_host("readlink -f /usr/local/cuda").strip() == f"/{newest.home}"
+    twelve = [kit for kit in content.TOOLKITS if kit.major == "12"]
+    on_host(f"apt-get install -y {twelve[-1].named('cuda-toolkit')}")
+    assert on_host("readlink -f /usr/local/cuda-12").strip() == f"/{twelve[-1].home}"
+
+
+@pytest.mark.parametrize("branch", ["570", "595"])  # 580: every other test that installs
+def test_what_the_resolver_chooses_for_a_branch_installs(on_host: Shell, branch: str) -> None:
+    remove_driver(on_host)
+    on_host("apt-get purge -y '?and(?installed,?name(cudnn))'")
+    system = on_host(". /etc/os-release; echo $ID-$VERSION_ID").strip()
+    facts = HostFacts(gpus=("10de:2236",), os=system, kernel=KERNEL)
+    stack = resolve(facts, DesiredStack(branch=branch), catalog.load())
+    assert isinstance(stack, Stack)
+    on_host(f"cat > /etc/apt/preferences.d/branch <<'END'\n{stack.pin or ''}\nEND")
+    for early in (True, False):
+        names = [
+            package.name if package.version is None else f"{package.name}={package.version}"
+            for package in stack.packages
+            if package.pre_install == early
+        ]
+        if names:
+            on_host(f"apt-get install -y linux-headers-{KERNEL.lower()} {' '.join(names)}")
+    on_host("rm /etc/apt/preferences.d/branch")
+    latest = catalog.load().branches[branch].latest
+    assert on_host(f"modinfo -k {KERNEL} -F version nvidia").strip() == latest
+    assert stack.cuda[0].version == catalog.load().branches[branch].native_cuda
+    assert f"release {stack.cuda[0].version}" in on_host(
+        f"/usr/local/cuda-{stack.cuda[0].version}/bin/nvcc --version"
+    )
+    on_host('apt-get check; test -z "$(dpkg --audit)"')
 
 
 def test_a_c_program_links_cudnn_and_learns_its_version(on_host: Shell) -> None:

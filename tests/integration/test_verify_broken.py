@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from gpuprep.ladder.shipped import source
 
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.ladder.evaluate import evaluate, state_of
 from gpuprep.ladder.expect import expectation
-from gpuprep.ladder.shipped import source
 from gpuprep.model import CheckResult, CheckStatus, HostStatus
 from gpuprep.planner import observation_request, plan_host, settings_from
 from sandbox import hosts
@@ -29,7 +29,7 @@ def climb(lab: Lab, name: str, tier: Tier) -> tuple[dict[str, CheckResult], Host
     spec = hosts.find(name).spec
     settings = settings_from({**lab._variables, **spec.vars, "oci_shape": spec.shape})
     script = observe.script(observation_request(load(), settings), source(tier), tier)
-    seen = observe.parse(lab.run(name, "python3", "-S", "-E", "-", stdin=script))
+    seen = observe.read(lab.run(name, "python3", "-S", "-E", "-", stdin=script))
     plan = plan_host(seen, settings, load())
     expected = expectation(load(), seen["package_manager"]["family"], spec.shape)
     checks = evaluate(seen, seen["probe"], plan.stack, tier, expected)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.packages.closure import matches
+from gpuprep.model.names import matches
+from gpuprep.observe.reading import decode_observation
 from gpuprep.packages.deb import parse_depends
 
 if TYPE_CHECKING:
+    from gpuprep.components.state import RoleState
+    from gpuprep.observe import HostObservation
     from gpuprep.planner import HostPlan
-    from gpuprep.planner.target import RoleTarget
 
 KERNEL = "6.1.0-40-amd64"
 DRIVER = "580.95.05"
@@ -56,14 +57,14 @@ def bare(**changes: Any) -> Observation:
         "arch": "x86_64",
         "kernel": {
             "running": KERNEL,
-            "release": KERNEL,
+            "target": KERNEL,
             "newest_installed": KERNEL,
             "headers": [],
             "compiler": "gcc-12 (Debian 12.2.0-14) 12.2.0",
             "loads_modules": False,
         },
         "system_gcc": 12,
-        "pci": [{"slot": "0", "vendor": "10de", "device": "2236", "class": "030200"}],
+        "pci": [{"slot": "0", "vendor": "10de", "device": "2236", "pci_class": "030200"}],
         "modules": {"loaded": {}, "on_disk": []},
         "driver": {"proc_version": None, "flavour": None, "device_nodes": [], "holders": []},
         "package_manager": {
@@ -90,11 +91,16 @@ def bare(**changes: Any) -> Observation:
     }
 
 
+def observed(seen: Observation) -> HostObservation:
+    """Return the typed observation of what a host said."""
+    return decode_observation(seen)
+
+
 def carried_out(observation: Observation, plan: HostPlan) -> Observation:
     """Return what the host looks like when the plan's targets are all established."""
     seen = copy.deepcopy(observation)
     for role in plan.roles.values():
-        target = role.target
+        target = role.state
         for file in target.files:
             seen["files"][file.path] = _file(file)
             if file.key:
@@ -104,17 +110,17 @@ def carried_out(observation: Observation, plan: HostPlan) -> Observation:
             seen["units"][unit] = dict.fromkeys(("exists", "enabled", "active"), True)
         if target.kernel and target.packages:
             seen["modules"]["on_disk"] = [module(target.kernel)]
-        if target.alternative:
-            link = {"mode": "manual", "value": target.alternative}
-            seen["cuda"] = {"default": target.alternative, "alternative": link, "toolkits": []}
+        if target.default_link:
+            link = {"mode": "manual", "value": target.default_link}
+            seen["cuda"] = {"default": target.default_link, "alternative": link, "toolkits": []}
         if target.conda:
             seen["conda"] = _conda(target.conda)
     return seen
 
 
-def _transaction(packages: dict[str, Any], target: RoleTarget) -> None:
-    for setting in (*target.early, *target.packages):
-        _install(packages, setting.split("=")[0])
+def _transaction(packages: dict[str, Any], target: RoleState) -> None:
+    for request in (*target.pre_install, *target.packages):
+        _install(packages, request.name)
     for name in target.remove:
         packages.pop(name, None)
     for name, package in packages.items():
@@ -161,6 +167,6 @@ def _conda(target: Any) -> dict[str, Any]:
         "exists": True,
         "complete": True,
         "version": "26.1",
-        "marker": json.loads(target.marker),
+        "marker": {"installer": target.installer.version, "sha256": target.installer.sha256},
         "envs": envs,
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from verify_cases import CATALOG, failures, healthy, stack
 
+from gpuprep.components import resolve
 from gpuprep.ladder.evaluate import state_of
 from gpuprep.model import (
     DesiredStack,
@@ -21,7 +22,6 @@ from gpuprep.model import (
     Step,
     StepStatus,
 )
-from gpuprep.resolve import resolve
 
 H100 = HostFacts(
     gpus=("10de:2330",) * 8,

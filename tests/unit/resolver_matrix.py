@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE, read
-from gpuprep.model import COMPONENTS, DesiredStack, HostFacts, HostState, Refusal
-from gpuprep.resolve import resolve
+from gpuprep.components import NAMES, resolve
+from gpuprep.model import DesiredStack, HostFacts, HostState, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def ask(
 ) -> Question:
     gpus = (gpus,) if isinstance(gpus, str) else gpus
     facts = HostFacts(gpus, system, **(host or {}))
-    parts = {"components": components or COMPONENTS, "as_of": "2026-11-20"}
+    parts = {"components": components or NAMES, "as_of": "2026-11-20"}
     return name, facts, DesiredStack(**(parts | settings))
 
 

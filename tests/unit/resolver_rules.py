@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.catalog.load import DATA_FILE, read
+from gpuprep.components import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from gpuprep.model import DesiredStack, HostFacts, Stack
 
 DATA = read(DATA_FILE, check=False)
+
+
+def wanted_names(desired: DesiredStack) -> tuple[str, ...]:
+    """Names of the components that are asked for."""
+    return NAMES if desired.components is None else desired.components
 
 
 def numbers(version: str) -> list[int]:
@@ -153,7 +159,10 @@ def _names(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[st
     driver = [p for p in stack.packages if p.component == "driver"]
     if bool(driver) != bool(stack.manage_driver and stack.branch):
         yield f"driver packages {driver}"
-    if any(later.first and not earlier.first for earlier, later in itertools.pairwise(driver)):
+    if any(
+        later.pre_install and not earlier.pre_install
+        for earlier, later in itertools.pairwise(driver)
+    ):
         yield "a pinning package after others"
     header = facts.kernel and stack.manage_driver and stack.branch
     release = (facts.kernel or "").split("+")[0]
@@ -178,7 +187,7 @@ def _origin(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[s
     if (from_nvidia or (managed and stack.source == "nvidia")) and stack.repository is None:
         yield "packages without a repository"
     if managed and stack.family == "deb" and stack.source == "nvidia":
-        pinned = any(p.first for p in stack.packages)
+        pinned = any(p.pre_install for p in stack.packages)
         if pinned == bool(stack.pin) or pinned != DATA["branches"]["items"][stack.branch]["pin"]:
             yield "not pinned exactly once"
     if managed and stack.family == "rpm" and str(stack.branch) not in str(stack.lock):
@@ -199,7 +208,7 @@ def _end_of_life(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Itera
 
 
 def _conda(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str]:
-    if (stack.conda is not None) != ("conda" in desired.components):
+    if (stack.conda is not None) != ("conda" in wanted_names(desired)):
         yield "conda"
     if stack.conda and not desired.conda_sha256:
         if stack.conda.sha256 != DATA["conda"]["releases"][stack.conda.version][facts.arch]:
@@ -216,10 +225,10 @@ def _settings(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator
         yield f"branch {stack.branch}, wanted {desired.branch}"
     if managed and desired.version not in {"auto", stack.driver_version}:
         yield f"version {stack.driver_version}, wanted {desired.version}"
-    if desired.keep_driver and "driver" in desired.components:
+    if desired.keep_driver and "driver" in wanted_names(desired):
         if stack.manage_driver or stack.driver_version != desired.keep_driver:
             yield f"driver {stack.driver_version} instead of the kept one"
-    if desired.cuda and "cuda" in desired.components:
+    if desired.cuda and "cuda" in wanted_names(desired):
         got = {t.version for t in stack.cuda}
         for setting in desired.cuda:
             if not any(
@@ -227,11 +236,11 @@ def _settings(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator
                 for v in got
             ):
                 yield f"CUDA {got}, wanted {setting}"
-    if desired.cudnn != "auto" and stack.cudnn and "cudnn" in desired.components:
+    if desired.cudnn != "auto" and stack.cudnn and "cudnn" in wanted_names(desired):
         if not (stack.cudnn + ".").startswith(desired.cudnn.split(".")[0] + "."):
             yield f"cuDNN {stack.cudnn}, wanted {desired.cudnn}"
     wanted = {p.component for p in stack.packages}
-    if not wanted <= set(desired.components):
+    if not wanted <= set(wanted_names(desired)):
         yield f"components {wanted}"
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from gpuprep.catalog import load
-from gpuprep.model import COMPONENTS, DesiredStack, HostFacts, HostState
+from gpuprep.components import NAMES
+from gpuprep.model import DesiredStack, HostFacts, HostState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ wild_hosts = st.builds(
     kernel_cc=st.sampled_from(COMPILERS),
     system_gcc=st.sampled_from([None, 9, 11, 14, 16]),
     shape=st.sampled_from([None, None, *CATALOG.shapes, "BM.GPU.MI999X.8", "BM.GPU.NEW.1"]),
-    nvswitches=st.sampled_from([0, 0, 4]),
+    nvswitches=st.sampled_from([None, 0, 4]),
     state=states,
 )
 
@@ -81,7 +82,7 @@ cudnn_settings = st.sampled_from(
 versions = ["auto", "auto", "auto", "580.95.05", "595.91.07", "535.104.05", "999.1", "nonsense"]
 
 SETTINGS: dict[str, st.SearchStrategy[Any]] = {
-    "components": st.lists(st.sampled_from(COMPONENTS), unique=True).map(tuple),
+    "components": st.lists(st.sampled_from(NAMES), unique=True).map(tuple),
     "source": st.just("distro"),
     "channel": st.sampled_from(list(CATALOG.channels)),
     "branch": st.sampled_from([*CATALOG.branches, "999", "abc"]),

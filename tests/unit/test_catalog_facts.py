@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gpuprep.components import NAMES
 from gpuprep.errors import ExitCode, FactsError
-from gpuprep.model import COMPONENTS, DesiredStack, HostFacts
-from gpuprep.resolve.facts_file import parse_facts, read_facts
+from gpuprep.model import DesiredStack, HostFacts
+from gpuprep.planner.facts_file import parse_facts, read_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +18,10 @@ LEAST = {"gpus": ["10de:2236"], "os": "debian-12"}
 
 
 def test_the_least() -> None:
-    assert parse_facts(LEAST) == (HostFacts(("10de:2236",), "debian-12"), DesiredStack())
+    assert parse_facts(LEAST) == (
+        HostFacts(("10de:2236",), "debian-12"),
+        DesiredStack(components=NAMES),
+    )
 
 
 def test_every_key() -> None:
@@ -68,8 +72,8 @@ def test_every_key() -> None:
 @pytest.mark.parametrize(
     ("setting", "components", "cuda"),
     [
-        ({"cuda": "13.0"}, COMPONENTS, ("13.0",)),
-        ({"cuda": "auto"}, COMPONENTS, ()),
+        ({"cuda": "13.0"}, NAMES, ("13.0",)),
+        ({"cuda": "auto"}, NAMES, ()),
         ({"cuda": "none"}, ("driver", "cudnn", "conda"), ()),
         ({"cudnn": "none"}, ("driver", "cuda", "conda"), ()),
     ],
@@ -111,9 +115,9 @@ def test_wrong_facts_are_named(data: object, words: tuple[str, ...]) -> None:
 def test_files(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
     path.write_text('{"gpus": ["10de:2236"], "os": "debian-12"}')
-    assert read_facts(path) == parse_facts(LEAST)
+    assert parse_facts(read_mapping(path)) == parse_facts(LEAST)
     path.write_text("{")
     with pytest.raises(FactsError, match="neither JSON nor YAML"):
-        read_facts(path)
+        read_mapping(path)
     with pytest.raises(FactsError, match="cannot be read"):
-        read_facts(tmp_path / "none")
+        read_mapping(tmp_path / "none")

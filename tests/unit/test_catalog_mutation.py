@@ -14,9 +14,9 @@ from resolver_matrix import ANSWERS, DATA, answer_line, questions
 from test_resolver_golden import CASES, violations
 
 from gpuprep.catalog.build import build
-from gpuprep.resolve import resolve
+from gpuprep.components import resolve
+from gpuprep.planner.facts_file import parse_facts
 from gpuprep.resolve.answer import answer
-from gpuprep.resolve.facts_file import parse_facts
 from tools.catalog_pages import pages
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def mutant(place: Place) -> dict[str, Any]:
 
 EXPECTED = ANSWERS.read_text().splitlines()
 QUESTIONS = list(questions())
-PAGES = pages(build(DATA), {})
+PAGES = pages(build(DATA))
 
 
 def killer(place: Place, *, behaviour_first: bool) -> str | None:
@@ -103,7 +103,7 @@ def _by_answers(catalog: Catalog) -> str | None:
 
 
 def _by_pages(catalog: Catalog) -> str | None:
-    return None if pages(catalog, {}) == PAGES else "pages"
+    return None if pages(catalog) == PAGES else "pages"
 
 
 def all_places() -> list[Place]:
@@ -135,6 +135,6 @@ def test_a_sample_of_changed_facts_is_noticed() -> None:
 @pytest.mark.slow
 def test_every_changed_fact_is_noticed() -> None:
     start = time.monotonic()
-    alive, counts = survivors(all_places(), behaviour_first=True)
+    alive, counts = survivors(all_places(), behaviour_pre_install=True)
     print(report(counts, time.monotonic() - start))  # noqa: T201  (pytest -s shows the share)
     assert alive == []

@@ -1,24 +1,28 @@
 """Which packages belong to a stack, found by the dependencies they declare themselves."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gpuprep.packages.closure import Missing, is_installed, matches, walk
+from gpuprep.model.names import matches
+from gpuprep.observe.observation import InstalledPackage
+from gpuprep.packages.closure import Closure, Missing, is_installed
+from gpuprep.packages.closure import walk as follow
+from gpuprep.packages.deb import DEB
 
 PATTERNS = ("nvidia-*", "libcuda1", "!nvidia-container-*")
 
 
 def package(
     depends: str = "", version: str = "1-1", status: str = "installed", provides: str = ""
-) -> dict[str, Any]:
-    return {
-        "version": version,
-        "status": status,
-        "hold": False,
-        "depends": depends,
-        "provides": provides,
-    }
+) -> InstalledPackage:
+    return InstalledPackage(version, status, depends=depends, provides=provides)
+
+
+def walk(
+    packages: Mapping[str, InstalledPackage], roots: Sequence[str], patterns: Sequence[str]
+) -> Closure:
+    return follow(packages, roots, patterns, DEB)
 
 
 def test_dependencies_are_followed_inside_the_patterns_only() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpuprep import model
+from gpuprep.components import NAMES
 from gpuprep.model.codec import DecodeError, decode
 
 TEXT = st.text(max_size=12)
@@ -24,9 +25,9 @@ STACKS = st.builds(
     family=st.sampled_from(["deb", "rpm"]),
     branch=st.none() | TEXT,
     cuda=st.lists(st.builds(model.CudaToolkit, version=TEXT, package=TEXT)).map(tuple),
-    packages=st.lists(
-        st.builds(model.Package, name=TEXT, component=st.sampled_from(model.COMPONENTS))
-    ).map(tuple),
+    packages=st.lists(st.builds(model.Package, name=TEXT, component=st.sampled_from(NAMES))).map(
+        tuple
+    ),
     repository=st.none()
     | st.builds(
         model.Repository,

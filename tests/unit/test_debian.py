@@ -7,14 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpuprep.packages.deb import (
-    Relation,
-    compare_versions,
-    parse_depends,
-    provided_by,
-    upstream_version,
-    version_key,
-)
+from gpuprep.observe.observation import InstalledPackage
+from gpuprep.packages.closure import accepts, provided_by
+from gpuprep.packages.deb import DEB, compare_versions, parse_depends, version_key
+from gpuprep.packages.family import Requirement
 
 needs_dpkg = pytest.mark.skipif(not shutil.which("dpkg"), reason="dpkg judges here")
 
@@ -62,7 +58,8 @@ def test_versions_are_ordered_as_dpkg_orders_them(left: str, right: str) -> None
 @settings(max_examples=60, deadline=None)
 @given(versions(), st.sampled_from(["<<", "<=", "=", ">=", ">>"]), versions())
 def test_relations_accept_what_dpkg_accepts(wanted: str, operator: str, there: str) -> None:
-    assert Relation("x", operator, wanted).accepts(there) == dpkg_says(there, operator, wanted)
+    ((requirement,),) = parse_depends(f"x ({operator} {wanted})")
+    assert accepts(requirement, there, DEB) == dpkg_says(there, operator, wanted)
 
 
 @given(versions(), versions(), versions())
@@ -75,7 +72,7 @@ def test_the_order_is_total(a: str, b: str, c: str) -> None:
 
 
 def test_without_a_version_any_will_do() -> None:
-    assert Relation("x").accepts("0~")
+    assert accepts(Requirement("x"), "0~", DEB)
 
 
 @pytest.mark.parametrize(
@@ -90,29 +87,27 @@ def test_without_a_version_any_will_do() -> None:
     ],
 )
 def test_upstream_version_drops_epoch_and_revision(version: str, upstream: str) -> None:
-    assert upstream_version(version) == upstream
+    assert DEB.upstream(version) == upstream
 
 
 def test_depends_are_groups_of_alternatives() -> None:
     text = "libc6 (>= 2.34), libcuda1 (= 580.95.05-1) | libcuda.so.1, python3:any, debconf"
     assert parse_depends(text) == (
-        (Relation("libc6", ">=", "2.34"),),
-        (Relation("libcuda1", "=", "580.95.05-1"), Relation("libcuda.so.1")),
-        (Relation("python3"),),
-        (Relation("debconf"),),
+        (Requirement("libc6", ">=", "2.34"),),
+        (Requirement("libcuda1", "=", "580.95.05-1"), Requirement("libcuda.so.1")),
+        (Requirement("python3"),),
+        (Requirement("debconf"),),
     )
 
 
 def test_unreadable_parts_of_depends_are_left_out() -> None:
     assert parse_depends("") == ()
-    assert parse_depends("${misc:Depends}, a") == ((Relation("a"),),)
+    assert parse_depends("${misc:Depends}, a") == ((Requirement("a"),),)
 
 
 def test_virtual_names_lead_to_who_provides_them() -> None:
+    provides = {"a": "virtual, other (= 2)", "b": "virtual", "c": ""}
     packages = {
-        "a": {"provides": "virtual, other (= 2)"},
-        "b": {"provides": "virtual"},
-        "c": {"provides": ""},
-        "d": {},
+        name: InstalledPackage("1", "installed", provides=text) for name, text in provides.items()
     }
-    assert provided_by(packages) == {"virtual": ["a", "b"], "other": ["a"]}
+    assert provided_by(packages, DEB) == {"virtual": ["a", "b"], "other": ["a"]}

@@ -18,9 +18,9 @@ from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE
 from gpuprep.cli.catalog import catalog_group
 from gpuprep.cli.explain import explain
+from gpuprep.components import resolve
 from gpuprep.errors import ConfigError, FactsError
-from gpuprep.resolve import resolve
-from gpuprep.resolve.facts_file import parse_facts
+from gpuprep.planner.facts_file import parse_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,10 @@ def test_a_shape_in_words() -> None:
 def test_a_refusal_in_words_with_the_nearest_stack() -> None:
     text = said("BM.GPU3.8", "--os", "ubuntu-22.04", "--cuda", "13.0")
     assert "E_CUDA_ARCH" in text
-    assert "Works without cuda: driver 580 (proprietary modules), CUDA 12.9" in text
+    assert "Clashing cuda_toolkit_versions (cuda here)" in text
+    assert (
+        "Works without cuda_toolkit_versions: driver 580 (proprietary modules), CUDA 12.9" in text
+    )
 
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:

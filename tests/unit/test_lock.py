@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from planner_cases import bare
+from planner_cases import bare, observed
 
 from gpuprep.catalog import load
+from gpuprep.components import resolve
+from gpuprep.components.state import PackageRequest
 from gpuprep.errors import ConfigError
 from gpuprep.lock.lockfile import (
     LockFile,
@@ -18,7 +21,7 @@ from gpuprep.lock.lockfile import (
     read_lock,
     resolve_locked,
 )
-from gpuprep.lock.repository_index import Offer, offer_of
+from gpuprep.lock.repository_index import PackageIndex, index_of
 from gpuprep.model import (
     DesiredStack,
     HostFacts,
@@ -30,10 +33,11 @@ from gpuprep.model import (
     Stack,
 )
 from gpuprep.planner import plan_host, settings_from
-from gpuprep.resolve import resolve
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from gpuprep.planner.plan import Resolver
 
 CATALOG = load()
 SETTING = DesiredStack(as_of="2026-11-20")
@@ -67,9 +71,9 @@ def planned(facts: HostFacts, name: str = "h", **versions: str) -> HostResult:
     return HostResult(name, HostStatus.DRIFTED, stack=stack, facts=facts, versions=versions)
 
 
-def offer(repository: Repository) -> Offer:
+def offer(repository: Repository) -> PackageIndex:
     assert repository.url.startswith("https://")
-    return Offer(OFFER, DEPENDS)
+    return PackageIndex(OFFER, DEPENDS)
 
 
 def written(*hosts: HostResult) -> LockFile:
@@ -135,7 +139,9 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
 
 def test_a_missing_package_stops_the_writing() -> None:
     with pytest.raises(ConfigError, match="cudnn9-cuda-13 is not in"):
-        lock_document([planned(A10)], CATALOG, lambda _: Offer({**OFFER, "cudnn9-cuda-13": ()}))
+        lock_document(
+            [planned(A10)], CATALOG, lambda _: PackageIndex({**OFFER, "cudnn9-cuda-13": ()})
+        )
 
 
 def test_a_locked_host_gets_exactly_the_locked_versions_although_newer_ones_exist() -> None:
@@ -211,7 +217,8 @@ def test_check_names_newer_versions_and_keeps_the_driver_in_its_branch() -> None
         "nvidia-open-580": (*OFFER["nvidia-open-580"], "595.1.1-1"),
     }
     found = {
-        (n.name, n.locked, n.newest) for n in newer_than(lock, CATALOG, lambda _: Offer(newest))
+        (n.name, n.locked, n.newest)
+        for n in newer_than(lock, CATALOG, lambda _: PackageIndex(newest))
     }
     assert found == {
         ("nvidia-open-580", "580.95.05-1", "580.178.04-1"),
@@ -228,9 +235,9 @@ def test_check_names_no_cudnn_that_dropped_the_gpu() -> None:
         for part in ("", "-dev", "-headers")
     }
     everything = {**OFFER, **pinned}
-    lock = lock_document([planned(V100)], CATALOG, lambda _: Offer(everything))
+    lock = lock_document([planned(V100)], CATALOG, lambda _: PackageIndex(everything))
     assert lock.classes[0].packages["libcudnn9-cuda-12"] == "9.10.2.21-1"
-    assert newer_than(lock, CATALOG, lambda _: Offer(everything)) == ()
+    assert newer_than(lock, CATALOG, lambda _: PackageIndex(everything)) == ()
 
 
 def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
@@ -238,13 +245,19 @@ def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
     text = f"{first}Package: a\nVersion: 2-1\nDepends: b (= 2-1),\tc\n"
     (tmp_path / "Packages.gz").write_bytes(gzip.compress(text.encode()))
     repository = Repository(f"{tmp_path}/", "deb", SigningKey("", ""))
-    assert offer_of(repository) == Offer({"a": ("1-1", "2-1")}, {("a", "2-1"): "b (= 2-1),\tc"})
+    assert index_of(repository) == PackageIndex(
+        {"a": ("1-1", "2-1")}, {("a", "2-1"): "b (= 2-1),\tc"}
+    )
+
+
+def locked_by(lock: LockFile) -> Resolver:
+    return partial(resolve_locked, lock=lock)
 
 
 def test_a_plan_with_a_lock_file_asks_for_the_locked_versions_only() -> None:
     lock = written(planned(A10, driver="580.95.05"))
     variables = {"gpuprep_as_of": "2026-11-20", "gpu_driver_kernel": A10.kernel}
-    locked = plan_host(bare(), settings_from(variables, lock=lock), CATALOG)
+    locked = plan_host(observed(bare()), settings_from(variables), CATALOG, locked_by(lock))
     wanted = {step.target: step.after for step in locked.steps if step.kind == "package"}
     assert wanted["nvidia-open-580"] == "580.95.05-1"
     assert wanted["cuda-toolkit-13-0"] == lock.classes[0].packages["cuda-toolkit-13-0"]
@@ -253,8 +266,8 @@ def test_a_plan_with_a_lock_file_asks_for_the_locked_versions_only() -> None:
 
 def test_on_the_host_apt_prefers_what_is_locked() -> None:
     lock = written(planned(A10))
-    locked = plan_host(bare(), settings_from({}, lock=lock), CATALOG)
-    (preferences,) = (f for f in locked.roles["cuda_toolkit"].target.files if f.kind == "pin")
+    locked = plan_host(observed(bare()), settings_from({}), CATALOG, locked_by(lock))
+    (preferences,) = (f for f in locked.roles["cuda_toolkit"].state.files if f.kind == "pin")
     pinned = "Package: cuda-nvcc-13-0\nPin: version 13.0.88-1\nPin-Priority: 1000"
     assert pinned in (preferences.content or "")
 
@@ -271,15 +284,17 @@ def test_a_package_that_moved_on_is_brought_back_to_the_lock() -> None:
         "cuda-nvcc-13-0": {**state, "version": "13.0.99-1"},
     }
     seen = bare(packages=there)
-    locked = plan_host(seen, settings_from({}, lock=lock), CATALOG)
+    locked = plan_host(observed(seen), settings_from({}), CATALOG, locked_by(lock))
     (step,) = (s for s in locked.steps if s.target == "cuda-nvcc-13-0")
     assert (step.action, step.before, step.after) == ("change", "13.0.99-1", "13.0.88-1")
-    assert "cuda-nvcc-13-0=13.0.88-1" in locked.roles["cuda_toolkit"].target.packages
-    free = plan_host(seen, settings_from({}), CATALOG)
+    assert (
+        PackageRequest("cuda-nvcc-13-0", "13.0.88-1") in locked.roles["cuda_toolkit"].state.packages
+    )
+    free = plan_host(observed(seen), settings_from({}), CATALOG)
     assert "cuda-nvcc-13-0" not in {s.target for s in free.steps}
 
 
 def test_a_host_of_no_locked_class_is_refused() -> None:
     lock = written(planned(V100))
-    refused = plan_host(bare(), settings_from({}, lock=lock), CATALOG)
+    refused = plan_host(observed(bare()), settings_from({}), CATALOG, locked_by(lock))
     assert (refused.state, refused.code, refused.steps) == ("refused", "E_LOCK_CLASS", ())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-SOURCE = Path(__file__).parents[2] / "plugins/module_utils/_openpgp.py"
+SOURCE = Path(__file__).parents[2] / "gpuprep/on_host/openpgp.py"
 ALGORITHMS = ("rsa2048", "ed25519")
 
 pytestmark = pytest.mark.skipif(not shutil.which("gpg"), reason="gpg judges here")

@@ -39,7 +39,7 @@ def install(python: Path, *what: str) -> None:
 def checks(probed: dict[str, Any], gpu: str) -> dict[str, CheckResult]:
     """Judge what was probed as if it were found on a host with this GPU."""
     vendor, device = gpu.split(":")
-    pci = [{"slot": "0000:00:04.0", "vendor": vendor, "device": device, "class": "030200"}]
+    pci = [{"slot": "0000:00:04.0", "vendor": vendor, "device": device, "pci_class": "030200"}]
     return healthy({"observation.pci": pci, "probe.frameworks": probed}).checks(stack())
 
 

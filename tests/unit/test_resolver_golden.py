@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from gpuprep.catalog import load
-from gpuprep.resolve import resolve
+from gpuprep.components import resolve
+from gpuprep.planner.facts_file import parse_facts
 from gpuprep.resolve.answer import answer
-from gpuprep.resolve.facts_file import parse_facts
 
 CASES = yaml.safe_load((Path(__file__).parent / "data" / "golden.yml").read_text())["cases"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gpuprep.catalog import load
+from gpuprep.components import resolve
 from gpuprep.model import DesiredStack, HostFacts, HostState, Stack
-from gpuprep.resolve import resolve
 
 CATALOG = load()
 A10, V100, H100, B200 = "10de:2236", "10de:1db1", "10de:2330", "10de:2901"
@@ -45,8 +45,8 @@ def test_the_three_hosts_of_the_demo() -> None:
 
 def test_the_pinning_package_comes_first_and_alone() -> None:
     first, *rest = stack(A10, "debian-12", {"kernel": "6.1"}, components=("driver",)).packages
-    assert (first.name, first.first) == ("nvidia-driver-pinning-580", True)
-    assert not any(package.first for package in rest)
+    assert (first.name, first.pre_install) == ("nvidia-driver-pinning-580", True)
+    assert not any(package.pre_install for package in rest)
 
 
 def test_a_full_version_is_pinned_by_its_own_package() -> None:
@@ -66,7 +66,7 @@ def test_without_a_pinning_package_preferences_hold_the_branch() -> None:
 
 
 def test_the_closure_binds_the_driver_and_nothing_else() -> None:
-    closure = stack(A10, "debian-12").closure
+    closure = stack(A10, "debian-12").version_locked
 
     def bound(name: str) -> bool:
         hits = [p for p in closure if fnmatchcase(name, p.removeprefix("!"))]
@@ -85,8 +85,8 @@ def test_the_closure_binds_the_driver_and_nothing_else() -> None:
 def test_a_toolkit_knows_its_own_packages_and_no_other_toolkits() -> None:
     newer, older = stack(A10, "debian-12", components=("cuda",), cuda=("12.9", "13.0")).cuda
     assert (newer.version, older.version) == ("13.0", "12.9")
-    assert any(fnmatchcase("libcublas-13-0", p) for p in newer.closure)
-    assert not any(fnmatchcase("libcublas-13-0", p) for p in older.closure)
+    assert any(fnmatchcase("libcublas-13-0", p) for p in newer.names)
+    assert not any(fnmatchcase("libcublas-13-0", p) for p in older.names)
 
 
 def test_the_wanted_default_toolkit_is_first() -> None:
@@ -112,7 +112,7 @@ def test_a_kept_driver_is_left_alone() -> None:
     kept = stack(H100, "ubuntu-22.04", keep_driver="595.71.05")
     assert (kept.branch, kept.driver_version, kept.manage_driver) == ("595", "595.71.05", False)
     assert names(kept) == []
-    assert (kept.services, kept.closure, kept.pin, kept.stream) == ((), (), None, None)
+    assert (kept.services, kept.version_locked, kept.pin, kept.stream) == ((), (), None, None)
     assert kept.cuda[0].version == "13.2"
 
 

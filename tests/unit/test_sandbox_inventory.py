@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from sandbox import inventory
+from sandbox import inventory, register
 from sandbox.fleet import HostSpec
 from sandbox.register import Host
 
@@ -61,7 +61,7 @@ def test_written_files_are_yaml_and_the_contributed_variables_are_beside_them(
 
 def test_known_hosts_names_the_port_where_it_is_not_sshs_own() -> None:
     keys = {"gpu-a10": "ssh-ed25519 AAAA1 root@x\n", "plain": "ssh-ed25519 AAAA2 root@y\n"}
-    assert inventory.known_hosts([A10, PLAIN], keys) == (
+    assert register.known_hosts([A10, PLAIN], keys) == (
         "10.187.0.2 ssh-ed25519 AAAA1\n[127.0.0.1]:2222 ssh-ed25519 AAAA2\n"
     )
 

@@ -1,11 +1,13 @@
 """From Ansible variables to settings: defaults from one home, contradictions named."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gpuprep.components import NAMES
 from gpuprep.errors import ConfigError
-from gpuprep.model import COMPONENTS, DesiredStack
+from gpuprep.model import DesiredStack
 from gpuprep.planner.settings import (
     Environment,
     Settings,
@@ -16,10 +18,11 @@ from gpuprep.planner.settings import (
 )
 
 
-def test_who_sets_nothing_settings_everything_automatically() -> None:
-    assert settings_from({}) == Settings()
+def test_who_sets_nothing_gets_everything_automatically() -> None:
+    made = settings_from({})
+    assert replace(made, values={}, stack=replace(made.stack, components=None)) == Settings()
+    assert made.stack.components == NAMES
     assert Settings().stack == DesiredStack()
-    assert Settings().roles == ("gpu_driver", "cuda_toolkit", "cudnn", "conda")
 
 
 @pytest.mark.parametrize(
@@ -84,12 +87,7 @@ def test_each_variable_reaches_the_planner(
     ],
 )
 def test_none_takes_a_component_out(variable: str, value: Any, component: str) -> None:
-    assert set(COMPONENTS) - set(settings_from({variable: value}).stack.components) == {component}
-
-
-def test_a_role_used_alone_settings_its_component_only() -> None:
-    assert settings_from({}, only=["conda"]).roles == ("conda",)
-    assert settings_from({"conda_installer_version": "none"}, only=["conda"]).roles == ()
+    assert set(NAMES) - set(settings_from({variable: value}).stack.components) == {component}
 
 
 # --- environments -------------------------------------------------------------------------------

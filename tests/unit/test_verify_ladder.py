@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from verify_cases import Host, failures, healthy, stack
+from verify_cases import CATALOG, failures, healthy, least, stack
 
-from gpuprep.ladder.checks import BY_ID, CHECKS, TIERS
-from gpuprep.ladder.evaluate import RULES, gpu_proven, state_of
+from gpuprep.ladder.checks import BY_ID, CHECKS
+from gpuprep.ladder.evaluate import NOT_UNDERSTOOD, evaluate, gpu_proven, state_of
+from gpuprep.ladder.evidence import Evidence
+from gpuprep.ladder.expect import expectation
+from gpuprep.ladder.registry import RULES, judges
 from gpuprep.ladder.rules_programs import supports
-from gpuprep.model import CheckResult, CheckStatus, HostStatus, Stack
+from gpuprep.model import CheckResult, CheckStatus, Family, HostStatus, Stack, Tier
+
+if TYPE_CHECKING:
+    from gpuprep.ladder.findings import Finding
 
 BAD = {CheckStatus.FAILED, CheckStatus.WARNED}
 PASSED, SKIPPED = CheckStatus.PASSED, CheckStatus.SKIPPED
 CASES = failures()
+EXPECTED = expectation(CATALOG, Family.DEB)
 
 
 def bad(checks: dict[str, CheckResult]) -> set[str]:
@@ -64,7 +71,7 @@ def test_every_check_has_a_failing_fixture_and_a_rule() -> None:
 
 def test_checks_that_need_the_module_need_a_gpu() -> None:
     assert all(check.needs_gpu for check in CHECKS if check.needs_module)
-    assert {check.tier for check in CHECKS} == set(TIERS)
+    assert {check.tier for check in CHECKS} == set(Tier)
 
 
 # The compiler breaks its lines; the second form is a host compiler's.
@@ -146,7 +153,13 @@ def test_nothing_without_gpu_ever_claims_ready() -> None:
 
 # --- a GPU, and no driver asked for ---------------------------------------------------------------
 NO_DRIVER_WANTED = replace(
-    stack(), branch=None, driver_version=None, flavour=None, fabric="none", services=(), closure=()
+    stack(),
+    branch=None,
+    driver_version=None,
+    flavour=None,
+    fabric="none",
+    services=(),
+    version_locked=(),
 )
 # What the programs say where no driver is loaded: the compiler works, nothing runs.
 NOT_LOADED: dict[str, Any] = {
@@ -312,12 +325,61 @@ def test_gpu_in_a_container_that_hides_bus_and_modules_is_still_judged() -> None
     assert gpu_proven(checks.values())
 
 
-def test_hostile_or_empty_evidence_breaks_nothing() -> None:
-    hostile: dict[str, Any] = {"pci": None, "modules": [], "driver": 3, "cuda": "x", "units": []}
-    for host in (Host({}, {}), Host(hostile, {"nvml": []})):
-        checks = host.checks(None)
+def test_the_least_observation_and_a_senseless_probe_break_nothing() -> None:
+    for probe in ({}, {"nvml": []}, {"proof": 3, "identity": "x"}):
+        checks = least(probe).checks(None)
         assert set(checks) == set(BY_ID)
         assert state_of(checks.values(), plan_is_empty=True) is not HostStatus.READY
+
+
+def test_a_rule_that_gives_up_fails_its_own_check_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(_host: Evidence) -> Finding:
+        raise KeyError("odd")
+
+    monkeypatch.setitem(RULES, "ecc.clean", give_up)
+    results = evaluate(healthy().read(), stack(), Tier.QUICK)
+    failed = {result.id: result.detail for result in results if result.status in BAD}
+    assert failed == {"ecc.clean": f"{NOT_UNDERSTOOD}: KeyError: 'odd'"}
+
+
+def test_no_rule_gives_up_on_any_fixture() -> None:
+    for case in CASES:
+        for wanted in (stack(), None):
+            results = healthy(case["change"], case.get("shape")).checks(wanted)
+            assert [r.id for r in results.values() if NOT_UNDERSTOOD in r.detail] == []
+
+
+def test_a_check_has_one_rule() -> None:
+    with pytest.raises(ValueError, match=r"ecc\.clean has two rules"):
+        judges("ecc.clean")(RULES["ecc.clean"])
+
+
+# --- which kernel, which fabric -------------------------------------------------------------------
+def test_the_module_is_wanted_for_the_target_kernel_and_a_reboot_for_the_newest() -> None:
+    named = {"observation.kernel.target": "6.12.1-amd64"}
+    checks = healthy(named).checks(stack())
+    assert checks["module.on_disk"].detail == "no module for kernel 6.12.1-amd64"
+    assert checks["module.next_boot"].status is PASSED
+    newest = {"observation.kernel.newest_installed": "6.12.1-amd64"}
+    assert "next boot starts 6.12.1-amd64" in healthy(newest).checks(stack())[
+        "module.next_boot"
+    ].detail  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted", "kind"),
+    [
+        ({}, stack(), "fm"),
+        ({}, replace(stack(), fabric="none"), "none"),  # the stack's word counts
+        ({}, None, "fm"),
+        ({"observation.pci.2": "__delete__"}, None, "none"),  # an H100 without a switch
+        ({"observation.pci": []}, None, "fm"),  # a container hides the bus, NVML names H100s
+    ],
+)
+def test_fabric(change: dict[str, Any], wanted: Stack | None, kind: str) -> None:
+    named = {f"probe.nvml.gpus.{i}.pci_id": "10de:2330" for i in (0, 1)}
+    host = Evidence(healthy({**change, **named}).read(), wanted, EXPECTED, Tier.QUICK)
+    assert host.fabric == kind
 
 
 def test_sibling_comparison_needs_no_data_sheet() -> None:

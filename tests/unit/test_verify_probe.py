@@ -9,20 +9,21 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from verify_cases import CATALOG, Host
+from verify_cases import CATALOG, healthy
 
-from gpuprep.ladder import shipped
 from gpuprep.ladder.expect import expectation
 from gpuprep.model import CheckStatus
+from gpuprep.observe import probe as shipped
 from gpuprep.on_host.probe import base, burn, cuda, kernel_log, matrices
 from tools import ptx
 
 if TYPE_CHECKING:
-    from gpuprep.ladder.checks import Tier
+    from gpuprep.model import Tier
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "verify"
 TARGET = Path(base.__file__).parent
@@ -73,14 +74,14 @@ def probe(
 def judged(answers: dict[str, Any], tier: Tier) -> dict[str, Any]:
     """Judge the substitute's two GPUs as if PCI showed them."""
     slots = ["0000:0f:00.0", "0000:10:00.0"]
-    device = {"vendor": "10de", "device": "2330", "class": "030200"}
-    observation = {
-        "pci": [{"slot": slot, **device} for slot in slots],
-        "modules": {"loaded": {"nvidia": "580.95.05"}},
-        "driver": {},
+    device = {"vendor": "10de", "device": "2330", "pci_class": "030200"}
+    change = {
+        "observation.pci": [{"slot": slot, **device} for slot in slots],
+        "observation.modules": {"loaded": {"nvidia": "580.95.05"}},
+        "observation.driver": {},
     }
     assert expectation(CATALOG, "deb").gpus["10de:2330"].cc == "9.0"
-    return Host(observation, answers).checks(None, tier)
+    return replace(healthy(change), probe=answers).checks(None, tier)
 
 
 # --- quick ----------------------------------------------------------------------------------------

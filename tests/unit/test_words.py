@@ -3,29 +3,27 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from planner_cases import bare
+from planner_cases import bare, observed
 
 from gpuprep.catalog import load
-from gpuprep.model import CheckResult, CheckStatus, Stack
+from gpuprep.model import CheckResult, CheckStatus
 from gpuprep.planner import HostPlan, plan_host, settings_from
-from gpuprep.report.text import MANY, checks_in_words, fleet_in_words, wanted_version
+from gpuprep.report.text import MANY, checks_in_words, fleet_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLANNED = plan_host(bare(), settings_from({}), load())
+PLANNED = plan_host(observed(bare()), settings_from({}), load())
 
 
 def told(plans: Mapping[str, HostPlan]) -> list[str]:
     return list(fleet_in_words(plans))
 
 
-def test_what_a_stack_wants_in_short() -> None:
+def test_a_plan_says_what_version_of_each_component_is_wanted() -> None:
     assert PLANNED.stack is not None
-    assert wanted_version("driver", PLANNED.stack) == "580 open"
-    assert wanted_version("cudnn", PLANNED.stack) == "9"
-    assert wanted_version("conda", Stack(family="deb")) == "-"
-    assert wanted_version("driver", Stack(family="deb")) == "-"
+    wanted = dict(PLANNED.stack.versions)
+    assert (wanted["driver"], wanted["cuda"], wanted["cudnn"]) == ("580 open", "13.0", "9")
 
 
 def test_of_a_few_hosts_every_step_is_told_with_its_reason() -> None:
@@ -44,7 +42,7 @@ def test_of_many_hosts_one_line_each_and_warnings() -> None:
 def test_a_host_that_is_as_wanted_or_refused_takes_a_line() -> None:
     refused = HostPlan("refused", "E_X", "no such GPU")
     assert told({"a": HostPlan("converged"), "b": refused}) == [
-        "a: as wanted",
+        "a: up to date",
         "b: refused [E_X]: no such GPU",
     ]
 

@@ -7,15 +7,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpuprep.catalog import load
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.ladder.expect import expectation
-from gpuprep.model import CheckResult, CudaToolkit, Stack
-
-if TYPE_CHECKING:
-    from gpuprep.ladder.checks import Tier
+from gpuprep.model import CheckResult, CudaToolkit, Family, Stack, Tier
+from gpuprep.observe import HostObservation, read
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "verify"
 CATALOG = load()
@@ -27,9 +25,13 @@ class Host:
     probe: dict[str, Any]
     shape: str | None = None
 
-    def checks(self, stack: Stack | None, tier: Tier = "burn-in") -> dict[str, CheckResult]:
-        expect = expectation(CATALOG, "deb", self.shape)
-        results = evaluate(self.observation, self.probe, stack, tier, expect)
+    def read(self) -> HostObservation:
+        """Give the observation as the host's text reads."""
+        return read(json.dumps({**self.observation, "probe": self.probe}))
+
+    def checks(self, stack: Stack | None, tier: str = "burn-in") -> dict[str, CheckResult]:
+        expect = expectation(CATALOG, Family.DEB, self.shape)
+        results = evaluate(self.read(), stack, Tier(tier), expect)
         return {result.id: result for result in results}
 
 
@@ -52,7 +54,7 @@ def stack() -> Stack:
         cuda=toolkits,
         cudnn=setting["cudnn"],
         services=tuple(setting["services"]),
-        closure=CATALOG.driver.closure["deb"],
+        version_locked=CATALOG.driver.closure["deb"],
     )
 
 
@@ -63,6 +65,13 @@ def healthy(change: dict[str, Any] | None = None, shape: str | None = None) -> H
     for path, value in sorted((change or {}).items(), reverse=True):
         _set(data, re.split(r"(?<!\\)\.", path), value)
     return Host(data["observation"], data["probe"], shape)
+
+
+def least(probe: dict[str, Any]) -> Host:
+    """Give a host that says no more than it must."""
+    names = ("schema", "uid", "os", "arch", "kernel", "package_manager")
+    data = _healthy()["observation"]
+    return Host({name: data[name] for name in names}, probe)
 
 
 def _set(data: Any, path: list[str], value: Any) -> None:

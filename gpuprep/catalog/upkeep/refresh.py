@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.catalog.versions import key, newest
+from gpuprep.model.versions import key, newest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,0 +1,46 @@
+"""What a host is asked about and what forbids working on it: ``host_rules.yml``, typed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import yaml
+
+from gpuprep import codes
+from gpuprep.layout import package_root
+
+if TYPE_CHECKING:
+    from gpuprep.model import Message, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class HostRules:
+    """Contents of ``host_rules.yml``; its comments say what each means."""
+
+    observed_packages: str
+    observed_commands: tuple[str, ...]
+    own_daemons: tuple[str, ...]
+    driver_witnesses: tuple[str, ...]
+
+    def refusal(self, code: str, **values: object) -> Refusal:
+        """Return the refusal of a code with its values filled in."""
+        return codes.refusal(code, **values)
+
+    def warning(self, code: str, **values: object) -> Message:
+        """Return the warning of a code with its values filled in."""
+        return codes.warning(code, **values)
+
+
+@lru_cache
+def host_rules() -> HostRules:
+    """Load the rules, once."""
+    text = (package_root() / "catalog/host_rules.yml").read_text(encoding="utf-8")
+    raw = yaml.safe_load(text)
+    return HostRules(
+        observed_packages=raw["observed_packages"],
+        observed_commands=tuple(raw["observed_commands"]),
+        own_daemons=tuple(raw["own_daemons"]),
+        driver_witnesses=tuple(raw["driver_witnesses"]),
+    )

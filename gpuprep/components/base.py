@@ -1,0 +1,96 @@
+"""What a component of the stack is: one object in one file.
+
+Whatever lists components elsewhere (settings, planner, reports, lock, playbooks, documentation)
+takes its list from :mod:`gpuprep.components`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gpuprep.components.differences import Differences
+    from gpuprep.components.state import RoleState
+    from gpuprep.model import Settings, Stack
+    from gpuprep.observe import HostObservation
+    from gpuprep.packages.family import PackageFamily
+    from gpuprep.resolve.case import Case
+
+Resolve: TypeAlias = "Callable[[Case, Stack], Stack]"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a component plans from.
+
+    Attributes:
+        observation: what the host said of itself.
+        stack: what the resolver chose for it.
+        settings: what the user set.
+        family: its package family.
+
+    """
+
+    observation: HostObservation
+    stack: Stack
+    settings: Settings
+    family: PackageFamily
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Something that a component installs or writes, for the table in its role's README."""
+
+    what: str
+    where: str | None = None  # None: the files that the package family manages
+
+
+REPOSITORY = Written("source, key and pin of NVIDIA's repository")
+
+
+def _nothing(_stack: Stack) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One component of the stack.
+
+    Attributes:
+        name: as in ``gpuprep_components``.
+        title: as people write it.
+        role: the role that converges it.
+        decided_by: components that the resolver looks at to decide this one; they come first.
+        wanted: whether the variables ask for it, were it chosen.
+        resolve: adds what the resolver chooses for it to a stack.
+        plan: finds the differences and returns what the role has to establish.
+        current: version on a host, None when it is not there.
+        desired: version that a stack asks for, ``-`` when it asks for none.
+        locks: what a lock file fixes of it beside packages, by name.
+        paths: files that are looked at on a host.
+        services: units that are looked at on a host, from the catalog.
+        uses_packages: it needs the package manager; False works on every system.
+        space_mb: free space in MiB that it needs on a bare host, by directory.
+        checks: ids of the checks of the ladder that it brings.
+        writes: what it installs and writes.
+
+    """
+
+    name: str
+    title: str
+    role: str
+    decided_by: tuple[str, ...] = ()
+    wanted: Callable[[Mapping[str, Any]], bool]
+    resolve: Resolve
+    plan: Callable[[Differences, Situation], RoleState]
+    current: Callable[[HostObservation], str | None]
+    desired: Callable[[Stack], str]
+    locks: Callable[[Stack], Mapping[str, str]] = _nothing
+    paths: Callable[[Settings], tuple[str, ...]] = lambda _settings: ()
+    uses_packages: bool = True
+    space_mb: Mapping[str, int] = field(default_factory=dict)
+    checks: tuple[str, ...] = ()
+    writes: tuple[Written, ...] = ()

@@ -1,0 +1,289 @@
+"""The NVIDIA driver: one driver, whole, at one version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gpuprep.catalog.rules import host_rules
+from gpuprep.components.base import REPOSITORY, Component, Situation, Written
+from gpuprep.components.differences import (
+    Differences,
+    VersionLock,
+    diff_files,
+    diff_holds,
+    diff_packages,
+    diff_units,
+    shared_version,
+)
+from gpuprep.components.state import RoleState
+from gpuprep.model import ManagedFile, Stack, StepKind
+from gpuprep.model.names import matches
+from gpuprep.packages import family_of
+from gpuprep.packages.closure import is_installed
+from gpuprep.packages.family import HEADER
+from gpuprep.resolve import packages as names
+from gpuprep.resolve.driver import choose_driver
+from gpuprep.resolve.host import fabric_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gpuprep.model import Package
+    from gpuprep.observe.observation import DiskModule, HostObservation
+    from gpuprep.packages.closure import Packages
+    from gpuprep.resolve.case import Case
+
+BLACKLIST = "/etc/modprobe.d/gpuprep-nouveau.conf"
+MODULES = "/etc/modules-load.d/gpuprep.conf"
+
+
+def resolve(case: Case, stack: Stack) -> Stack:
+    """Return the stack with the driver: chosen for the GPUs, or kept as it is.
+
+    Raises:
+        Refused: no driver fits the GPUs and the settings.
+
+    """
+    driver = case.driver = choose_driver(case)
+    stack = replace(
+        stack,
+        branch=driver.branch.name,
+        driver_version=driver.exact,
+        flavour=driver.flavour,
+        fabric=fabric_of(case),
+    )
+    if not case.manages_driver:
+        return stack
+    names.check_secure_boot(case)
+    from_nvidia = case.desired.source == "nvidia"
+    return replace(
+        stack,
+        packages=stack.packages + names.driver_packages(case, driver),
+        stream=names.stream_of(case, driver) if from_nvidia else None,
+        lock=names.lock_of(case, driver) if from_nvidia else None,
+        version_locked=names.version_locked_of(case),
+        pin=names.pin_of(case, driver),
+        services=names.services_of(case),
+        conflicting=names.conflicting_of(case, driver),
+        dkms_toolset=names.toolset_of(case),
+        module=names.module_of(case, driver),
+        kernel_modules=names.kernel_modules_of(case),
+    )
+
+
+def plan(differences: Differences, situation: Situation) -> RoleState:
+    """Return the desired state: repository, pins, packages, holds, module, units."""
+    observation, stack, family = situation.observation, situation.stack, situation.family
+    if stack.branch is None or not stack.manage_driver:
+        return RoleState(differences.role)
+    packages = observation.packages
+    files = (*family.repository_files(stack), *_files(stack))
+    diff_files(differences, observation, files)
+    roots = [p for p in stack.packages if p.component == "driver"]
+    pre_install = [p for p in roots if p.pre_install]
+    version = stack.driver_version or shared_version(
+        packages, stack.version_locked, family, stack.branch
+    )
+    from_nvidia = stack.source == "nvidia"
+    others = _other_driver(packages, stack, version) if from_nvidia else ()
+    locked = (*stack.version_locked, *(f"!{name}" for name in others)) if from_nvidia else ()
+    purge = _stale_pins(differences, packages, pre_install)
+    pins = diff_packages(differences, packages, pre_install, (), family)
+    main = diff_packages(
+        differences,
+        packages,
+        [p for p in roots if not p.pre_install],
+        stack.version_locked,
+        family,
+        VersionLock(version, locked, stack.exact),
+    )
+    for name in others:
+        reason = f"{name} belongs to another driver than {version or stack.branch} {stack.flavour}"
+        differences.add(StepKind.PACKAGE, name, "remove", reason, packages[name].version)
+    changing = differences.has(StepKind.PACKAGE)
+    hold = (*stack.version_locked, *(p.name for p in pre_install))
+    diff_holds(differences, packages, hold, renew=changing)
+    if not changing:
+        _diff_module(differences, observation, stack, version)
+    diff_units(differences, observation, stack.services)
+    initramfs = _diff_initramfs(differences, situation)
+    load, reboot = _diff_loaded(differences, situation, version)
+    return RoleState(
+        differences.role,
+        files=files,
+        preparation=tuple(family.preparation(stack)),
+        pre_install=pins.wanted,
+        packages=main.wanted,
+        remove=others,
+        purge=purge,
+        version_locked=locked,
+        version=family.release_of(version) if version else family.branch_of(stack.branch),
+        hold=hold,
+        units=stack.services,
+        kernel=observation.kernel.target,
+        load=load,
+        initramfs=initramfs,
+        reboot=reboot,
+    )
+
+
+def current(observation: HostObservation) -> str | None:
+    """Return the driver's version: of the loaded module, else of its packages."""
+    if observation.running_driver:
+        return observation.running_driver
+    family = family_of(observation.package_manager.family)
+    for name in host_rules().driver_witnesses:
+        if observation.is_installed(name):
+            version = observation.packages[name].version or ""
+            return family.upstream(version) if family else version
+    return None
+
+
+def desired(stack: Stack) -> str:
+    """Return version (or branch) and flavour, ``-`` when no driver is asked for."""
+    version = stack.driver_version or stack.branch or "-"
+    return " ".join(part for part in (version, stack.flavour) if part)
+
+
+def locks(stack: Stack) -> Mapping[str, str]:
+    """Return driver and flavour."""
+    found = {"driver": stack.driver_version if stack.manage_driver else None}
+    found["flavour"] = stack.flavour
+    return {what: value for what, value in found.items() if value is not None}
+
+
+def _files(stack: Stack) -> tuple[ManagedFile, ...]:
+    text = f"{HEADER}blacklist nouveau\noptions nouveau modeset=0\n"
+    files = [ManagedFile(BLACKLIST, StepKind.BLACKLIST, text)]
+    if stack.kernel_modules:
+        text = HEADER + "".join(f"{name}\n" for name in stack.kernel_modules)
+        files.append(ManagedFile(MODULES, StepKind.MODULES, text))
+    return tuple(files)
+
+
+def _other_driver(packages: Packages, stack: Stack, version: str | None) -> tuple[str, ...]:
+    """Return installed driver packages of another branch, version or flavour, by their name."""
+    roots = {package.name for package in stack.packages}
+    others = []
+    for name in packages:
+        if name in roots or not is_installed(packages, name):
+            continue
+        marks = [part for part in name.split("-") if part[:3].isdigit()]
+        another = any(_is_another(mark, stack.branch, version) for mark in marks)
+        if (another and matches(name, stack.version_locked)) or matches(name, stack.conflicting):
+            others.append(name)
+    return tuple(sorted(others))
+
+
+def _is_another(mark: str, branch: str | None, version: str | None) -> bool:
+    """Return whether ``580`` or ``580.95.05`` in a package's name speaks of another driver."""
+    if "." in mark and version is not None:
+        return mark != version
+    return mark.split(".", maxsplit=1)[0] != branch
+
+
+def _stale_pins(
+    differences: Differences, packages: Packages, pre_install: Sequence[Package]
+) -> tuple[str, ...]:
+    """Find pins for another driver; a removed package leaves its preferences file in force."""
+    patterns = [f"{package.name.rpartition('-')[0]}-*" for package in pre_install]
+    wanted = {package.name for package in pre_install}
+    stale = []
+    for name, package in sorted(packages.items()):
+        if name in wanted or not matches(name, patterns) or package.status == "not-installed":
+            continue
+        reason = f"{name} pins another driver"
+        differences.add(StepKind.PIN, name, "remove", reason, package.version)
+        stale.append(name)
+    return tuple(stale)
+
+
+def _diff_module(
+    differences: Differences, observation: HostObservation, stack: Stack, version: str | None
+) -> None:
+    """Find that no module of this driver is there for the target kernel."""
+    kernel = observation.kernel.target
+    built = [m for m in observation.modules.on_disk if m.name in {"nvidia", stack.module}]
+    if any(_fits(module, version, kernel) for module in built):
+        return
+    versions = ", ".join(sorted({str(module.version) for module in built})) or None
+    reason = f"no module of this driver is built for kernel {kernel}"
+    differences.add(StepKind.MODULE, kernel, "build", reason, versions, version)
+
+
+def _fits(module: DiskModule, version: str | None, kernel: str) -> bool:
+    return module.vermagic == kernel and (version is None or module.version == version)
+
+
+def _diff_initramfs(differences: Differences, situation: Situation) -> bool:
+    """Find an initial RAM disk that is older than the nouveau blacklist."""
+    observation = situation.observation
+    tool = situation.family.initramfs_tool
+    if not observation.commands.get(tool) or not observation.initramfs:
+        return False
+    blacklist = observation.files.get(BLACKLIST)
+    written = blacklist.mtime if blacklist else 0
+    stale = any(made < written for made in observation.initramfs.values())
+    if stale or differences.has(StepKind.BLACKLIST):
+        reason = "the initial RAM disk was made before the nouveau blacklist"
+        differences.add(StepKind.INITRAMFS, observation.kernel.target, "rebuild", reason)
+        return True
+    return False
+
+
+def _diff_loaded(
+    differences: Differences, situation: Situation, version: str | None
+) -> tuple[str | None, bool]:
+    """Find a loaded module that is not the installed one: module to load, whether to reboot."""
+    observation, module = situation.observation, situation.stack.module
+    if not observation.kernel.is_running or not observation.kernel.loads_modules:
+        return None, False
+    loaded = observation.running_driver
+    nouveau = "nouveau" in observation.modules.loaded
+    stale = loaded is not None and (differences.has(StepKind.PACKAGE) or loaded != version)
+    if nouveau or stale:
+        held = "nouveau" if nouveau else str(loaded)
+        reason = f"the kernel runs {held}, not the installed driver"
+        if not situation.settings.reboot_allowed:
+            reason += "; gpu_driver_reboot_allowed is false, so this is left to you"
+        differences.add(StepKind.REBOOT, "host", "reboot", reason, held, version)
+        return None, True
+    if loaded is None:
+        reason = "the kernel module is not loaded"
+        differences.add(StepKind.LOAD, module, "load", reason, None, version)
+        return module, False
+    return None, False
+
+
+COMPONENT = Component(
+    name="driver",
+    title="NVIDIA driver",
+    role="gpu_driver",
+    wanted=lambda values: values["gpu_driver_branch"] != "none",
+    resolve=resolve,
+    plan=plan,
+    current=current,
+    desired=desired,
+    locks=locks,
+    paths=lambda _settings: (BLACKLIST, MODULES),
+    space_mb={"/usr": 1500, "/var": 600},
+    checks=(
+        "module.on_disk",
+        "module.next_boot",
+        "module.loaded",
+        "nouveau.absent",
+        "device.nodes",
+        "device.uvm",
+        "version.userspace",
+        "version.packages",
+        "unit.running",
+        "persistence.on",
+    ),
+    writes=(
+        REPOSITORY,
+        Written("nouveau blacklist", BLACKLIST),
+        Written("kernel modules of the fabric, where there is one", MODULES),
+        Written("driver, kernel headers, fabric manager, IMEX, NSCQ", "packages, held"),
+    ),
+)

@@ -1,0 +1,188 @@
+"""What a role has to establish on a host, and the operations that do it.
+
+Operations are plain JSON: the program on the host carries them out, stage by stage (see
+``gpuprep/on_host``). A role has one task per stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from gpuprep.model import StepKind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from gpuprep.model import CondaInstaller, Environment, ManagedFile
+
+Operation: TypeAlias = "Mapping[str, Any]"
+Operations: TypeAlias = "Mapping[str, Sequence[Operation]]"
+
+STAGES: Final = ("files", "packages", "install", "configure")
+# Operations of these kinds find out by themselves that there is nothing to do.
+SAFE_TO_REPEAT: Final = frozenset(
+    {StepKind.PACKAGE, StepKind.HOLD, StepKind.UNIT, StepKind.ENVIRONMENT}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CondaState:
+    """The desired conda installation.
+
+    Attributes:
+        prefix: where it lives.
+        installer: what makes it.
+        is_new: nothing is at the prefix yet.
+        environments: desired environments.
+
+    """
+
+    prefix: str
+    installer: CondaInstaller
+    is_new: bool
+    environments: tuple[Environment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackageRequest:
+    """A package to be installed; ``version`` is a pattern (fnmatch), None = any."""
+
+    name: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoleState:
+    """Everything one role has to establish on one host.
+
+    Attributes:
+        role: its name.
+        files: managed files; those of conda lie within its prefix.
+        preparation: operations that the package family needs before its first transaction.
+        pre_install: packages of the first transaction (pins).
+        packages: packages of the main transaction.
+        remove: packages that must go.
+        purge: packages whose configuration must go too.
+        version_locked: name patterns of packages that must be at ``version``.
+        version: pattern of their version: ``580.95.05-*``, ``580.*``.
+        hold: name patterns; installed packages that match are held.
+        units: systemd units to enable and start.
+        kernel: kernel release that needs the module; None = no module wanted.
+        load: kernel module to load; None = nothing to load.
+        initramfs: rebuild the initial RAM disk.
+        reboot: a reboot is needed.
+        default_link: what ``/usr/local/cuda`` has to show.
+        linker: the dynamic linker's cache depends on the files.
+        conda: conda installation.
+
+    """
+
+    role: str
+    files: tuple[ManagedFile, ...] = ()
+    preparation: tuple[Operation, ...] = ()
+    pre_install: tuple[PackageRequest, ...] = ()
+    packages: tuple[PackageRequest, ...] = ()
+    remove: tuple[str, ...] = ()
+    purge: tuple[str, ...] = ()
+    version_locked: tuple[str, ...] = ()
+    version: str | None = None
+    hold: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    kernel: str | None = None
+    load: str | None = None
+    initramfs: bool = False
+    reboot: bool = False
+    default_link: str | None = None
+    linker: bool = False
+    conda: CondaState | None = None
+
+    def operations(
+        self, kinds: Collection[StepKind], *, refresh: bool, complete: bool = False
+    ) -> dict[str, list[Operation]]:
+        """Return the operations by stage; stages without any are left out.
+
+        Args:
+            kinds: kinds of the steps that are to be done.
+            refresh: the package index must be read again first.
+            complete: also everything that finds out by itself that there is nothing to do.
+
+        """
+        do = set(kinds) | (SAFE_TO_REPEAT if complete else frozenset())
+        write_files = complete or bool(do & {file.kind for file in self.files})
+        files: list[Operation] = []
+        if write_files and self.files:
+            entries = [asdict(file) for file in self.files]
+            files = [{"op": "files", "files": entries, "linker_cache": self.linker}]
+        stages = {
+            "files": [] if self.conda else files,
+            "packages": self._packages(do, refresh=refresh),
+            "install": self._installation() if StepKind.INSTALLATION in do else [],
+            "configure": [*(files if self.conda else []), *self._configuration(do)],
+        }
+        return {stage: operations for stage, operations in stages.items() if operations}
+
+    def _packages(self, do: Collection[StepKind], *, refresh: bool) -> list[Operation]:
+        found: list[Operation] = []
+        if StepKind.PACKAGE in do:
+            found += self.preparation
+            if self.pre_install:
+                found.append(_transaction(self.pre_install, refresh=refresh))
+        if self.purge:
+            found.append({"op": "purge", "names": list(self.purge)})
+        if StepKind.PACKAGE in do and (self.packages or self.remove):
+            locked = {"patterns": list(self.version_locked), "version": self.version}
+            found.append(
+                {
+                    **_transaction(self.packages, refresh=refresh and not self.pre_install),
+                    "remove": list(self.remove),
+                    "locked": locked if self.version_locked else None,
+                }
+            )
+        if StepKind.PACKAGE in do and self.linker:
+            found.append({"op": "linker_cache"})
+        if StepKind.MODULE in do and self.kernel:
+            found.append({"op": "module", "kernel": self.kernel})
+        if StepKind.HOLD in do and self.hold:
+            found.append({"op": "hold", "patterns": list(self.hold)})
+        return found
+
+    def _installation(self) -> list[Operation]:
+        conda = self.conda
+        if conda is None:
+            return []
+        operation = {"op": "conda_install", "prefix": conda.prefix, "is_new": conda.is_new}
+        return [{**operation, **asdict(conda.installer)}]
+
+    def _configuration(self, do: Collection[StepKind]) -> list[Operation]:
+        found: list[Operation] = []
+        if StepKind.INITRAMFS in do and self.initramfs:
+            found.append({"op": "initramfs", "kernel": self.kernel})
+        if StepKind.LOAD in do and self.load:
+            found.append({"op": "load", "modules": [self.load]})
+        if StepKind.UNIT in do and self.units:
+            found.append({"op": "services", "units": list(self.units)})
+        if StepKind.ALTERNATIVE in do and self.default_link:
+            found.append({"op": "default_link", "name": "cuda", "value": self.default_link})
+            if self.linker:
+                found.append({"op": "linker_cache"})
+        if StepKind.ENVIRONMENT in do and self.conda and self.conda.environments:
+            environments = [asdict(environment) for environment in self.conda.environments]
+            found.append(
+                {
+                    "op": "conda_environments",
+                    "prefix": self.conda.prefix,
+                    "environments": environments,
+                }
+            )
+        return found
+
+
+def _transaction(packages: Sequence[PackageRequest], *, refresh: bool) -> dict[str, Any]:
+    return {
+        "op": "packages",
+        "install": [asdict(package) for package in packages],
+        "remove": [],
+        "locked": None,
+        "refresh": refresh,
+    }

@@ -1,0 +1,48 @@
+"""Read the probe's answer: forgiving, because a broken driver answers oddly.
+
+What is missing or of another type counts as empty; the rules then say that nothing was reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def mapping(value: Any) -> Mapping[str, Any]:  # noqa: ANN401 - JSON of a host
+    """Return an object; anything else counts as empty."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: Any) -> Sequence[Any]:  # noqa: ANN401 - JSON of a host
+    """Return a list; anything else counts as empty."""
+    return value if isinstance(value, (list, tuple)) else ()
+
+
+def items(block: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the objects of a list at a key; what is no object counts as an empty one."""
+    return [mapping(item) for item in sequence(block.get(key))]
+
+
+def texts(block: Mapping[str, Any], key: str) -> list[str]:
+    """Return the items of a list at a key as text."""
+    return [str(item) for item in sequence(block.get(key))]
+
+
+def text(block: Mapping[str, Any], key: str) -> str | None:
+    """Return what is at a key as text; None when it is missing or empty."""
+    value = block.get(key)
+    return None if value is None or value is False or value in ("", {}, []) else str(value)
+
+
+def number(block: Mapping[str, Any], key: str) -> float:
+    """Return the number at a key; 0 when there is none."""
+    value = block.get(key)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and value is not None else 0.0
+
+
+def whole(block: Mapping[str, Any], key: str) -> int | None:
+    """Return the whole number at a key; None when there is none."""
+    value = block.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,16 @@
+"""Package names and the patterns that select them."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def matches(name: str, patterns: Collection[str]) -> bool:
+    """Whether a name fits the patterns; a pattern that starts with ``!`` excludes."""
+    if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
+        return False
+    return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))

@@ -1,0 +1,1 @@
+"""Carries out operations of a plan on a host; parts travel together (gpuprep.observe.ship)."""

@@ -1,0 +1,89 @@
+"""What all operations share: their result, their failure, and commands."""
+
+import os
+import subprocess
+from typing import NamedTuple
+
+
+class Outcome(NamedTuple):
+    """How a command ended: exit code, output, errors."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Context(NamedTuple):
+    """What holds for all operations: package family, seconds to wait for locks, only looking."""
+
+    family: str
+    lock_timeout: int
+    check: bool
+
+
+# A missing program reads like one that a shell cannot find.
+NOT_FOUND = 127
+
+
+class OperationError(Exception):
+    """An operation that failed; carries a stable code."""
+
+    def __init__(self, code, message, diagnosis=""):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.diagnosis = diagnosis
+
+
+def done(detail, items=(), diff=(), changed=None):
+    """Return an operation's result.
+
+    Args:
+        detail: what was done, in a sentence.
+        items: what was changed.
+        diff: before and after of files.
+        changed: whether the host was changed; by default, whether there are items.
+
+    """
+    items = list(items)
+    result = {"changed": bool(items if changed is None else changed), "detail": detail}
+    result["items"] = items
+    if diff:
+        result["diff"] = list(diff)
+    return result
+
+
+def command(argv, environment=None, **options):
+    """Return exit code, output and errors of a command, decoded; it never raises."""
+    try:
+        finished = subprocess.run(  # noqa: PLW1510 - the caller looks at the code
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ, LC_ALL="C", **(environment or {})),
+            **options,
+        )
+    except FileNotFoundError:
+        return Outcome(NOT_FOUND, "", "%s is not installed" % argv[0])
+    except OSError as error:
+        return Outcome(NOT_FOUND - 1, "", "%s: %s" % (argv[0], error.strerror))
+    texts = (part.decode("utf-8", "replace") for part in (finished.stdout, finished.stderr))
+    return Outcome(finished.returncode, *texts)
+
+
+def last_lines(outcome, count=8, prefixes=()):
+    """Return the telling end of a command's output as one line."""
+    text = outcome.err if outcome.err.strip() else outcome.out
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if prefixes:
+        every = (outcome.out + "\n" + outcome.err).splitlines()
+        lines = [line.strip() for line in every if line.startswith(prefixes)] or lines
+    return " ".join(lines[-count:])
+
+
+def listed(names, limit=6):
+    """Return names for a sentence; of many only the first ones and their number."""
+    names = list(names)
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else "%s and %d more" % (shown, len(names) - limit)

@@ -1,0 +1,252 @@
+"""Debian and Ubuntu: everything that apt, dpkg, dkms and their kin are asked."""
+
+import functools
+import glob
+import os
+import re
+from typing import NamedTuple
+
+from . import locks
+from .base import command, last_lines
+
+NAMES = {"manager": "apt", "database": "dpkg"}
+LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
+ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
+# Configuration files that an administrator changed stay; nobody is asked.
+KEEP_CHANGED = ["--force-confdef", "--force-confold"]
+INSTALL = [
+    "apt-get",
+    "install",
+    "-q",
+    "--no-install-recommends",
+    "--allow-downgrades",
+    "--allow-change-held-packages",
+    "--ignore-hold",
+]
+QUIET = ["-y", "-o", "Acquire::Retries=3"]
+for _option in KEEP_CHANGED:
+    QUIET += ["-o", "Dpkg::Options::=" + _option]
+
+WHOLE = ("installed", "not-installed", "config-files")
+KERNEL = re.compile(
+    r"^linux-(?!(?:modules|objects|signatures)-nvidia-)"
+    r"(image|modules|generic|oracle|virtual|aws|azure|gcp)(-|$)"
+)
+MISSING = re.compile(
+    r"E: (Unable to locate package|Version '.*' for '.*' was not found|Package '.*' has no)"
+)
+# A mirror that is being written; upstream says to try again after a few minutes.
+UNSETTLED = re.compile(r"Mirror sync in progress|Hash Sum mismatch|unexpected size")
+
+
+class Preview(NamedTuple):
+    """What a transaction would do; whether it can be made, or only lacks something in the index."""
+
+    ok: bool
+    missing: bool
+    installs: dict
+    removes: list
+    pending: list
+    text: str
+
+
+class Refreshed(NamedTuple):
+    """Whether the index was read; whether trying again in a moment may help."""
+
+    ok: bool
+    transient: bool
+    text: str
+
+
+def lock_holder():
+    """Return who holds the package manager's locks: {path, pid, command}, None when free."""
+    return locks.holder(LOCKS)
+
+
+def _rows(*fields):
+    """Return fields of every package that is known, as lists."""
+    form = "\\t".join("${%s}" % field for field in fields) + "\\n"
+    lines = command(["dpkg-query", "-W", "-f", form]).out.splitlines()
+    return [line.split("\t") for line in lines]
+
+
+def installed():
+    """Return installed packages: name to version."""
+    rows = _rows("Package", "db:Status-Status", "Version")
+    return {name: version for name, state, version in rows if state == "installed"}
+
+
+def held():
+    """Return names of packages that are held."""
+    return {name for name, wanted in _rows("Package", "db:Status-Want") if wanted == "hold"}
+
+
+def unfinished():
+    """Return packages in a state between absent and installed: name to state."""
+    rows = _rows("Package", "db:Status-Status")
+    return {name: state for name, state in rows if state not in WHOLE}
+
+
+def finish():
+    """Finish an interrupted transaction; return the command's outcome."""
+    argv = ["dpkg"] + KEEP_CHANGED + ["--configure", "-a"]
+    return command(argv, ENVIRONMENT)
+
+
+def available(names):
+    """Return versions that the package index offers: name to set."""
+    found = {}
+    for line in command(["apt-cache", "madison", "--"] + list(names)).out.splitlines():
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) == 3:
+            found.setdefault(parts[0], set()).add(parts[1])
+    return found
+
+
+def newest(versions):
+    """Return the newest of some versions."""
+
+    def compare(left, right):
+        older = command(["dpkg", "--compare-versions", left, "lt", right]).code == 0
+        return -1 if older else int(left != right)
+
+    return max(versions, key=functools.cmp_to_key(compare))
+
+
+def needed(names, version):
+    """Return packages that these need, directly or not, in exactly this version."""
+    found, todo = set(), set(names)
+    pattern = re.compile(r"^([a-z0-9][a-z0-9+.-]*)(?::\w+)? \(= %s\)$" % re.escape(version))
+    while todo:
+        found |= todo
+        words = ["%s=%s" % (name, version) for name in sorted(todo)]
+        out = command(["apt-cache", "show", "--"] + words).out
+        groups = [
+            group.strip()
+            for line in re.findall(r"^(?:Pre-)?Depends: (.*)", out, re.M)
+            for group in line.split(",")
+        ]
+        todo = {match.group(1) for match in map(pattern.match, groups) if match} - found
+    return found
+
+
+def refresh():
+    """Read the package index again; unlike for apt-get, one source that fails is a failure."""
+    argv = ["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"]
+    outcome = command(argv + ["-o", "Acquire::Retries=3"], ENVIRONMENT)
+    text = last_lines(outcome, 6, ("E:", "Err:", "W:"))
+    return Refreshed(outcome.code == 0, bool(UNSETTLED.search(text)), text)
+
+
+def _words(transaction):
+    """Return a transaction as apt-get takes it."""
+    words = [
+        "%s=%s" % (name, version) if version else name
+        for name, version in transaction["install"].items()
+    ]
+    return words + [name + "-" for name in transaction["remove"]]
+
+
+def preview(transaction):
+    """Return what a transaction would do, from its simulation."""
+    outcome = command(INSTALL + ["-s", "--"] + _words(transaction), ENVIRONMENT)
+    installs = dict(re.findall(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", outcome.out, re.M))
+    removes = re.findall(r"^(?:Remv|Purg) (\S+)", outcome.out, re.M)
+    pending = re.findall(r"^Conf (\S+)", outcome.out, re.M)
+    text = last_lines(outcome, 12, ("E:", " ", "Depends"))
+    missing = bool(MISSING.search(outcome.err))
+    return Preview(outcome.code == 0, missing, installs, removes, pending, text)
+
+
+def carry_out(transaction, seconds):
+    """Make a transaction; return the command's outcome."""
+    timeout = ["-o", "DPkg::Lock::Timeout=%d" % seconds]
+    return command(INSTALL + QUIET + timeout + ["--"] + _words(transaction), ENVIRONMENT)
+
+
+def leftovers(names):
+    """Return those of some packages of which anything is there, be it only configuration."""
+    known = dict(_rows("Package", "db:Status-Status"))
+    return [name for name in names if known.get(name, "not-installed") != "not-installed"]
+
+
+def purge(names, seconds):
+    """Remove packages with their configuration; return the command's outcome."""
+    timeout = ["-o", "DPkg::Lock::Timeout=%d" % seconds]
+    argv = ["apt-get", "purge", "-q", "--allow-change-held-packages"]
+    return command(argv + QUIET + timeout + ["--"] + list(names), ENVIRONMENT)
+
+
+def hold(names):
+    """Keep packages at their version; return the command's outcome."""
+    return command(["apt-mark", "hold", "--"] + list(names))
+
+
+def is_kernel(name):
+    """Return whether a package is a kernel or a part of one."""
+    return KERNEL.match(name) is not None
+
+
+def build_module(kernel, name):
+    """Build what is registered for a kernel; return the command's outcome."""
+    del name
+    return command(["dkms", "autoinstall", "-k", kernel])
+
+
+def rebuild_initramfs(kernel):
+    """Make the initial RAM disk of a kernel anew; return the command's outcome."""
+    return command(["update-initramfs", "-u", "-k", kernel])
+
+
+def default_link(name):
+    """Return the value of a link group when it is fixed to one, else None."""
+    out = command(["update-alternatives", "--query", name]).out
+    found = dict(re.findall(r"^(Status|Value): (.*)$", out, re.M))
+    return found.get("Value") if found.get("Status") == "manual" else None
+
+
+def set_default_link(name, value):
+    """Fix a link group to a value; return the command's outcome."""
+    return command(["update-alternatives", "--set", name, value])
+
+
+def build_logs():
+    """Return paths of logs of kernel module builds."""
+    logs = [p for p in glob.glob("/var/lib/dkms/*/*/build/make.log") if os.path.isfile(p)]
+    return logs + glob.glob("/var/lib/dkms/*/*/*/*/log/make.log")
+
+
+def explain(text, transaction):
+    """Return what helps with a transaction that cannot be made, as sentences."""
+    parts = []
+    headers = re.search(r"(?:locate package |Package ')(linux-headers-[^\s']+)", text)
+    if headers:
+        parts.append(
+            "The archive no longer has %s: upgrade the kernel, reboot, and run again."
+            % headers.group(1)
+        )
+    for name, version in sorted(transaction["install"].items()):
+        if version and re.search(r"Version '[^']*' for '%s'" % re.escape(name), text):
+            offered = sorted(available([name]).get(name, ()))
+            parts.append(
+                "The repositories offer %s in: %s." % (name, ", ".join(offered) or "no version")
+            )
+    blocked = re.search(r"Package '([^']+)' has no installation candidate", text)
+    if blocked:
+        policy = command(["apt-cache", "policy", blocked.group(1)]).out
+        if re.search(r"^\s+\S+ -\d+$", policy, re.M):
+            files = command(
+                ["grep", "-ls", "Pin-Priority: -", "-r", "/etc/apt/preferences.d",
+                 "/etc/apt/preferences"]
+            ).out.split()  # fmt: skip
+            parts.append(
+                "A pin forbids it (%s)." % (", ".join(sorted(files)) or "negative priority")
+            )
+    return " ".join(parts)
+
+
+def repair(packages, does_not_build):
+    """Return commands that bring the package database back to a whole state."""
+    if does_not_build:
+        return ["apt-get remove --purge " + " ".join(sorted(packages)), "dpkg --audit"]
+    return ["dpkg --configure -a", "apt-get -f install"]

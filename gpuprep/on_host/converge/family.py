@@ -1,0 +1,27 @@
+"""Chooses the package family's half on the host. To add a family: a module with the same functions.
+
+A family's module gives, in neutral words (see deb.py for what each returns):
+
+    NAMES, lock_holder(), installed(), held(), unfinished(), finish(), available(names),
+    newest(versions), needed(names, version), refresh(), preview(transaction), carry_out(
+    transaction, seconds), purge(names, seconds), hold(names), is_kernel(name),
+    build_module(kernel, name), rebuild_initramfs(kernel), default_link(name),
+    set_default_link(name, value), build_logs(), explain(text, transaction), repair(unfinished)
+"""
+
+import importlib
+import re
+
+from .base import OperationError
+
+
+def backend(name):
+    """Return the module of a package family."""
+    if not re.match(r"^[a-z]+$", name or ""):
+        raise OperationError("E_OS_FAMILY", "%r is no package family" % (name,))
+    try:
+        return importlib.import_module("." + name, __package__)
+    except ImportError:
+        raise OperationError(
+            "E_OS_FAMILY", "package family %s is not supported on hosts yet" % name
+        ) from None

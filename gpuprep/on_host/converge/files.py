@@ -1,0 +1,260 @@
+"""Managed files: content or a verified key, owner and mode, replaced as a whole."""
+
+import base64
+import grp
+import io
+import json
+import os
+import pwd
+import stat
+import tempfile
+
+from .. import openpgp
+from . import fetch, folders
+from .base import OperationError, command, done, listed
+
+MAX_FILE = 1 << 20  # bytes; what is larger is not ours
+MAX_KEY = 1 << 16
+KEY_SECONDS = 120
+REPOSITORY_KINDS = ("key", "repository", "pin")
+LINKER_CACHE = "/etc/ld.so.cache"
+REPLACED = "replaced.json"  # in the run's directory: what these files were before
+
+
+def _open(name, folder):
+    """Return a descriptor of a regular file in a directory, None when there is none."""
+    try:
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    return None
+
+
+def current(path):
+    """Return content and status of a file; (None, None) when there is no regular file."""
+    folder, name = os.path.split(path)
+    try:
+        directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None, None
+    try:
+        handle = _open(name, directory)
+        if handle is None:
+            return None, None
+        with os.fdopen(handle, "rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+            return (data if len(data) <= MAX_FILE else None), os.fstat(stream.fileno())
+    finally:
+        os.close(directory)
+
+
+def _as_stored(packets, path):
+    """Return key packets in the form that the file's name promises."""
+    return packets if path.endswith(".gpg") else openpgp.armor(packets)
+
+
+def held_key(data, setting):
+    """Return what the file should be, from what it is; None when it does not hold the key."""
+    try:
+        return _as_stored(openpgp.only_key(data, setting["key"]["fingerprint"]), setting["path"])
+    except ValueError:
+        return None
+
+
+def fetched_key(setting):
+    """Return the verified key from its address, written anew: what was not verified is dropped."""
+    url, fingerprint = setting["key"]["url"], setting["key"]["fingerprint"]
+    stream = io.BytesIO()
+    fetch.fetch(url, stream, MAX_KEY, KEY_SECONDS)
+    try:
+        return _as_stored(openpgp.only_key(stream.getvalue(), fingerprint), setting["path"])
+    except ValueError as error:
+        raise OperationError(
+            "E_KEY",
+            "the repository is not trusted: the key at %s is not the expected one (%s). If it is a"
+            " mirror signed with a key of its own, set gpuprep_mirror_fingerprint."
+            % (fetch.without_secrets(url), error),
+        ) from error
+
+
+def wanted_content(setting, data, check):
+    """Return the bytes that a file must hold, None when only a real run could tell."""
+    if not setting.get("key"):
+        return (setting.get("content") or "").encode("utf-8")
+    held = held_key(data, setting) if data is not None else None
+    if held is not None or check:
+        return held
+    return fetched_key(setting)
+
+
+def _owner(setting):
+    """Return numeric owner and group."""
+    try:
+        user = pwd.getpwnam(setting.get("owner", "root")).pw_uid
+        group = grp.getgrnam(setting.get("group", "root")).gr_gid
+    except KeyError as error:
+        raise OperationError("E_FILE", "%s: %s" % (setting["path"], error)) from error
+    return user, group
+
+
+def write(path, data, mode, owner):
+    """Replace a file as a whole; a link at its place is replaced, never followed."""
+    folder, name = os.path.split(path)
+    directory = folders.open_directory(folder)
+    try:
+        try:
+            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                raise OperationError(
+                    "E_FILE", "%s is a directory; remove it, gpuprep keeps a file there" % path
+                )
+        except FileNotFoundError:
+            pass
+        temporary = ".%s.%s" % (name, next(tempfile._get_candidate_names()))  # noqa: SLF001
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        handle = os.open(temporary, flags, 0o600, dir_fd=directory)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fchown(stream.fileno(), *owner)
+                os.fchmod(stream.fileno(), mode)
+                os.fsync(stream.fileno())
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except BaseException:
+            os.unlink(temporary, dir_fd=directory)
+            raise
+    except OSError as error:
+        raise OperationError("E_FILE", "%s: %s" % (path, error.strerror)) from error
+    finally:
+        os.close(directory)
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        command(["restorecon", "-F", path])
+
+
+def _set_rights(path, mode, owner):
+    """Give an existing file its mode and owner."""
+    folder, name = os.path.split(path)
+    directory = folders.open_directory(folder)
+    try:
+        handle = _open(name, directory)
+        if handle is None:
+            raise OperationError("E_FILE", "%s was exchanged meanwhile" % path)
+        try:
+            os.fchown(handle, *owner)
+            os.fchmod(handle, mode)
+        finally:
+            os.close(handle)
+    finally:
+        os.close(directory)
+
+
+def shown(data):
+    """Return a file's text for a diff; a binary key cannot be shown."""
+    try:
+        return (data or b"").decode("utf-8")
+    except UnicodeDecodeError:
+        return "(%d bytes that are no text)\n" % len(data)
+
+
+def _note(path, data, status):
+    """Note what a repository's file was, in case the repository turns out to be unusable."""
+    book = os.path.join(folders.run_directory(), REPLACED)
+    noted = json.loads((current(book)[0] or b"{}").decode("ascii"))
+    text = None if data is None else base64.b64encode(data).decode("ascii")
+    rights = [0o644, 0, 0]
+    if status is not None:
+        rights = [stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid]
+    noted.setdefault(path, {"content": text, "rights": rights})
+    write(book, json.dumps(noted).encode("ascii"), 0o600, (os.geteuid(), os.getegid()))
+
+
+def keep_replaced():
+    """Forget what the repository's files were: the repository works."""
+    try:
+        os.unlink(os.path.join(folders.RUN, REPLACED))
+    except OSError:
+        pass
+
+
+def take_back():
+    """Bring the repository's files back to what they were before this run; return their paths."""
+    data = current(os.path.join(folders.RUN, REPLACED))[0]
+    if data is None:
+        return []
+    noted = json.loads(data.decode("ascii"))
+    for path, was in sorted(noted.items()):
+        if was["content"] is not None:
+            mode, user, group = was["rights"]
+            write(path, base64.b64decode(was["content"]), mode, (user, group))
+        elif current(path)[0] is not None:
+            os.unlink(path)
+    keep_replaced()
+    return sorted(noted)
+
+
+def _converge(setting, data, status, wanted, context):
+    """Bring one file to its content and rights; return its diff, None when nothing differs."""
+    path, owner, mode = setting["path"], _owner(setting), int(setting.get("mode", "0644"), 8)
+    rights = status is not None and (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    other_content = status is None or data != wanted
+    if not other_content and rights == (mode,) + owner:
+        return None
+    if not context.check:
+        if setting.get("kind") in REPOSITORY_KINDS and other_content:
+            _note(path, data, status)
+        if other_content:
+            write(path, wanted, mode, owner)
+        else:
+            _set_rights(path, mode, owner)
+    diff = {"before_header": path, "after_header": path}
+    if other_content:
+        return dict(diff, before=shown(data), after=shown(wanted))
+    before = "mode %04o, owner %d:%d\n" % rights
+    return dict(diff, before=before, after="mode %04o, owner %d:%d\n" % ((mode,) + owner))
+
+
+def files(operation, context):
+    """Bring managed files to their content, mode and owner."""
+    # Everything that can fail for want of a network is fetched before anything is written.
+    plans = []
+    for setting in operation["files"]:
+        data, status = current(setting["path"])
+        plans.append((setting, data, status, wanted_content(setting, data, context.check)))
+    changed, diffs = [], []
+    for setting, data, status, wanted in plans:
+        diff = _converge(setting, data, status, wanted, context)
+        if diff is not None:
+            changed.append(setting["path"])
+            diffs.append(diff)
+    if changed and operation.get("linker_cache") and not context.check:
+        refresh_linker_cache()
+    detail = "wrote %s" % listed(changed) if changed else "all files are as planned"
+    return done(detail, changed, diffs)
+
+
+def refresh_linker_cache():
+    """Let the dynamic linker find new libraries; whether it found others than before."""
+    before = _bytes_of(LINKER_CACHE)
+    outcome = command(["ldconfig"])
+    if outcome.code != 0:
+        raise OperationError("E_COMMAND", "ldconfig failed: %s" % outcome.err.strip()[-300:])
+    return _bytes_of(LINKER_CACHE) != before
+
+
+def _bytes_of(path):
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
+
+
+def linker_cache(operation, context):
+    """Refresh the dynamic linker's cache."""
+    del operation
+    if context.check or not refresh_linker_cache():
+        return done("the linker cache is up to date")
+    return done("refreshed the linker cache", changed=True)

@@ -1,0 +1,80 @@
+"""Carries out a request's operations in order, up to the first failure."""
+
+import time
+import traceback
+
+from . import base, conda, files, lease, packages, services
+
+SCHEMA = 1
+OPERATIONS = {
+    "files": files.files,
+    "linker_cache": files.linker_cache,
+    "packages": packages.packages,
+    "purge": packages.purge,
+    "hold": packages.hold,
+    "module": packages.module,
+    "initramfs": services.initramfs,
+    "services": services.services,
+    "load": services.load,
+    "default_link": services.default_link,
+    "conda_install": conda.conda_install,
+    "conda_environments": conda.conda_environments,
+    "lease": lease.lease,
+}
+# Their failures are explained by the state of the package manager.
+DIAGNOSED = ("packages", "purge", "hold", "module")
+
+
+def failure(operation, code, message, diagnosis=""):
+    """Return the answer's description of a failed operation."""
+    return {"op": operation, "code": code, "message": message, "diagnosis": diagnosis}
+
+
+def _carry_out(operation, context):
+    """Return an operation's result and failure; one of them is None."""
+    name = operation.get("op")
+    started = time.monotonic()
+    try:
+        if name not in OPERATIONS:
+            raise base.OperationError(  # noqa: TRY301 - told as any other failure
+                "E_INTERNAL", "unknown operation %r" % (name,)
+            )
+        result = OPERATIONS[name](operation, context)
+    except base.OperationError as error:
+        return None, failure(name, error.code, error.message, error.diagnosis)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the controller is told
+        place = traceback.format_exc().strip().splitlines()[-3:]
+        text = "%s: %s" % (type(error).__name__, error)
+        return None, failure(name, "E_INTERNAL", text, " ".join(line.strip() for line in place))
+    return dict(result, op=name, seconds=round(time.monotonic() - started, 3)), None
+
+
+def _aftermath(failed, left, context):
+    """Explain a failed package operation, and hold what is installed all the same."""
+    if failed["op"] not in DIAGNOSED:
+        return []
+    try:
+        found = packages.diagnose(context)
+        failed["diagnosis"] = " ".join(part for part in (failed["diagnosis"], found) if part)
+    except Exception as error:  # noqa: BLE001 - the first failure is the one that counts
+        failed["diagnosis"] += " (no diagnosis: %s)" % error
+    held = (_carry_out(operation, context)[0] for operation in left if operation["op"] == "hold")
+    return [result for result in held if result is not None]
+
+
+def carry_out(request):
+    """Return the answer to a request."""
+    results, failed = [], None
+    if request.get("schema") != SCHEMA:
+        text = "request of schema %r, expected %d" % (request.get("schema"), SCHEMA)
+        failed = failure(None, "E_INTERNAL", text)
+    context = base.Context(request["family"], request["lock_timeout"], request["check"])
+    operations = [] if failed else request["operations"]
+    for number, operation in enumerate(operations):
+        result, failed = _carry_out(operation, context)
+        if failed is not None:
+            results += _aftermath(failed, operations[number + 1 :], context)
+            break
+        results.append(result)
+    changed = any(result["changed"] for result in results)
+    return {"schema": SCHEMA, "changed": changed, "operations": results, "failed": failed}

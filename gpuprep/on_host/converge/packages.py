@@ -1,0 +1,314 @@
+"""One package transaction: worked out and looked at before it is made. Neutral; see family.py."""
+
+import os
+import re
+import time
+from fnmatch import fnmatchcase
+
+from . import family, files
+from .base import OperationError, done, last_lines, listed
+
+RECENT_SECONDS = 7200  # how old a build log may be to explain a failure of now
+REFRESH_TRIES = 3
+REFRESH_PAUSE = 20
+COMPILER_ERROR = re.compile(
+    r"(\berror:|fatal error|^ERROR|undefined!|No rule to make target)", re.I
+)
+
+
+def matches(name, patterns):
+    """Return whether a name fits a pattern and no exclusion (a pattern with a leading ``!``)."""
+    if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
+        return False
+    return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
+
+
+def _backend(context):
+    return family.backend(context.family)
+
+
+def wait_for_locks(context):
+    """Wait until nobody works on packages, or fail and name who does."""
+    backend = _backend(context)
+    deadline = time.monotonic() + context.lock_timeout
+    while True:
+        holder = backend.lock_holder()
+        if holder is None:
+            return
+        if time.monotonic() >= deadline:
+            raise OperationError(
+                "E_PACKAGES_LOCKED",
+                "the package manager is still locked after %d s: %s is held by %s (pid %s)."
+                " Nothing was changed; let it end, or raise gpuprep_lock_timeout."
+                % (context.lock_timeout, holder["path"], holder["command"], holder["pid"]),
+            )
+        time.sleep(1)
+
+
+def finish_interrupted(context):
+    """Finish what an interrupted transaction left; whether there was anything."""
+    backend = _backend(context)
+    if not backend.unfinished():
+        return False
+    outcome = backend.finish()
+    if outcome.code != 0:
+        raise OperationError(
+            "E_PACKAGES",
+            "an interrupted transaction cannot be finished: %s" % last_lines(outcome),
+        )
+    return True
+
+
+def refresh(context):
+    """Read the package index again; when that fails, the repository's files are taken back."""
+    backend = _backend(context)
+    for attempt in range(REFRESH_TRIES):
+        answer = backend.refresh()
+        if answer.ok:
+            files.keep_replaced()
+            return
+        if not answer.transient or attempt + 1 == REFRESH_TRIES:
+            break
+        time.sleep(REFRESH_PAUSE)
+    text = "the package index cannot be refreshed: " + answer.text
+    if answer.transient:
+        text += " Try again in a few minutes."
+    paths = files.take_back()
+    if paths:
+        text += " Taken back, so that the host's other packages can be updated: %s." % listed(paths)
+    raise OperationError("E_PACKAGE_INDEX", text)
+
+
+def locked_version(backend, operation, offered):
+    """Return the full version that the locked set gets: the newest of its first that fits."""
+    locked = operation["locked"]
+    for package in operation["install"]:
+        name, pattern = package["name"], package.get("version") or locked.get("version")
+        if not matches(name, locked["patterns"]):
+            continue
+        fits = [v for v in offered.get(name, ()) if fnmatchcase(v, pattern or "*")]
+        if fits:
+            return backend.newest(fits)
+    return None
+
+
+def members_of(current, patterns, remove):
+    """Return installed packages of a set, with those of its release that the patterns miss."""
+    names = [name for name in current if matches(name, patterns)]
+    versions = [current[name] for name in names]
+    release = max(set(versions), key=versions.count) if versions else None
+    names += [n for n in current if current[n] == release and n not in names]
+    return sorted(set(names) - set(remove))
+
+
+def complete(backend, operation):
+    """Return the transaction with every member of the locked set named."""
+    wanted = {package["name"]: package.get("version") for package in operation["install"]}
+    transaction = {"install": wanted, "remove": list(operation.get("remove") or ())}
+    locked = operation.get("locked")
+    if not locked or not locked["patterns"]:
+        return transaction
+    current = backend.installed()
+    members = members_of(current, locked["patterns"], transaction["remove"])
+    offered = backend.available(sorted(set(members) | set(wanted)))
+    version = locked_version(backend, operation, offered)
+    if version is None:
+        return transaction  # the preview says what is missing
+    exact = {
+        name: version
+        for name in wanted
+        if matches(name, locked["patterns"]) and version in offered.get(name, ())
+    }
+    exact.update(dict.fromkeys(backend.needed(exact, version), version))
+    for name in members:
+        if current[name] == version or name in exact:
+            continue
+        if version in offered.get(name, ()):
+            exact[name] = version
+        else:
+            transaction["remove"].append(name)
+    wanted.update(sorted(exact.items()))
+    transaction["remove"] = sorted(set(transaction["remove"]))
+    return transaction
+
+
+def is_there(backend, operation):
+    """Return whether the packages are there as asked for and the others gone.
+
+    A package manager would refuse even an empty transaction while packages that are repaired later
+    are broken.
+    """
+    locked = operation.get("locked")
+    current = backend.installed()
+    return (
+        not (locked and locked["patterns"])
+        and not set(operation.get("remove") or ()) & set(current)
+        and all(
+            package["name"] in current
+            and fnmatchcase(current[package["name"]], package.get("version") or "*")
+            for package in operation["install"]
+        )
+    )
+
+
+def look(operation, context):
+    """Return a transaction that can be made, and its preview."""
+    backend = _backend(context)
+    may_refresh = not context.check
+    if operation.get("refresh") and may_refresh:
+        refresh(context)
+        may_refresh = False
+    transaction = complete(backend, operation)
+    preview = backend.preview(transaction)
+    if not preview.ok and preview.missing and may_refresh:
+        refresh(context)
+        transaction = complete(backend, operation)
+        preview = backend.preview(transaction)
+    if not preview.ok:
+        parts = [
+            "the transaction cannot be made, so it was not started:",
+            preview.text,
+            backend.explain(preview.text, transaction),
+        ]
+        raise OperationError("E_PACKAGES", " ".join(part for part in parts if part))
+    asked = {package["name"] for package in operation["install"]}
+    unasked = (set(preview.installs) - asked) | set(preview.removes)
+    kernels = sorted(name for name in unasked if backend.is_kernel(name))
+    if kernels:
+        raise OperationError(
+            "E_KERNEL_CHANGE",
+            "the transaction would change the kernel (%s), which gpuprep never does unasked. It was"
+            " not started; update the kernel and reboot first, then run again."
+            % ", ".join(kernels),
+        )
+    return transaction, preview
+
+
+def packages(operation, context):
+    """Bring packages to their versions and others away, in one transaction."""
+    backend = _backend(context)
+    wait_for_locks(context)
+    finished = not context.check and finish_interrupted(context)
+    nothing = "finished an interrupted transaction" if finished else "all packages are as planned"
+    purged = purge({"names": operation.get("purge") or []}, context)["items"]
+    if is_there(backend, operation):
+        return done(nothing, purged, changed=finished or purged)
+    transaction, preview = look(operation, context)
+    if not (preview.installs or preview.removes or preview.pending):
+        return done(nothing, purged, changed=finished or purged)
+    if not context.check:
+        outcome = backend.carry_out(transaction, context.lock_timeout)
+        if outcome.code != 0:
+            raise OperationError(
+                "E_PACKAGES",
+                "the package manager failed (exit %d): %s" % (outcome.code, last_lines(outcome)),
+            )
+    return done(*_summary(preview), changed=True)
+
+
+def _summary(preview):
+    """Return a sentence and the items of a transaction."""
+    installs = ["%s %s" % item for item in sorted(preview.installs.items())]
+    removes = sorted(preview.removes)
+    parts = []
+    if installs:
+        parts.append("installed %s" % listed(installs))
+    if removes:
+        parts.append("removed %s" % listed(removes))
+    if not parts:
+        parts.append("configured %s" % listed(sorted(preview.pending)))
+    return "; ".join(parts), installs + ["-" + name for name in removes]
+
+
+def purge(operation, context):
+    """Remove packages with their configuration."""
+    backend = _backend(context)
+    names = backend.leftovers(operation["names"]) if operation["names"] else []
+    if names and not context.check:
+        wait_for_locks(context)
+        outcome = backend.purge(names, context.lock_timeout)
+        if outcome.code != 0:
+            raise OperationError(
+                "E_PACKAGES", "%s cannot be removed: %s" % (listed(names), last_lines(outcome))
+            )
+    detail = "removed %s with its configuration" % listed(names) if names else "nothing to remove"
+    return done(detail, names)
+
+
+def hold(operation, context):
+    """Hold every installed package that matches, so that no upgrade can move one alone."""
+    backend = _backend(context)
+    held = backend.held()
+    names = sorted(
+        name
+        for name in backend.installed()
+        if name not in held and matches(name, operation["patterns"])
+    )
+    if names and not context.check:
+        outcome = backend.hold(names)
+        if outcome.code != 0:
+            raise OperationError("E_PACKAGES", "packages cannot be held: %s" % last_lines(outcome))
+    return done("held %s" % listed(names) if names else "all packages are held", names)
+
+
+def module_files(name, kernel, modules="/lib/modules"):
+    """Return paths of a kernel module, built for a kernel."""
+    pattern = re.compile(r"^%s\.ko(\.(gz|xz|zst))?$" % re.escape(name).replace("_", "[-_]"))
+    return [
+        os.path.join(top, entry)
+        for top, _, entries in os.walk(os.path.join(modules, kernel))
+        for entry in entries
+        if pattern.match(entry)
+    ]
+
+
+def module(operation, context):
+    """Build the kernel module, and see that it is there: builds can fail without a word."""
+    kernel, name = operation["kernel"], operation.get("name") or "nvidia"
+    if context.check:
+        return done("build %s for kernel %s" % (name, kernel), [kernel])
+    outcome = _backend(context).build_module(kernel, name)
+    if outcome.code != 0 or not module_files(name, kernel):
+        raise OperationError(
+            "E_MODULE_BUILD",
+            "no module %s was built for kernel %s: %s" % (name, kernel, last_lines(outcome)),
+        )
+    return done("built %s for kernel %s" % (name, kernel), [kernel])
+
+
+def first_compiler_error(logs, since):
+    """Return the newest build log with an error and its first error line, else (None, None)."""
+    for path in sorted(logs, key=os.path.getmtime, reverse=True):
+        if os.path.getmtime(path) < time.time() - since:
+            continue
+        with open(path, "rb") as handle:
+            for raw in handle:
+                line = raw.decode("utf-8", "replace").strip()
+                if COMPILER_ERROR.search(line):
+                    return path, line
+    return None, None
+
+
+def diagnose(context):
+    """Return why a package operation failed and how to repair it, in sentences; may be empty."""
+    backend = _backend(context)
+    log, error = first_compiler_error(backend.build_logs(), RECENT_SECONDS)
+    unfinished, holder = backend.unfinished(), backend.lock_holder()
+    parts = []
+    if error:
+        parts.append("The kernel module did not compile; first error: %s (%s)." % (error, log))
+    if unfinished:
+        names = ", ".join("%s (%s)" % item for item in sorted(unfinished.items()))
+        parts.append("%s has not finished with: %s." % (backend.NAMES["database"], names))
+        if error:
+            parts.append(
+                "The driver does not build for this kernel: choose another branch or kernel,"
+                " then remove the half-installed packages."
+            )
+        commands = backend.repair(unfinished, bool(error))
+        parts.append("Commands: %s" % " && ".join(commands))
+    if holder:
+        parts.append(
+            "%s is held by %s (pid %s)." % (holder["path"], holder["command"], holder["pid"])
+        )
+    return " ".join(parts)

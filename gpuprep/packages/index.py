@@ -1,0 +1,113 @@
+"""Package indexes, read on the machine that gpuprep runs on: what a repository offers.
+
+Two formats: a ``Packages`` index of Debian's family, and ``repomd.xml`` or ``primary.xml`` of the
+other; each may be gzipped.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from urllib.parse import urljoin
+from xml.etree import ElementTree as ET
+
+from gpuprep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
+_TIMEOUT = 30  # seconds per file
+_GZIP = b"\x1f\x8b"
+_COMMON = "{http://linux.duke.edu/metadata/common}"
+_REPO = "{http://linux.duke.edu/metadata/repo}"
+_FIELD = re.compile(r"^(Package|Version|Pre-Depends|Depends):[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+
+
+class Listed(NamedTuple):
+    """A package of an index: name, version, and what a ``Packages`` index says that it needs."""
+
+    name: str
+    version: str
+    depends: str = ""
+
+
+def packages_of(address: str) -> tuple[Listed, ...]:
+    """Return every package that a repository's index lists.
+
+    Args:
+        address: URL or file of a ``Packages`` index, ``repomd.xml`` or ``primary.xml``.
+
+    Raises:
+        ConfigError: it cannot be had, or is in none of the formats.
+
+    """
+    return packages_in(address, fetch(address))
+
+
+def packages_in(address: str, content: bytes) -> tuple[Listed, ...]:
+    """Return every package that an index lists; raises as ``packages_of``."""
+    if content.lstrip().startswith(b"<"):
+        return understood(address, _rpm, content, address)
+    if b"Package:" in content:
+        return understood(address, _deb, content.decode())
+    raise ConfigError(f"{address} is no Packages index, repodata or releases.json")
+
+
+def understood(address: str, read: Callable[..., _T], *arguments: object) -> _T:
+    """Return what a reader makes of a content; ConfigError instead of what it stumbles over."""
+    try:
+        return read(*arguments)
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError, ET.ParseError) as error:
+        raise ConfigError(f"{address} cannot be understood: {error!r}") from error
+
+
+def fetch(address: str) -> bytes:
+    """Return the content of a URL or file, unpacked; raises ConfigError when it cannot be had."""
+    try:
+        if re.match(r"https?://", address):
+            with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:  # noqa: S310  (checked)
+                content: bytes = answer.read()
+        else:
+            content = Path(address).read_bytes()
+        return gzip.decompress(content) if content.startswith(_GZIP) else content
+    except (OSError, urllib.error.URLError, EOFError) as error:
+        raise ConfigError(f"{address} cannot be read: {error}") from error
+
+
+def _deb(text: str) -> tuple[Listed, ...]:
+    found = []
+    for paragraph in re.split(r"\n\s*\n", text):
+        fields = dict(_FIELD.findall(paragraph))
+        if "Package" in fields and "Version" in fields:
+            needs = [fields[name] for name in ("Pre-Depends", "Depends") if name in fields]
+            found.append(Listed(fields["Package"], fields["Version"], ", ".join(needs)))
+    return tuple(found)
+
+
+def _rpm(content: bytes, address: str) -> tuple[Listed, ...]:
+    root = ET.fromstring(content)  # noqa: S314  (the operator names the source)
+    if root.tag == f"{_REPO}repomd":
+        location = root.find(f"{_REPO}data[@type='primary']/{_REPO}location")
+        if location is None:
+            raise ConfigError(f"{address} names no primary.xml")
+        return packages_of(_beside(address, location.attrib["href"]))
+    found = []
+    for package in root.iter(f"{_COMMON}package"):
+        name, version = package.findtext(f"{_COMMON}name"), package.find(f"{_COMMON}version")
+        if name and version is not None:
+            found.append(Listed(name, f"{version.attrib['ver']}-{version.attrib['rel']}"))
+    return tuple(found)
+
+
+def _beside(address: str, href: str) -> str:
+    """Return the address of a file named relative to the folder above repomd.xml's."""
+    if re.match(r"https?://", address):
+        return urljoin(address, f"../{href}")
+    return str(Path(address).parent.parent / href)

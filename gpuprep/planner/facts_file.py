@@ -1,0 +1,164 @@
+"""Facts files: what ``explain --facts`` reads, checked key by key.
+
+The keys are those of a golden case's ``in``; JSON or YAML.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.components import NAMES
+from gpuprep.errors import FactsError
+from gpuprep.model import DesiredStack, HostFacts, HostState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_PCI = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{4}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DIGITS = re.compile(r"\d+(\.\d+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How the value of a key must look, in words and as a test."""
+
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def _is_list(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+_TEXT = _Kind("a text", _is_text)
+_BOOL = _Kind("true or false", lambda value: isinstance(value, bool))
+_COUNT = _Kind(
+    "a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0
+)
+_VERSION = _Kind("a version in quotes, or auto", lambda v: v == "auto" or _matches(_DIGITS)(v))
+_VERSIONS = _Kind(
+    "versions in quotes, one or a list, auto or none",
+    lambda v: v in ("auto", "none") or _matches(_DIGITS)(v) or _is_list(_matches(_DIGITS))(v),
+)
+_HOST: Mapping[str, _Kind] = {
+    "gpus": _Kind("a list of PCI ids (vendor:device)", _is_list(_matches(_PCI))),
+    "os": _TEXT,
+    "arch": _TEXT,
+    "kernel": _TEXT,
+    "kernel_cc": _TEXT,
+    "system_gcc": _COUNT,
+    "shape": _TEXT,
+    "nvswitches": _COUNT,
+}
+_STATE: Mapping[str, _Kind] = {
+    "runfile": _BOOL,
+    "secure_boot": _BOOL,
+    "mok_enrolled": _BOOL,
+    "newest_kernel": _TEXT,
+}
+_SETTINGS: Mapping[str, _Kind] = {
+    "components": _Kind(f"a list of {', '.join(NAMES)}", _is_list(_is_text)),
+    "source": _TEXT,
+    "channel": _TEXT,
+    "profile": _TEXT,
+    "branch": _VERSION,
+    "version": _VERSION,
+    "flavour": _TEXT,
+    "cuda": _VERSIONS,
+    "cuda_default": _VERSION,
+    "cudnn": _Kind("a version in quotes, auto or none", lambda v: v == "none" or _VERSION.fits(v)),
+    "keep_driver": _Kind("a version in quotes", _matches(_DIGITS)),
+    "forward_compat": _BOOL,
+    "allow_eol": _BOOL,
+    "allow_unknown_gpu": _BOOL,
+    "as_of": _Kind("a date in quotes (2026-11-20)", _matches(_DATE)),
+    "mirror": _TEXT,
+    "mirror_fingerprint": _Kind("40 hex digits", _matches(re.compile(r"[0-9a-fA-F]{40}"))),
+    "conda_version": _TEXT,
+    "conda_mirror": _TEXT,
+    "conda_sha256": _Kind("64 hex digits", _matches(re.compile(r"[0-9a-fA-F]{64}"))),
+}
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a facts file, unchecked beyond being a mapping.
+
+    Raises:
+        FactsError: it cannot be read or is no mapping.
+
+    """
+    import yaml  # noqa: PLC0415  (only for this; slow to import)
+
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise FactsError(f"facts file {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise FactsError(f"facts file {path} is neither JSON nor YAML: {error}") from error
+    return _mapping(data, str(path))
+
+
+def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredStack]:
+    """Turn the content of a facts file into facts and settings.
+
+    Raises:
+        FactsError: a key is missing, unknown or has a wrong value.
+
+    """
+    data = _mapping(data, where)
+    _check(data, {**_HOST, **_SETTINGS, "state": _Kind("a mapping", _is_mapping)}, where)
+    missing = [name for name in ("gpus", "os") if name not in data]
+    if missing:
+        raise FactsError(f"{where}: {' and '.join(missing)} must be given")
+    state = data.get("state") or {}
+    _check(state, _STATE, f"{where}: state")
+    host = {name: data[name] for name in _HOST if data.get(name) is not None}
+    host["gpus"] = tuple(pci.lower() for pci in data["gpus"])
+    facts = HostFacts(state=HostState(**state), **host)
+    return facts, _desired(data)
+
+
+def _mapping(data: object, where: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise FactsError(f"{where}: the top level must be a mapping of facts")
+    return data
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _check(data: Mapping[str, Any], kinds: Mapping[str, _Kind], where: str) -> None:
+    for name, value in data.items():
+        kind = kinds.get(name)
+        if kind is None:
+            raise FactsError(f"{where}: unknown key {name!r}; known: {', '.join(sorted(kinds))}")
+        if value is not None and not kind.fits(value):
+            raise FactsError(f"{where}: {name} must be {kind.words}, not {value!r}")
+
+
+def _desired(data: Mapping[str, Any]) -> DesiredStack:
+    settings = {name: data[name] for name in _SETTINGS if data.get(name) is not None}
+    components = tuple(settings.pop("components", NAMES))
+    cuda, cudnn = settings.pop("cuda", "auto"), settings.get("cudnn")
+    if cuda == "none":
+        components = tuple(part for part in components if part != "cuda")
+    if cudnn == "none":
+        del settings["cudnn"]
+        components = tuple(part for part in components if part != "cudnn")
+    if cuda in ("auto", "none"):
+        cuda = []
+    versions = (cuda,) if isinstance(cuda, str) else tuple(cuda)
+    return DesiredStack(components=components, cuda=versions, **settings)

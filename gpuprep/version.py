@@ -1,0 +1,3 @@
+"""gpuprep's version."""
+
+__version__ = "0.1.0"

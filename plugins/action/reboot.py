@@ -1,0 +1,105 @@
+"""Action behind the module documentation of gpuprep.core.reboot."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.module_utils.common.text.converters import to_text
+from ansible.plugins.action import ActionBase
+
+TIMEOUT = 900  # seconds
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+PAUSE_SECONDS = 2
+BY_SIGNAL = 128  # shells add the number of the signal to it
+REBOOT = (
+    "if command -v systemctl >/dev/null && [ -d /run/systemd/system ];"
+    " then systemctl reboot; else PATH=$PATH:/sbin:/usr/sbin shutdown -r now {message}; fi"
+)
+
+
+class ActionModule(ActionBase):
+    """Reboot a host and wait until it has booted anew."""
+
+    _supports_check_mode = True
+    _VALID_ARGS = frozenset(("timeout", "boot_time_command", "msg"))
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return whether the host was rebooted, and after how many seconds it answered again."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        timeout = int(self._task.args.get("timeout", TIMEOUT))
+        question = str(self._task.args.get("boot_time_command") or f"cat {BOOT_ID}")
+        message = str(self._task.args.get("msg", "gpuprep reboots this host"))
+        if self._connection.transport == "local":
+            return {
+                **result,
+                "changed": False,
+                "rebooted": False,
+                "msg": "a reboot is needed; the machine that gpuprep runs on is not rebooted",
+            }
+        if self._play_context.check_mode:
+            return {**result, "changed": True, "rebooted": False, "msg": "would reboot the host"}
+        return {**result, **self._reboot(timeout, question, message)}
+
+    def _reboot(self, timeout: int, question: str, message: str) -> dict[str, Any]:
+        """Reboot the host and wait for another boot."""
+        code, before = self._command(question)
+        if code != 0 or not before:
+            return self._failed(f"boot_time_command failed (exit {code}): {before}")
+        if not self._task.args.get("boot_time_command") and before == _own_boot_id():
+            return self._failed("the host shares this machine's kernel")
+        started = time.monotonic()
+        try:
+            code, said = self._command(REBOOT.format(message=shlex.quote(message)))
+        except AnsibleConnectionFailure:
+            code = 0  # it goes down already
+        if 0 < code < BY_SIGNAL:  # above, it is the connection that goes down
+            return self._failed(f"the host cannot be rebooted (exit {code}): {said}")
+        while time.monotonic() - started < timeout:
+            time.sleep(PAUSE_SECONDS)
+            now = self._boot(question)
+            if now and now != before:
+                seconds = round(time.monotonic() - started)
+                text = f"rebooted; it answered again after {seconds} s"
+                return {
+                    "changed": True, "rebooted": True, "elapsed": seconds, "msg": text
+                }  # fmt: skip
+        return self._failed(f"the host has not booted anew within {timeout} s", rebooted=True)
+
+    def _command(self, command: str) -> tuple[int, str]:
+        """Run a shell command as root on the host: exit code, last words."""
+        shell = f"sh -c {shlex.quote(command)}"
+        if self._connection.become is not None:
+            shell = self._connection.become.build_become_command(shell, self._connection._shell)
+        try:
+            code, out, err = self._connection.exec_command(shell, sudoable=True)
+        finally:
+            self._connection.close()
+        words = str(to_text(out)).strip() or str(to_text(err)).strip()
+        return int(code), words.splitlines()[-1] if words else ""
+
+    def _boot(self, question: str) -> str:
+        """Return what tells one boot from another, empty while the host does not answer."""
+        try:
+            if hasattr(self._connection, "reset"):
+                self._connection.reset()  # a kept connection is of the boot before
+            code, now = self._command(question)
+        except AnsibleError:
+            return ""
+        return now if code == 0 else ""
+
+    @staticmethod
+    def _failed(why: str, *, rebooted: bool = False) -> dict[str, Any]:
+        return {
+            "failed": True,
+            "changed": rebooted,
+            "code": "E_REBOOT",
+            "msg": f"[E_REBOOT] {why}",
+        }
+
+
+def _own_boot_id() -> str:
+    return Path(BOOT_ID).read_text().strip()

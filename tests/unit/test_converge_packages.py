@@ -1,0 +1,387 @@
+"""The package transaction: its decisions against a scripted family, deb's commands and words."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import pytest
+from converge_rig import CONTEXT, LOOKING, Commands
+
+from gpuprep.catalog import load
+from gpuprep.on_host.converge import base, deb, family, files, operations, packages
+from gpuprep.on_host.converge.base import OperationError
+
+LOCKED = {"patterns": ["libx*", "x-*", "!x-tools"], "version": "2.0-*"}
+
+
+def look(**values: Any) -> Any:
+    """Return a preview; without values, of a transaction that does nothing."""
+    nothing = {
+        "ok": True,
+        "missing": False,
+        "installs": {},
+        "removes": [],
+        "pending": [],
+        "text": "",
+    }
+    return deb.Preview(**{**nothing, **values})
+
+
+def index(**values: Any) -> Any:
+    """Return how reading the index went; without values, well."""
+    return deb.Refreshed(ok=True, transient=False, text="")._replace(**values)
+
+
+class Family(types.SimpleNamespace):
+    """A package family in memory: what it was asked is in ``calls``."""
+
+    NAMES: dict[str, str]
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(
+            NAMES={"manager": "pm", "database": "db"},
+            calls=[],
+            there={},
+            offers={},
+            depends={},
+            left={},
+            locks=[],
+            previews=[look()],
+            refreshes=[index()],
+            code=0,
+        )
+        self.__dict__.update(values)
+
+    def lock_holder(self) -> Any:
+        return self.locks.pop(0) if self.locks else None
+
+    def installed(self) -> dict[str, str]:
+        return dict(self.there)
+
+    def held(self) -> set[str]:
+        return set()
+
+    def unfinished(self) -> dict[str, str]:
+        return dict(self.left)
+
+    def finish(self) -> Any:
+        self.calls.append("finish")
+        return base.Outcome(self.code, "", "cannot" if self.code else "")
+
+    def available(self, names: list[str]) -> dict[str, set[str]]:
+        return {name: set(self.offers[name]) for name in names if name in self.offers}
+
+    def newest(self, versions: list[str]) -> str:
+        return max(versions)
+
+    def needed(self, names: Any, version: str) -> set[str]:
+        return set(names) | {n for name in names for n in self.depends.get((name, version), ())}
+
+    def refresh(self) -> Any:
+        self.calls.append("refresh")
+        return self.refreshes.pop(0) if len(self.refreshes) > 1 else self.refreshes[0]
+
+    def preview(self, transaction: Any) -> Any:
+        self.calls.append(("preview", transaction))
+        return self.previews.pop(0) if len(self.previews) > 1 else self.previews[0]
+
+    def carry_out(self, transaction: Any, seconds: int) -> Any:
+        self.calls.append(("carry_out", transaction, seconds))
+        return base.Outcome(self.code, "", "it broke" if self.code else "")
+
+    def leftovers(self, names: list[str]) -> list[str]:
+        return [name for name in names if name in self.there]
+
+    def hold(self, names: list[str]) -> Any:
+        self.calls.append(("hold", names))
+        return base.Outcome(0, "", "")
+
+    def explain(self, *_: Any) -> str:
+        return ""
+
+    def repair(self, *_: Any) -> list[str]:
+        return ["pm repair"]
+
+    def build_logs(self) -> list[str]:
+        return []
+
+    is_kernel = staticmethod(deb.is_kernel)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, **values: Any) -> Family:
+    backend = Family(**values)
+    monkeypatch.setattr(family, "backend", lambda _name: backend)
+    monkeypatch.setattr(packages, "REFRESH_PAUSE", 0)
+    monkeypatch.setattr(files, "take_back", list)
+    monkeypatch.setattr(files, "keep_replaced", lambda: None)
+    return backend
+
+
+def request(*names: str, **more: Any) -> dict[str, Any]:
+    wanted = [dict(zip(("name", "version"), name.split("="), strict=False)) for name in names]
+    return {"install": wanted, "remove": [], "locked": None, "refresh": False, **more}
+
+
+def preview(**installs: str) -> Any:
+    return look(installs={k.replace("_", "-"): v for k, v in installs.items()})
+
+
+def made(backend: Family) -> list[Any]:
+    return [call[1] for call in backend.calls if call[0] == "carry_out"]
+
+
+def test_what_is_there_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = use(monkeypatch, there={"a": "1.0-1"})
+    answer = packages.packages(request("a=1.0-*"), CONTEXT)
+    assert (answer["changed"], backend.calls) == (False, [])
+
+
+def test_a_transaction_is_looked_at_and_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = use(monkeypatch, previews=[preview(a="2")])
+    answer = packages.packages(request("a", remove=["b"]), CONTEXT)
+    assert made(backend) == [{"install": {"a": None}, "remove": ["b"]}]
+    assert (answer["changed"], answer["items"]) == (True, ["a 2"])
+
+
+def test_check_mode_only_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = use(monkeypatch, previews=[preview(a="2")], left={"z": "unpacked"})
+    assert packages.packages(request("a", refresh=True), LOOKING)["changed"]
+    assert [call[0] for call in backend.calls] == ["preview"]
+
+
+def test_all_members_of_the_set_move_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = use(
+        monkeypatch,
+        there={"libx1": "1.0-1", "x-old": "1.0-1", "x-tools": "9", "stranger": "1.0-1"},
+        offers={"x-new": ["2.0-1", "2.0-2", "3.0-1"], "libx1": ["2.0-2"], "stranger": ["2.0-2"]},
+        depends={("x-new", "2.0-2"): ["libx2"]},
+        previews=[preview(x_new="2.0-2")],
+    )
+    packages.packages(request("x-new", locked=LOCKED), CONTEXT)
+    exact = dict.fromkeys(("libx1", "libx2", "stranger", "x-new"), "2.0-2")
+    # The pattern misses the stranger, but it is of the set's release.
+    assert made(backend) == [{"install": exact, "remove": ["x-old"]}]
+
+
+def test_a_missing_version_is_looked_for_in_a_fresh_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = look(ok=False, missing=True, text="E: Unable to locate package a")
+    backend = use(monkeypatch, previews=[missing, preview(a="1")])
+    packages.packages(request("a"), CONTEXT)
+    assert [c if isinstance(c, str) else c[0] for c in backend.calls] == [
+        "preview", "refresh", "preview", "carry_out"
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_made_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = use(monkeypatch, previews=[look(ok=False, text="E: broken")])
+    with pytest.raises(OperationError, match="not started: E: broken"):
+        packages.packages(request("a"), CONTEXT)
+    assert made(backend) == []
+
+
+@pytest.mark.parametrize(
+    ("installs", "removes"), [({"linux-image-6.1.0": "1"}, []), ({}, ["linux-modules-6.1.0"])]
+)
+def test_a_kernel_is_never_changed_unasked(
+    monkeypatch: pytest.MonkeyPatch, installs: dict[str, str], removes: list[str]
+) -> None:
+    backend = use(monkeypatch, previews=[look(installs=installs, removes=removes)])
+    with pytest.raises(OperationError) as raised:
+        packages.packages(request("a"), CONTEXT)
+    assert (raised.value.code, made(backend)) == ("E_KERNEL_CHANGE", [])
+
+
+def test_locks_are_waited_for_and_their_holder_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = {"path": "/lock", "pid": "7", "command": "unattended-upgr"}
+    use(monkeypatch, locks=[holder] * 2, there={"a": "1"})
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert not packages.packages(request("a"), CONTEXT)["changed"]
+    use(monkeypatch, locks=[holder] * 9)
+    with pytest.raises(OperationError, match=r"unattended-upgr \(pid 7\)"):
+        packages.packages(request("a"), CONTEXT._replace(lock_timeout=0))
+
+
+def test_interrupted_work_is_finished_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = use(monkeypatch, there={"a": "1"}, left={"b": "half-configured"})
+    assert packages.packages(request("a"), CONTEXT)["changed"]
+    assert backend.calls == ["finish"]
+    use(monkeypatch, left={"b": "half-installed"}, code=1)
+    with pytest.raises(OperationError, match="cannot be finished: cannot"):
+        packages.packages(request("a"), CONTEXT)
+
+
+def test_an_index_in_the_middle_of_a_sync_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    unsettled = index(ok=False, transient=True, text="Mirror sync in progress?")
+    backend = use(
+        monkeypatch,
+        refreshes=[unsettled, index()],
+        previews=[preview(a="1")],
+    )
+    packages.packages(request("a", refresh=True), CONTEXT)
+    assert backend.calls[:2] == ["refresh", "refresh"]
+
+
+def test_a_repository_that_cannot_be_used_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, refreshes=[index(ok=False, text="E: Conflicting values")])
+    monkeypatch.setattr(files, "take_back", lambda: ["/etc/x.sources"])
+    with pytest.raises(OperationError, match=r"Conflicting values Taken back.*/etc/x\.sources"):
+        packages.packages(request("a", refresh=True), CONTEXT)
+
+
+def test_a_failure_is_explained_and_the_rest_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = use(monkeypatch, previews=[preview(a="1")], code=100, there={"x-1": "1"})
+    asked = {
+        "schema": 1, "family": "deb", "lock_timeout": 1, "check": False,
+        "operations": [
+            {"op": "packages", **request("a")},
+            {"op": "services", "units": ["never"]},
+            {"op": "hold", "patterns": ["x-*"]},
+        ],
+    }  # fmt: skip
+    left = lambda: {"a": "unpacked"} if made(backend) else {}  # noqa: E731
+    monkeypatch.setattr(backend, "unfinished", left)
+    answer = operations.carry_out(asked)
+    assert answer["failed"]["code"] == "E_PACKAGES"
+    assert "it broke" in answer["failed"]["message"]
+    assert "Commands: pm repair" in answer["failed"]["diagnosis"]
+    assert [result["op"] for result in answer["operations"]] == ["hold"]
+    assert backend.calls[-1] == ("hold", ["x-1"])
+
+
+def test_a_failing_hold_does_not_hide_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = use(monkeypatch, previews=[preview(a="1")], code=100)
+
+    def stumble() -> dict[str, str]:
+        raise RuntimeError("no database")
+
+    monkeypatch.setattr(backend, "build_logs", stumble)
+    monkeypatch.setattr(backend, "held", stumble)
+    steps = [{"op": "packages", **request("a")}, {"op": "hold", "patterns": ["*"]}]
+    asked = {"schema": 1, "family": "deb", "lock_timeout": 1, "check": False, "operations": steps}
+    failed = operations.carry_out(asked)["failed"]
+    assert "it broke" in failed["message"]
+    assert "no database" in failed["diagnosis"]
+
+
+def test_an_unknown_operation_and_a_surprise_are_failures_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(operations.OPERATIONS, "odd", lambda *_: 1 // 0)
+    for name, words in (("nothing", "unknown operation"), ("odd", "ZeroDivisionError")):
+        asked = {
+            "schema": 1, "family": "deb", "lock_timeout": 1, "check": False,
+            "operations": [{"op": name}],
+        }  # fmt: skip
+        failed = operations.carry_out(asked)["failed"]
+        assert (failed["code"], words in failed["message"]) == ("E_INTERNAL", True)
+
+
+# --- the module build -----------------------------------------------------------------------------
+
+
+def test_a_build_that_fails_without_a_word_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    backend = use(monkeypatch)
+    backend.build_module = lambda *_: base.Outcome(0, "skipped", "")
+    monkeypatch.setattr(packages.module_files, "__defaults__", (str(tmp_path),))
+    with pytest.raises(OperationError, match=r"no module nvidia was built for kernel 6\.1"):
+        packages.module({"kernel": "6.1"}, CONTEXT)
+    built = tmp_path / "6.1/updates/nvidia.ko.zst"
+    built.parent.mkdir(parents=True)
+    built.write_bytes(b"")
+    assert packages.module({"kernel": "6.1"}, CONTEXT)["changed"]
+
+
+# --- deb ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("linux-image-6.8.0-1029-oracle", True),
+        ("linux-modules-extra-6.8.0-1029-oracle", True),
+        ("linux-generic", True),
+        ("linux-oracle", True),
+        ("linux-headers-6.8.0-1029-oracle", False),
+        ("linux-modules-nvidia-580-server-open-6.8.0-1029-oracle", False),
+        ("linux-objects-nvidia-580-server-6.8.0-1029-oracle", False),
+        ("linux-signatures-nvidia-6.8.0-1029-oracle", False),
+        ("linux-libc-dev", False),
+    ],
+)
+def test_what_is_a_kernel(name: str, *, is_one: bool) -> None:
+    assert deb.is_kernel(name) is is_one
+
+
+def test_no_package_of_the_catalog_is_taken_for_a_kernel() -> None:
+    names = [p for patterns in load().driver.closure.values() for p in patterns if p[0] != "!"]
+    assert names
+    assert [name for name in names if deb.is_kernel(name)] == []
+
+
+SIMULATED = """\
+Inst libx [1.0-1] (2.0-1 NVIDIA:r [amd64])
+Inst x (2.0-1 NVIDIA:r [amd64]) []
+Remv old [1.0-1]
+Purg older [1.0-1]
+Conf libx (2.0-1 NVIDIA:r [amd64])
+"""
+
+
+def test_a_simulation_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Commands({"apt-get install": SIMULATED})
+    monkeypatch.setattr(deb, "command", commands)
+    found = deb.preview({"install": {"x": "2.*", "y": None}, "remove": ["old"]})
+    assert (found.ok, found.installs) == (True, {"libx": "2.0-1", "x": "2.0-1"})
+    assert (found.removes, found.pending) == (["old", "older"], ["libx"])
+    assert commands.lines[0].endswith("-s -- x=2.* y old-")
+
+
+def test_a_package_that_is_not_in_the_index_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = base.Outcome(100, "", "E: Version '9*' for 'x' was not found")
+    monkeypatch.setattr(
+        deb, "command", Commands({"apt-get": outcome, "apt-cache madison": "x | 1 | u"})
+    )
+    found = deb.preview({"install": {"x": "9*"}, "remove": []})
+    assert (found.ok, found.missing) == (False, True)
+    assert deb.explain(found.text, {"install": {"x": "9*"}}) == ("The repositories offer x in: 1.")
+
+
+def test_headers_that_are_gone_are_explained() -> None:
+    text = "E: Unable to locate package linux-headers-6.1.0-1"
+    assert "no longer has linux-headers-6.1.0-1: upgrade the kernel" in deb.explain(
+        text, {"install": {}}
+    )
+
+
+def test_states_of_packages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {
+        "dpkg-query -W -f ${Package}\\t${db:Status-Status}\\t${Version}": "a\tinstalled\t1\n",
+        "dpkg-query -W -f ${Package}\\t${db:Status-Status}\\n": (
+            "a\tinstalled\nb\thalf-configured\nc\tconfig-files\n"
+        ),
+        "dpkg-query -W -f ${Package}\\t${db:Status-Want}": "a\thold\nb\tinstall\n",
+    }
+    monkeypatch.setattr(deb, "command", Commands(tables))
+    assert deb.installed() == {"a": "1"}
+    assert deb.leftovers(["a", "c", "d"]) == ["a", "c"]
+    assert deb.unfinished() == {"b": "half-configured"}
+    assert deb.held() == {"a"}
+
+
+def test_a_default_link_counts_when_it_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = "Name: cuda\nLink: /usr/local/cuda\nStatus: %s\nBest: /b\nValue: /v\n"
+    for status, value in (("manual", "/v"), ("auto", None)):
+        monkeypatch.setattr(deb, "command", Commands({"update-alternatives": shown % status}))
+        assert deb.default_link("cuda") == value
+
+
+def test_needed_packages_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {
+        "apt-cache show -- a=2": "Depends: b (= 2), libc6 (>= 2.3)\nPre-Depends: c (= 2)\n",
+        "apt-cache show -- b=2": "Depends: d:any (= 2), e (= 1)\n",
+    }
+    monkeypatch.setattr(deb, "command", Commands(shown))
+    assert deb.needed(["a"], "2") == {"a", "b", "c", "d"}
