@@ -34,7 +34,7 @@ class Differences:
 
     def add(  # noqa: PLR0913, PLR0917 - the fields of a step
         self,
-        kind: StepKind,
+        kind: str,
         target: str,
         action: str,
         reason: str,
@@ -48,7 +48,7 @@ class Differences:
         if all(step.id != other.id for other in self.steps):
             self.steps.append(step)
 
-    def has(self, *kinds: StepKind) -> bool:
+    def has(self, *kinds: str) -> bool:
         """Return whether a step of one of these kinds was found."""
         return any(step.kind in kinds for step in self.steps)
 

@@ -98,7 +98,7 @@ class RoleState:
     conda: CondaState | None = None
 
     def operations(
-        self, kinds: Collection[StepKind], *, refresh: bool, complete: bool = False
+        self, kinds: Collection[str], *, refresh: bool, complete: bool = False
     ) -> dict[str, list[Operation]]:
         """Return the operations by stage; stages without any are left out.
 
@@ -122,7 +122,7 @@ class RoleState:
         }
         return {stage: operations for stage, operations in stages.items() if operations}
 
-    def _packages(self, do: Collection[StepKind], *, refresh: bool) -> list[Operation]:
+    def _packages(self, do: Collection[str], *, refresh: bool) -> list[Operation]:
         found: list[Operation] = []
         if StepKind.PACKAGE in do:
             found += self.preparation
@@ -154,7 +154,7 @@ class RoleState:
         operation = {"op": "conda_install", "prefix": conda.prefix, "is_new": conda.is_new}
         return [{**operation, **asdict(conda.installer)}]
 
-    def _configuration(self, do: Collection[StepKind]) -> list[Operation]:
+    def _configuration(self, do: Collection[str]) -> list[Operation]:
         found: list[Operation] = []
         if StepKind.INITRAMFS in do and self.initramfs:
             found.append({"op": "initramfs", "kernel": self.kernel})

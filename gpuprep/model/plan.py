@@ -21,7 +21,7 @@ class Step:
     Attributes:
         id: stable name, ``<role>.<kind>.<object>``: ``gpu_driver.package.nvidia-open-580``.
         role: role that carries it out.
-        kind: what kind of thing differs.
+        kind: what kind of thing differs: a :class:`StepKind`, or another component's own word.
         target: the object: package name, path, unit.
         action: ``install``, ``remove``, ``change``, ``rebuild``, ...
         reason: why, in words.
@@ -32,7 +32,7 @@ class Step:
 
     id: str
     role: str
-    kind: StepKind
+    kind: str
     target: str
     action: str
     reason: str
@@ -54,7 +54,7 @@ class ManagedFile:
     """
 
     path: str
-    kind: StepKind
+    kind: str
     content: str | None = None
     key: SigningKey | None = None
     mode: str = "0644"

@@ -63,7 +63,7 @@ class RolePlan:
     version: str = "-"
 
     @property
-    def kinds(self) -> tuple[StepKind, ...]:
+    def kinds(self) -> tuple[str, ...]:
         """Kinds of the steps, each once."""
         return tuple(dict.fromkeys(step.kind for step in self.steps))
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from gpuprep.planner import Settings
     from gpuprep.planner.plan import Resolver
 
+OBSERVE_SECONDS: int = default_of("gpuprep_observe_timeout")
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
 TIER_SECONDS = {
     Tier.QUICK: 0,
@@ -86,7 +87,11 @@ def read_values(variables: Mapping[str, Any], templar: TemplateEngine) -> dict[s
     return values
 
 
-def read_settings(variables: Mapping[str, Any], templar: TemplateEngine, loader: Any) -> Settings:
+def read_settings(
+    variables: Mapping[str, Any],
+    templar: TemplateEngine,
+    loader: Any,
+) -> Settings:
     """Return the settings in a host's variables.
 
     Raises:
@@ -137,7 +142,7 @@ def observe_host(
 
     """
     request = observation_request(load(), settings)
-    probe = source(tier) if tier else ""
+    probe = source(tier, _capabilities()) if tier else ""
     marker = observe.new_marker()
     script = observe.script(request, probe, tier or Tier.QUICK, marker)
     limit = seconds + TIER_SECONDS[tier or Tier.QUICK]
@@ -151,6 +156,12 @@ def observe_host(
             "E_NOT_ROOT", "the host was reached without root rights; set become: true"
         )
     return seen
+
+
+@lru_cache
+def _capabilities() -> dict[str, str]:
+    """Return the compute capability by PCI id: what programs are compiled for."""
+    return {pci: gpu.cc for pci, gpu in load().gpus.items()}
 
 
 def failed_plan(error: BaseException) -> HostPlan:
@@ -185,7 +196,7 @@ class Fleet:
         self._seconds: dict[str, int] = {}
         self._values: dict[str, Mapping[str, Any]] = {}
         self._targets: dict[str, _hosts.Target] = {}
-        self._tier = Tier.QUICK
+        self._tier: Tier = Tier.QUICK
         self.plans: dict[str, HostPlan] = {}
         self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
@@ -252,7 +263,7 @@ class Fleet:
 
     def observe(self, names: list[str], tier: Tier = Tier.QUICK) -> None:
         """Observe and plan hosts that were read, climbing the ladder as far as the tier says."""
-        self._tier = tier
+        self._tier = tier = Tier(tier)
         extra = TIER_SECONDS[tier] + SPARE_SECONDS
         reachable = [name for name in names if name in self._values]
         limits = {name: self._seconds[name] + extra for name in reachable}
