@@ -36,6 +36,14 @@ def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 @lru_cache
+def role_facts(role: str) -> frozenset[str]:
+    """Return the names of the facts that a role leaves, as its tasks say."""
+    path = collection_root() / "roles" / role / "tasks/main.yml"
+    tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return frozenset(name for task in tasks for name in task.get("ansible.builtin.set_fact", ()))
+
+
+@lru_cache
 def fleet_options() -> Mapping[str, Mapping[str, Any]]:
     """Return the fleet-wide variables, in the form of an argument specification."""
     text = (package_root() / "planner/fleet_variables.yml").read_text(encoding="utf-8")
@@ -60,7 +68,8 @@ def unknown_variables(names: Iterable[str]) -> dict[str, str | None]:
     A name without a close match is somebody else's variable more likely than a slip.
     """
     known = all_options()
-    strays = (n for n in names if n.startswith(PREFIXES) and n not in known)
+    facts = frozenset[str]().union(*map(role_facts, ROLES))
+    strays = (n for n in names if n.startswith(PREFIXES) and n not in known and n not in facts)
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None)
         for name in strays

@@ -9,10 +9,12 @@ from gpuprep.components import NAMES
 from gpuprep.errors import ConfigError
 from gpuprep.model import DesiredStack
 from gpuprep.planner.settings import (
+    ROLES,
     Environment,
     Settings,
     all_options,
     environment_files,
+    role_facts,
     settings_from,
     unknown_variables,
 )
@@ -138,6 +140,13 @@ def test_anacondas_defaults_need_the_terms_accepted() -> None:
 
 
 # --- slips of the pen -----------------------------------------------------------------------------
+
+
+def test_facts_that_roles_leave_are_no_misspelt_variables() -> None:
+    facts = [fact for role in ROLES for fact in role_facts(role)]
+    assert "gpu_driver_reboot_required" in facts
+    assert len(facts) > len(ROLES)
+    assert unknown_variables(facts) == {}
 
 
 def test_a_misspelt_variable_is_named_with_the_likely_one() -> None:

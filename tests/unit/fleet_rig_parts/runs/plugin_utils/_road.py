@@ -38,12 +38,7 @@ class Fleet(_real_road.Fleet):
             raise ZeroDivisionError(fault)
         wanted = variables.get("rig_roles", ["conda"])
         done = [role for role in wanted if (RIG / f"done-{name}-{role}").exists()]
-        roles = {
-            role: Part(
-                () if role in done else (Step(role, role, "file", "x", "change", "differs"),)
-            )
-            for role in wanted
-        }
+        roles = {role: Part(() if role in done else (_step(role),)) for role in wanted}
         drifted = any(part.steps for part in roles.values())
         state = PlanState.DRIFTED if drifted else PlanState.CONVERGED
         return HostPlan(state, roles=roles)  # type: ignore[arg-type]
