@@ -165,7 +165,7 @@ class InstalledPackage:
 class FileFacts:
     """A path; ``sha256`` only of regular files up to 1 MiB, ``mtime`` in seconds since 1970."""
 
-    kind: str  # file, directory or link
+    kind: str  # file, directory, link or special
     mode: str
     owner: str
     group: str

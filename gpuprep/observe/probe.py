@@ -8,14 +8,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.model import Tier
-from gpuprep.observe.ship import pack
+from gpuprep.observe.ship import ROOT, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 QUICK = ("base", "nvml", "kernel_log", "libraries", "proof")
 FULL = ("cuda", "matrices", "compiled", "frameworks", "wheels", "burn", "programs")
-PACKAGE = "gpuprep_probe"
 
 _PROBE = """
 
@@ -24,7 +23,7 @@ def probe(tier, options=None):
 """
 
 
-def source(tier: Tier, capabilities: Mapping[str, str] | None = None) -> str:
+def source(tier: Tier, capabilities: Mapping[str, str]) -> str:
     """Return Python source that defines ``probe(tier, options=None) -> dict`` when it is run.
 
     It needs nothing but the standard library of Python 3.6 or newer, does nothing by itself, and
@@ -45,24 +44,28 @@ def source(tier: Tier, capabilities: Mapping[str, str] | None = None) -> str:
 @cache
 def _modules(tier: Tier) -> str:
     names = QUICK if tier == Tier.QUICK else QUICK + FULL
-    return f"{_packed(*names, 'main')}_gpuprep_probe = {PACKAGE}.main.probe\n"
+    return _packed((*names, "main"), f"from {ROOT}.probe.main import probe as _gpuprep_probe")
 
 
-def _material(tier: Tier, capabilities: Mapping[str, str] | None) -> dict[str, Any]:
+def _material(tier: Tier, capabilities: Mapping[str, str]) -> dict[str, Any]:
     if tier == Tier.QUICK:
         return {}
-    known = dict(capabilities or {})
+    known = dict(capabilities)
     return {"sources": _programs(".cu", ".cuh"), "ptx": ptx(), "capabilities": known}
 
 
 def diagnosis() -> str:
     """Return a script that prints what ``gpuprep bundle`` collects of a host, as JSON."""
-    call = "print(json.dumps(gpuprep_probe.diagnose.collect()))"
-    return f"import json\n{_packed('base', 'kernel_log', 'diagnose')}{call}\n"
+    return _packed(
+        ("base", "kernel_log", "diagnose"),
+        "import json",
+        f"from {ROOT}.probe.diagnose import collect",
+        "print(json.dumps(collect()))",
+    )
 
 
-def _packed(*names: str) -> str:
-    return pack(files("gpuprep.on_host") / "probe", PACKAGE, names)
+def _packed(names: tuple[str, ...], *lines: str) -> str:
+    return packed(tuple(f"probe.{name}" for name in names), *lines)
 
 
 def _programs(*suffixes: str) -> dict[str, str]:
@@ -92,4 +95,4 @@ def standalone(
     """
     text = json.dumps(dict(options or {}))
     call = f"print(json.dumps(probe({str(tier)!r}, json.loads({text!r}))))"
-    return f"import json\n{source(tier, capabilities)}\n{call}\n"
+    return f"import json\n{source(tier, capabilities or {})}\n{call}\n"

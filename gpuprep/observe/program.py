@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.layout import package_root
 from gpuprep.observe.reading import marker_line
+from gpuprep.observe.ship import ROOT, packed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 INTERPRETER_FLAGS = "-S -E -"  # no site-packages, no PYTHON* variables, program on standard input
-PARTS = ("openpgp.py", "observe.py")  # below on_host
 
 
 def new_marker() -> str:
@@ -22,10 +22,10 @@ def new_marker() -> str:
     return secrets.token_hex(12)
 
 
-@lru_cache
-def _program() -> str:
-    folder = package_root() / "on_host"
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in PARTS)
+@cache
+def _modules() -> tuple[str, ...]:
+    names = sorted(path.stem for path in (package_root() / "on_host/observe").glob("*.py"))
+    return ("openpgp", *(f"observe.{name}" for name in names if name != "__init__"))
 
 
 def script(
@@ -34,7 +34,7 @@ def script(
     """Return the program to feed to ``python3 -S -E -`` on a host.
 
     Args:
-        request: what to look at; keys as in the head of ``on_host/observe.py``.
+        request: what to look at; keys as in the head of ``on_host/observe/main.py``.
         probe: source that defines ``probe(tier, options)``; its answer comes back as ``probe``.
             Empty = observe only.
         tier: what the probe tries.
@@ -47,14 +47,12 @@ def script(
     line = marker_line(marker or "").rpartition(":")
     lines = [
         "import json",
-        f"REQUEST = json.loads({setting})",
-        "__gpuprep_embedded__ = True",
-        _program(),
+        f"from {ROOT}.observe.main import observe",
         probe,
-        "answer = observe(REQUEST)",
+        f"answer = observe(json.loads({setting}))",
         f"answer['probe'] = probe({str(tier)!r}, {options!r})" if probe else "",
         f"sys.stdout.write({line[0]!r} + {line[1] + line[2]!r} + '\\n')" if marker else "",
         "json.dump(answer, sys.stdout)",
         "sys.stdout.write('\\n')",
     ]
-    return "\n".join(lines) + "\n"
+    return packed(_modules(), *lines)

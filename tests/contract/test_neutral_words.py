@@ -29,12 +29,14 @@ NEUTRAL = tracked(
     "gpuprep/on_host/loader.py",
     "gpuprep/on_host/openpgp.py",
     "gpuprep/on_host/converge/*.py",
+    "gpuprep/on_host/observe/*.py",
     "gpuprep/observe/*.py",
     "gpuprep/components/*.py",
     "gpuprep/planner/*.py",
     "gpuprep/packages/family.py",
 )
 FAMILIES = {"deb.py", "rpm.py"}
+TABLE = ROOT / "gpuprep/on_host/observe/family.py"  # where they are listed by name
 
 
 def named(text: str) -> list[str]:
@@ -50,7 +52,9 @@ def test_the_words_are_found() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in NEUTRAL if p.name not in FAMILIES], ids=lambda p: str(p.relative_to(ROOT))
+    "path",
+    [p for p in NEUTRAL if p.name not in FAMILIES and p != TABLE],
+    ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_a_neutral_file_names_no_package_manager(path: Path) -> None:
     assert named(path.read_text(encoding="utf-8")) == []

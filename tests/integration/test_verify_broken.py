@@ -5,34 +5,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from gpuprep.ladder.shipped import source
 
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.ladder.evaluate import evaluate, state_of
 from gpuprep.ladder.expect import expectation
-from gpuprep.model import CheckResult, CheckStatus, HostStatus
+from gpuprep.model import CheckResult, CheckStatus, HostStatus, Tier
+from gpuprep.observe.probe import source
 from gpuprep.planner import observation_request, plan_host, settings_from
 from sandbox import hosts
 
 if TYPE_CHECKING:
     from lab import Lab, Restore
 
-    from gpuprep.ladder.checks import Tier
-
 pytestmark = pytest.mark.sandbox
 HOST = "t-a10"
 
 
-def climb(lab: Lab, name: str, tier: Tier) -> tuple[dict[str, CheckResult], HostStatus]:
+def climb(lab: Lab, name: str, tier: str) -> tuple[dict[str, CheckResult], HostStatus]:
     """Observe, plan and judge one host without Ansible: the same texts, the same rules."""
     spec = hosts.find(name).spec
     settings = settings_from({**lab._variables, **spec.vars, "oci_shape": spec.shape})
-    script = observe.script(observation_request(load(), settings), source(tier), tier)
+    capabilities = {pci: gpu.cc for pci, gpu in load().gpus.items()}
+    probe = source(Tier(tier), capabilities)
+    script = observe.script(observation_request(load(), settings), probe, tier)
     seen = observe.read(lab.run(name, "python3", "-S", "-E", "-", stdin=script))
     plan = plan_host(seen, settings, load())
-    expected = expectation(load(), seen["package_manager"]["family"], spec.shape)
-    checks = evaluate(seen, seen["probe"], plan.stack, tier, expected)
+    expected = expectation(load(), seen.package_manager.family, spec.shape)
+    checks = evaluate(seen, plan.stack, Tier(tier), expected)
     return {c.id: c for c in checks}, state_of(checks, plan_is_empty=not plan.steps)
 
 

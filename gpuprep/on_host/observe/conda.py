@@ -1,0 +1,48 @@
+"""The conda installation and its environments."""
+
+import glob
+import json
+import os
+
+from .base import read
+
+
+def conda_packages(prefix):
+    """Return the packages of a conda environment by name: ``version-build``."""
+    found = {}
+    for path in glob.glob(prefix + "/conda-meta/*-*-*.json"):
+        name, version, build = os.path.basename(path)[: -len(".json")].rsplit("-", 2)
+        found[name] = version + "-" + build
+    return found
+
+
+def marker(path):
+    """Return the content of a JSON file that gpuprep left, or None."""
+    try:
+        return json.loads(read(path, 1 << 20))
+    except (ValueError, RecursionError):
+        return None
+
+
+def conda(prefix):
+    """Return the conda installation at a prefix and its environments."""
+    if not prefix or not os.path.isdir(prefix):
+        return {"prefix": prefix, "exists": False, "complete": False, "envs": {}}
+    envs = {}
+    for path in sorted(glob.glob(prefix + "/envs/*/conda-meta")):
+        env = os.path.dirname(path)
+        envs[os.path.basename(env)] = {
+            "path": env,
+            "packages": conda_packages(env),
+            "marker": marker(path + "/gpuprep"),
+        }
+    packages = conda_packages(prefix)
+    return {
+        "prefix": prefix,
+        "exists": True,
+        "complete": os.path.exists(prefix + "/bin/conda") and "conda" in packages,
+        "version": packages.get("conda", "").rsplit("-", 1)[0] or None,
+        "packages": packages,
+        "marker": marker(prefix + "/conda-meta/gpuprep"),
+        "envs": envs,
+    }

@@ -1,0 +1,116 @@
+"""Kernels and kernel modules."""
+
+import glob
+import os
+import re
+import struct
+
+from .base import natural, open_to_read, output, read
+
+
+def kernels(target):
+    """Return what is known of kernels; `Kernel` in observe/observation.py tells each key."""
+    running = os.uname().release
+    booted = sorted((p[len("/boot/vmlinuz-") :] for p in glob.glob("/boot/vmlinuz-*")), key=natural)
+    release = target or running
+    config = read("/lib/modules/%s/build/.config" % release, 1 << 14) or read(
+        "/boot/config-" + release, 1 << 14
+    )
+    compiler = re.search(r'^CONFIG_CC_VERSION_TEXT="(.*)"', config, re.M)
+    if compiler is None and release == running:
+        compiler = re.search(
+            r"\(((?:[\w.+-]*gcc|clang)[^()]*\([^)]*\)[^,)]*)", read("/proc/version")
+        )
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)", read("/proc/self/status"), re.M)
+    sys_module = 16  # CAP_SYS_MODULE, linux/capability.h
+    return {
+        "running": running,
+        "target": release,
+        "newest_installed": booted[-1] if booted else None,
+        "headers": sorted(
+            path.split("/")[3] for path in glob.glob("/lib/modules/*/build") if os.path.isdir(path)
+        ),
+        "compiler": compiler.group(1).strip() if compiler else None,
+        "loads_modules": os.path.exists("/proc/modules")
+        and bool(effective)
+        and bool(int(effective.group(1), 16) >> sys_module & 1),
+    }
+
+
+def modinfo(path):
+    """Return the pairs in an uncompressed module's .modinfo section (ELF64, little endian)."""
+    with open_to_read(path) as handle:
+        header = handle.read(64)
+        if header[:4] != b"\x7fELF" or header[4] != 2:
+            return {}
+        (table,) = struct.unpack_from("<Q", header, 0x28)
+        size, count, names = struct.unpack_from("<HHH", header, 0x3A)
+        sections = []
+        for number in range(count):
+            handle.seek(table + number * size)
+            sections.append(struct.unpack("<IIQQQQIIQQ", handle.read(64)))
+        handle.seek(sections[names][4])
+        strings = handle.read(sections[names][5])
+        for section in sections:
+            if strings[section[0] :].split(b"\0", 1)[0] == b".modinfo":
+                handle.seek(section[4])
+                pairs = handle.read(section[5]).split(b"\0")
+                return dict(p.decode("utf-8", "replace").split("=", 1) for p in pairs if b"=" in p)
+    return {}
+
+
+def modules_on_disk(release):
+    """Return the NVIDIA modules installed for a kernel: name, path, version, vermagic, licence."""
+    base = "/lib/modules/" + release
+    paths = {
+        base + "/" + line.split(":", 1)[0]
+        for line in read(base + "/modules.dep", 1 << 23).splitlines()
+        if "nvidia" in line.split(":", 1)[0]
+    }
+    for folder in ("updates", "extra"):
+        for top, _, files in os.walk(base + "/" + folder):
+            paths.update(os.path.join(top, f) for f in files if re.match(r"nvidia[\w-]*\.ko", f))
+    found = []
+    for path in sorted(paths):
+        name = os.path.basename(path).split(".ko")[0]
+        if not name.startswith("nvidia") or not os.path.exists(path):
+            continue
+        try:
+            facts = modinfo(path) if path.endswith(".ko") else {}
+        except (OSError, struct.error, IndexError, MemoryError, OverflowError):
+            facts = {}
+        if not facts and path.endswith((".xz", ".zst", ".gz")):
+            pairs = (line.split(":", 1) for line in output(["modinfo", path]).splitlines())
+            facts = {p[0].strip(): p[1].strip() for p in pairs if len(p) == 2}
+        found.append(
+            {
+                "kernel": release,
+                "name": name,
+                "path": path,
+                "version": facts.get("version"),
+                "vermagic": facts.get("vermagic", "").split(" ")[0] or None,
+                "license": facts.get("license"),
+            }
+        )
+    return found
+
+
+def modules_loaded():
+    """Return NVIDIA and nouveau modules in the kernel, with their version."""
+    names = [line.split(" ", 1)[0] for line in read("/proc/modules", 1 << 20).splitlines()]
+    return {
+        name: read("/sys/module/%s/version" % name).strip() or None
+        for name in names
+        if name.startswith("nvidia") or name == "nouveau"
+    }
+
+
+def initramfs(release):
+    """Return the times, in seconds since 1970, of a kernel's initial RAM disks by path."""
+    found = {}
+    for path in glob.glob("/boot/init*%s*" % glob.escape(release)):
+        try:
+            found[path] = int(os.stat(path).st_mtime)
+        except OSError:
+            continue
+    return found

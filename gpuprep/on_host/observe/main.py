@@ -1,0 +1,67 @@
+"""Observe a GPU host: everything in one answer.
+
+Runs on the host itself, fed to ``python3 -S -E -`` on standard input, so nothing is written there.
+Keys of the request:
+
+    packages   regular expression of package names to report
+    files      paths to describe
+    keys       paths of repository keys to fingerprint
+    units      systemd units to describe
+    kernel     kernel release the driver is built for, or null for the running one
+    conda      conda prefix
+    commands   programs whose presence matters
+"""
+
+import os
+import re
+import time
+
+from . import conda, cuda, files, hardware, kernel, packages, services, system
+from .base import read
+from .family import FAMILIES, family_of
+
+SPACE = ("/usr", "/var", "/opt", "/boot", "/tmp")
+UNINSTALLERS = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")
+
+
+def observe(request):
+    """Return everything that is asked for; see the module's text for the request."""
+    started = time.time()
+    release = system.os_release()
+    family = family_of(release)
+    backend = FAMILIES[family]
+    found, broken = backend.packages(re.compile(request.get("packages") or r"(?!)").match)
+    enabled, enrolled = system.secure_boot(backend.SIGNING_KEYS)
+    kernels = kernel.kernels(request.get("kernel"))
+    paths = request.get("files") or []
+    return {
+        "schema": 1,
+        "uid": os.getuid(),
+        "hostname": os.uname().nodename,
+        "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
+        "os": system.distribution(release),
+        "arch": os.uname().machine,
+        "kernel": kernels,
+        "system_gcc": system.system_gcc(),
+        "pci": hardware.pci(),
+        "modules": {
+            "loaded": kernel.modules_loaded(),
+            "on_disk": kernel.modules_on_disk(kernels["target"]),
+        },
+        "driver": hardware.driver(),
+        "package_manager": packages.manager(family, backend, broken, paths),
+        "packages": found,
+        "files": {path: files.describe(path) for path in paths},
+        "keys": files.key_fingerprints(request.get("keys") or []),
+        "units": services.units(request.get("units") or []),
+        "cuda": cuda.cuda(backend.ALTERNATIVES),
+        "cudnn": cuda.cudnn(),
+        "conda": conda.conda(request.get("conda")),
+        "secure_boot": enabled,
+        "mok_enrolled": enrolled,
+        "runfile": any(map(os.path.exists, UNINSTALLERS)),
+        "free_mb": {path: system.free_mb(path) for path in SPACE},
+        "commands": system.commands(request.get("commands") or []),
+        "initramfs": kernel.initramfs(kernels["target"]),
+        "seconds": round(time.time() - started, 4),
+    }

@@ -1,0 +1,77 @@
+"""Distribution, compiler, disk space, programs, Secure Boot."""
+
+import glob
+import os
+import re
+
+from .base import open_to_read, output, read
+
+PROGRAM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin")
+
+
+def os_release():
+    """Return the fields of os-release by name."""
+    found = {}
+    for line in (read("/etc/os-release") or read("/usr/lib/os-release")).splitlines():
+        key, _, value = line.partition("=")
+        found[key.strip()] = value.strip().strip("\"'")
+    return found
+
+
+def distribution(fields):
+    """Return id, version, codename and pretty name of the distribution."""
+    return {
+        "id": fields.get("ID", ""),
+        "version_id": fields.get("VERSION_ID", ""),
+        "codename": fields.get("VERSION_CODENAME", ""),
+        "pretty": fields.get("PRETTY_NAME", ""),
+    }
+
+
+def system_gcc():
+    """Return the major version of the default gcc, by its name; None without gcc."""
+    link = os.path.realpath("/usr/bin/gcc")
+    found = re.search(r"gcc-(\d+)$", link)
+    if found:
+        return int(found.group(1))
+    if not os.path.exists(link):
+        return None
+    text = output(["gcc", "-dumpversion"])
+    return int(text.split(".")[0]) if text[:1].isdigit() else None
+
+
+def secure_boot(key_files):
+    """Return whether Secure Boot is on, and whether a key that modules are signed with is enrolled.
+
+    key_files: where the host may keep the public half of that key.
+    """
+    enabled = any(
+        _bytes(path)[-1:] == b"\x01" for path in glob.glob("/sys/firmware/efi/efivars/SecureBoot-*")
+    )
+    tables = [_bytes(path) for path in glob.glob("/sys/firmware/efi/efivars/MokListRT-*")]
+    keys = [key for key in map(_bytes, key_files) if key]
+    return enabled, any(key in table for key in keys for table in tables)
+
+
+def _bytes(path):
+    try:
+        with open_to_read(path) as handle:
+            return handle.read(1 << 20) or b""
+    except OSError:
+        return b""
+
+
+def free_mb(path):
+    """Return free MiB for ordinary writers where a path is, or its nearest parent."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    info = os.statvfs(path)
+    return info.f_bavail * info.f_frsize >> 20
+
+
+def commands(names):
+    """Return which programs there are."""
+    return {
+        name: any(os.access(os.path.join(folder, name), os.X_OK) for folder in PROGRAM_FOLDERS)
+        for name in names
+    }
