@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from gpuprep.components import NAMES
+from gpuprep.components import NAMES, ROLES
 from gpuprep.errors import ConfigError
 from gpuprep.model import DesiredStack
 from gpuprep.planner.settings import (
-    ROLES,
     Environment,
     Settings,
     all_options,
