@@ -205,11 +205,6 @@ class _Documents:
         )
 
 
-def spared_words() -> frozenset[str]:
-    """Return the words that documents are made of: masked, they could not be read any more."""
-    return vocabulary(HostReport) | {*NAMES, *ROLES}
-
-
 def _announcing_plan(on_event: EventCallback, run_dir: Path) -> EventCallback:
     """Tell the observer, once, that the fleet's plan is made."""
     announced = False
