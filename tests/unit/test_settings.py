@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gpuprep.components import NAMES
+from gpuprep.components import COMPONENTS, NAMES
 from gpuprep.errors import ConfigError
 from gpuprep.model import DesiredStack
 from gpuprep.planner.settings import (
@@ -138,6 +138,13 @@ def test_anacondas_defaults_need_the_terms_accepted() -> None:
 
 
 # --- slips of the pen -----------------------------------------------------------------------------
+
+
+def test_facts_that_roles_leave_are_no_misspelt_variables() -> None:
+    facts = [fact for component in COMPONENTS for fact in component.exports]
+    assert "gpu_driver_reboot_required" in facts
+    assert len(facts) > len(NAMES)
+    assert unknown_variables(facts) == {}
 
 
 def test_a_misspelt_variable_is_named_with_the_likely_one() -> None:
