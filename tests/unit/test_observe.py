@@ -143,7 +143,7 @@ def test_modules_on_disk_are_found_with_a_cut_file_among_them(
     (folder / "other.ko").write_bytes(good)
     original = os.walk
     monkeypatch.setattr(
-        kernel.os, "walk", lambda top: original(top.replace("/lib/modules/6.1", str(tmp_path)))
+        os, "walk", lambda top: original(top.replace("/lib/modules/6.1", str(tmp_path)))
     )
     found = {m["name"]: (m["version"], m["vermagic"]) for m in kernel.modules_on_disk("6.1")}
     assert found == {"nvidia-current": ("580.1", "6.1"), "nvidia-uvm": (None, None)}

@@ -7,10 +7,8 @@ import pytest
 
 from gpuprep.components import COMPONENTS, NAMES
 from gpuprep.errors import ConfigError
-from gpuprep.model import DesiredStack
+from gpuprep.model import DesiredStack, Environment, Settings
 from gpuprep.planner.settings import (
-    Environment,
-    Settings,
     all_options,
     environment_files,
     settings_from,
@@ -87,7 +85,7 @@ def test_each_variable_reaches_the_planner(
     ],
 )
 def test_none_takes_a_component_out(variable: str, value: Any, component: str) -> None:
-    assert set(NAMES) - set(settings_from({variable: value}).stack.components) == {component}
+    assert set(NAMES) - set(settings_from({variable: value}).stack.components or ()) == {component}
 
 
 # --- environments -------------------------------------------------------------------------------
