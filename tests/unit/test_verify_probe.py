@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from verify_cases import CATALOG, healthy
@@ -21,8 +21,6 @@ from gpuprep.model import CheckStatus, Family, Tier
 from gpuprep.observe import probe as shipped
 from gpuprep.on_host.probe import base, burn, cuda, kernel_log, matrices
 from tools import ptx
-
-if TYPE_CHECKING:
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "verify"
 TARGET = Path(base.__file__).parent
@@ -43,7 +41,11 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def probe(
-    driver: str, tmp_path: Path, tier: Tier = Tier.QUICK, python: str = sys.executable, **more: object
+    driver: str,
+    tmp_path: Path,
+    tier: Tier = Tier.QUICK,
+    python: str = sys.executable,
+    **more: object,
 ) -> dict[str, Any]:
     """Run the probe in an interpreter of its own; upper-case names set the substitute."""
     settings = {f"SUBSTITUTE_{k}": str(v) for k, v in more.items() if k.isupper()}
