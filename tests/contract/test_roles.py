@@ -9,7 +9,7 @@ import pytest
 import yaml
 from repository import ROOT, tracked
 
-from gpuprep.planner.settings import fleet_options
+from gpuprep.planner.settings import OUTPUTS, all_options, fleet_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,3 +98,33 @@ def test_every_command_says_whether_it_changes(path: Path) -> None:
     for mapping in mappings(load(path)):
         if {"ansible.builtin.command", "ansible.builtin.shell"} & mapping.keys():
             assert "changed_when" in mapping, mapping.get("name")
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_outputs_are_documented_and_no_inputs(role: Path) -> None:
+    """A fact named like an input would become the setting of the run that follows."""
+    text = (role / "README.md").read_text(encoding="utf-8")
+    facts = {
+        name
+        for path in tracked(f"roles/{role.name}/*.yml")
+        for mapping in mappings(load(path))
+        for name in mapping.get("ansible.builtin.set_fact", ())
+    }
+    assert facts
+    assert facts <= OUTPUTS - all_options().keys()
+    for name in facts:
+        assert f"| `{name}` |" in text
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_at_most_four_tasks_reach_the_host_and_all_have_a_tag(role: Path) -> None:
+    tasks = load(role / "tasks/main.yml")
+    stages = [task["gpuprep.core.converge"]["stage"] for task in tasks
+              if "gpuprep.core.converge" in task]  # fmt: skip
+    assert 0 < len(stages) == len(set(stages)) <= 4
+    for task in tasks:
+        for phase in ("install", "configure", "verify"):
+            assert (phase in task["tags"]) == (f"{role.name}_{phase}" in task["tags"])
+        assert task["tags"]
+        local = {"ansible.builtin.debug", "ansible.builtin.set_fact"}
+        assert {"gpuprep.core.converge", "gpuprep.core.role_plan", *local} & task.keys()
