@@ -9,11 +9,14 @@ import pytest
 import yaml
 from repository import ROOT, tracked
 
-from gpuprep.planner.settings import OUTPUTS, all_options, fleet_options
+from gpuprep.components import COMPONENTS
+from gpuprep.planner.settings import all_options, fleet_options, unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from gpuprep.components.base import Component
 
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/meta"))
 CONTENT = tracked("roles/*.yml", "playbooks/*.yml")
@@ -100,31 +103,32 @@ def test_every_command_says_whether_it_changes(path: Path) -> None:
             assert "changed_when" in mapping, mapping.get("name")
 
 
-@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
-def test_outputs_are_documented_and_no_inputs(role: Path) -> None:
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.role)
+def test_a_role_leaves_the_facts_that_its_component_names(component: Component) -> None:
+    tasks = load(ROOT / "roles" / component.role / "tasks/main.yml")
+    left = {name for m in mappings(tasks) for name in m.get("ansible.builtin.set_fact", ())}
+    assert left == set(component.exports)
+    assert unknown_variables(left) == {}
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.role)
+def test_outputs_are_documented_and_no_inputs(component: Component) -> None:
     """A fact named like an input would become the setting of the run that follows."""
-    text = (role / "README.md").read_text(encoding="utf-8")
-    facts = {
-        name
-        for path in tracked(f"roles/{role.name}/*.yml")
-        for mapping in mappings(load(path))
-        for name in mapping.get("ansible.builtin.set_fact", ())
-    }
-    assert facts
-    assert facts <= OUTPUTS - all_options().keys()
-    for name in facts:
+    text = (ROOT / "roles" / component.role / "README.md").read_text(encoding="utf-8")
+    assert set(component.exports).isdisjoint(all_options())
+    for name in component.exports:
         assert f"| `{name}` |" in text
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_at_most_four_tasks_reach_the_host_and_all_have_a_tag(role: Path) -> None:
     tasks = load(role / "tasks/main.yml")
-    stages = [task["gpuprep.core.converge"]["stage"] for task in tasks
-              if "gpuprep.core.converge" in task]  # fmt: skip
+    converge = [task["gpuprep.core.converge"] for task in tasks if "gpuprep.core.converge" in task]
+    stages = [arguments["stage"] for arguments in converge]
     assert 0 < len(stages) == len(set(stages)) <= 4
     for task in tasks:
+        assert task["tags"]
         for phase in ("install", "configure", "verify"):
             assert (phase in task["tags"]) == (f"{role.name}_{phase}" in task["tags"])
-        assert task["tags"]
         local = {"ansible.builtin.debug", "ansible.builtin.set_fact"}
         assert {"gpuprep.core.converge", "gpuprep.core.role_plan", *local} & task.keys()
