@@ -10,7 +10,7 @@ import yaml
 from repository import ROOT, tracked
 
 from gpuprep.components import COMPONENTS
-from gpuprep.planner.settings import fleet_options, unknown_variables
+from gpuprep.planner.settings import all_options, fleet_options, unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,3 +109,26 @@ def test_a_role_leaves_the_facts_that_its_component_names(component: Component) 
     left = {name for m in mappings(tasks) for name in m.get("ansible.builtin.set_fact", ())}
     assert left == set(component.exports)
     assert unknown_variables(left) == {}
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.role)
+def test_outputs_are_documented_and_no_inputs(component: Component) -> None:
+    """A fact named like an input would become the setting of the run that follows."""
+    text = (ROOT / "roles" / component.role / "README.md").read_text(encoding="utf-8")
+    assert set(component.exports).isdisjoint(all_options())
+    for name in component.exports:
+        assert f"| `{name}` |" in text
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_at_most_four_tasks_reach_the_host_and_all_have_a_tag(role: Path) -> None:
+    tasks = load(role / "tasks/main.yml")
+    converge = [task["gpuprep.core.converge"] for task in tasks if "gpuprep.core.converge" in task]
+    stages = [arguments["stage"] for arguments in converge]
+    assert 0 < len(stages) == len(set(stages)) <= 4
+    for task in tasks:
+        assert task["tags"]
+        for phase in ("install", "configure", "verify"):
+            assert (phase in task["tags"]) == (f"{role.name}_{phase}" in task["tags"])
+        local = {"ansible.builtin.debug", "ansible.builtin.set_fact"}
+        assert {"gpuprep.core.converge", "gpuprep.core.role_plan", *local} & task.keys()
