@@ -406,9 +406,3 @@ CHECKS: tuple[Check, ...] = (
 )
 
 BY_ID: Mapping[str, Check] = {check.id: check for check in CHECKS}
-
-
-def in_tier(check: Check, tier: Tier) -> bool:
-    """Whether a tier tries a check: its own tier or a higher one."""
-    order = list(Tier)
-    return order.index(check.tier) <= order.index(tier)

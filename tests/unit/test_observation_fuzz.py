@@ -32,7 +32,7 @@ from gpuprep.report.schema import validate
 from gpuprep.report.terminal import render as show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Path = tuple[str | int, ...]
 CATALOG = load()
@@ -67,8 +67,9 @@ BASES: tuple[dict[str, Any], ...] = (
 
 def paths(value: Any, at: Path = ()) -> Iterator[Path]:
     """Give the place of every value within JSON types."""
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, item in items:
         yield (*at, key)
         yield from paths(item, (*at, key))
@@ -84,14 +85,14 @@ def put(data: Any, path: Path, value: Any, how: str) -> None:
             data = data[key]
         except (KeyError, IndexError, TypeError):
             return
-    last = path[-1]
+    last: Any = path[-1]
     if isinstance(data, list) and not (isinstance(last, int) and last < len(data)):
         return
     if not isinstance(data, list | dict):
         return
     if how == "delete":
         if isinstance(data, list) or last in data:
-            del data[last]  # type: ignore[arg-type]
+            del data[last]
     elif how == "rename" and isinstance(data, dict):
         data[str(value)[:200]] = data.pop(str(last), None)
     elif how == "wrap":

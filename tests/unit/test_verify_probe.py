@@ -11,19 +11,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from verify_cases import CATALOG, healthy
 
 from gpuprep.ladder.expect import expectation
-from gpuprep.model import CheckStatus
+from gpuprep.model import CheckStatus, Family, Tier
 from gpuprep.observe import probe as shipped
 from gpuprep.on_host.probe import base, burn, cuda, kernel_log, matrices
 from tools import ptx
-
-if TYPE_CHECKING:
-    from gpuprep.model import Tier
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "verify"
 TARGET = Path(base.__file__).parent
@@ -44,7 +41,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def probe(
-    driver: str, tmp_path: Path, tier: Tier = "quick", python: str = sys.executable, **more: object
+    driver: str, tmp_path: Path, tier: str = "quick", python: str = sys.executable, **more: object
 ) -> dict[str, Any]:
     """Run the probe in an interpreter of its own; upper-case names set the substitute."""
     settings = {f"SUBSTITUTE_{k}": str(v) for k, v in more.items() if k.isupper()}
@@ -58,7 +55,7 @@ def probe(
         "matrix_size": 64,
         **{key: value for key, value in more.items() if key.islower()},
     }
-    text = shipped.standalone(tier, options)
+    text = shipped.standalone(Tier(tier), options)
     done = subprocess.run(
         [python, "-S", "-E", "-"],
         input=text,
@@ -71,7 +68,7 @@ def probe(
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def judged(answers: dict[str, Any], tier: Tier) -> dict[str, Any]:
+def judged(answers: dict[str, Any], tier: str) -> dict[str, Any]:
     """Judge the substitute's two GPUs as if PCI showed them."""
     slots = ["0000:0f:00.0", "0000:10:00.0"]
     device = {"vendor": "10de", "device": "2330", "pci_class": "030200"}
@@ -80,7 +77,7 @@ def judged(answers: dict[str, Any], tier: Tier) -> dict[str, Any]:
         "observation.modules": {"loaded": {"nvidia": "580.95.05"}},
         "observation.driver": {},
     }
-    assert expectation(CATALOG, "deb").gpus["10de:2330"].cc == "9.0"
+    assert expectation(CATALOG, Family.DEB).gpus["10de:2330"].cc == "9.0"
     return replace(healthy(change), probe=answers).checks(None, tier)
 
 
@@ -166,7 +163,7 @@ def test_quick_probe_costs_little(tmp_path: Path) -> None:
         spent = after.children_user + after.children_system
         return spent - before.children_user - before.children_system
 
-    text = shipped.standalone("quick", {"proof": str(tmp_path / "none")})
+    text = shipped.standalone(Tier.QUICK, {"proof": str(tmp_path / "none")})
     least = min(cpu(text) for _ in range(5)) - min(cpu("pass") for _ in range(5))
     assert least <= 0.1
 
@@ -405,7 +402,7 @@ def interpreter(minor: int) -> str | None:
 
 @pytest.mark.parametrize("minor", range(6, 14))
 @pytest.mark.parametrize("tier", ["quick", "full"])
-def test_shipped_text_runs_on_every_python(minor: int, tier: Tier, tmp_path: Path) -> None:
+def test_shipped_text_runs_on_every_python(minor: int, tier: str, tmp_path: Path) -> None:
     python = interpreter(minor)
     if python is None:
         pytest.skip(f"no Python 3.{minor} on this machine")
