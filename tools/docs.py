@@ -66,6 +66,8 @@ def _role_part(component: Component) -> str:
         "## What it installs and writes\n",
         "\n".join(written) + "\n",
         f"A bare host needs about {space} for it.\n" if space else "",
+        "## Facts it leaves for other tasks\n",
+        "\n".join(f"- `{name}`: {meaning}" for name, meaning in component.exports.items()) + "\n",
         "## Checks it brings\n",
         "\n".join(checks) + "\n",
     ]

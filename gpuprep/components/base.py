@@ -76,6 +76,7 @@ class Component:
         space_mb: free space in MiB that it needs on a bare host, by directory.
         checks: ids of the checks of the ladder that it brings.
         writes: what it installs and writes.
+        exports: facts that its role leaves for other tasks, by name and meaning.
 
     """
 
@@ -94,3 +95,4 @@ class Component:
     space_mb: Mapping[str, int] = field(default_factory=dict)
     checks: tuple[str, ...] = ()
     writes: tuple[Written, ...] = ()
+    exports: Mapping[str, str] = field(default_factory=dict)

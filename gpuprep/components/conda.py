@@ -149,6 +149,7 @@ COMPONENT = Component(
     uses_packages=False,
     space_mb={"/opt": 1200},
     checks=("conda.present", "framework.arch", "framework.kernel", "framework.extensions"),
+    exports={"conda_installed_version": "version on the host"},
     writes=(
         Written("Miniforge", "`conda_prefix`"),
         Written("system-wide configuration", "`conda_prefix`/.condarc"),

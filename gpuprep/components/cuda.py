@@ -110,6 +110,7 @@ COMPONENT = Component(
     paths=lambda _settings: (PROFILE, LINKER),
     space_mb={"/usr": 6500, "/var": 3500},
     checks=("toolkit.present", "toolkit.default", "toolkit.compiles"),
+    exports={"cuda_toolkit_installed_versions": "versions on the host"},
     writes=(
         REPOSITORY,
         Written("toolkits", f"{LINK}-X.Y (packages)"),

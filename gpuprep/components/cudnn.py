@@ -94,6 +94,7 @@ COMPONENT = Component(
     desired=desired,
     space_mb={"/usr": 1800, "/var": 900},
     checks=("cudnn.agree", "cudnn.runtime", "cudnn.convolution"),
+    exports={"cudnn_installed_version": "versions on the host"},
     writes=(
         REPOSITORY,
         Written("runtime and headers for each CUDA major version", "packages, held"),

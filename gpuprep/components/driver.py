@@ -280,6 +280,10 @@ COMPONENT = Component(
         "unit.running",
         "persistence.on",
     ),
+    exports={
+        "gpu_driver_installed_version": "version on the host",
+        "gpu_driver_reboot_required": "whether the kernel runs another driver than is installed",
+    },
     writes=(
         REPOSITORY,
         Written("nouveau blacklist", BLACKLIST),

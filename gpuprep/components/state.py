@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from gpuprep.model import CondaInstaller, Environment, ManagedFile
 
 Operation: TypeAlias = "Mapping[str, Any]"
-Operations: TypeAlias = "Mapping[str, Sequence[Operation]]"
 
-STAGES: Final = ("files", "packages", "install", "configure")
 # Operations of these kinds find out by themselves that there is nothing to do.
 SAFE_TO_REPEAT: Final = frozenset(
     {StepKind.PACKAGE, StepKind.HOLD, StepKind.UNIT, StepKind.ENVIRONMENT}

@@ -1,4 +1,4 @@
-"""Pack modules of :mod:`gpuprep.on_host` into one text for a host's ``python3 -S -E -``."""
+"""Pack modules into one text for a host's ``python3 -S -E -``: the host has no file of ours."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ __all__ = ["ROOT", "packed"]
 
 
 @cache
-def _texts(names: tuple[str, ...]) -> dict[str, str]:
-    folder = package_root() / "on_host"
-    return {
-        f"{ROOT}.{name}": folder.joinpath(*name.split("."))
-        .with_suffix(".py")
-        .read_text(encoding="utf-8")
-        for name in sorted({LOADER, *names})
-    }
+def _text(name: str) -> str:
+    path = package_root().joinpath("on_host", *name.split(".")).with_suffix(".py")
+    return path.read_text(encoding="utf-8")
 
 
 def packed(names: tuple[str, ...], *lines: str) -> str:
-    """Return a program that can import the modules and then runs some lines.
+    """Return a program that can import modules of ``gpuprep.on_host`` and then runs some lines.
 
     Args:
         names: modules below ``gpuprep.on_host``, with all that they import: ``converge.main``.
         lines: Python; imports the modules as parts of the package :data:`ROOT`.
 
     """
-    text: str = program(_texts(names), *lines)
+    texts = {f"{ROOT}.{name}": _text(name) for name in sorted({LOADER, *names})}
+    text: str = program(texts, *lines)
     return text

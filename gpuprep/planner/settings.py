@@ -60,7 +60,9 @@ def unknown_variables(names: Iterable[str]) -> dict[str, str | None]:
     A name without a close match is somebody else's variable more likely than a slip.
     """
     known = all_options()
-    strays = (n for n in names if n.startswith(PREFIXES) and n not in known)
+    exported = {name for component in COMPONENTS for name in component.exports}
+    ours = (n for n in names if n.startswith(PREFIXES) and n not in known)
+    strays = (n for n in ours if n not in exported)  # facts of our roles are none of the inputs
     return {
         name: next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None)
         for name in strays

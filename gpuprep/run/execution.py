@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuprep.components import NAMES, ROLES
 from gpuprep.errors import ConfigError, EngineError, GpuprepError
 from gpuprep.fleet.counters import PREFIX, Counts, counts_of
 from gpuprep.fleet.report import HostReport
-from gpuprep.model import FleetResult, PlanState
+from gpuprep.model import FleetResult, PlanState, StepKind
 from gpuprep.model.codec import vocabulary
 from gpuprep.run import environment as engine
 from gpuprep.run.ansible_errors import engine_error, no_hosts_error, plan_error
@@ -45,6 +46,9 @@ PLAN_FILE: Final = "plan.json"  # written by the plan action into the run's dire
 PROOF_FILES: Final = "proof*.json"  # written by the closing action, one per batch of hosts
 _AFTER_TASK: Final = frozenset({EventKind.OK, EventKind.CHANGED})
 _PLAN_WORDS: Final = {PlanState.DRIFTED: "to change", PlanState.CONVERGED: "up to date"}
+
+# Never masked, whatever somebody chose for a password: documents are made of them.
+OWN_WORDS: Final = vocabulary(HostReport) | {*NAMES, *ROLES, *StepKind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ class Run:
             directory=directory,
             arguments=tuple(arguments),
             environment=engine.engine_environment(os.environ, directory, run_dir),
-            redactor=Redactor(self._secrets(extra, access), spared=vocabulary(HostReport)),
+            redactor=Redactor(self._secrets(extra, access), spared=OWN_WORDS),
             variables={**self.settings, "gpuprep_run_dir": str(run_dir)},
             passwords=prompt_answers(access),
             timeout=self.options.get("timeout"),

@@ -9,11 +9,14 @@ import pytest
 import yaml
 from repository import ROOT, tracked
 
-from gpuprep.planner.settings import fleet_options
+from gpuprep.components import COMPONENTS
+from gpuprep.planner.settings import fleet_options, unknown_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from gpuprep.components.base import Component
 
 ROLES = sorted(path.parent for path in (ROOT / "roles").glob("*/meta"))
 CONTENT = tracked("roles/*.yml", "playbooks/*.yml")
@@ -98,3 +101,11 @@ def test_every_command_says_whether_it_changes(path: Path) -> None:
     for mapping in mappings(load(path)):
         if {"ansible.builtin.command", "ansible.builtin.shell"} & mapping.keys():
             assert "changed_when" in mapping, mapping.get("name")
+
+
+@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.role)
+def test_a_role_leaves_the_facts_that_its_component_names(component: Component) -> None:
+    tasks = load(ROOT / "roles" / component.role / "tasks/main.yml")
+    left = {name for m in mappings(tasks) for name in m.get("ansible.builtin.set_fact", ())}
+    assert left == set(component.exports)
+    assert unknown_variables(left) == {}

@@ -21,6 +21,16 @@ pytestmark = pytest.mark.sandbox
 # The transaction itself, not its simulation; the brackets keep the pattern from finding itself.
 UNDER_WAY = "until pgrep -f 'apt-get install .* -y .*[n]vidia-open-' >/dev/null; do sleep 0.1; done"
 
+# Long enough for the second run to come while it is under way.
+SLOW = """
+echo 'DPkg::Pre-Invoke { "/usr/local/bin/slow"; };' >/etc/apt/apt.conf.d/99slow
+cat >/usr/local/bin/slow <<'EOF'
+#!/bin/sh
+! pgrep -f 'apt-get install .* -y .*[n]vidia-open-' >/dev/null || sleep 30
+EOF
+chmod +x /usr/local/bin/slow
+"""
+
 
 def kill_clients_of(address: str) -> int:
     """Kill the ssh clients on this machine that talk to an address."""
@@ -36,6 +46,7 @@ def kill_clients_of(address: str) -> int:
 
 def test_a_transaction_outlives_its_connection(lab: Lab, fresh: Fresh, tmp_path: Path) -> None:
     name = fresh(gpus=["10de:2236"])
+    lab.sh(name, SLOW)
     stranger = Stranger(lab, tmp_path)
     first: list[Played] = []
     run = threading.Thread(target=lambda: first.append(stranger.roles(name, "gpu_driver")))
@@ -53,7 +64,6 @@ def test_a_transaction_outlives_its_connection(lab: Lab, fresh: Fresh, tmp_path:
     assert (
         len(re.findall(r"^Commandline: apt-get install .*nvidia-open-", history, re.MULTILINE)) == 1
     )
-    assert lab.run(name, "find", "/run/gpuprep", "-mindepth", "1").split() == [
-        "/run/gpuprep/job.lock"
-    ]
+    # Neither the program nor its environment is left.
+    assert "request.json" not in lab.run(name, "find", "/run/gpuprep")
     assert stranger.roles(name, "gpu_driver").changed == 0

@@ -154,6 +154,8 @@ def test_another_request_waits_and_is_carried_out(tmp_path: Path) -> None:
     answer = finish(*start(slow(tmp_path, 0.1), tmp_path))
     assert finish(*first).changed
     assert answer.changed
+    # Neither the program nor its environment is left.
+    assert names(tmp_path / "run/job") == ["answer.json", "output", "state.json"]
     assert (tmp_path / "log").read_text() == "begun\ndone\n" * 2
 
 

@@ -69,9 +69,9 @@ BASES: tuple[dict[str, Any], ...] = (
 
 def paths(value: Any, at: Path = ()) -> Iterator[Path]:
     """Give the place of every value within JSON types."""
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
+    items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        items = enumerate(value)
     for key, item in items:
         yield (*at, key)
         yield from paths(item, (*at, key))

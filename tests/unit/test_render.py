@@ -49,7 +49,7 @@ def test_a_table_says_what_is_wanted_and_found_of_each_component() -> None:
     rows = {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}
     assert rows["gpu1"] == ["gpu1", "ready"]
     assert rows["component"] == ["component", "wanted", "found", "state"]
-    assert rows["driver"] == ["driver", "580", "open", "580.95.05", "as", "wanted"]
+    assert rows["driver"] == ["driver", "580", "open", "580.95.05", "up", "to", "date"]
     assert rows["cuda"][1:4] == ["13.0,", "12.9", "-"]
     assert "\x1b" not in text
 

@@ -37,7 +37,7 @@ def wait_for_locks(context):
             return
         if time.monotonic() >= deadline:
             raise OperationError(
-                "E_PACKAGES_LOCKED",
+                "E_LOCK_HELD",
                 "the package manager is still locked after %d s: %s is held by %s (pid %s)."
                 " Nothing was changed; let it end, or raise gpuprep_lock_timeout."
                 % (context.lock_timeout, holder["path"], holder["command"], holder["pid"]),

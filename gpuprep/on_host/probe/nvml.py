@@ -9,7 +9,6 @@ import os
 
 SUCCESS = 0
 NO_ATTACH = 2  # nvmlInitWithFlags: a GPU that cannot be initialised does not fail the others
-VALUE_NOT_AVAILABLE = 0xFFFFFFFF
 NAME_SIZE = 96
 MAX_MIG_DEVICES = 16
 
