@@ -11,14 +11,15 @@ import io
 import json
 import random
 import unicodedata
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planner_cases import bare, carried_out, observed
-from verify_cases import healthy
+from verify_cases import healthy, stack
 
 from gpuprep.catalog import load
 from gpuprep.ladder.evaluate import NOT_UNDERSTOOD, evaluate, state_of
@@ -26,6 +27,7 @@ from gpuprep.ladder.expect import expectation
 from gpuprep.model import CheckResult, FleetResult, HostResult, Tier
 from gpuprep.model.codec import decode
 from gpuprep.observe import HostObservation, ObservationError, read
+from gpuprep.observe.reading import read_json
 from gpuprep.planner import plan_host, settings_from
 from gpuprep.report.formats import FORMATS, render
 from gpuprep.report.schema import validate
@@ -129,8 +131,8 @@ def result_of(name: str, observation: HostObservation) -> HostResult:
     for wanted in WANTED:
         plan = plan_host(observation, wanted, CATALOG)
         expected = expectation(CATALOG, observation.package_manager.family, wanted.shape)
-        for stack in (plan.stack, None):
-            checks = evaluate(observation, stack, Tier.BURN_IN, expected)
+        for resolved in (plan.stack, None):
+            checks = evaluate(observation, resolved, Tier.BURN_IN, expected)
             assert [check.detail for check in checks if NOT_UNDERSTOOD in check.detail] == []
             for check in checks:
                 assert decode(CheckResult, asdict(check)) == check
@@ -207,6 +209,23 @@ def test_an_observation_changed_anywhere_is_that_hosts_result(changes: list[Any]
 @given(st.integers(0, 20_000), st.sampled_from(["", "[" * 200_000, '{"a":' * 200_000, HOSTILE]))
 def test_an_answer_that_breaks_off_is_that_hosts_result(length: int, end: str) -> None:
     follow(json.dumps(BASES[0])[:length] + end, with_reports=False)
+
+
+def test_every_place_of_the_probe_with_a_third_of_the_odd_values_is_judged() -> None:
+    observation = read(json.dumps(BASES[0]))
+    # As read() leaves them; a number of 5000 digits has been tried there.
+    odd = [read_json(f'{{"schema": {json.dumps(value)}}}')["schema"] for value in ODD]
+    expected = expectation(CATALOG, observation.package_manager.family)
+    for number, path in enumerate(paths(observation.probe)):
+        for value in odd[number % 3 :: 3]:
+            data = copy.deepcopy(dict(observation.probe))
+            put(data, path, value, "replace")
+            wanted = stack() if number // 3 % 2 else None
+            checks = evaluate(replace(observation, probe=data), wanted, Tier.BURN_IN, expected)
+            assert [check for check in checks if NOT_UNDERSTOOD in check.detail] == [], path
+            for check in checks:
+                assert type(check.seconds) in (float, NoneType), path
+                assert {type(check.expected), type(check.observed)} <= {str, NoneType}, path
 
 
 @pytest.mark.slow

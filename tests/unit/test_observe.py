@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_verify_probe import interpreter
 
 from gpuprep import observe
 from gpuprep.model import HostFacts, HostState
@@ -102,6 +103,17 @@ def test_a_probe_is_asked_in_the_same_trip() -> None:
     probe = "def probe(tier, options): return {'tier': tier}"
     done = run({}, probe=probe, tier="full")
     assert observe.read(done.stdout).probe == {"tier": "full"}
+
+
+@pytest.mark.parametrize("minor", range(6, 14))
+def test_the_program_runs_on_every_python(minor: int) -> None:
+    python = interpreter(minor)
+    if python is None:
+        pytest.skip(f"no Python 3.{minor} on this machine")
+    command = [python, *observe.INTERPRETER_FLAGS.split()]
+    program = observe.script(REQUEST, marker="word")
+    done = subprocess.run(command, input=program, capture_output=True, text=True, check=True)
+    assert observe.read(done.stdout, "word").kernel.running == os.uname().release
 
 
 # --- on files -------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def probe(
         "matrix_size": 64,
         **{key: value for key, value in more.items() if key.islower()},
     }
-    text = shipped.standalone(tier, options)
+    text = shipped.standalone(Tier(tier), options)
     done = subprocess.run(
         [python, "-S", "-E", "-"],
         input=text,
@@ -72,7 +72,7 @@ def probe(
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def judged(answers: dict[str, Any], tier: Tier) -> dict[str, Any]:
+def judged(answers: dict[str, Any], tier: str) -> dict[str, Any]:
     """Judge the substitute's two GPUs as if PCI showed them."""
     slots = ["0000:0f:00.0", "0000:10:00.0"]
     device = {"vendor": "10de", "device": "2330", "pci_class": "030200"}
