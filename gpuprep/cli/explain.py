@@ -39,7 +39,9 @@ _KEYS = {"gpu": "gpus", "only": "components"}
 @click.option("--cuda", multiple=True, help="CUDA toolkit: 13.0; may be given several times.")
 @click.option("--cudnn", help="cuDNN series or release: 9, 9.10.2.21.")
 @click.option("--forward-compat", is_flag=True, default=None, help="Allow cuda-compat.")
-@click.option("--only", multiple=True, help="Component: driver, cuda, cudnn, conda.")
+@click.option(
+    "--only", multiple=True, help="Component, as in gpuprep_components; may be given several times."
+)
 @click.option("--as-of", help="Date that end-of-life warnings are judged by.")
 @click.option("--facts", type=_FILE, help="Facts file; options given beside it win.")
 @click.option("--catalog", "catalog_file", type=_FILE, help="Another catalog data file.")

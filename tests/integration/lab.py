@@ -147,6 +147,17 @@ class Lab:
         """``gpuprep.apply`` with settings."""
         return gpuprep.apply(self.inventory(*names), variables=variables)
 
+    def apply_each(self, settings: Mapping[str, Mapping[str, Any]]) -> FleetResult:
+        """``gpuprep.apply`` to hosts that are each set to something else, in the inventory."""
+        path = self._folder / f"inventory-{next(self._numbers)}" / "hosts.yml"
+        found = [hosts.find(name) for name in settings]
+        hosts.write_inventory(found, self._variables, path)
+        folder = path.parent / "host_vars"
+        folder.mkdir()
+        for name, values in settings.items():
+            (folder / f"{name}.json").write_text(json.dumps(dict(values)))
+        return gpuprep.apply(path)
+
     def check(self, *names: str, **variables: Any) -> FleetResult:
         """``gpuprep.apply(check=True)`` with settings."""
         return gpuprep.apply(self.inventory(*names), check=True, variables=variables)
