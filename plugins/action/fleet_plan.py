@@ -14,6 +14,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.verdicts import VERBS, judges, work_on
 from gpuprep.fleet.waves import waves
+from gpuprep.model import Tier
 from gpuprep.report.text import checks_in_words, fleet_in_words
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class ActionModule(ActionBase):
         if verb == "verify" and 0 < policy.verify_sample < len(names):
             chosen = set(random.SystemRandom().sample(names, policy.verify_sample))
             names = [name for name in names if name in chosen]
-        fleet.observe(names, policy.verify_tier if verb == "verify" else "quick")
+        fleet.observe(names, policy.verify_tier if verb == "verify" else Tier.QUICK)
         reports = {name: fleet.report(name) for name in names}
         work = {name: _work(fleet, name, reports[name], verb) for name in names}
         self._hand_over(fleet, work, policy)

@@ -10,6 +10,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 
 from gpuprep.fleet.policy import stop_reason
+from gpuprep.model import Tier
 
 
 class ActionModule(ActionBase):
@@ -26,7 +27,7 @@ class ActionModule(ActionBase):
         names = list(variables["ansible_play_batch"])
         fleet = Fleet(self, variables, "apply")
         fleet.read(names)
-        fleet.observe(names, self._task.args.get("tier", "quick"))
+        fleet.observe(names, Tier(self._task.args.get("tier", Tier.QUICK)))
         reports = {name: fleet.report(name) for name in names}
         for name, report in reports.items():
             _state.write(_state.verdict_name(name), report.verdict)

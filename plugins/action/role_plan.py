@@ -9,7 +9,6 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import (
-    OBSERVE_SECONDS,
     failed_plan,
     observe_host,
     read_settings,
@@ -18,6 +17,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._road import (
 
 from gpuprep.catalog import load
 from gpuprep.components import BY_ROLE
+from gpuprep.fleet.policy import observe_seconds
 from gpuprep.planner import plan_host
 
 # Left open by a role: the reboot is a handler's, and the module is loaded by it.
@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
         interpreter = _hosts.interpreter(variables)
         target = _hosts.Target(variables["inventory_hostname"], self._connection, interpreter)
         try:
-            observation = observe_host(target, settings, OBSERVE_SECONDS)
+            observation = observe_host(target, settings, observe_seconds(settings.values))
             resolver = resolver_for(settings, self._loader)
             plan = plan_host(observation, settings, load(), resolver, role)
         except (_hosts.HostUnreachableError, _hosts.HostUnusableError) as error:

@@ -175,7 +175,7 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     finally:
         connection.close()
     answer = str(to_text(out))
-    if code != CONNECTION_LOST:
+    if code >= 0 and code != CONNECTION_LOST:
         _state.count_command(target.name, purpose, PREFIX)
     if code != 0:
         _explain(target, code, f"{to_text(err)}\n{answer}", seconds)

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from gpuprep.planner import Settings
     from gpuprep.planner.plan import Resolver
 
-OBSERVE_SECONDS: int = default_of("gpuprep_observe_timeout")
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
 TIER_SECONDS = {
     Tier.QUICK: 0,

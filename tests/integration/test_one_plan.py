@@ -21,9 +21,11 @@ def test_a_host_is_observed_twice_when_it_differs_and_once_when_it_does_not(
     lab: Lab, fresh: Fresh
 ) -> None:
     name = fresh(image="debian-12")
+    before = lab.commands(name)
     first = lab.apply(name, **CONDA)
     assert first.exit_code is ExitCode.OK, first.hosts[name].error
     assert first.counts["observations"] == 2
+    assert lab.commands(name) - before == first.counts["round_trips"]
     before = lab.commands(name)
     second = lab.apply(name, **CONDA)
     assert (second.exit_code, second.changed) == (ExitCode.OK, False)
@@ -41,4 +43,5 @@ def test_a_host_whose_role_failed_is_observed_again(lab: Lab, fresh: Fresh) -> N
     assert "conda" in host.versions, "what is on the host now, not before"
     assert {step.status for step in host.steps} == {"done", "failed"}
     assert result.counts["observations"] == 2
-    assert lab.run(name, "sh", "-c", "ls /run/gpuprep 2>/dev/null || true").strip() == ""
+    left = lab.run(name, "sh", "-c", "ls /run/gpuprep || true").split()
+    assert [file for file in left if not file.endswith(".lock")] == [], "the lease is given back"

@@ -31,7 +31,7 @@ STUB = Path(__file__).parents[1] / "unit/runner_stub"
 STEP = {
     "id": "conda.file.condarc",
     "role": "conda",
-    "kind": "file",
+    "kind": "condarc",
     "target": "/opt/conda/.condarc",
     "action": "change",
     "reason": "differs",

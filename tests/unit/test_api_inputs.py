@@ -95,7 +95,7 @@ def test_a_misspelt_file_is_told_from_a_host(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: gpuprep.verify("a,", tier="fast"), "tier 'fast': choose one of quick"),  # type: ignore[arg-type]
+        (lambda: gpuprep.verify("a,", tier="fast"), "tier 'fast': choose one of quick"),
         (lambda: gpuprep.verify("a,", sample=0), "at least 1 host"),
         (lambda: gpuprep.plan("a,", variables="x=1"), "expected a mapping or a list, found text"),
         (lambda: gpuprep.plan("a,", variables=["/nowhere.yml"]), "variables file /nowhere.yml"),

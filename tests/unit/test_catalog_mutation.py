@@ -135,6 +135,6 @@ def test_a_sample_of_changed_facts_is_noticed() -> None:
 @pytest.mark.slow
 def test_every_changed_fact_is_noticed() -> None:
     start = time.monotonic()
-    alive, counts = survivors(all_places(), behaviour_pre_install=True)
+    alive, counts = survivors(all_places(), behaviour_first=True)
     print(report(counts, time.monotonic() - start))  # noqa: T201  (pytest -s shows the share)
     assert alive == []

@@ -15,12 +15,12 @@ from gpuprep.fleet.report import HostReport
 from gpuprep.fleet.verdicts import VERBS, Verb, is_foreign, report_of, work_on
 from gpuprep.fleet.waves import waves
 from gpuprep.ladder.checks import APPLY, OPERATOR
-from gpuprep.model import CheckResult, CheckStatus, HostStatus, PlanState, Step, Tier
+from gpuprep.model import CheckResult, CheckStatus, HostStatus, PlanState, Step, StepKind, Tier
 from gpuprep.model.codec import decode
 from gpuprep.planner import HostPlan
 
 HOSTS = tuple("abcdefghij")
-STEP = Step("conda.file.condarc", "conda", "file", "/c/.condarc", "change", "differs")
+STEP = Step("conda.file.condarc", "conda", StepKind.CONDARC, "/c/.condarc", "change", "differs")
 
 
 # --- waves ----------------------------------------------------------------------------------------

@@ -11,14 +11,15 @@ import io
 import json
 import random
 import unicodedata
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planner_cases import bare, carried_out, observed
-from verify_cases import healthy
+from verify_cases import healthy, stack
 
 from gpuprep.catalog import load
 from gpuprep.ladder.evaluate import NOT_UNDERSTOOD, evaluate, state_of
@@ -26,13 +27,14 @@ from gpuprep.ladder.expect import expectation
 from gpuprep.model import CheckResult, FleetResult, HostResult, Tier
 from gpuprep.model.codec import decode
 from gpuprep.observe import HostObservation, ObservationError, read
+from gpuprep.observe.reading import read_json
 from gpuprep.planner import plan_host, settings_from
 from gpuprep.report.formats import FORMATS, render
 from gpuprep.report.schema import validate
 from gpuprep.report.terminal import render as show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 Path = tuple[str | int, ...]
 CATALOG = load()
@@ -67,8 +69,9 @@ BASES: tuple[dict[str, Any], ...] = (
 
 def paths(value: Any, at: Path = ()) -> Iterator[Path]:
     """Give the place of every value within JSON types."""
-    items = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
+    items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+    if isinstance(value, list):
+        items = enumerate(value)
     for key, item in items:
         yield (*at, key)
         yield from paths(item, (*at, key))
@@ -84,14 +87,14 @@ def put(data: Any, path: Path, value: Any, how: str) -> None:
             data = data[key]
         except (KeyError, IndexError, TypeError):
             return
-    last = path[-1]
+    last: Any = path[-1]
     if isinstance(data, list) and not (isinstance(last, int) and last < len(data)):
         return
     if not isinstance(data, list | dict):
         return
     if how == "delete":
         if isinstance(data, list) or last in data:
-            del data[last]  # type: ignore[arg-type]
+            del data[last]
     elif how == "rename" and isinstance(data, dict):
         data[str(value)[:200]] = data.pop(str(last), None)
     elif how == "wrap":
@@ -128,8 +131,8 @@ def result_of(name: str, observation: HostObservation) -> HostResult:
     for wanted in WANTED:
         plan = plan_host(observation, wanted, CATALOG)
         expected = expectation(CATALOG, observation.package_manager.family, wanted.shape)
-        for stack in (plan.stack, None):
-            checks = evaluate(observation, stack, Tier.BURN_IN, expected)
+        for resolved in (plan.stack, None):
+            checks = evaluate(observation, resolved, Tier.BURN_IN, expected)
             assert [check.detail for check in checks if NOT_UNDERSTOOD in check.detail] == []
             for check in checks:
                 assert decode(CheckResult, asdict(check)) == check
@@ -206,6 +209,23 @@ def test_an_observation_changed_anywhere_is_that_hosts_result(changes: list[Any]
 @given(st.integers(0, 20_000), st.sampled_from(["", "[" * 200_000, '{"a":' * 200_000, HOSTILE]))
 def test_an_answer_that_breaks_off_is_that_hosts_result(length: int, end: str) -> None:
     follow(json.dumps(BASES[0])[:length] + end, with_reports=False)
+
+
+def test_every_place_of_the_probe_with_a_third_of_the_odd_values_is_judged() -> None:
+    observation = read(json.dumps(BASES[0]))
+    # As read() leaves them; a number of 5000 digits has been tried there.
+    odd = [read_json(f'{{"schema": {json.dumps(value)}}}')["schema"] for value in ODD]
+    expected = expectation(CATALOG, observation.package_manager.family)
+    for number, path in enumerate(paths(observation.probe)):
+        for value in odd[number % 3 :: 3]:
+            data = copy.deepcopy(dict(observation.probe))
+            put(data, path, value, "replace")
+            wanted = stack() if number // 3 % 2 else None
+            checks = evaluate(replace(observation, probe=data), wanted, Tier.BURN_IN, expected)
+            assert [check for check in checks if NOT_UNDERSTOOD in check.detail] == [], path
+            for check in checks:
+                assert type(check.seconds) in (float, NoneType), path
+                assert {type(check.expected), type(check.observed)} <= {str, NoneType}, path
 
 
 @pytest.mark.slow

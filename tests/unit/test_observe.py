@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_verify_probe import interpreter
 
 from gpuprep import observe
 from gpuprep.model import HostFacts, HostState
@@ -104,6 +105,17 @@ def test_a_probe_is_asked_in_the_same_trip() -> None:
     assert observe.read(done.stdout).probe == {"tier": "full"}
 
 
+@pytest.mark.parametrize("minor", range(6, 14))
+def test_the_program_runs_on_every_python(minor: int) -> None:
+    python = interpreter(minor)
+    if python is None:
+        pytest.skip(f"no Python 3.{minor} on this machine")
+    command = [python, *observe.INTERPRETER_FLAGS.split()]
+    program = observe.script(REQUEST, marker="word")
+    done = subprocess.run(command, input=program, capture_output=True, text=True, check=True)
+    assert observe.read(done.stdout, "word").kernel.running == os.uname().release
+
+
 # --- on files -------------------------------------------------------------------------------------
 
 
@@ -143,7 +155,7 @@ def test_modules_on_disk_are_found_with_a_cut_file_among_them(
     (folder / "other.ko").write_bytes(good)
     original = os.walk
     monkeypatch.setattr(
-        kernel.os, "walk", lambda top: original(top.replace("/lib/modules/6.1", str(tmp_path)))
+        os, "walk", lambda top: original(top.replace("/lib/modules/6.1", str(tmp_path)))
     )
     found = {m["name"]: (m["version"], m["vermagic"]) for m in kernel.modules_on_disk("6.1")}
     assert found == {"nvidia-current": ("580.1", "6.1"), "nvidia-uvm": (None, None)}

@@ -7,14 +7,14 @@ import pytest
 
 from gpuprep.errors import ConfigError, EngineError, ExitCode
 from gpuprep.fleet.failures import Failure
-from gpuprep.model import FleetResult, HostResult, HostStatus, Step, StepStatus
+from gpuprep.model import FleetResult, HostResult, HostStatus, Step, StepKind, StepStatus
 from gpuprep.run.results import host_results, read_reports, refuse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-FILE = Step("conda.file.condarc", "conda", "file", "/c/.condarc", "change", "differs")
-HOLD = Step("cudnn.hold.libcudnn9", "cudnn", "hold", "libcudnn9", "install", "not held")
+FILE = Step("conda.file.condarc", "conda", StepKind.CONDARC, "/c/.condarc", "change", "differs")
+HOLD = Step("cudnn.hold.libcudnn9", "cudnn", StepKind.HOLD, "libcudnn9", "install", "not held")
 
 
 def document(**hosts: dict[str, Any]) -> dict[str, Any]:

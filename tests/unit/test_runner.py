@@ -32,7 +32,7 @@ LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.execut
 STEP = {
     "id": "conda.file.condarc",
     "role": "conda",
-    "kind": "file",
+    "kind": "condarc",
     "target": "/opt/conda/.condarc",
     "action": "change",
     "reason": "differs",

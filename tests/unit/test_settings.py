@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 
-from gpuprep.components import NAMES
+from gpuprep.components import COMPONENTS, NAMES
 from gpuprep.errors import ConfigError
-from gpuprep.model import DesiredStack
+from gpuprep.model import DesiredStack, Environment, Settings
 from gpuprep.planner.settings import (
-    Environment,
-    Settings,
     all_options,
     environment_files,
     settings_from,
@@ -87,7 +85,7 @@ def test_each_variable_reaches_the_planner(
     ],
 )
 def test_none_takes_a_component_out(variable: str, value: Any, component: str) -> None:
-    assert set(NAMES) - set(settings_from({variable: value}).stack.components) == {component}
+    assert set(NAMES) - set(settings_from({variable: value}).stack.components or ()) == {component}
 
 
 # --- environments -------------------------------------------------------------------------------
@@ -138,6 +136,13 @@ def test_anacondas_defaults_need_the_terms_accepted() -> None:
 
 
 # --- slips of the pen -----------------------------------------------------------------------------
+
+
+def test_facts_that_roles_leave_are_no_misspelt_variables() -> None:
+    facts = [fact for component in COMPONENTS for fact in component.exports]
+    assert "gpu_driver_reboot_required" in facts
+    assert len(facts) > len(NAMES)
+    assert unknown_variables(facts) == {}
 
 
 def test_a_misspelt_variable_is_named_with_the_likely_one() -> None:

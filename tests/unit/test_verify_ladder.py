@@ -326,7 +326,8 @@ def test_gpu_in_a_container_that_hides_bus_and_modules_is_still_judged() -> None
 
 
 def test_the_least_observation_and_a_senseless_probe_break_nothing() -> None:
-    for probe in ({}, {"nvml": []}, {"proof": 3, "identity": "x"}):
+    odd: tuple[dict[str, Any], ...] = ({}, {"nvml": []}, {"proof": 3, "identity": "x"})
+    for probe in odd:
         checks = least(probe).checks(None)
         assert set(checks) == set(BY_ID)
         assert state_of(checks.values(), plan_is_empty=True) is not HostStatus.READY

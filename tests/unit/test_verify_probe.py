@@ -11,19 +11,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from verify_cases import CATALOG, healthy
 
 from gpuprep.ladder.expect import expectation
-from gpuprep.model import CheckStatus
+from gpuprep.model import CheckStatus, Family, Tier
 from gpuprep.observe import probe as shipped
 from gpuprep.on_host.probe import base, burn, cuda, kernel_log, matrices
 from tools import ptx
-
-if TYPE_CHECKING:
-    from gpuprep.model import Tier
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "verify"
 TARGET = Path(base.__file__).parent
@@ -44,7 +41,11 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def probe(
-    driver: str, tmp_path: Path, tier: Tier = "quick", python: str = sys.executable, **more: object
+    driver: str,
+    tmp_path: Path,
+    tier: Tier = Tier.QUICK,
+    python: str = sys.executable,
+    **more: object,
 ) -> dict[str, Any]:
     """Run the probe in an interpreter of its own; upper-case names set the substitute."""
     settings = {f"SUBSTITUTE_{k}": str(v) for k, v in more.items() if k.isupper()}
@@ -58,7 +59,7 @@ def probe(
         "matrix_size": 64,
         **{key: value for key, value in more.items() if key.islower()},
     }
-    text = shipped.standalone(tier, options)
+    text = shipped.standalone(Tier(tier), options)
     done = subprocess.run(
         [python, "-S", "-E", "-"],
         input=text,
@@ -71,7 +72,7 @@ def probe(
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def judged(answers: dict[str, Any], tier: Tier) -> dict[str, Any]:
+def judged(answers: dict[str, Any], tier: str) -> dict[str, Any]:
     """Judge the substitute's two GPUs as if PCI showed them."""
     slots = ["0000:0f:00.0", "0000:10:00.0"]
     device = {"vendor": "10de", "device": "2330", "pci_class": "030200"}
@@ -80,7 +81,7 @@ def judged(answers: dict[str, Any], tier: Tier) -> dict[str, Any]:
         "observation.modules": {"loaded": {"nvidia": "580.95.05"}},
         "observation.driver": {},
     }
-    assert expectation(CATALOG, "deb").gpus["10de:2330"].cc == "9.0"
+    assert expectation(CATALOG, Family.DEB).gpus["10de:2330"].cc == "9.0"
     return replace(healthy(change), probe=answers).checks(None, tier)
 
 
@@ -116,7 +117,7 @@ def test_hanging_driver_is_cut_off_and_reported(driver: str, tmp_path: Path, cal
     answers = probe(driver, tmp_path, HANG=call, deadlines={"nvml": 0.5})
     assert time.monotonic() - began < 4  # the session does not wait for the stuck child
     assert answers["nvml"]["timed_out"] is True
-    checks = judged(answers, "quick")
+    checks = judged(answers, Tier.QUICK)
     assert checks["nvml.answers"].status is CheckStatus.FAILED
     assert "cut off" in checks["nvml.answers"].detail
     assert checks["ecc.clean"].status is CheckStatus.SKIPPED
@@ -133,7 +134,7 @@ def test_crashing_driver_is_reported(driver: str, tmp_path: Path) -> None:
 def test_version_mismatch_is_nvmls_own_words(driver: str, tmp_path: Path) -> None:
     answers = probe(driver, tmp_path, FAIL="nvmlInitWithFlags=18")
     assert answers["nvml"]["error"] == "Driver/library version mismatch (18)"
-    checks = judged(answers, "quick")
+    checks = judged(answers, Tier.QUICK)
     assert checks["version.userspace"].status is CheckStatus.FAILED
     assert checks["nvml.answers"].status is CheckStatus.SKIPPED
 
@@ -142,7 +143,7 @@ def test_version_mismatch_is_nvmls_own_words(driver: str, tmp_path: Path) -> Non
 def test_a_lost_gpu_does_not_hide_the_others(driver: str, tmp_path: Path) -> None:
     answers = probe(driver, tmp_path, FAIL="nvmlDeviceGetHandleByIndex_v2=15")
     assert [gpu["error"] for gpu in answers["nvml"]["gpus"]] == ["Substitute error (15)"] * 2
-    assert judged(answers, "quick")["nvml.count"].status is CheckStatus.FAILED
+    assert judged(answers, Tier.QUICK)["nvml.count"].status is CheckStatus.FAILED
 
 
 def test_host_without_driver_answers_too(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_quick_probe_costs_little(tmp_path: Path) -> None:
         spent = after.children_user + after.children_system
         return spent - before.children_user - before.children_system
 
-    text = shipped.standalone("quick", {"proof": str(tmp_path / "none")})
+    text = shipped.standalone(Tier.QUICK, {"proof": str(tmp_path / "none")})
     least = min(cpu(text) for _ in range(5)) - min(cpu("pass") for _ in range(5))
     assert least <= 0.1
 
@@ -174,14 +175,14 @@ def test_quick_probe_costs_little(tmp_path: Path) -> None:
 # --- full -----------------------------------------------------------------------------------------
 @needs_compiler
 def test_full_tier_proves_kernels_and_leaves_a_proof(driver: str, tmp_path: Path) -> None:
-    answers = probe(driver, tmp_path, "full")
-    checks = judged(answers, "full")
+    answers = probe(driver, tmp_path, Tier.FULL)
+    checks = judged(answers, Tier.FULL)
     assert checks["kernel.runs"].status is CheckStatus.PASSED
     assert checks["gemm.correct"].status is CheckStatus.PASSED
     assert "prebuilt PTX" in checks["kernel.runs"].evidence
     record = json.loads((tmp_path / "proof.json").read_text())
     assert record["mig"] == {"GPU-00000001": ["3g.40448mib"]}
-    again = judged(probe(driver, tmp_path), "quick")
+    again = judged(probe(driver, tmp_path), Tier.QUICK)
     assert again["kernel.runs"].status is CheckStatus.PASSED
     assert "proven" in again["kernel.runs"].detail
 
@@ -197,7 +198,7 @@ def test_full_tier_proves_kernels_and_leaves_a_proof(driver: str, tmp_path: Path
     ],
 )
 def test_one_wrong_element_is_found(driver: str, tmp_path: Path, wrong: str, broken: str) -> None:
-    checks = judged(probe(driver, tmp_path, "full", WRONG=wrong), "full")
+    checks = judged(probe(driver, tmp_path, Tier.FULL, WRONG=wrong), Tier.FULL)
     failing = {
         name
         for name in ("kernel.runs", "gemm.correct")
@@ -208,15 +209,15 @@ def test_one_wrong_element_is_found(driver: str, tmp_path: Path, wrong: str, bro
 
 @needs_compiler
 def test_hanging_kernel_is_cut_off(driver: str, tmp_path: Path) -> None:
-    answers = probe(driver, tmp_path, "full", HANG="cuCtxSynchronize", deadlines={"gpu": 1.0})
-    checks = judged(answers, "full")
+    answers = probe(driver, tmp_path, Tier.FULL, HANG="cuCtxSynchronize", deadlines={"gpu": 1.0})
+    checks = judged(answers, Tier.FULL)
     assert checks["kernel.runs"].status is CheckStatus.FAILED
     assert "cut off" in checks["kernel.runs"].detail
 
 
 @needs_compiler
 def test_cuda_error_is_named(driver: str, tmp_path: Path) -> None:
-    checks = judged(probe(driver, tmp_path, "full", FAIL="cuInit=802"), "full")
+    checks = judged(probe(driver, tmp_path, Tier.FULL, FAIL="cuInit=802"), Tier.FULL)
     assert "cuInit: CUDA_ERROR_SUBSTITUTE (802)" in checks["kernel.runs"].detail
 
 
@@ -227,10 +228,10 @@ def test_cuda_error_is_named(driver: str, tmp_path: Path) -> None:
 def test_old_gpus_skip_what_they_lack(
     driver: str, tmp_path: Path, capability: str, skipped: set[str]
 ) -> None:
-    answers = probe(driver, tmp_path, "full", CAPABILITY=capability)
+    answers = probe(driver, tmp_path, Tier.FULL, CAPABILITY=capability)
     gemm = answers["programs"]["gpus"][0]["gemm"]
     assert {kind for kind, result in gemm.items() if "skipped" in result} == skipped
-    assert judged(answers, "full")["gemm.correct"].status is CheckStatus.PASSED
+    assert judged(answers, Tier.FULL)["gemm.correct"].status is CheckStatus.PASSED
 
 
 # --- burn-in --------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def test_old_gpus_skip_what_they_lack(
 @pytest.mark.parametrize("method", ["own", "cublas"])
 def test_burn_in_measures_and_compares(driver: str, tmp_path: Path, method: str) -> None:
     folders = [str(Path(driver).parent)] if method == "cublas" else []
-    answers = probe(driver, tmp_path, "burn-in", library_folders=folders)
+    answers = probe(driver, tmp_path, Tier.BURN_IN, library_folders=folders)
     load = answers["burn"]["gpus"][1]
     assert load["matrix"]["method"] == method
     assert load["matrix"]["wrong_samples"] == 0
@@ -246,7 +247,7 @@ def test_burn_in_measures_and_compares(driver: str, tmp_path: Path, method: str)
     assert (load["after"]["temperature_c"], load["after"]["ecc"]["uncorrected"]) == (41, 0)
     pairs = answers["burn"]["peers"]["pairs"]
     assert [(pair["from"], pair["to"]) for pair in pairs] == [(0, 1), (1, 0)]
-    checks = judged(answers, "burn-in")
+    checks = judged(answers, Tier.BURN_IN)
     assert checks["burn.stable"].status is CheckStatus.PASSED
     # a CPU is far below the data sheet: the bar is a real one
     assert checks["burn.bandwidth"].status is CheckStatus.FAILED
@@ -256,7 +257,7 @@ def test_burn_in_measures_and_compares(driver: str, tmp_path: Path, method: str)
 @needs_compiler
 @pytest.mark.parametrize("wrong", ["later", "copy"])
 def test_burn_in_sees_changing_results(driver: str, tmp_path: Path, wrong: str) -> None:
-    checks = judged(probe(driver, tmp_path, "burn-in", WRONG=wrong), "burn-in")
+    checks = judged(probe(driver, tmp_path, Tier.BURN_IN, WRONG=wrong), Tier.BURN_IN)
     assert checks["burn.stable"].status is CheckStatus.FAILED
 
 
@@ -305,11 +306,11 @@ def conda(tmp_path: Path) -> Path:
 
 
 def test_framework_is_tried_with_the_environments_own_python(conda: Path, tmp_path: Path) -> None:
-    answers = probe("libnone.so", tmp_path, "full", conda_prefixes=[str(conda)])
+    answers = probe("libnone.so", tmp_path, Tier.FULL, conda_prefixes=[str(conda)])
     env = answers["frameworks"]["envs"][0]
     found = env["frameworks"][0]
     assert (found["framework"], found["cuda"]) == ("torch", "13.0")
-    checks = judged(answers, "full")
+    checks = judged(answers, Tier.FULL)
     assert "torchvision::nms" in checks["framework.extensions"].detail
     assert checks["framework.arch"].status is CheckStatus.PASSED
     assert "sees no GPU" in checks["framework.kernel"].detail
@@ -321,7 +322,7 @@ def test_a_users_environment_is_never_run_as_root(conda: Path, tmp_path: Path) -
     os.chown(owned / "bin", 65534, 65534)
     for folder in [tmp_path, *tmp_path.parents[:3]]:
         folder.chmod(folder.stat().st_mode | 0o055)
-    answers = probe("libnone.so", tmp_path, "full", conda_prefixes=[str(conda)])
+    answers = probe("libnone.so", tmp_path, Tier.FULL, conda_prefixes=[str(conda)])
     env = answers["frameworks"]["envs"][0]
     assert env["frameworks"], env["command"]["output"]
     assert env["frameworks"][0]["version"] == "2.9.0 uid 65534"
@@ -404,14 +405,14 @@ def interpreter(minor: int) -> str | None:
 
 
 @pytest.mark.parametrize("minor", range(6, 14))
-@pytest.mark.parametrize("tier", ["quick", "full"])
+@pytest.mark.parametrize("tier", [Tier.QUICK, Tier.FULL])
 def test_shipped_text_runs_on_every_python(minor: int, tier: Tier, tmp_path: Path) -> None:
     python = interpreter(minor)
     if python is None:
         pytest.skip(f"no Python 3.{minor} on this machine")
     answers = probe("libnone.so", tmp_path, tier, python=python)
     assert answers["nvml"]["missing"] is True
-    assert ("programs" in answers) == (tier == "full")
+    assert ("programs" in answers) == (tier == Tier.FULL)
 
 
 def test_every_module_of_the_probe_is_shipped() -> None:

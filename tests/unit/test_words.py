@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from planner_cases import bare, observed
 
 from gpuprep.catalog import load
-from gpuprep.model import CheckResult, CheckStatus
+from gpuprep.model import CheckResult, CheckStatus, PlanState
 from gpuprep.planner import HostPlan, plan_host, settings_from
 from gpuprep.report.text import MANY, checks_in_words, fleet_in_words
 
@@ -40,8 +40,8 @@ def test_of_many_hosts_one_line_each_and_warnings() -> None:
 
 
 def test_a_host_that_is_as_wanted_or_refused_takes_a_line() -> None:
-    refused = HostPlan("refused", "E_X", "no such GPU")
-    assert told({"a": HostPlan("converged"), "b": refused}) == [
+    refused = HostPlan(PlanState.REFUSED, "E_X", "no such GPU")
+    assert told({"a": HostPlan(PlanState.CONVERGED), "b": refused}) == [
         "a: up to date",
         "b: refused [E_X]: no such GPU",
     ]

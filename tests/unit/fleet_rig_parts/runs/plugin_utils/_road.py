@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _real_road
 from ansible_collections.gpuprep.core.plugins.plugin_utils._real_road import *  # noqa: F403
 
-from gpuprep.model import PlanState, Step
+from gpuprep.model import PlanState, Step, StepKind
 from gpuprep.planner import HostPlan
 
 RIG = Path(os.environ["FLEET_RIG"])
@@ -21,11 +21,11 @@ class Part:
     steps: tuple[Step, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"steps": [asdict(step) for step in self.steps]}
+        return {"steps": [asdict(step) for step in self.steps], "operations": {}}
 
 
 def _step(role: str) -> Step:
-    return Step(role, role, "file", "x", "change", "differs")
+    return Step(role, role, StepKind.CONDARC, "x", "change", "differs")
 
 
 class Fleet(_real_road.Fleet):
@@ -38,12 +38,7 @@ class Fleet(_real_road.Fleet):
             raise ZeroDivisionError(fault)
         wanted = variables.get("rig_roles", ["conda"])
         done = [role for role in wanted if (RIG / f"done-{name}-{role}").exists()]
-        roles = {
-            role: Part(
-                () if role in done else (Step(role, role, "file", "x", "change", "differs"),)
-            )
-            for role in wanted
-        }
+        roles = {role: Part(() if role in done else (_step(role),)) for role in wanted}
         drifted = any(part.steps for part in roles.values())
         state = PlanState.DRIFTED if drifted else PlanState.CONVERGED
         return HostPlan(state, roles=roles)  # type: ignore[arg-type]
