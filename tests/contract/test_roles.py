@@ -117,7 +117,7 @@ def test_outputs_are_documented_and_no_inputs(component: Component) -> None:
     text = (ROOT / "roles" / component.role / "README.md").read_text(encoding="utf-8")
     assert set(component.exports).isdisjoint(all_options())
     for name in component.exports:
-        assert f"| `{name}` |" in text
+        assert f"- `{name}`: " in text
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
