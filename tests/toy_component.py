@@ -24,7 +24,8 @@ PATH = "/etc/gpuprep-toy"
 def resolve(case, stack):
     case.because("toy", "1.2", "there is only one")
     extra = Package("toy-package", "toy", "1.2-1", origin="distro")
-    return replace(stack, versions={**stack.versions, "toy": "1.2"}, packages=(*stack.packages, extra))
+    packages = (*stack.packages, extra)
+    return replace(stack, versions={**stack.versions, "toy": "1.2"}, packages=packages)
 
 
 def plan(differences, situation):

@@ -25,16 +25,15 @@ if TYPE_CHECKING:
 
 
 def resolve(case: Case, stack: Stack) -> Stack:
-    """Return the stack with cuDNN for the CUDA majors of its toolkits.
+    """Return the stack with cuDNN for the CUDA major of its default toolkit.
 
     Raises:
         Refused: no release fits the GPUs, CUDA and the settings.
 
     """
-    majors = tuple(toolkit.major for toolkit in stack.cuda)
-    if not majors:  # without toolkits of ours: for those that would be chosen
-        majors = tuple(choice.major for choice in choose_toolkits(case, case.driver))
-    cudnn = choose_cudnn(case, tuple(dict.fromkeys(majors)))
+    # Without toolkits of ours: for the one that would be the default.
+    toolkits = stack.cuda or choose_toolkits(case, case.driver)
+    cudnn = choose_cudnn(case, [toolkit.major for toolkit in toolkits])
     packages = cudnn_packages(case, cudnn)
     return replace(
         stack,
@@ -97,6 +96,6 @@ COMPONENT = Component(
     exports={"cudnn_installed_version": "versions on the host"},
     writes=(
         REPOSITORY,
-        Written("runtime and headers for each CUDA major version", "packages, held"),
+        Written("runtime and headers for the default toolkit's CUDA", "packages, held"),
     ),
 )

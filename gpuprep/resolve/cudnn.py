@@ -10,59 +10,52 @@ from gpuprep.model.versions import at_most
 from gpuprep.resolve.case import Case, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gpuprep.catalog.tables import CudnnSeries
 
 
 @dataclass(frozen=True, slots=True)
 class Cudnn:
-    """A series, and the exact release by CUDA major; None where the newest is right."""
+    """A series for one CUDA major, and its exact release; None where the newest is right."""
 
     series: CudnnSeries
-    releases: dict[int, str | None]
+    major: int
+    release: str | None
 
     @property
     def label(self) -> str:
-        """The release when it is one for all CUDA majors, else the series."""
-        kinds = set(self.releases.values())
-        only = kinds.pop() if len(kinds) == 1 else None
-        return only or self.series.name
+        """The release where it is fixed, else the series."""
+        return self.release or self.series.name
 
 
-def choose_cudnn(case: Case, majors: tuple[int, ...]) -> Cudnn:
-    """Choose cuDNN for the CUDA majors on the host.
+def choose_cudnn(case: Case, majors: Sequence[int]) -> Cudnn:
+    """Return the cuDNN for the first of the CUDA majors, that of the default toolkit.
+
+    A host has one cuDNN: packages for two CUDA majors own the same files.
 
     Raises:
         Refused: no release fits GPUs, CUDA and setting.
 
     """
+    major, *others = dict.fromkeys(majors)
+    if others:
+        case.warn("W_CUDNN_ONE_MAJOR", major=major, others=", ".join(map(str, others)))
     setting = case.desired.cudnn
-    series = _series(
-        case, case.catalog.default_cudnn if setting == "auto" else setting.split(".")[0]
-    )
+    name = case.catalog.default_cudnn if setting == "auto" else setting.split(".")[0]
+    series = _series(case, name)
     if setting in {"auto", series.name}:
-        chosen = _newest_fitting(case, series, majors)
-    else:
-        chosen = _asked_for(case, series, setting, majors)
-    if series.pinned and len(majors) > 1:
-        raise Refused(
-            "E_CUDNN_MAJORS",
-            "cudnn",
-            "cuda",
-            cudnn=series.name,
-            majors=", ".join(map(str, sorted(majors))),
-        )
-    return chosen
+        return _newest_fitting(case, series, major)
+    return _asked_for(case, series, setting, major)
 
 
 def cudnn_packages(case: Case, cudnn: Cudnn) -> tuple[Package, ...]:
-    """Give runtime and headers, at one version, for every CUDA major."""
+    """Return runtime and headers, at one version."""
     names = cudnn.series.names[case.system.family]
-    packages = []
-    for major, release in sorted(cudnn.releases.items()):
-        version = names.version[major].format(v=release) if release else None
-        templates = names.packages if release else names.newest + names.packages
-        packages += [Package(t.format(M=major), "cudnn", version) for t in templates]
-    return tuple(packages)
+    release, major = cudnn.release, cudnn.major
+    version = names.version[major].format(v=release) if release else None
+    templates = names.packages if release else names.newest + names.packages
+    return tuple(Package(t.format(M=major), "cudnn", version) for t in templates)
 
 
 def _series(case: Case, name: str) -> CudnnSeries:
@@ -72,49 +65,41 @@ def _series(case: Case, name: str) -> CudnnSeries:
     return series
 
 
-def _asked_for(case: Case, series: CudnnSeries, setting: str, majors: tuple[int, ...]) -> Cudnn:
+def _asked_for(case: Case, series: CudnnSeries, setting: str, major: int) -> Cudnn:
     matching = [r for r in series.releases if r == setting or r.startswith(setting + ".")]
     if not matching:
         raise Refused("E_CUDNN_UNKNOWN", "cudnn", cudnn=setting)
     release = matching[-1]
     _check_gpus(case, release)
-    for major in majors:
-        if release not in series.cuda.get(major, ()):
-            raise Refused("E_CUDNN_CUDA", "cudnn", cudnn=release, major=major)
+    if release not in series.cuda.get(major, ()):
+        raise Refused("E_CUDNN_CUDA", "cudnn", cudnn=release, major=major)
     case.because("cudnn", release, "asked for")
-    return Cudnn(series, dict.fromkeys(majors, release))
+    return Cudnn(series, major, release)
 
 
-def _newest_fitting(case: Case, series: CudnnSeries, majors: tuple[int, ...]) -> Cudnn:
+def _newest_fitting(case: Case, series: CudnnSeries, major: int) -> Cudnn:
     for_gpus = [r for r in series.releases if all(r in gpu.arch.cudnn for gpu in case.gpus)]
     if not for_gpus:
         _check_gpus(case, series.releases[-1])
-    newest = {}
-    for major in majors:
-        built = [r for r in for_gpus if r in series.cuda.get(major, ())]
-        if not built:
-            raise Refused("E_CUDNN_CUDA", "cudnn", cudnn=series.name, major=major)
-        newest[major] = built[-1]
-    oldest = min(newest.values(), key=series.releases.index)
-    if all(oldest in series.cuda[major] for major in majors):
-        newest = dict.fromkeys(majors, oldest)
-    free = not series.pinned
-    releases = {m: None if free and r == series.releases[-1] else r for m, r in newest.items()}
-    cudnn = Cudnn(series, releases)
-    case.because("cudnn", cudnn.label, _why(case, series, releases), "cudnn")
+    built = [r for r in for_gpus if r in series.cuda.get(major, ())]
+    if not built:
+        raise Refused("E_CUDNN_CUDA", "cudnn", cudnn=series.name, major=major)
+    newest = built[-1]
+    is_free = not series.pinned and newest == series.releases[-1]
+    cudnn = Cudnn(series, major, None if is_free else newest)
+    case.because("cudnn", cudnn.label, _why(case, cudnn), "cudnn")
     return cudnn
 
 
-def _why(case: Case, series: CudnnSeries, releases: dict[int, str | None]) -> str:
-    pinned = next((r for r in releases.values() if r), None)
-    if pinned is None:
+def _why(case: Case, cudnn: Cudnn) -> str:
+    series, release = cudnn.series, cudnn.release
+    if release is None:
         return f"newest of series {series.name} in the repository"
     for gpu in case.gpus:
-        if gpu.arch.cudnn.last == pinned:
+        if gpu.arch.cudnn.last == release:
             return f"last release with kernels for {gpu.arch.name.capitalize()}"
-    for major in releases:
-        if series.cuda[major].last == pinned:
-            return f"last release built for CUDA {major}"
+    if series.cuda[cudnn.major].last == release:
+        return f"last release built for CUDA {cudnn.major}"
     return f"last release of series {series.name}"
 
 

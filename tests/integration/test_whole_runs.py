@@ -77,7 +77,8 @@ def runs(lab: Lab) -> Iterator[Runs]:
     for kept in (IMAGE, KEPT, KEPT):
         results.append(lab.apply_each({**WANTED, "w-kept": kept}))
         counts.append({name: lab.commands(name) for name in names})
-    yield Runs(*results, commands=tuple(counts))
+    first, second, third = results
+    yield Runs(first, second, third, tuple(counts))
     hosts.stop_all(names)
 
 
@@ -101,9 +102,12 @@ def test_what_is_installed_is_what_the_driver_can_run(runs: Runs) -> None:
 
 def test_cudnn_goes_with_the_toolkits(lab: Lab, runs: Runs) -> None:
     assert runs.first.hosts
-    for name, majors in {"w-570": {"12"}, "w-595": {"13"}, "w-pinned": {"12", "13"}}.items():
-        listed = lab.sh(name, "dpkg-query -W -f '${Package}\\n' 'libcudnn9-cuda-*'")
-        assert set(re.findall(r"libcudnn9-cuda-(\d+)", listed)) == majors, name
+    for name, majors in {"w-570": {"12"}, "w-595": {"13"}, "w-pinned": {"12"}}.items():
+        form = "${db:Status-Abbrev}${Package}\\n"
+        listed = lab.run(name, "dpkg-query", "-W", "-f", form, "libcudnn9-cuda-*")
+        assert set(re.findall(r"^[hi]i +libcudnn9-cuda-(\d+)", listed, re.MULTILINE)) == majors, (
+            name
+        )
 
 
 def test_settings_beyond_versions_arrive(lab: Lab, runs: Runs) -> None:
@@ -169,7 +173,7 @@ def test_a_fifth_component_reaches_a_host(
     def apply() -> dict[str, Any]:
         command = ["-m", "gpuprep", "apply", "-i", str(inventory), "--report", str(report)]
         done = subprocess.run(
-            [sys.executable, *command, "-e", "toy_greeting=good day"],
+            [sys.executable, *command, "-e", json.dumps({"toy_greeting": "good day"})],
             cwd=tree,
             env={**os.environ, "PYTHONPATH": str(tree)},
             capture_output=True,

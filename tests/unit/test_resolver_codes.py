@@ -112,12 +112,6 @@ REFUSALS = [
         setting={"cudnn": "8", "cuda": ("13.0",)},
         settings=("cudnn",),
     ),
-    Reach(
-        "E_CUDNN_MAJORS",
-        ("8", "11, 12"),
-        setting={"cudnn": "8", "cuda": ("11.8", "12.2")},
-        settings=("cudnn",),
-    ),
     Reach("E_CUDNN_UNKNOWN", ("9.99",), setting={"cudnn": "9.99"}, settings=("cudnn",)),
     Reach(
         "E_DISTRO_BRANCH",
@@ -196,6 +190,7 @@ REFUSALS = [
 WARNINGS = [
     Reach("W_CUDA_UNSEEN", ("12.2", "debian-12", "12.3"), setting={"cuda": ("12.2",)}),
     Reach("W_BRANCH_EOL", ("535", "2026-06-30"), setting={"branch": "535"}),
+    Reach("W_CUDNN_ONE_MAJOR", ("12", "11"), setting={"cuda": ("11.8", "12.2")}),
     Reach(
         "W_FORWARD_COMPAT",
         ("13.0", "cuda-compat-13-0"),

@@ -222,11 +222,18 @@ def test_every_choice_has_a_reason_and_a_source() -> None:
     assert all(reason.source in CATALOG.sources for reason in outcome.reasons)
 
 
-def test_two_cuda_majors_get_a_cudnn_each_at_one_version_where_one_serves_both() -> None:
-    outcome = stack(A10, "debian-12", components=("cudnn",), cuda=("11.8", "12.9"))
-    versions = {p.name: p.version for p in outcome.packages}
-    assert versions["libcudnn9-cuda-11"] == versions["libcudnn9-cuda-12"] == "9.10.2.21-1"
-    assert outcome.cudnn == "9.10.2.21"
+@pytest.mark.parametrize(("default", "major"), [(None, "12"), ("11.8", "11")])
+def test_of_two_cuda_majors_the_default_toolkits_gets_cudnn_and_the_other_is_told(
+    default: str | None, major: str
+) -> None:
+    """Packages of two majors own the same files: together no package manager installs them."""
+    parts = ("cuda", "cudnn")
+    toolkits = ("11.8", "12.9")
+    outcome = stack(A10, "debian-12", components=parts, cuda=toolkits, cuda_default=default)
+    packages = {p.name for p in outcome.packages if p.component == "cudnn"}
+    assert packages
+    assert all(name.endswith(f"-cuda-{major}") for name in packages)
+    assert "W_CUDNN_ONE_MAJOR" in {warning.code for warning in outcome.warnings}
 
 
 def test_facts_decide_case_and_order_do_not() -> None:
