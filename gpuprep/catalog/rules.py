@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import yaml
-
 from gpuprep import codes
 from gpuprep.layout import package_root
 
@@ -37,6 +35,8 @@ class HostRules:
 def host_rules() -> HostRules:
     """Load the rules, once."""
     text = (package_root() / "catalog/host_rules.yml").read_text(encoding="utf-8")
+    import yaml  # noqa: PLC0415  (slow to import)
+
     raw = yaml.safe_load(text)
     return HostRules(
         observed_packages=raw["observed_packages"],

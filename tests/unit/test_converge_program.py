@@ -145,7 +145,7 @@ def test_a_step_ends_though_its_caller_is_killed_and_the_next_goes_on(tmp_path: 
     assert (
         tmp_path / "log"
     ).read_text() == "begun\ndone\n"  # its result was taken, not its work done again
-    assert names(tmp_path / "run") == ["job.lock"]
+    assert names(tmp_path / "run") == ["answers", "job.lock"]
 
 
 def test_another_request_waits_and_is_carried_out(tmp_path: Path) -> None:
@@ -155,7 +155,8 @@ def test_another_request_waits_and_is_carried_out(tmp_path: Path) -> None:
     assert finish(*first).changed
     assert answer.changed
     # Neither the program nor its environment is left.
-    assert names(tmp_path / "run/job") == ["answer.json", "output", "state.json"]
+    assert names(tmp_path / "run/job") == ["output", "state.json"]
+    assert len(names(tmp_path / "run/answers")) == 2
     assert (tmp_path / "log").read_text() == "begun\ndone\n" * 2
 
 

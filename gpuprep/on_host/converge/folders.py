@@ -46,7 +46,8 @@ def open_directory(path):
             try:
                 info = os.stat(name, dir_fd=handle, follow_symlinks=False)
             except FileNotFoundError:
-                os.mkdir(name, 0o755, dir_fd=handle)
+                with contextlib.suppress(FileExistsError):  # another program was faster
+                    os.mkdir(name, 0o755, dir_fd=handle)
                 info = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if stat.S_ISLNK(info.st_mode):
                 links += 1

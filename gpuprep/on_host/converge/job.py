@@ -19,6 +19,8 @@ from . import files, folders, operations, services
 from .base import OperationError, command
 
 JOB = "job"  # directory of the request at work
+ANSWERS = "answers"  # of requests that are done; who waits for one reads it when it can
+KEPT_SECONDS = 86400  # an answer that nobody came for
 LOCK = "job.lock"
 UNIT = "gpuprep-%s.service"
 POLL_SECONDS = 0.1
@@ -38,8 +40,12 @@ def _write(name, document):
 
 def _read(name):
     """Return a document of the job that is there, None when it is absent or cut off."""
+    return _document(_path(name))
+
+
+def _document(path):
     try:
-        with open(_path(name), encoding="utf-8") as stream:
+        with open(path, encoding="utf-8") as stream:
             return json.load(stream)
     except (OSError, ValueError):
         return None
@@ -175,8 +181,23 @@ def _start_process(handle):
 
 def _answer(identity):
     """Return the answer of one worker, None as long as there is none."""
-    found = _read("answer.json")
-    return found["answer"] if found and found["id"] == identity else None
+    return _document(_answer_path(identity))
+
+
+def _answer_path(identity):
+    return os.path.join(folders.RUN, ANSWERS, identity + ".json")
+
+
+def _keep_answer(identity, answer):
+    """Write an answer, and remove those that nobody came for."""
+    directory = os.path.join(folders.RUN, ANSWERS)
+    os.makedirs(directory, 0o700, exist_ok=True)
+    data = json.dumps(answer).encode("utf-8")
+    files.write(_answer_path(identity), data, 0o600, (os.geteuid(), os.getegid()))
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if time.time() - os.stat(path).st_mtime > KEPT_SECONDS:
+            os.unlink(path)
 
 
 def _wait(identity, lives):
@@ -216,7 +237,7 @@ def run(request, texts):
             lives = lambda: _lives(state)  # noqa: E731
         turn.release()
         answer = _wait(identity, lives)
-    # The answer stays for a run that waits for it; the next turn removes it.
+    # The answer stays for another run that waits for it.
     return dict(answer, earlier=_told(turn.earlier))
 
 
@@ -258,7 +279,7 @@ def work(identity):
     answer = operations.carry_out(request)
     for name in ("program.py", "request.json"):
         os.unlink(_path(name))
-    _write("answer.json", {"id": identity, "answer": answer})
+    _keep_answer(identity, answer)
 
 
 __all__ = ["Turn", "adopted", "digest_of", "run", "run_here", "work"]
