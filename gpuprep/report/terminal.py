@@ -76,12 +76,12 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
     total = len(result.hosts)
     predicting = result.verb == "plan" or result.check
     bad = _bad_hosts(result.hosts.values(), predicting=predicting)
-    rest = f"changes are pending on {_pending(result)}" if predicting else "the others are well"
+    rest = f"changes are pending on {_pending(result)}" if predicting else "the others are ok"
     words = {
         ExitCode.OK: _all_well(result),
         ExitCode.CHANGES_PENDING: f"changes are pending on {_pending(result)} of {total} hosts",
         ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}; {rest}",
-        ExitCode.ALL_HOSTS_FAILED: f"no host is well: {bad}",
+        ExitCode.ALL_HOSTS_FAILED: f"no host is ok: {bad}",
         ExitCode.NOT_PROVEN: f"not proven: {bad}",
         ExitCode.LOCKED: f"another run is working here: {bad}",
         ExitCode.CANCELLED: "stopped before the end; run the same command again to go on",

@@ -109,7 +109,7 @@ def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
     [
         (["ready", "prepared"], "apply", "exit code 0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
         (["ready", "refused"], "apply", "exit code 3: of 2 hosts, 1 refused (h1); the others"),
-        (["failed", "unreachable"], "apply", "exit code 4: no host is well: 1 failed (h0), 1 un"),
+        (["failed", "unreachable"], "apply", "exit code 4: no host is ok: 1 failed (h0), 1 un"),
         (["drifted"], "apply", "exit code 5: not proven: 1 drifted (h0)"),
         (["drifted"], "plan", "exit code 0: nothing was touched; changes are pending on 1 of 1"),
     ],
