@@ -105,7 +105,7 @@ def differences_on_hosts() -> Iterator[str]:
 
 
 def inventory() -> Path:
-    """Give the inventory of the demo's hosts: instances of a tenancy, listed by OCI's API.
+    """Return the inventory of the demo's hosts: instances of a tenancy, listed by OCI's API.
 
     Raises:
         SandboxError: the fleet is not up.

@@ -85,7 +85,7 @@ class HostSpec:
 
 
 def load(name: str, document: Mapping[str, Any] | None = None) -> tuple[HostSpec, ...]:
-    """Give the hosts of the fleet ``name``; ``bench-50`` is the fleet ``bench`` with 50 hosts.
+    """Return the hosts of the fleet ``name``; ``bench-50`` is the fleet ``bench`` with 50 hosts.
 
     Raises:
         SandboxError: there is no such fleet, or one of its hosts is malformed.

@@ -263,7 +263,7 @@ def wait_ready(name: str, timeout: float | None = None) -> None:
 
 
 def ssh_answers(host: Host) -> bool:
-    """Whether an ssh server introduces itself at the host's address."""
+    """Return whether an ssh server introduces itself at the host's address."""
     try:
         with socket.create_connection((host.address, host.port), timeout=5) as connection:
             return connection.recv(4) == b"SSH-"

@@ -162,12 +162,12 @@ def tarball(made: Recipe) -> Path:
 
 
 def exists(image: str) -> bool:
-    """Whether podman has ``image``."""
+    """Return whether podman has ``image``."""
     return podman("image", "exists", image, check=False).returncode == 0
 
 
 def build(made: Recipe) -> str:
-    """Name of the podman image for a recipe; made from the cached tar file, or made anew."""
+    """Return the name of a recipe's podman image; made from the cached tar file, or anew."""
     with locked(f"image-{made.suite}"):
         if exists(made.image):
             return made.image

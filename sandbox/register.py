@@ -49,7 +49,7 @@ class Host:
 
 
 def find(name: str) -> Host:
-    """Give the host ``name``.
+    """Return the host ``name``.
 
     Raises:
         SandboxError: no such host was started.
@@ -63,7 +63,7 @@ def find(name: str) -> Host:
 
 
 def lookup(name: str) -> Host | None:
-    """Give the host ``name``, or None."""
+    """Return the host ``name``, or None."""
     try:
         entry = json.loads((HOSTS / name / "host.json").read_text())
     except FileNotFoundError:
@@ -72,7 +72,7 @@ def lookup(name: str) -> Host | None:
 
 
 def running(fleet: str | None = None) -> tuple[Host, ...]:
-    """Give the hosts started and not stopped since, of all fleets or of one."""
+    """Return the hosts started and not stopped since, of all fleets or of one."""
     found = (lookup(path.parent.name) for path in sorted(HOSTS.glob("*/host.json")))
     return tuple(host for host in found if host and fleet in {None, host.fleet})
 

@@ -178,7 +178,7 @@ def _running(state: State) -> Server | None:
 
 
 def _ended(pid: int) -> bool:
-    """Whether a process is gone with its sockets: its command line and first thread go before."""
+    """Return whether a process is gone with its sockets; its command line goes before them."""
     process = Path(f"/proc/{pid}")
     try:
         state = (process / "stat").read_text().rpartition(")")[2].split()[0]
@@ -188,7 +188,7 @@ def _ended(pid: int) -> bool:
 
 
 def _alive(state: State, pid: int) -> bool:
-    """Whether `pid` is our server for this state directory, not a later process of that number."""
+    """Return whether `pid` is our server for this directory, not a later process."""
     try:
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:

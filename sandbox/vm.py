@@ -97,7 +97,7 @@ def launch(host: Host) -> None:
 
 
 def alive(folder: Path) -> bool:
-    """Whether the keeper of the machine in ``folder`` runs."""
+    """Return whether the keeper of the machine in ``folder`` runs."""
     try:
         pid = _pid_file(folder).read_text()
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -116,7 +116,7 @@ def kill(folder: Path) -> None:
 
 
 def _group_lives(group: int) -> bool:
-    """Whether a process of the group is left that has not ended, waited for or not."""
+    """Return whether a process of the group is left that has not ended, waited for or not."""
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, leader = entry.read_text().rpartition(")")[2].split()[:3]

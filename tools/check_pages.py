@@ -51,7 +51,7 @@ told and not judged). Every GPU must also reach {SIBLING_SHARE:.0%} of the media
 
 
 def page() -> str:
-    """Give the text of the page."""
+    """Return the text of the page."""
     parts = [_INTRODUCTION]
     for tier in Tier:
         parts.append(f"\n## {_HEADINGS[tier]}\n")

@@ -30,7 +30,7 @@ _END: Final = "<!-- end of what `make docs` writes -->\n"
 
 
 def texts() -> dict[Path, str]:
-    """Give the text that every generated file must have, by path.
+    """Return the text that every generated file must have, by path.
 
     Raises:
         ValueError: a file has lost the marks of its generated part.
@@ -85,7 +85,7 @@ def _with_part(path: Path, part: str) -> str:
 
 
 def options_table(options: Mapping[str, Mapping[str, Any]]) -> str:
-    """Give the options of an argument specification as a Markdown table."""
+    """Return the options of an argument specification as a Markdown table."""
     rows = ["| Variable | Type | Default | Meaning |", "|---|---|---|---|"]
     rows += [f"| {' | '.join(cells)} |" for cells in _rows(options, "")]
     return "\n".join(rows) + "\n"
@@ -131,7 +131,7 @@ def _to_closing(text: str) -> tuple[str, str]:
 
 
 def stale() -> list[Path]:
-    """Name the files whose text is not what it must be."""
+    """Return the files whose text is not what it must be."""
     return [
         path
         for path, text in texts().items()

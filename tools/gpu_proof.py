@@ -47,7 +47,7 @@ def probe(tier, options):
 
 
 def script(tier: Tier, options: Mapping[str, Any] | None = None) -> str:
-    """Give a program that observes and probes the machine it runs on and prints the evidence.
+    """Return a program that observes and probes the machine it runs on and prints the evidence.
 
     Args:
         tier: what to try.
@@ -93,7 +93,7 @@ def judge(evidence: Mapping[str, Any], when: datetime) -> FleetResult:
 
 
 def gpu_name(evidence: Mapping[str, Any]) -> str:
-    """Name the GPUs as the driver does, fit for a file name: ``8x-nvidia-h100-80gb-hbm3``."""
+    """Return the GPUs' names by the driver, for a file name: ``8x-nvidia-h100-80gb-hbm3``."""
     gpus = items(mapping(mapping(evidence.get("probe")).get("nvml")), "gpus")
     if not gpus:
         return "no-gpu"

@@ -88,7 +88,7 @@ def lower(text: str, level: Level) -> str:
 
 
 def release() -> str:
-    """Give the CUDA release of nvcc: ``13.0``; another release may write other PTX."""
+    """Return the CUDA release of nvcc: ``13.0``; another release may write other PTX."""
     done = subprocess.run([tool("nvcc"), "--version"], capture_output=True, text=True, check=False)
     found = re.search(r"release (\d+\.\d+)", done.stdout)
     if found is None:

@@ -32,7 +32,7 @@ def count(files: list[Path]) -> tuple[Counter[str], float]:
 
 
 def line(total: Counter[str], seconds: float) -> str:
-    """Say what was counted, in pytest's own words."""
+    """Return what was counted, in pytest's own words."""
     order = ("failed", "passed", "skipped", "errors")
     told = ", ".join(f"{total[key]} {key}" for key in order if total[key]) or "no tests ran"
     minutes, rest = divmod(round(seconds), 60)

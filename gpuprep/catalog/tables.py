@@ -372,11 +372,11 @@ class CudaRules:
     version_form: Mapping[Family, str]
 
     def newest_gcc(self, toolkit: str) -> int | None:
-        """Give the newest gcc major that nvcc of a toolkit accepts; None when unknown."""
+        """Return the newest gcc major that nvcc of a toolkit accepts; None when unknown."""
         return next((gcc for upto, gcc in self.host_gcc.items() if at_most(toolkit, upto)), None)
 
     def newest_glibc(self, toolkit: str) -> str | None:
-        """Give the newest glibc that the headers of a toolkit go with; None = no limit known."""
+        """Return the newest glibc that the headers of a toolkit go with; None = no limit known."""
         limits = self.host_glibc.items()
         return next((glibc for upto, glibc in limits if at_most(toolkit, upto)), None)
 
@@ -451,5 +451,5 @@ class Catalog:
     frameworks: tuple[Framework, ...]
 
     def cite(self, block: str) -> str:
-        """Name the first source of a block, for reasons: ``archmatrix``."""
+        """Return the name of the first source of a block, for reasons: ``archmatrix``."""
         return self.blocks[block].sources[0]

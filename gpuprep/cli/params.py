@@ -97,7 +97,7 @@ def _with(options: tuple[Callable[[F], F], ...], function: F) -> F:
 def which_hosts(
     inventory: tuple[str, ...], hosts: tuple[str, ...], limit: str | None
 ) -> tuple[Source | None, str | None]:
-    """Give inventory and limit for what was typed: HOSTS narrow an inventory.
+    """Return inventory and limit for what was typed: HOSTS narrow an inventory.
 
     Without an inventory, ``localhost`` alone means this machine.
 

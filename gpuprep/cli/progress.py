@@ -24,7 +24,7 @@ _LOUD: Final = frozenset({EventKind.FAILED, EventKind.UNREACHABLE})
 def progress(
     stream: TextIO, *, quiet: bool = False, verbosity: int = 0
 ) -> Iterator[Callable[[Event], None]]:
-    """Give an event callback that shows on ``stream`` what happens.
+    """Return an event callback that shows on ``stream`` what happens.
 
     Args:
         stream: where to; the live view needs a terminal.
@@ -43,7 +43,7 @@ def progress(
 
 
 def line_of(event: Event) -> str | None:
-    """Say in a line what an event means to someone who waits; None when it is of no interest."""
+    """Return a line that tells someone who waits what happened; None when it is of no interest."""
     place = ": ".join(part for part in (event.host, event.role, event.task) if part)
     match event.kind:
         case EventKind.PLAY:

@@ -115,7 +115,7 @@ def _survived(host: Evidence, results: Sequence[CheckResult]) -> Finding:
 
 
 def gpu_proven(checks: Iterable[CheckResult]) -> bool:
-    """Whether the rungs that prove a GPU were tried and passed, in this run or by a valid proof."""
+    """Return whether the rungs that prove a GPU were tried and passed, now or by a valid proof."""
     status = {check.id: check.status for check in checks}
     return all(status.get(check.id) is CheckStatus.PASSED for check in CHECKS if check.proof)
 
@@ -123,7 +123,7 @@ def gpu_proven(checks: Iterable[CheckResult]) -> bool:
 def state_of(
     checks: Iterable[CheckResult], *, plan_is_empty: bool, has_gpu_proof: bool | None = None
 ) -> HostStatus:
-    """Say what state a host is in.
+    """Return the state that a host is in.
 
     A broken GPU is ``failed`` even when the plan is not empty: applying cannot fix it. What
     applying can fix makes the host ``drifted`` as long as there is something to apply.

@@ -141,7 +141,7 @@ class Evidence:
         return (self.stack.version_locked if self.stack else ()) or self.expect.version_locked
 
     def forward_compatible(self, cuda: str) -> bool:
-        """Whether the package that lets an older driver run this CUDA is on the host."""
+        """Return whether the package that lets an older driver run this CUDA is on the host."""
         major, minor = (*key(cuda), 0, 0)[:2]
         template = self.expect.compat_package
         return bool(template) and template.format(M=major, m=minor) in self.observation.packages

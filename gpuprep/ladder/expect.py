@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def expectation(
     catalog: Catalog, family: Family | None = None, shape: str | None = None
 ) -> Expectation:
-    """Say what must be seen on a host of a package family and an OCI shape.
+    """Return what must be seen on a host of a package family and an OCI shape.
 
     Args:
         catalog: the facts.

@@ -36,17 +36,17 @@ class Finding:
 
 
 def passed(detail: str, **more: Any) -> Finding:  # noqa: ANN401 - fields of Finding
-    """Answer that the rung holds."""
+    """Return that the rung holds."""
     return Finding("passed", detail, **more)
 
 
 def failed(detail: str, **more: Any) -> Finding:  # noqa: ANN401 - fields of Finding
-    """Answer that the rung broke."""
+    """Return that the rung broke."""
     return Finding("failed", detail, **more)
 
 
 def skipped(detail: str) -> Finding:
-    """Answer that the rung was not tried, and why."""
+    """Return that the rung was not tried, and why."""
     return Finding("skipped", detail)
 
 

@@ -24,7 +24,7 @@ SIBLING_SHARE = 0.85  # of the median GPU in the same host: one slow GPU holds u
 
 
 def _loads(host: Evidence) -> tuple[list[Mapping[str, Any]], Finding | None]:
-    """Give each GPU's load, or the finding that says why there is none."""
+    """Return each GPU's load, or the finding that says why there is none."""
     burn = host.answer("burn")
     if not burn:
         return [], skipped(NOT_TRIED)

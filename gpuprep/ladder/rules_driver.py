@@ -60,7 +60,7 @@ def pci_count(host: Evidence) -> Finding:
 
 
 def main_module(name: str) -> bool:
-    """Whether a module file is the driver's main module."""
+    """Return whether a module file is the driver's main module."""
     return name.startswith("nvidia") and re.split(r"[-_]", name)[-1] not in SIDE_MODULES
 
 

@@ -32,7 +32,7 @@ HEADER_MEND = (
 
 
 def _since(moment: str | None) -> str:
-    """Say when a proof was made that is taken from the host's record."""
+    """Return when a proof was made that is taken from the host's record."""
     if moment is None or not _MOMENT.fullmatch(moment):
         return ""
     text = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(int(moment)))
@@ -72,13 +72,13 @@ def toolkit_compiles(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way 
 
 
 def _compiler_remedy(step: Mapping[str, Any]) -> str | None:
-    """Name the remedy that the compiler's message shows; None = the check's own."""
+    """Return the remedy that the compiler's message shows; None = the check's own."""
     said = str(step.get("output"))
     return HEADER_MEND if EXCEPTION_CLASH.search(said) and NVCC_HEADER in said else None
 
 
 def _vector_sums(block: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Give every GPU's vector sum with the road it took: compiled program or prebuilt PTX."""
+    """Return every GPU's vector sum with the road it took: compiled program or prebuilt PTX."""
     for step in items(block, "run"):
         results = items(step, "results")
         if not results:
@@ -162,7 +162,7 @@ def gemm_correct(host: Evidence) -> Finding:
 
 
 def _cudnn(host: Evidence) -> tuple[Mapping[str, Any], str | None, Finding | None]:
-    """Give cuDNN's block and, when nothing can be judged, the finding that says why."""
+    """Return cuDNN's block and, when nothing can be judged, the finding that says why."""
     block, moment = host.tried("programs")
     if not block:
         return {}, None, skipped(NOT_TRIED)
@@ -226,7 +226,7 @@ def cudnn_convolution(host: Evidence) -> Finding:
 def _found_frameworks(
     block: Mapping[str, Any],
 ) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Give environment, framework and command of everything that was found."""
+    """Return environment, framework and command of everything that was found."""
     for env in items(block, "envs"):
         for framework in items(env, "frameworks"):
             name = f"{env.get('python')}: {framework.get('framework')} {framework.get('version')}"
@@ -242,7 +242,7 @@ _ARCHITECTURE = re.compile(r"[0-9]{2,4}")  # compute capability without its dot
 
 
 def supports(architectures: list[str], capability: str) -> bool:
-    """Whether a build for these architectures runs on a compute capability.
+    """Return whether a build for these architectures runs on a compute capability.
 
     Machine code (``sm_86``) runs within its major version from its minor on; PTX (``compute_80``)
     on everything newer. Suffixed targets (``sm_90a``) run on exactly that capability.

@@ -47,5 +47,5 @@ KNOWN: Mapping[int, str] = {
 
 
 def meaning(code: object) -> str:
-    """Say in words what an Xid means."""
+    """Return in words what an Xid means."""
     return KNOWN.get(code if isinstance(code, int) else 0, "see NVIDIA's Xid catalogue")

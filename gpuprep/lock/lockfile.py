@@ -97,7 +97,7 @@ class LockFile:
     classes: tuple[LockedClass, ...]
 
     def to_text(self) -> str:
-        """Give the file's content."""
+        """Return the file's content."""
         import yaml  # noqa: PLC0415  (slow to import)
 
         classes = [{k: v for k, v in _plain(c).items() if v} for c in self.classes]
@@ -179,7 +179,7 @@ def resolve_locked(
 def newer_than(
     lock: LockFile, catalog: Catalog, index: Callable[[Repository], PackageIndex]
 ) -> tuple[Newer, ...]:
-    """Say what exists in newer versions that would fit.
+    """Return what exists in newer versions that would fit.
 
     The driver stays within its branch; what the catalog holds at a version stays there.
     """
@@ -237,7 +237,7 @@ def _others(stack: Stack) -> dict[str, str]:
 
 
 def _driver_version(host: HostResult, stack: Stack, offered: PackageIndex) -> str | None:
-    """Give the version asked for, the one that is there and belongs, or the newest offered."""
+    """Return the version asked for, the one that is there and belongs, or the newest offered."""
     present = host.versions.get("driver")
     if stack.driver_version is not None:
         return stack.driver_version
@@ -344,7 +344,7 @@ def _repository(locked: LockedClass, catalog: Catalog) -> Repository | None:
 
 
 def _bound_by_catalog(locked: LockedClass, catalog: Catalog) -> frozenset[str]:
-    """Name the packages whose version the GPUs or CUDA decide."""
+    """Return the names of the packages whose version the GPUs or CUDA decide."""
     facts = HostFacts(locked.gpus, locked.os, locked.arch)
     setting = DesiredStack(components=("cuda", "cudnn"), cuda=locked.cuda)
     stack = resolve(facts, setting, catalog)

@@ -53,7 +53,7 @@ def required(
     driver: str | None,
     family: PackageFamily | None,
 ) -> dict[str, str]:
-    """Give the repository's packages that others need, each at the version it would get today.
+    """Return the repository's packages that others need, each at the version it would get today.
 
     Of alternatives all are given: which one apt takes depends on the host.
 
@@ -85,7 +85,7 @@ def required(
 
 
 def newest_beside(driver: str | None, versions: Iterable[str]) -> str | None:
-    """Give the newest version that goes with a driver; None when none does.
+    """Return the newest version that goes with a driver; None when none does.
 
     Packages of the driver carry its version: theirs is the one taken. Others have versions of
     their own, and a version of another driver is never taken.

@@ -35,7 +35,7 @@ def decode(kind: type[T], data: object) -> T:
 
 @functools.cache
 def vocabulary(kind: Any) -> frozenset[str]:  # noqa: ANN401
-    """Give the words that choices (literals, enumerations) within a type are made of."""
+    """Return the words that choices (literals, enumerations) within a type are made of."""
     if get_origin(kind) is Literal:
         return frozenset(get_args(kind))
     if isinstance(kind, type) and is_dataclass(kind):

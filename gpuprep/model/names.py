@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def matches(name: str, patterns: Collection[str]) -> bool:
-    """Whether a name fits the patterns; a pattern that starts with ``!`` excludes."""
+    """Return whether a name fits the patterns; a pattern that starts with ``!`` excludes."""
     if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
         return False
     return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))

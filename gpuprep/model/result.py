@@ -139,7 +139,7 @@ class FleetResult:
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the whole result as JSON types; the content of ``report.json``."""
+        """Return the whole result as JSON types; the content of ``report.json``."""
         data = asdict(self)
         data["schema"] = 1
         data["exit_code"] = int(self.exit_code)

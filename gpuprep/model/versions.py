@@ -10,22 +10,22 @@ _NUMBER = re.compile(r"\d{1,18}")  # a host can write any number of digits
 
 @lru_cache(maxsize=4096)
 def key(version: str) -> tuple[int, ...]:
-    """Give the numbers of ``version`` in order, for comparing: ``580.95.05`` -> (580, 95, 5)."""
+    """Return the numbers of ``version`` in order, for comparing: ``580.95.05`` -> (580, 95, 5)."""
     return tuple(int(number) for number in _NUMBER.findall(version))
 
 
 def at_least(version: str, floor: str | None) -> bool:
-    """Whether ``version`` is ``floor`` or newer; no floor is always met."""
+    """Return whether ``version`` is ``floor`` or newer; no floor is always met."""
     return floor is None or key(version) >= key(floor)
 
 
 def at_most(version: str, ceiling: str | None) -> bool:
-    """Whether ``version`` is ``ceiling`` or older; no ceiling is always met."""
+    """Return whether ``version`` is ``ceiling`` or older; no ceiling is always met."""
     return ceiling is None or key(version) <= key(ceiling)
 
 
 def newest(versions: tuple[str, ...]) -> str:
-    """Give the newest of some versions.
+    """Return the newest of some versions.
 
     Raises:
         ValueError: ``versions`` is empty.

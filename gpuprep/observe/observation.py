@@ -296,6 +296,6 @@ class HostObservation:
         return None
 
     def is_installed(self, name: str) -> bool:
-        """Whether a package is completely installed."""
+        """Return whether a package is completely installed."""
         package = self.packages.get(name)
         return package is not None and package.status == "installed"

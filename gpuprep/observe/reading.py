@@ -147,7 +147,7 @@ def _with_own_markers(conda: Any) -> Any:  # noqa: ANN401 - JSON types, not yet 
 
 
 def _marker(value: Any) -> Any:  # noqa: ANN401 - JSON types, not yet judged
-    """Give a marker whose values are texts, or texts by name; None for anything else."""
+    """Return a marker whose values are texts, or texts by name; None for anything else."""
     if not isinstance(value, dict):
         return None
     flat = [

@@ -100,7 +100,7 @@ class CallFailedError(InventoryError):
         return self.answer.status == 404  # noqa: PLR2004 - HTTP
 
     def statement(self, principal: str) -> str | None:
-        """Give the policy statement that would let the request pass, if that is what it needs."""
+        """Return the policy statement that would let the request pass, if that is what it needs."""
         return f"Allow {principal} to {self.call.policy}" if self.hidden else None
 
 

@@ -53,7 +53,7 @@ KINDS: Final = (
 def members(
     client: Client, kind: Kind, region: str, compartment: Compartment
 ) -> dict[str, Cluster]:
-    """Give the cluster of one kind, by instance OCID: one request, and one more per cluster."""
+    """Return the cluster of one kind, by instance OCID: one request, and one more per cluster."""
     base = {"compartmentId": compartment.id}
     policy = f"read {kind.resource} {compartment.where}"
     listing = Call("iaas", region, kind.path, base, compartment.words, policy)

@@ -26,7 +26,7 @@ class GpuFacts:
 
 
 def has_gpu(instance: Instance, shapes: Mapping[str, Shape]) -> bool:
-    """Whether the shape has GPUs, by the catalog or by what OCI says of the instance."""
+    """Return whether the shape has GPUs, by the catalog or by what OCI says of the instance."""
     return instance.gpus > 0 or instance.shape in shapes
 
 

@@ -95,7 +95,7 @@ class Composer:
         image: Image | None,
         cluster: Cluster | None,
     ) -> dict[str, Any]:
-        """Give the host's variables; what is not known or not there is left out."""
+        """Return the host's variables; what is not known or not there is left out."""
         compartment = instance.compartment
         gpu = self._gpu(instance)
         facts = {
@@ -127,7 +127,7 @@ class Composer:
 def host_names(
     pairs: Sequence[tuple[Instance, Addresses | None]], preference: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Name hosts by the first preference that has a value.
+    """Return host names by the first preference that has a value.
 
     Hosts that would share a name all get the last six signs of their OCID behind it, so that a
     name does not depend on the order of listing.
@@ -146,7 +146,7 @@ def host_names(
 
 
 def first(preference: Iterable[str], addresses: Addresses) -> str | None:
-    """Give the first address that is there."""
+    """Return the first address that is there."""
     return next((value for kind in preference if (value := addresses.get(kind))), None)
 
 

@@ -10,7 +10,7 @@ _ALLOWED_SKEW: Final = 240  # seconds; OCI allows 300
 
 
 def network_reason(error: Exception) -> str:
-    """Name the cause; the SDK's own text repeats the URL several times."""
+    """Return the cause in short; the SDK's own text repeats the URL several times."""
     words = {
         "ReadTimeout": "timed out waiting for the answer; raise the option timeout if it is slow",
         "ConnectTimeout": "could not connect in time: check proxy, firewall and region",
@@ -36,7 +36,7 @@ def clock_skew(date: str | None) -> float | None:
 
 
 def clock_advice(date: str | None) -> str | None:
-    """Say that the clock is wrong, if it is so wrong that OCI refuses; see ``clock_skew``."""
+    """Return what to do about a clock that is so wrong that OCI refuses; see ``clock_skew``."""
     skew = clock_skew(date)
     if skew is None or abs(skew) <= _ALLOWED_SKEW:
         return None

@@ -185,7 +185,7 @@ class Options:
             )
 
     def wants(self, fact: str) -> bool:
-        """Whether ``public_ip`` or ``ipv6`` must be looked up for every host."""
+        """Return whether ``public_ip`` or ``ipv6`` must be looked up for every host."""
         choice = self.resolve_public_ips if fact == "public_ip" else self.resolve_ipv6
         if choice == "auto":
             return fact in {self.hostnames[0], self.ansible_host_from[0]}
@@ -211,7 +211,7 @@ def reject_unknown(given: Mapping[str, Any]) -> None:
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give the options that environment variables set."""
+    """Return the options that environment variables set."""
     found: dict[str, str] = {}
     for option, variables in ENVIRONMENT.items():
         value = next((environ[name] for name in variables if environ.get(name)), None)

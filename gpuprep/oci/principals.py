@@ -70,7 +70,7 @@ def sign_in(kind: str, options: Options, profile: Profile) -> Any:  # noqa: ANN4
 
 
 def reason(error: Exception) -> str:
-    """Name an error of a signer.
+    """Return in short what a signer complains of.
 
     Only texts that quote no answer: one of the sign-in service may hold a token, one of the
     metadata service a key.
@@ -108,7 +108,7 @@ def _as_instance(make: Any, kind: str, options: Options, **more: str) -> Any:  #
 
 
 def _metadata(kind: str) -> str:
-    """Give the base URL of the metadata service.
+    """Return the base URL of the metadata service.
 
     Asked first and with little patience: the SDK would wait for a service that is not there up to
     minutes.

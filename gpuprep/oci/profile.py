@@ -35,7 +35,7 @@ class Profile:
     values: Mapping[str, str] = field(repr=False)
 
     def need(self, key: str, option: str) -> str:
-        """Give a value that must be there.
+        """Return a value that must be there.
 
         Raises:
             ConfigError: it is not.
@@ -47,7 +47,7 @@ class Profile:
         return value
 
     def read(self, key: str, option: str) -> tuple[Path, bytes]:
-        """Give path and content of a file that must be named and there.
+        """Return path and content of a file that must be named and there.
 
         Raises:
             ConfigError: it is not, or cannot be read.

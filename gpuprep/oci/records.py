@@ -107,7 +107,7 @@ class Addresses:
         )
 
     def get(self, kind: str) -> str | None:
-        """Give ``private_ip``, ``public_ip``, ``ipv6``, ``hostname_label`` or ``fqdn``."""
+        """Return ``private_ip``, ``public_ip``, ``ipv6``, ``hostname_label`` or ``fqdn``."""
         if kind == "ipv6":
             return self.ipv6[0] if self.ipv6 else None
         if kind == "fqdn":
@@ -179,7 +179,7 @@ class Listing:
     requests: int | None = field(default=None, compare=False)
 
     def to_dict(self) -> Json:
-        """Give plain JSON types, for a cache."""
+        """Return plain JSON types, for a cache."""
         return {
             "hosts": [[one.name, list(one.groups), dict(one.variables)] for one in self.hosts],
             "group_parents": {key: list(value) for key, value in self.group_parents.items()},

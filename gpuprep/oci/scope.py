@@ -34,7 +34,7 @@ def home_region(identity: Identity, options: Options) -> str:
 
 
 def regions(client: Client, options: Options) -> tuple[str, ...]:
-    """Give the regions to list; one request when ``all`` is asked for."""
+    """Return the regions to list; one request when ``all`` is asked for."""
     home = home_region(client.identity, options)
     if "all" not in options.regions:
         return tuple(dict.fromkeys(options.regions)) or (home,)
@@ -52,7 +52,7 @@ def regions(client: Client, options: Options) -> tuple[str, ...]:
 
 
 def compartments(client: Client, options: Options) -> tuple[Compartment, ...]:
-    """Give the compartments to list; at most one paged request, none when OCIDs say it all.
+    """Return the compartments to list; at most one paged request, none when OCIDs say it all.
 
     Raises:
         ConfigError: a compartment is unknown or its name is ambiguous.

@@ -45,7 +45,7 @@ def select(
 
 
 def server_side(options: Options) -> dict[str, str]:
-    """Give the query parameters of ListInstances that do part of the work."""
+    """Return the query parameters of ListInstances that do part of the work."""
     names = {
         "display_name": "displayName",
         "availability_domain": "availabilityDomain",

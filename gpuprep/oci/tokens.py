@@ -11,7 +11,7 @@ from gpuprep.errors import ConfigError
 
 
 def seconds_left(token: str) -> float | None:
-    """Tell how long a token is good for, negative when it is over.
+    """Return how long a token is good for, negative when it is over.
 
     None for one that is no JWT: the service may judge it.
     """

@@ -28,7 +28,7 @@ class Table:
 
 
 def support_tables(catalog: Catalog) -> tuple[Table, ...]:
-    """Give the tables of ``explain --matrix``."""
+    """Return the tables of ``explain --matrix``."""
     return (_gpu_table(catalog), _system_table(catalog))
 
 
@@ -48,7 +48,7 @@ def as_markdown(table: Table) -> str:
 
 
 def shapes_with(catalog: Catalog, gpu: Gpu) -> str:
-    """Name the OCI shapes that carry a GPU."""
+    """Return the OCI shapes that carry a GPU."""
     return ", ".join(s.name for s in catalog.shapes.values() if s.gpu == gpu.id) or "-"
 
 

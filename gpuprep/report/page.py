@@ -77,7 +77,7 @@ class _Strings:
     numbers: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, value: object) -> int | None:
-        """Give the number of a text; None for none."""
+        """Return the number of a text; None for none."""
         if value is None:
             return None
         return self.numbers.setdefault(str(value), len(self.numbers))
@@ -90,7 +90,7 @@ class _Checks:
     numbers: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, check_id: str) -> int:
-        """Give the number of a check."""
+        """Return the number of a check."""
         return self.numbers.setdefault(check_id, len(self.numbers))
 
     def described(self) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @cache
 def schema() -> Mapping[str, Any]:
-    """Give the JSON schema of a result."""
+    """Return the JSON schema of a result."""
     data: Mapping[str, Any] = json.loads(
         (files("gpuprep.report") / "report.schema.json").read_text(encoding="utf-8")
     )

@@ -72,7 +72,7 @@ class _Console(Console):
 
 
 def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
-    """Say in a sentence what the exit code means for this result."""
+    """Return a sentence on what the exit code means for this result."""
     total = len(result.hosts)
     predicting = result.verb == "plan" or result.check
     bad = _bad_hosts(result.hosts.values(), predicting=predicting)
@@ -109,7 +109,7 @@ def _pending(result: FleetResult) -> int:
 
 
 def _bad_hosts(hosts: Iterable[HostResult], *, predicting: bool) -> str:
-    """Name the hosts in every bad state, e.g. ``1 refused (h4)``."""
+    """Return the hosts in every bad state, e.g. ``1 refused (h4)``."""
     fine = {HostStatus.DRIFTED, HostStatus.UNKNOWN} if predicting else set()
     by_state: dict[HostStatus, list[str]] = {}
     for host in hosts:

@@ -18,13 +18,13 @@ MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown 
 
 
 def step_in_words(step: Step) -> str:
-    """Say what a step does to what, and why."""
+    """Return what a step does to what, and why."""
     change = f" ({step.before or 'none'} -> {step.after})" if step.after else ""
     return f"{step.role}: {step.action} {step.kind} {step.target}{change}: {step.reason}"
 
 
 def fleet_in_words(plans: Mapping[str, HostPlan]) -> Iterator[str]:
-    """Say line by line what was planned: a line per host; the steps too where hosts are few."""
+    """Return, line by line, what was planned: a line per host, the steps too of few hosts."""
     for name, plan in plans.items():
         if not plan.ok:
             yield f"{name}: {plan.state} [{plan.code}]: {plan.error}"
@@ -48,7 +48,7 @@ def _outcome(plan: HostPlan) -> str:
 
 
 def checks_in_words(name: str, told: Mapping[str, Any]) -> Iterator[str]:
-    """Say what state a host is in, how the ladder's checks went, and which want attention.
+    """Return what state a host is in, how the ladder's checks went, and which want attention.
 
     Args:
         name: the host.

@@ -27,7 +27,7 @@ BAD_CHECKS: Final = ("failed", "warned")
 
 
 def hosts_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Give the hosts, worst state first, then by name."""
+    """Return the hosts, worst state first, then by name."""
     order = list(STATES)
 
     def rank(host: Mapping[str, Any]) -> tuple[int, str]:
@@ -45,7 +45,7 @@ def counts_of(hosts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def headline(result: Mapping[str, Any]) -> str:
-    """Say in one sentence how the fleet is: ``58 of 60 hosts ready``."""
+    """Return a sentence on how the fleet is: ``58 of 60 hosts ready``."""
     hosts = hosts_of(result)
     counts = counts_of(hosts)
     total = len(hosts)
@@ -63,13 +63,13 @@ def headline(result: Mapping[str, Any]) -> str:
 
 
 def bad_checks(host: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Give the checks that failed, then those that warned."""
+    """Return the checks that failed, then those that warned."""
     checks = [check for check in host.get("checks") or () if check.get("status") in BAD_CHECKS]
     return sorted(checks, key=lambda check: BAD_CHECKS.index(check["status"]))
 
 
 def sentence(host: Mapping[str, Any]) -> str:
-    """Say in one sentence what there is to say about a host."""
+    """Return a sentence on what there is to say about a host."""
     if host.get("error"):
         code = f"{host['code']}: " if host.get("code") else ""
         return f"{code}{host['error']}"
@@ -87,7 +87,7 @@ def sentence(host: Mapping[str, Any]) -> str:
 
 
 def title_of(check: Mapping[str, Any]) -> str:
-    """Give a check's title; its id when this version does not know it."""
+    """Return a check's title; its id when this version does not know it."""
     known = BY_ID.get(str(check.get("id")))
     return known.title if known else str(check.get("id"))
 
@@ -108,7 +108,7 @@ def sources(ids: str) -> str:
 
 
 def gpus_of(host: Mapping[str, Any]) -> str:
-    """Name a host's GPUs: ``8 x H100 SXM5 80GB``; empty when it has none."""
+    """Return a host's GPUs by name: ``8 x H100 SXM5 80GB``; empty when it has none."""
     found = Counter((host.get("facts") or {}).get("gpus") or ())
     return ", ".join(
         f"{number} \N{MULTIPLICATION SIGN} {_gpu_names().get(pci_id, pci_id)}"

@@ -18,7 +18,7 @@ def package_spec(package: Package, family: str) -> str:
 
 
 def answer(outcome: Stack | Refusal) -> dict[str, Any]:
-    """Give the answer with the published keys; a refusal has the single key ``refusal``."""
+    """Return the answer with the published keys; a refusal has the single key ``refusal``."""
     if isinstance(outcome, Refusal):
         return {"refusal": {"code": outcome.code, "message": outcome.message}}
     stack = outcome

@@ -62,7 +62,7 @@ class Case:
     warnings: list[Message] = field(default_factory=list)
 
     def wants(self, component: str) -> bool:
-        """Whether a component is wanted at all."""
+        """Return whether a component is wanted at all."""
         chosen = self.desired.components
         return chosen is None or component in chosen
 

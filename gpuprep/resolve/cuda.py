@@ -77,7 +77,7 @@ def _warn_about_glibc(case: Case, cuda: str) -> None:
 
 
 def toolkits_of(case: Case, choices: tuple[Choice, ...]) -> tuple[CudaToolkit, ...]:
-    """Give the toolkits as the stack names them."""
+    """Return the toolkits as the stack names them."""
     rules = case.catalog.cuda
     return tuple(
         CudaToolkit(
@@ -92,7 +92,7 @@ def toolkits_of(case: Case, choices: tuple[Choice, ...]) -> tuple[CudaToolkit, .
 def toolkit_packages(
     case: Case, choices: tuple[Choice, ...], driver: Driver | None
 ) -> tuple[Package, ...]:
-    """Give the packages of the toolkits, with cuda-compat where it was allowed and is needed."""
+    """Return the packages of the toolkits, with cuda-compat where it was allowed and is needed."""
     rules = case.catalog.cuda
     form = rules.version_form[case.system.family]
     packages = []

@@ -30,7 +30,7 @@ def choose_driver(case: Case) -> Driver:
 
 
 def archive_of(case: Case) -> Archive:
-    """Give the distribution's archive.
+    """Return the distribution's archive.
 
     Raises:
         Refused: no driver is known in it.

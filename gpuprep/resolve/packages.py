@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def repository_of(case: Case) -> Repository:
-    """Give NVIDIA's repository for the host, or the mirror that stands in for it."""
+    """Return NVIDIA's repository for the host, or the mirror that stands in for it."""
     rules, system = case.catalog.repositories, case.system
     names = {
         "base": (case.desired.mirror or rules.base).rstrip("/"),
@@ -35,7 +35,7 @@ def repository_of(case: Case) -> Repository:
 
 
 def driver_packages(case: Case, driver: Driver) -> tuple[Package, ...]:
-    """Give everything the driver needs, in order: pins, compiler, headers, driver, fabric."""
+    """Return everything the driver needs, in order: pins, compiler, headers, driver, fabric."""
     before = (*_toolset_packages(case), *_headers(case))
     if case.desired.source == "distro":
         return (*before, *_from_archive(case, driver))
@@ -44,47 +44,47 @@ def driver_packages(case: Case, driver: Driver) -> tuple[Package, ...]:
 
 
 def version_locked_of(case: Case) -> tuple[str, ...]:
-    """Give the name patterns of packages that must share the driver's version."""
+    """Return the name patterns of packages that must share the driver's version."""
     if case.desired.source == "distro":
         return archive_of(case).closure
     return case.catalog.driver.closure[case.system.family]
 
 
 def services_of(case: Case) -> tuple[str, ...]:
-    """Give the units that must run beside the driver."""
+    """Return the units that must run beside the driver."""
     fabric = case.catalog.fabrics.get(fabric_of(case))
     return case.catalog.driver.services + (fabric.services if fabric else ())
 
 
 def module_of(case: Case, driver: Driver) -> str:
-    """Give the kernel module's file name as modinfo knows it."""
+    """Return the kernel module's file name as modinfo knows it."""
     if case.desired.source == "distro":
         return archive_of(case).branches[driver.branch.name].module
     return case.catalog.driver.module
 
 
 def kernel_modules_of(case: Case) -> tuple[str, ...]:
-    """Give other kernel modules that must be loaded at boot."""
+    """Return other kernel modules that must be loaded at boot."""
     fabric = case.catalog.fabrics.get(fabric_of(case))
     return fabric.kernel_modules if fabric else ()
 
 
 def stream_of(case: Case, driver: Driver) -> str | None:
-    """Give the dnf module stream; None where there are no streams."""
+    """Return the dnf module stream; None where there are no streams."""
     stream = _names(case, driver).stream
     flavour = _flavour(driver)
     return stream[flavour].format(b=driver.branch.name) if flavour in stream else None
 
 
 def lock_of(case: Case, driver: Driver) -> str | None:
-    """Give the dnf versionlock pattern; None on the deb family."""
+    """Return the dnf versionlock pattern; None on the deb family."""
     if case.system.family != "rpm":
         return None
     return case.catalog.driver.lock.format(branch_or_version=driver.exact or driver.branch.name)
 
 
 def pin_of(case: Case, driver: Driver) -> str | None:
-    """Give the apt preferences text for what no pinning package holds.
+    """Return the apt preferences text for what no pinning package holds.
 
     That is a branch without such a package, an exact version from the distribution's archive, and
     NVIDIA's own driver where only the archive's is wanted but the repository is there.
@@ -110,7 +110,7 @@ def _archive_pins(case: Case, driver: Driver) -> str | None:
 
 
 def conflicting_of(case: Case, driver: Driver) -> tuple[str, ...]:
-    """Give the name patterns of the other flavour's packages, which must go when ours come."""
+    """Return the name patterns of the other flavour's packages, which must go when ours come."""
     if case.desired.source == "distro":
         return ()
     own = _flavour(driver)
@@ -123,7 +123,7 @@ def conflicting_of(case: Case, driver: Driver) -> tuple[str, ...]:
 
 
 def toolset_of(case: Case) -> str | None:
-    """Give the compiler DKMS must use when the kernel's gcc is not the system's."""
+    """Return the compiler DKMS must use when the kernel's gcc is not the system's."""
     major = _kernel_gcc(case.facts.kernel_cc)
     # A host without a compiler gets the system's default one together with DKMS.
     system = case.facts.system_gcc or case.system.gcc
@@ -253,7 +253,7 @@ def _headers(case: Case) -> list[Package]:
 
 
 def _kernel_gcc(compiler: str | None) -> int | None:
-    """Give gcc's major version from CONFIG_CC_VERSION_TEXT: ``gcc (GCC) 14.2.1 2025...``."""
+    """Return gcc's major version from CONFIG_CC_VERSION_TEXT: ``gcc (GCC) 14.2.1 2025...``."""
     if not compiler or "gcc" not in compiler.lower():
         return None
     words = compiler.replace("-", " ").split()

@@ -16,7 +16,7 @@ _LABELS = {"dkms_toolset": "compiler", "cudnn": "cuDNN", "cuda": "CUDA"}
 
 
 def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
-    """Tell what would be installed, why, and what to watch for."""
+    """Return what would be installed, why, and what to watch for."""
     lines = [_headline(host, catalog), ""]
     lines += _choices(stack)
     if stack.packages:
@@ -35,7 +35,7 @@ def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
 
 
 def refusal_in_words(host: HostFacts, refusal: Refusal, catalog: Catalog) -> str:
-    """Tell why a host is refused, and the nearest stack that would work."""
+    """Return why a host is refused, and the nearest stack that would work."""
     lines = [_headline(host, catalog), "", f"Refused, {refusal.code}: {refusal.message}"]
     if refusal.settings:
         named = (f"{variable_of(name)} ({name} here)" for name in refusal.settings)

@@ -69,7 +69,7 @@ def error_text(output: str) -> str:
 
 
 def engine_error(code: int, output: str, limit: str | None) -> GpuprepError:
-    """Give the error of a run that ended with ``code`` before it had a plan."""
+    """Return the error of a run that ended with ``code`` before it had a plan."""
     error = error_text(output)
     unparsed = _UNPARSED.search(error)
     if unparsed:
@@ -100,7 +100,7 @@ def _reason_of_unparsed(output: str) -> tuple[str, str | None]:
 
 
 def plan_error(failure: Failure) -> GpuprepError:
-    """Give the error of a plan that could not be made for any host.
+    """Return the error of a plan that could not be made for any host.
 
     What is wrong with a host, or with its settings, is part of a plan; so this is a fault of
     gpuprep, unless the action says otherwise by a code.
@@ -113,7 +113,7 @@ def plan_error(failure: Failure) -> GpuprepError:
 
 
 def no_hosts_error(inventory: str, output: str) -> GpuprepError:
-    """Give the error of a run that found no host to work on."""
+    """Return the error of a run that found no host to work on."""
     unmatched = re.search(r"Could not match supplied host pattern, ignoring: (\S+)", output)
     if unmatched and unmatched.group(1) != "all":
         return ConfigError(f"no host of {inventory} matches the pattern {unmatched.group(1)}")

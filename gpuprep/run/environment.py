@@ -57,7 +57,7 @@ def configured(configuration: Path | None, key: str) -> str | None:
 
 
 def has_inventory(environ: Mapping[str, str], directory: Path) -> bool:
-    """Whether Ansible's own configuration names an inventory."""
+    """Return whether Ansible's own configuration names an inventory."""
     configuration = find_configuration(environ, directory)
     return bool(environ.get("ANSIBLE_INVENTORY") or configured(configuration, "inventory"))
 
@@ -80,14 +80,14 @@ def _configured_collections(environ: Mapping[str, str], directory: Path) -> list
 
 
 def playbook_user_environment(environ: Mapping[str, str], directory: Path) -> dict[str, str]:
-    """Give the variables that plain ``ansible-playbook gpuprep.core.apply`` needs."""
+    """Return the variables that plain ``ansible-playbook gpuprep.core.apply`` needs."""
     return {"ANSIBLE_COLLECTIONS_PATH": collections_path(environ, directory)}
 
 
 def engine_environment(
     environ: Mapping[str, str], directory: Path, run_dir: Path
 ) -> dict[str, str]:
-    """Give the variables, beside the inherited ones, that a run of ours needs.
+    """Return the variables, beside the inherited ones, that a run of ours needs.
 
     The user's ansible.cfg keeps its say on connections (ssh arguments, timeouts, remote user);
     what decides correctness, secrecy or cleanliness is fixed here.

@@ -166,7 +166,7 @@ class Run:
         )
 
     def _error(self, outcome: Outcome) -> GpuprepError:
-        """Say why there is no plan at all."""
+        """Return the error that says why there is no plan at all."""
         transcript = outcome.transcript
         for failure in transcript.failures.values():
             return plan_error(failure)

@@ -22,7 +22,7 @@ Source = str | os.PathLike[str] | Mapping[str, Any] | Sequence[str | os.PathLike
 
 
 def inventory_arguments(source: Source, run_dir: Path) -> tuple[str, ...]:
-    """Give the values of ``--inventory`` for a source.
+    """Return the values of ``--inventory`` for a source.
 
     Args:
         source: a file, directory, script or inventory-plugin configuration; several of them;
@@ -45,7 +45,7 @@ def inventory_arguments(source: Source, run_dir: Path) -> tuple[str, ...]:
 
 
 def files_of(source: Source | None) -> tuple[Path, ...]:
-    """Give the files that Ansible reads for a source's paths, variables beside them included."""
+    """Return the files that Ansible reads for a source's paths, variables beside them included."""
     if source is None or isinstance(source, Mapping):
         return ()
     items = [source] if isinstance(source, str | os.PathLike) else source
@@ -58,7 +58,7 @@ def files_of(source: Source | None) -> tuple[Path, ...]:
 
 
 def describe(source: Source | None) -> str:
-    """Name a source in a message."""
+    """Return a source as messages name it."""
     if source is None:
         return "the configured inventory"
     if isinstance(source, Mapping):
@@ -100,7 +100,7 @@ def this_machine() -> dict[str, Any]:
 
 
 def checked_structure(structure: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give back an inventory structure that Ansible can read.
+    """Return an inventory structure that Ansible can read.
 
     Raises:
         ConfigError: it names no group, or a group has another form.

@@ -95,7 +95,7 @@ def variables_arguments(extra: Sequence[Mapping[str, Any] | Path], run_dir: Path
 
 
 def access_arguments(access: Access) -> list[str]:
-    """Give the arguments that an access needs; passwords only as prompts to answer.
+    """Return the arguments that an access needs; passwords only as prompts to answer.
 
     Raises:
         ConfigError: a file is not there.
@@ -130,7 +130,7 @@ def prompt_answers(access: Access) -> dict[str, str]:
 
 
 def cancel_check(cancel: Cancel | None) -> Callable[[], bool]:
-    """Give a function that says whether to stop."""
+    """Return a function that says whether to stop."""
     if cancel is None:
         return lambda: False
     return cancel.is_set if isinstance(cancel, threading.Event) else cancel

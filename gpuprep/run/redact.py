@@ -30,7 +30,7 @@ _URL_PASSWORD: Final = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable of this name holds a secret.
+    """Return whether a variable of this name holds a secret.
 
     >>> is_secret_name("ansible_become_password"), is_secret_name("conda_prefix")
     (True, False)

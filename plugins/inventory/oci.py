@@ -441,7 +441,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 self._add(host, variables, listing.group_parents)
 
     def _holds(self, expressions: Iterable[str], name: str, variables: Mapping[str, Any]) -> bool:
-        """Whether one of the expressions is true for a host."""
+        """Return whether one of the expressions is true for a host."""
         for expression in expressions:
             try:
                 if self._compose(expression, {**variables, "inventory_hostname": name}):

@@ -133,7 +133,7 @@ def interpreter(variables: Mapping[str, Any]) -> str:
 
 
 def _same_user(connection: Any, plugin: Any, play_context: PlayContext) -> bool:
-    """Whether become would change nothing, as Ansible's own actions judge it."""
+    """Return whether become would change nothing, as Ansible's own actions judge it."""
     wanted = plugin.get_option("become_user") or "root"
     if connection.transport == "local":
         return os.geteuid() == 0 and wanted == "root"

@@ -61,7 +61,7 @@ class Toolkit:
         return int(self.short.replace(".", ""))
 
     def named(self, stem: str) -> str:
-        """Name a package of this release."""
+        """Return the name of a package of this release."""
         return f"{stem}-{self.dashed}"
 
 

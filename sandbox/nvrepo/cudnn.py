@@ -68,7 +68,7 @@ class Cudnn:
         return f"{self.version}-1{suffix}"
 
     def named(self, kind: str = "") -> str:
-        """Name a package: `libcudnn9-dev-cuda-13`, `libcudnn8-dev`."""
+        """Return the name of a package: `libcudnn9-dev-cuda-13`, `libcudnn8-dev`."""
         scope = f"-cuda-{self.cuda}" if self.major >= SPLIT_SINCE else ""
         return f"libcudnn{self.major}{kind}{scope}"
 

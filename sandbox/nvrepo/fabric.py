@@ -34,7 +34,7 @@ def packages(driver: Driver, work: Path) -> list[Deb]:
 
 
 def _named(driver: Driver, name: str, description: str, files: dict[str, Entry]) -> Deb:
-    """Name a package as its branch does, with the virtual name the suffixed ones share."""
+    """Return a package named as its branch does, with the virtual name the suffixed share."""
     suffixed = driver.branch < FABRIC_UNSUFFIXED_SINCE
     virtual = dict.fromkeys(("Provides", "Conflicts", "Replaces"), (name,)) if suffixed else {}
     return Deb(

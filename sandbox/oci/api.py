@@ -41,7 +41,7 @@ class Result:
     wrapped: bool = False  # {"items": [...]}, as newer lists are
 
     def page(self, query: Query) -> tuple[Any, str | None]:
-        """Give the body and the token of the next page."""
+        """Return the body and the token of the next page."""
         if self.one is not None:
             return self.one, None
         if not self.paged:

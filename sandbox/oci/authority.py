@@ -46,11 +46,11 @@ class Certified:
     key: rsa.RSAPrivateKey
 
     def pem(self) -> bytes:
-        """Give the certificate."""
+        """Return the certificate."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     def key_pem(self) -> bytes:
-        """Give the private key."""
+        """Return the private key."""
         return keys.pem(self.key)
 
 
@@ -144,11 +144,11 @@ class Authority:
         )
 
     def delegation_token(self, now: datetime) -> str:
-        """Give the token by which an instance may act for the user."""
+        """Return the token by which an instance may act for the user."""
         return self._token(now, sub=self._user, ptype="delegation", delegate=INSTANCE)
 
     def claims(self, token: str, now: datetime) -> tokens.Claims | None:
-        """Give the claims of a token that was issued here and is still good."""
+        """Return the claims of a token that was issued here and is still good."""
         return tokens.read(token, self.chain.root.key.public_key(), now.timestamp())
 
     def _token(self, now: datetime, **claims: str) -> str:

@@ -152,7 +152,7 @@ def _spawn(state: Path, hosts: Path) -> dict[str, Any]:
 
 
 def _running(state: Path) -> dict[str, Any] | None:
-    """Give pid and URL of the emulator that serves this state folder."""
+    """Return pid and URL of the emulator that serves this state folder."""
     try:
         said: dict[str, Any] = json.loads((state / "endpoint.json").read_text())
         command = Path(f"/proc/{said['pid']}/cmdline").read_bytes().split(b"\0")

@@ -52,7 +52,7 @@ class Fault:
         return cls(route, int(what) if what.isdigit() else what, number)
 
     def hits(self, target: str) -> bool:
-        """Whether it strikes now; counts down."""
+        """Return whether it strikes now; counts down."""
         if self.times == 0 or not re.search(self.route, target):
             return False
         if self.times is not None:

@@ -75,7 +75,7 @@ def new() -> rsa.RSAPrivateKey:
 
 
 def pem(key: rsa.RSAPrivateKey, passphrase: str | None = None) -> bytes:
-    """Give a private key as a file holds it."""
+    """Return a private key as a file holds it."""
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase:
         encryption = serialization.BestAvailableEncryption(passphrase.encode())

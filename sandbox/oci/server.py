@@ -73,7 +73,7 @@ class Stats:
                 self.principals[principal] += 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON types."""
+        """Return plain JSON types."""
         return {
             "total": self.total,
             "verified": self.verified,
@@ -318,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.data)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
-        """Give the Date header by the emulator's clock."""
+        """Return the Date header by the emulator's clock."""
         del timestamp
         return format_datetime(self.server.emulator.verifier.now(), usegmt=True)
 

@@ -47,7 +47,7 @@ class Tenancy:
     # --- building ------------------------------------------------------------------------------
 
     def new_id(self, kind: str) -> str:
-        """Give an OCID of the usual form and length."""
+        """Return an OCID of the usual form and length."""
         return f"ocid1.{kind}.oc1.iad.{next(self._serial):060d}"
 
     def compartment(self, name: str, parent: str | None = None) -> str:

@@ -26,7 +26,7 @@ def issue(key: rsa.RSAPrivateKey, claims: Mapping[str, Any]) -> str:
 
 
 def read(token: str, key: rsa.RSAPublicKey, now: float) -> Claims | None:
-    """Give the claims of a token; None when it is forged, expired or none at all.
+    """Return the claims of a token; None when it is forged, expired or none at all.
 
     Args:
         token: what was presented.
@@ -59,7 +59,7 @@ def jwk(key: rsa.RSAPublicKey) -> str:
 
 
 def key_of(claims: Claims) -> rsa.RSAPublicKey:
-    """Give the session's public key that a token is bound to."""
+    """Return the session's public key that a token is bound to."""
     found = json.loads(claims["jwk"])
     n, e = (int.from_bytes(_decoded(found[name]), "big") for name in ("n", "e"))
     return rsa.RSAPublicNumbers(e, n).public_key()

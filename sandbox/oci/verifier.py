@@ -36,11 +36,11 @@ class Verifier:
     clock_offset: float = 0.0
 
     def now(self) -> datetime:
-        """Give the service's time."""
+        """Return the service's time."""
         return datetime.now(UTC) + timedelta(seconds=self.clock_offset)
 
     def principal(self, request: signature.Request) -> str:
-        """Tell who signed a request: ``user``, ``instance``, ``delegate`` or ``resource``.
+        """Return who signed a request: ``user``, ``instance``, ``delegate`` or ``resource``.
 
         Raises:
             RefusedError: nobody who may.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def complaints(catalog: Catalog, today: dt.date, max_age: int) -> Iterator[str]:
-    """Say what should be looked at.
+    """Return what should be looked at.
 
     Args:
         catalog: the facts.

@@ -70,7 +70,7 @@ def patched(text: str, changes: Sequence[Change]) -> str:
 
 
 def as_patch(path: Path, text: str, changes: Sequence[Change]) -> str:
-    """Give the changes as a unified diff; empty when there are none."""
+    """Return the changes as a unified diff; empty when there are none."""
     before, after = text.splitlines(keepends=True), patched(text, changes).splitlines(keepends=True)
     return "".join(difflib.unified_diff(before, after, f"a/{path}", f"b/{path}", n=1))
 
@@ -130,7 +130,7 @@ def _added(
 
 
 def _findings(catalog: Catalog, seen: Seen) -> Iterator[str]:
-    """Name what is new in kind: rules hang on it, so a person must add it."""
+    """Return what is new in kind: rules hang on it, so a person must add it."""
     lines = {version.split(".", maxsplit=1)[0]: source for version, source in seen.drivers.items()}
     last_branch = max(catalog.branches, key=key)
     for branch, source in sorted(lines.items()):

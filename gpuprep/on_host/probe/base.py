@@ -176,7 +176,7 @@ def _become(owner):
 
 
 def read_text(path, limit=65536):
-    """Give a file's text, or None when it cannot be read."""
+    """Return a file's text, or None when it cannot be read."""
     try:
         with open(path, "rb") as stream:
             return stream.read(limit).decode("utf-8", "replace")

@@ -44,7 +44,7 @@ def collect(library, options, visible):
 
 
 def find_cublas(options):
-    """Give the path of a libcublas, from a toolkit or an environment; None where there is none."""
+    """Return the path of a libcublas, from a toolkit or an environment; None without one."""
     folders = []
     for toolkit in compiled.toolkits(options):
         folders += [os.path.join(toolkit, "lib64"), os.path.join(toolkit, "lib")]
@@ -171,7 +171,7 @@ def wrong_samples(gpu, product, n, samples=16):
 
 
 def cublas_product(path, kind, n):
-    """Give a function that multiplies with cuBLAS, on the current context."""
+    """Return a function that multiplies with cuBLAS, on the current context."""
     library = ctypes.CDLL(path)
     handle = ctypes.c_void_p()
     status = library.cublasCreate_v2(ctypes.byref(handle))

@@ -27,7 +27,7 @@ def workspace():
 
 
 def toolkits(options, default="/usr/local/cuda"):
-    """Give the toolkits to try, the default one first: those named, else all that are there."""
+    """Return the toolkits to try, the default one first: those named, else all that are there."""
     named = options.get("toolkits")
     if named is not None:
         return list(named)

@@ -193,7 +193,7 @@ def choose(visible):
 
 
 def value(index, seed):
-    """Give the input that the kernels generate, in eighths: an integer from -8 to 8."""
+    """Return the input that the kernels generate, in eighths: an integer from -8 to 8."""
     x = (index * 2654435761 + seed * 40503 + 1) & MASK
     x ^= x >> 16
     x = x * 2246822519 & MASK

@@ -64,7 +64,7 @@ LOGS = (
 
 
 def collect():
-    """Give ``commands`` and ``files``; programs and files that a host lacks are left out."""
+    """Return ``commands`` and ``files``; programs and files that a host lacks are left out."""
     environment = dict(os.environ, LC_ALL="C", SYSTEMD_PAGER="", PAGER="")
     commands = [
         base.command(argv, SECONDS, environment=environment, limit=OUTPUT_CHARACTERS)
@@ -93,7 +93,7 @@ def _there(program):
 
 
 def tail(path):
-    """Give the end of a file; None when it cannot be read."""
+    """Return the end of a file; None when it cannot be read."""
     try:
         with open(path, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size  # 0 for files of /proc
@@ -105,7 +105,7 @@ def tail(path):
 
 
 def kernel_lines(path="/dev/kmsg"):
-    """Give the kernel's lines that have to do with GPUs and their bus."""
+    """Return the kernel's lines that have to do with GPUs and their bus."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:

@@ -123,7 +123,7 @@ for name, attempt in (("torch", try_torch), ("jax", try_jax), ("tensorflow", try
 
 
 def collect(options):
-    """Give one entry per environment that has a framework."""
+    """Return one entry per environment that has a framework."""
     seconds = options.get("deadlines", {}).get("framework", SECONDS)
     envs = [_try(python, seconds) for python in interpreters(options) if has_framework(python)]
     return {"envs": envs}
@@ -144,7 +144,7 @@ def interpreters(options):
 
 
 def has_framework(python):
-    """Whether one of the frameworks lies in the environment's site-packages."""
+    """Return whether one of the frameworks lies in the environment's site-packages."""
     library = os.path.join(os.path.dirname(os.path.dirname(python)), "lib")
     try:
         versions = [name for name in os.listdir(library) if name.startswith("python3")]

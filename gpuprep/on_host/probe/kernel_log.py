@@ -35,7 +35,7 @@ def collect(path="/dev/kmsg"):
 
 
 def records(descriptor):
-    """Give the lines of the ring buffer, as bytes, up to its present end."""
+    """Return the lines of the ring buffer, as bytes, up to its present end."""
     while True:
         try:
             record = os.read(descriptor, RECORD)
@@ -52,7 +52,7 @@ def records(descriptor):
 
 
 def parse(line):
-    """Give code, GPU and text of an Xid line; None for another line."""
+    """Return code, GPU and text of an Xid line; None for another line."""
     found = XID.search(line)
     if found is None:
         return None

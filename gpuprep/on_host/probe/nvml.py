@@ -71,20 +71,20 @@ class Nvml(object):
         return function(*arguments)
 
     def reason(self, status):
-        """Give NVML's own words for a status."""
+        """Return NVML's own words for a status."""
         function = self.library.nvmlErrorString
         function.restype = ctypes.c_char_p
         return "%s (%d)" % (function(status).decode("utf-8", "replace"), status)
 
     def text(self, name, *before):
-        """Give a string that the library writes into a buffer."""
+        """Return a string that the library writes into a buffer."""
         buffer = ctypes.create_string_buffer(NAME_SIZE)
         if self.status(name, *((*before, buffer, ctypes.c_uint(NAME_SIZE)))) != SUCCESS:
             return None
         return buffer.value.decode("utf-8", "replace")
 
     def values(self, name, device, types, *before):
-        """Give the numbers that the library writes through pointers."""
+        """Return the numbers that the library writes through pointers."""
         cells = [kind() for kind in types]
         pointers = tuple(ctypes.byref(cell) for cell in cells)
         if self.status(name, device, *(before + pointers)) != SUCCESS:
@@ -92,7 +92,7 @@ class Nvml(object):
         return [cell.value for cell in cells]
 
     def value(self, name, device, kind=ctypes.c_uint, *before):
-        """Give one such number."""
+        """Return one such number."""
         found = self.values(name, device, (kind,), *before)
         return None if found is None else found[0]
 
@@ -125,7 +125,7 @@ def collect(library):
 
 
 def loaded_path(library):
-    """Give the real path of a library that this process has mapped: ``libcuda.so.580.95.05``."""
+    """Return the real path of a library that this process has mapped: ``libcuda.so.580.95.05``."""
     stem = os.path.basename(library).split(".so")[0] + ".so"
     with open("/proc/self/maps") as stream:
         for line in stream:

@@ -15,7 +15,7 @@ KEPT = ("programs", "frameworks")
 
 
 def identity(answers):
-    """Say what a proof holds for: this boot, this module, these GPUs."""
+    """Return what a proof holds for: this boot, this module, these GPUs."""
     gpus = answers.get("nvml", {}).get("gpus") or []
     return {
         "boot_id": (base.read_text("/proc/sys/kernel/random/boot_id") or "").strip(),
@@ -25,13 +25,13 @@ def identity(answers):
 
 
 def module_version():
-    """Give the version of the loaded module, None without one."""
+    """Return the version of the loaded module, None without one."""
     text = base.read_text("/sys/module/nvidia/version")
     return text.strip() if text else None
 
 
 def read(path=PATH):
-    """Give the record of the last full run, None when there is none."""
+    """Return the record of the last full run, None when there is none."""
     text = base.read_text(path, limit=1 << 20)
     if text is None:
         return None
@@ -63,7 +63,7 @@ def write(answers, before, path=PATH):
 
 
 def _earlier_boot(record, before):
-    """Give the last other boot in which the same driver was proven."""
+    """Return the last other boot in which the same driver was proven."""
     if not before or before.get("module") != record["module"]:
         return None
     if before.get("boot_id") != record["boot_id"]:
@@ -72,7 +72,7 @@ def _earlier_boot(record, before):
 
 
 def mig_layout(answers):
-    """Give the MIG instances per GPU; empty when no GPU is in MIG mode."""
+    """Return the MIG instances per GPU; empty when no GPU is in MIG mode."""
     gpus = answers.get("nvml", {}).get("gpus") or []
     return {
         str(gpu.get("uuid")): sorted(gpu["mig"]["instances"])

@@ -5,7 +5,7 @@ import os
 
 
 def material(pythons):
-    """Give ``cudnn`` (include, lib) and ``library_folders`` found beside these interpreters."""
+    """Return ``cudnn`` (include, lib) and ``library_folders`` found beside these interpreters."""
     found = {"library_folders": []}
     for python in pythons:
         prefix = os.path.dirname(os.path.dirname(python))

@@ -34,7 +34,7 @@ def prefix_of(settings: Settings, name: str | None, prefix: str | None) -> Path 
 
 
 def is_environment(prefix: Path) -> bool:
-    """Whether conda made the directory."""
+    """Return whether conda made the directory."""
     return (prefix / "conda-meta" / "history").is_file()
 
 
