@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuprep.model import Family
 from gpuprep.planner.matrix import Table, as_markdown, support_tables
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def _cudnn(catalog: Catalog) -> Table:
     rows = (
         (
             *(series.name, str(major), str(span)),
-            _packages(series.names["deb"].packages, series.names["deb"].version[major]),
-            _packages(series.names["rpm"].packages, series.names["rpm"].version[major]),
+            _packages(series.names[Family.DEB].packages, series.names[Family.DEB].version[major]),
+            _packages(series.names[Family.RPM].packages, series.names[Family.RPM].version[major]),
         )
         for series in catalog.cudnn.values()
         for major, span in series.cuda.items()

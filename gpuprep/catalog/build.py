@@ -33,15 +33,16 @@ from gpuprep.catalog.tables import (
     Toolkit,
 )
 from gpuprep.errors import CatalogError
+from gpuprep.model import Family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuprep.catalog.tables import Family, Profile
+    from gpuprep.catalog.tables import Profile
     from gpuprep.model import Flavour
 
 Raw = dict[str, Any]
-FAMILIES: tuple[Family, ...] = ("deb", "rpm")
+FAMILIES = tuple(Family)
 FLAVOURS: tuple[Flavour, ...] = ("open", "proprietary")
 PROFILES: tuple[Profile, ...] = ("full", "compute")
 
@@ -243,7 +244,7 @@ def _system(name: str, raw: Raw, data: Raw) -> System:
     key = keys[_known(raw["key"], keys, f"{where}.key")]
     return System(
         name=name,
-        family=raw["family"],
+        family=Family(raw["family"]),
         distro=raw["distro"],
         arches=tuple(raw["arches"]),
         key=Key(key["fingerprint"], key["file"]),

@@ -13,9 +13,8 @@ from gpuprep.model.versions import at_least, at_most
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuprep.model import Flavour
+    from gpuprep.model import Family, Flavour
 
-Family = Literal["deb", "rpm"]
 Profile = Literal["full", "compute"]
 
 

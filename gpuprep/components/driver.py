@@ -63,7 +63,7 @@ def resolve(case: Case, stack: Stack) -> Stack:
         stream=names.stream_of(case, driver) if from_nvidia else None,
         lock=names.lock_of(case, driver) if from_nvidia else None,
         version_locked=names.version_locked_of(case),
-        pin=names.pin_of(case, driver),
+        pins=names.pins_of(case, driver),
         services=names.services_of(case),
         conflicting=names.conflicting_of(case, driver),
         dkms_toolset=names.toolset_of(case),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gpuprep.model.states import Family
+
 
 Flavour = Literal["open", "proprietary"]
 
@@ -124,14 +126,34 @@ class Repository:
 
     Attributes:
         url: directory that holds the index; ends with ``/``.
-        family: ``deb`` (flat repository, suite ``/``) or ``rpm``.
+        family: format of its packages.
         key: the key it must be signed with.
 
     """
 
     url: str
-    family: Literal["deb", "rpm"]
+    family: Family
     key: SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A rule by which the package manager prefers or avoids packages.
+
+    Attributes:
+        names: name patterns (fnmatch) of the packages.
+        prefer: True: this version, also when another is newer; False: never from there.
+        version: upstream version, where one is meant.
+        branch: driver branch, where one is meant.
+        origin: label of the repository, where one is meant.
+
+    """
+
+    names: tuple[str, ...]
+    prefer: bool = True
+    version: str | None = None
+    branch: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +191,7 @@ class Stack:
     """A stack that fits a host. What is not wanted is None or empty.
 
     Attributes:
-        family: ``deb`` or ``rpm``.
+        family: package family of the host.
         branch: driver branch; of the kept driver when ``keep_driver`` was given.
         driver_version: exact driver version when one was asked for or locked, else None
             (the newest of the branch that the repository offers).
@@ -179,15 +201,15 @@ class Stack:
         fabric: ``none``, ``fm``, ``fm+nvlsm`` or ``imex``.
         cuda: toolkits, default first.
         cudnn: full version when fixed, else series (``9``).
-        stream: dnf module stream.
-        lock: dnf versionlock pattern.
+        stream: module stream, where the package manager has them.
+        lock: pattern of its version lock, where it has one.
         repository: NVIDIA's repository or its mirror.
         packages: everything to install, in order.
         holds: packages to hold beside those of the driver.
         version_locked: name patterns (fnmatch; ``!`` takes out again) of packages that must
             share the driver's version.
         conflicting: name patterns of packages that must go: those of the other flavour.
-        pin: apt preferences text when no pinning package exists, else None.
+        pins: rules for what no pinning package holds.
         services: systemd units that must be enabled and running.
         dkms_toolset: gcc toolset DKMS must use.
         module: name of the driver's kernel module for modinfo; Debian's archive has its own.
@@ -200,7 +222,7 @@ class Stack:
 
     """
 
-    family: Literal["deb", "rpm"]
+    family: Family
     branch: str | None = None
     driver_version: str | None = None
     manage_driver: bool = True
@@ -216,7 +238,7 @@ class Stack:
     holds: tuple[str, ...] = ()
     version_locked: tuple[str, ...] = ()
     conflicting: tuple[str, ...] = ()
-    pin: str | None = None
+    pins: tuple[Pin, ...] = ()
     services: tuple[str, ...] = ()
     dkms_toolset: str | None = None
     module: str = "nvidia"

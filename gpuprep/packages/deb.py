@@ -14,7 +14,7 @@ from gpuprep.packages.family import HEADER, Requirement, upstream_version
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from gpuprep.model import Repository, Stack
+    from gpuprep.model import Pin, Repository, Stack
 
 REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
@@ -112,23 +112,42 @@ class Deb:
         return f"{branch}.*"
 
     def repository_files(self, stack: Stack) -> tuple[ManagedFile, ...]:
-        """Return source, key and preferences of the stack's repository; none without one."""
+        """Return source, key and preferences of the stack; none where it needs none."""
+        files = []
         repository = stack.repository
-        if repository is None:
-            return ()
-        source = f"{HEADER}Types: deb\nURIs: {repository.url}\nSuites: /\nSigned-By: {KEYRING}\n"
-        # One origin for everything named nvidia or cuda: mixing archives breaks dependencies.
-        pin = f"{HEADER}Package: *\nPin: release o=NVIDIA\nPin-Priority: 600\n"
-        if stack.pin:
-            pin += f"\n{stack.pin.strip()}\n"
+        if repository is not None:
+            source = f"URIs: {repository.url}\nSuites: /\nSigned-By: {KEYRING}\n"
+            files = [
+                ManagedFile(KEYRING, StepKind.KEY, key=repository.key),
+                ManagedFile(REPOSITORY, StepKind.REPOSITORY, f"{HEADER}Types: deb\n{source}"),
+            ]
+        if repository is not None or stack.pins:
+            files.append(ManagedFile(PREFERENCES, StepKind.PIN, self.preferences(stack)))
+        return tuple(files)
+
+    def preferences(self, stack: Stack) -> str:
+        """Return the text of the preferences file, see apt_preferences(5)."""
+        parts = [HEADER]
+        if stack.repository is not None:
+            # One origin for everything named nvidia or cuda: mixing archives breaks dependencies.
+            parts.append("Package: *\nPin: release o=NVIDIA\nPin-Priority: 600\n")
+        parts += map(self._pin, stack.pins)
         # What packages need, apt takes the newest of; 1000 moves nothing down by itself.
         for name, version in stack.exact.items():
-            pin += f"\nPackage: {name}\nPin: version {version}\nPin-Priority: 1000\n"
-        return (
-            ManagedFile(KEYRING, StepKind.KEY, key=repository.key),
-            ManagedFile(REPOSITORY, StepKind.REPOSITORY, source),
-            ManagedFile(PREFERENCES, StepKind.PIN, pin),
-        )
+            parts.append(f"\nPackage: {name}\nPin: version {version}\nPin-Priority: 1000\n")
+        return "".join(parts)
+
+    def _pin(self, pin: Pin) -> str:
+        """Return a paragraph for a rule; 1001 downgrades, -1 forbids."""
+        if pin.origin:
+            rule = f"release o={pin.origin}"
+        elif pin.version:
+            rule = f"version {self.release_of(pin.version)}"
+        else:
+            rule = f"version {self.branch_of(pin.branch or '')}"
+        names = " ".join(name for name in pin.names if not name.startswith("!"))
+        priority = 1001 if pin.prefer else -1
+        return f"\nPackage: {names}\nPin: {rule}\nPin-Priority: {priority}\n"
 
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return whether apt has read the index of a repository."""

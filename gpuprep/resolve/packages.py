@@ -5,15 +5,13 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from gpuprep.model import Package, Repository, SigningKey
+from gpuprep.model import Family, Package, Pin, Repository, SigningKey
 from gpuprep.model.versions import key
 from gpuprep.resolve.case import Case, Driver, Refused
 from gpuprep.resolve.driver import archive_of
 from gpuprep.resolve.host import fabric_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gpuprep.catalog.tables import Archive, DriverNames
     from gpuprep.model import Flavour
 
@@ -70,43 +68,37 @@ def kernel_modules_of(case: Case) -> tuple[str, ...]:
 
 
 def stream_of(case: Case, driver: Driver) -> str | None:
-    """Return the dnf module stream; None where there are no streams."""
+    """Return the module stream; None where there are no streams."""
     stream = _names(case, driver).stream
     flavour = _flavour(driver)
     return stream[flavour].format(b=driver.branch.name) if flavour in stream else None
 
 
 def lock_of(case: Case, driver: Driver) -> str | None:
-    """Return the dnf versionlock pattern; None on the deb family."""
-    if case.system.family != "rpm":
+    """Return the pattern of the version lock; None where packages are held by name."""
+    if case.system.family != Family.RPM:
         return None
     return case.catalog.driver.lock.format(branch_or_version=driver.exact or driver.branch.name)
 
 
-def pin_of(case: Case, driver: Driver) -> str | None:
-    """Return the apt preferences text for what no pinning package holds.
+def pins_of(case: Case, driver: Driver) -> tuple[Pin, ...]:
+    """Return the rules for what no pinning package holds.
 
     That is a branch without such a package, an exact version from the distribution's archive, and
     NVIDIA's own driver where only the archive's is wanted but the repository is there.
     """
-    if case.system.family != "deb":
-        return None
-    if case.desired.source == "distro":
-        return _archive_pins(case, driver)
-    if driver.branch.pin:
-        return None
-    version = f"{driver.exact}-*" if driver.exact else f"{driver.branch.name}.*"
-    return _preferences(version_locked_of(case), f"version {version}", 1001)
-
-
-def _archive_pins(case: Case, driver: Driver) -> str | None:
-    pins = []
-    if driver.exact:
-        pins.append(_preferences(version_locked_of(case), f"version {driver.exact}-*", 1001))
+    locked = version_locked_of(case)
+    if case.desired.source != "distro":
+        if driver.branch.pin or case.system.family == Family.RPM:  # that has a version lock
+            return ()
+        branch = None if driver.exact else driver.branch.name
+        return (Pin(locked, version=driver.exact, branch=branch),)
+    pins = [Pin(locked, version=driver.exact)] if driver.exact else []
     if case.needs_repository:
-        foreign = f"release o={case.catalog.repositories.origin}"
-        pins.append(_preferences(case.catalog.driver.closure["deb"], foreign, -1))
-    return "\n".join(pins) or None
+        foreign = case.catalog.driver.closure[case.system.family]
+        origin = case.catalog.repositories.origin
+        pins.append(Pin(foreign, prefer=False, origin=origin))
+    return tuple(pins)
 
 
 def conflicting_of(case: Case, driver: Driver) -> tuple[str, ...]:
@@ -150,18 +142,13 @@ def check_secure_boot(case: Case) -> None:
         raise Refused("E_SECURE_BOOT_UNSIGNED")
 
 
-def _preferences(patterns: Iterable[str], rule: str, priority: int) -> str:
-    names = " ".join(p for p in patterns if not p.startswith("!"))
-    return f"Package: {names}\nPin: {rule}\nPin-Priority: {priority}\n"
-
-
 def _flavour(driver: Driver) -> Flavour:
     return driver.flavour or "open"
 
 
 def _first(case: Case, driver: Driver) -> list[Package]:
     rules = case.catalog.driver
-    if case.system.family == "rpm":
+    if case.system.family == Family.RPM:
         names = (*case.system.dkms_from, rules.lock_package)
         return [Package(name, "driver", pre_install=True, origin="distro") for name in names]
     if driver.branch.pin:

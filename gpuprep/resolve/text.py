@@ -10,7 +10,7 @@ from gpuprep.resolve.answer import package_spec
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Catalog
-    from gpuprep.model import HostFacts, Refusal, Stack
+    from gpuprep.model import HostFacts, Pin, Refusal, Stack
 
 _LABELS = {"dkms_toolset": "compiler", "cudnn": "cuDNN", "cuda": "CUDA"}
 
@@ -26,12 +26,18 @@ def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
     lines += ["", *(f"{name}: {value}" for name, value in notes if value)] if stack.lock else []
     if stack.holds:
         lines += ["", f"Held: {', '.join(stack.holds)}"]
-    if stack.pin:
-        lines += ["", "Preferences file", *(f"  {line}" for line in stack.pin.splitlines())]
+    if stack.pins:
+        lines += ["", "Pinned", *(f"  {_pin(pin)}" for pin in stack.pins)]
     if stack.services:
         lines += ["", f"Services: {', '.join(stack.services)}"]
     lines += _warnings(stack)
     return "\n".join(lines)
+
+
+def _pin(pin: Pin) -> str:
+    where = f"version {pin.version}" if pin.version else f"branch {pin.branch}"
+    where = f"packages of {pin.origin}" if pin.origin else where
+    return f"{where if pin.prefer else f'never {where}'}: {' '.join(pin.names)}"
 
 
 def refusal_in_words(host: HostFacts, refusal: Refusal, catalog: Catalog) -> str:

@@ -39,7 +39,9 @@ def test_every_code_that_is_reported_is_in_the_table_and_no_other() -> None:
 
 def test_every_code_that_is_spoken_of_is_in_the_table() -> None:
     spoken = {c for path in files() for c in CODE.findall(path.read_text(encoding="utf-8"))}
-    pages = {c for path in tracked("*.md") for c in CODE.findall(path.read_text(encoding="utf-8"))}
+    # The changelog also names codes that are gone.
+    now = [path for path in tracked("*.md") if path.name != "CHANGELOG.md"]
+    pages = {c for path in now for c in CODE.findall(path.read_text(encoding="utf-8"))}
     assert spoken | pages <= {*codes.table(), *OTHERS}
 
 

@@ -195,7 +195,7 @@ def test_a_package_lock_is_waited_for(lab: Lab, fresh: Fresh) -> None:
         lab.sh(name, "touch /run/release-lock")
 
     def watch(event: Event) -> None:
-        if event.kind is EventKind.TASK and "version pin" in event.text:
+        if event.kind is EventKind.TASK and "installed and held" in event.text:
             threading.Thread(target=release).start()
 
     result = gpuprep.apply(lab.inventory(name), variables=DRIVER_ONLY, on_event=watch)

@@ -12,6 +12,7 @@ import pytest
 from gpuprep import catalog
 from gpuprep.components import resolve
 from gpuprep.model import DesiredStack, HostFacts, Stack
+from gpuprep.packages.deb import DEB
 from gpuprep.run import processes
 from sandbox import bootstrap, hosts, servers
 from sandbox.conda import content as conda_content
@@ -247,7 +248,7 @@ def test_what_the_resolver_chooses_for_a_branch_installs(on_host: Shell, branch:
     facts = HostFacts(gpus=("10de:2236",), os=system, kernel=KERNEL)
     stack = resolve(facts, DesiredStack(branch=branch), catalog.load())
     assert isinstance(stack, Stack)
-    on_host(f"cat > /etc/apt/preferences.d/branch <<'END'\n{stack.pin or ''}\nEND")
+    on_host(f"cat > /etc/apt/preferences.d/branch <<'END'\n{DEB.preferences(stack)}\nEND")
     for early in (True, False):
         names = [
             package.name if package.version is None else f"{package.name}={package.version}"

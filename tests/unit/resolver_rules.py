@@ -188,7 +188,7 @@ def _origin(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[s
         yield "packages without a repository"
     if managed and stack.family == "deb" and stack.source == "nvidia":
         pinned = any(p.pre_install for p in stack.packages)
-        if pinned == bool(stack.pin) or pinned != DATA["branches"]["items"][stack.branch]["pin"]:
+        if pinned == bool(stack.pins) or pinned != DATA["branches"]["items"][stack.branch]["pin"]:
             yield "not pinned exactly once"
     if managed and stack.family == "rpm" and str(stack.branch) not in str(stack.lock):
         yield f"lock {stack.lock}"

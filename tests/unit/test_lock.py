@@ -24,6 +24,7 @@ from gpuprep.lock.lockfile import (
 from gpuprep.lock.repository_index import PackageIndex, index_of
 from gpuprep.model import (
     DesiredStack,
+    Family,
     HostFacts,
     HostResult,
     HostStatus,
@@ -244,7 +245,7 @@ def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
     first = "Package: a\nVersion: 1-1\nDescription: Package: no\n\n"
     text = f"{first}Package: a\nVersion: 2-1\nDepends: b (= 2-1),\tc\n"
     (tmp_path / "Packages.gz").write_bytes(gzip.compress(text.encode()))
-    repository = Repository(f"{tmp_path}/", "deb", SigningKey("", ""))
+    repository = Repository(f"{tmp_path}/", Family.DEB, SigningKey("", ""))
     assert index_of(repository) == PackageIndex(
         {"a": ("1-1", "2-1")}, {("a", "2-1"): "b (= 2-1),\tc"}
     )

@@ -11,6 +11,7 @@ from gpuprep.model import (
     CheckStatus,
     CondaInstaller,
     CudaToolkit,
+    Family,
     FleetResult,
     HostResult,
     HostStatus,
@@ -23,7 +24,7 @@ from gpuprep.report.terminal import explain_exit_code, render
 from gpuprep.run.events import Event, EventKind
 
 STACK = Stack(
-    family="deb",
+    family=Family.DEB,
     branch="580",
     flavour="open",
     cuda=(CudaToolkit("13.0", "x"), CudaToolkit("12.9", "y")),

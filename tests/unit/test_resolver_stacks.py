@@ -10,6 +10,7 @@ import pytest
 from gpuprep.catalog import load
 from gpuprep.components import resolve
 from gpuprep.model import DesiredStack, HostFacts, HostState, Stack
+from gpuprep.packages.deb import DEB
 
 CATALOG = load()
 A10, V100, H100, B200 = "10de:2236", "10de:1db1", "10de:2330", "10de:2901"
@@ -27,6 +28,11 @@ def stack(
 
 def names(outcome: Stack, component: str = "driver") -> list[str]:
     return [p.name for p in outcome.packages if p.component == component]
+
+
+def preferences(outcome: Stack) -> str:
+    """The file that holds what no pinning package does."""
+    return DEB.preferences(outcome)
 
 
 def test_the_three_hosts_of_the_demo() -> None:
@@ -58,11 +64,10 @@ def test_a_full_version_is_pinned_by_its_own_package() -> None:
 def test_without_a_pinning_package_preferences_hold_the_branch() -> None:
     old = stack(A10, "debian-12", branch="570")
     assert "nvidia-driver-pinning-570" not in names(old)
-    assert old.pin is not None
-    assert "Pin: version 570.*\nPin-Priority: 1001" in old.pin
-    assert "libnvidia-*" in old.pin
+    assert "Pin: version 570.*\nPin-Priority: 1001" in preferences(old)
+    assert "libnvidia-*" in preferences(old)
     exact = stack(A10, "debian-12", version="570.211.01")
-    assert "Pin: version 570.211.01-*\n" in str(exact.pin)
+    assert "Pin: version 570.211.01-*\n" in preferences(exact)
 
 
 def test_the_closure_binds_the_driver_and_nothing_else() -> None:
@@ -112,7 +117,7 @@ def test_a_kept_driver_is_left_alone() -> None:
     kept = stack(H100, "ubuntu-22.04", keep_driver="595.71.05")
     assert (kept.branch, kept.driver_version, kept.manage_driver) == ("595", "595.71.05", False)
     assert names(kept) == []
-    assert (kept.services, kept.version_locked, kept.pin, kept.stream) == ((), (), None, None)
+    assert (kept.services, kept.version_locked, kept.pins, kept.stream) == ((), (), (), None)
     assert kept.cuda[0].version == "13.2"
 
 
@@ -125,11 +130,11 @@ def test_debian_archive_builds_its_own_module() -> None:
         components=("driver",),
     )
     assert own.flavour == "proprietary"  # the open one cannot be installed there
-    assert (own.branch, own.module, own.repository, own.pin) == (
+    assert (own.branch, own.module, own.repository, own.pins) == (
         "535",
         "nvidia-current",
         None,
-        None,
+        (),
     )
     assert {"linux-headers-6.1.0-56-amd64", "nvidia-kernel-dkms"} <= set(names(own))
     assert all(package.origin == "distro" for package in own.packages)
@@ -138,13 +143,12 @@ def test_debian_archive_builds_its_own_module() -> None:
 def test_an_exact_version_of_the_archive_is_pinned() -> None:
     exact = stack(A10, "debian-12", source="distro", version="535.261.03", components=("driver",))
     assert exact.driver_version == "535.261.03"
-    assert "Pin: version 535.261.03-*\nPin-Priority: 1001" in str(exact.pin)
+    assert "Pin: version 535.261.03-*\nPin-Priority: 1001" in preferences(exact)
 
 
 def test_nvidias_driver_is_kept_out_where_only_its_toolkit_is_wanted() -> None:
     mixed = stack(A10, "debian-12", source="distro")
-    assert mixed.pin is not None
-    assert "Pin: release o=NVIDIA\nPin-Priority: -1" in mixed.pin
+    assert "Pin: release o=NVIDIA\nPin-Priority: -1" in preferences(mixed)
     assert mixed.cuda
 
 

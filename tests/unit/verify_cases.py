@@ -46,7 +46,7 @@ def stack() -> Stack:
         for version in setting["cuda"]
     )
     return Stack(
-        family="deb",
+        family=Family.DEB,
         branch=setting["branch"],
         driver_version=setting["driver_version"],
         flavour=setting["flavour"],
@@ -54,7 +54,7 @@ def stack() -> Stack:
         cuda=toolkits,
         cudnn=setting["cudnn"],
         services=tuple(setting["services"]),
-        version_locked=CATALOG.driver.closure["deb"],
+        version_locked=CATALOG.driver.closure[Family.DEB],
     )
 
 
