@@ -14,11 +14,20 @@ class Outcome(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What holds for all operations: package family, seconds to wait for locks, only looking."""
+    """What holds for all operations.
+
+    Attributes:
+        family: package family.
+        lock_timeout: seconds to wait for the package manager's locks.
+        check: only look.
+        changed: whether an operation before this one changed anything.
+
+    """
 
     family: str
     lock_timeout: int
     check: bool
+    changed: bool = False
 
 
 # A missing program reads like one that a shell cannot find.

@@ -62,6 +62,14 @@ def _pour(url, stream, limit, deadline):
     return size
 
 
+def _reason(error):
+    """Return why a download failed, without the names of Python's classes."""
+    if isinstance(error, urllib.error.HTTPError):
+        return "HTTP status %d %s" % (error.code, error.reason)
+    inner = getattr(error, "reason", error)
+    return getattr(inner, "strerror", None) or str(inner)
+
+
 def fetch(url, stream, limit, seconds):
     """Copy what is at an address into a stream, from its start; a fault of the moment is retried.
 
@@ -82,7 +90,7 @@ def fetch(url, stream, limit, seconds):
             final = isinstance(error, urllib.error.HTTPError) and error.code < 500
             refused = isinstance(getattr(error, "reason", None), socket.gaierror)
             if final or refused or attempt + 1 == TRIES or time.monotonic() > deadline:
-                text = "%s cannot be fetched: %s" % (without_secrets(url), error)
+                text = "%s cannot be fetched: %s" % (without_secrets(url), _reason(error))
                 raise OperationError("E_FETCH", text) from error
             time.sleep(PAUSE_SECONDS)
         else:

@@ -253,8 +253,8 @@ def _bytes_of(path):
 
 
 def linker_cache(operation, context):
-    """Refresh the dynamic linker's cache."""
+    """Refresh the dynamic linker's cache, where something before it has changed."""
     del operation
-    if context.check or not refresh_linker_cache():
+    if context.check or not context.changed or not refresh_linker_cache():
         return done("the linker cache is up to date")
     return done("refreshed the linker cache", changed=True)

@@ -76,5 +76,6 @@ def carry_out(request):
             results += _aftermath(failed, operations[number + 1 :], context)
             break
         results.append(result)
+        context = context._replace(changed=context.changed or result["changed"])
     changed = any(result["changed"] for result in results)
     return {"schema": SCHEMA, "changed": changed, "operations": results, "failed": failed}
