@@ -10,6 +10,9 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
+
+from gpuprep.fleet.counters import PREFIX
 
 TIMEOUT = 900  # seconds
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -42,6 +45,7 @@ class ActionModule(ActionBase):
             }
         if self._play_context.check_mode:
             return {**result, "changed": True, "rebooted": False, "msg": "would reboot the host"}
+        self._host = str((task_vars or {})["inventory_hostname"])
         return {**result, **self._reboot(timeout, question, message)}
 
     def _reboot(self, timeout: int, question: str, message: str) -> dict[str, Any]:
@@ -78,6 +82,8 @@ class ActionModule(ActionBase):
             code, out, err = self._connection.exec_command(shell, sudoable=True)
         finally:
             self._connection.close()
+        if code >= 0 and code != _hosts.CONNECTION_LOST:
+            _state.count_command(self._host, "reboot", PREFIX)
         words = str(to_text(out)).strip() or str(to_text(err)).strip()
         return int(code), words.splitlines()[-1] if words else ""
 
