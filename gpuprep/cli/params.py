@@ -109,7 +109,7 @@ def which_hosts(
         return LOCALHOST, None
     if hosts and limit is not None:
         raise ConfigError("name the hosts either as arguments or with --limit, not both")
-    return list(inventory) or None, ",".join(hosts) or limit
+    return list(inventory) or None, ",".join(hosts) if hosts else limit
 
 
 def parse_variables(texts: tuple[str, ...]) -> list[Mapping[str, Any] | str]:

@@ -29,6 +29,7 @@ from gpuprep.run.options import (
     access_arguments,
     cancel_check,
     extra_variables,
+    limit_arguments,
     prompt_answers,
     variables_arguments,
 )
@@ -97,7 +98,7 @@ class Run:
             *self._inventory_arguments(run_dir, directory),
             *variables_arguments(extra, run_dir),
             *access_arguments(access),
-            *(["--limit", self.limit] if self.limit else []),
+            *limit_arguments(self.limit),
             *(["--check"] if self.check else []),
             *["-v"] * self.options.get("verbosity", 0),
             f"--forks={self.options.get('forks', MOST_FORKS)}",

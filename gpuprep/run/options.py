@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,35 @@ def variables_arguments(extra: Sequence[Mapping[str, Any] | Path], run_dir: Path
             write_private(path, part)
         arguments += ["--extra-vars", f"@{path}"]
     return arguments
+
+
+def limit_arguments(limit: str | None) -> list[str]:
+    """Return the arguments for a host pattern; Ansible takes one that names nothing for all hosts.
+
+    Raises:
+        ConfigError: a pattern that is given names no host, or cannot be read.
+
+    """
+    if limit is None:
+        return []
+    parts = [part for text in limit.split(",") if (part := text.strip())]
+    if not any(part.strip("!&:") for part in parts):
+        raise ConfigError(f"limit {limit!r} names no host; leave it out to take all of them")
+    for part in parts:
+        _check_pattern(part.lstrip("!&"))
+    return [f"--limit={limit}"]
+
+
+def _check_pattern(pattern: str) -> None:
+    if pattern.startswith("~"):
+        try:
+            re.compile(pattern[1:])
+        except re.error as error:
+            raise ConfigError(f"limit {pattern!r} is no regular expression: {error}") from error
+    if pattern.startswith("@"):
+        path = Path(_file("limit file", pattern[1:]))
+        if not path.read_text(encoding="utf-8", errors="replace").strip():
+            raise ConfigError(f"limit file {path} names no host; leave it out to take all of them")
 
 
 def access_arguments(access: Access) -> list[str]:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuprep
+from gpuprep.cli.params import which_hosts
 from gpuprep.errors import ConfigError, EngineError, InventoryError
 from gpuprep.fleet.failures import failure_message
 from gpuprep.run import directory as rundir
@@ -24,6 +25,7 @@ from gpuprep.run import environment as engine
 from gpuprep.run import inventories, processes
 from gpuprep.run.ansible_errors import engine_error, error_text
 from gpuprep.run.execution import OWN_WORDS
+from gpuprep.run.options import limit_arguments
 from gpuprep.run.redact import (
     _SWITCHES,
     MASK,
@@ -395,3 +397,33 @@ def test_a_directory_that_cannot_be_removed_is_told(
     with caplog.at_level(logging.WARNING), rundir.run_directory(tmp_path):
         pass
     assert "may hold secrets" in caplog.text
+
+
+# --- a limit that names nothing is none of the whole fleet ------------------------------------------
+
+
+@pytest.mark.parametrize("limit", ["", " ", ",", ",,,", ":", "!", "&,!", "~[", "a,~(", "@missing"])
+def test_a_limit_that_cannot_name_hosts_is_refused(limit: str) -> None:
+    """Ansible would take every host for it."""
+    with pytest.raises(ConfigError, match="limit"):
+        gpuprep.plan("a,b,", limit=limit)
+
+
+def test_an_empty_file_of_hosts_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.retry"
+    path.write_text("\n")
+    with pytest.raises(ConfigError, match="names no host"):
+        limit_arguments(f"@{path}")
+    path.write_text("a\n")
+    assert limit_arguments(f"@{path}") == [f"--limit=@{path}"]
+
+
+@pytest.mark.parametrize("limit", ["a", "a,b", "gpu*:!gpu7", "~gpu[0-9]+", "--help", "[fe80::1]"])
+def test_a_limit_goes_to_ansible_as_it_is(limit: str) -> None:
+    assert limit_arguments(limit) == [f"--limit={limit}"]
+    assert limit_arguments(None) == []
+
+
+def test_empty_names_of_hosts_are_no_hosts() -> None:
+    assert which_hosts((), ("",), None) == (None, "")
+    assert which_hosts((), (), None) == (None, None)
