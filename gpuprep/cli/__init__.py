@@ -10,7 +10,7 @@ import click
 
 from gpuprep import __version__
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
-from gpuprep.cli.output import abandon
+from gpuprep.cli.output import abandon, ensure_streams
 from gpuprep.errors import ExitCode, GpuprepError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def root() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process."""
+    ensure_streams()
     sys.exit(run(arguments))
 
 

@@ -399,7 +399,7 @@ def test_a_directory_that_cannot_be_removed_is_told(
     assert "may hold secrets" in caplog.text
 
 
-# --- a limit that names nothing is none of the whole fleet ------------------------------------------
+# --- a limit that names nothing is not the whole fleet -------------------------------------------
 
 
 @pytest.mark.parametrize("limit", ["", " ", ",", ",,,", ":", "!", "&,!", "~[", "a,~(", "@missing"])

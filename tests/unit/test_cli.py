@@ -417,3 +417,18 @@ def test_lock_reaches_hosts_as_plan_does(
     hosts = inventory(a=READY)
     assert cli.run(["lock", "-q", "-i", hosts, "-l", "a", "-e", "no equals"]) == 64
     assert "expected KEY=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_run_without_standard_streams_writes_its_report(
+    closed: str, inventory: Inventory, tmp_path: Path
+) -> None:
+    """Programs that start others without usable streams are common; see apenella/go-ansible#200."""
+    report = tmp_path / "report.json"
+    command = f"plan -i {inventory(a=PROVEN)} --report {report} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -c "$1" {command}', sys.executable, PROGRAM],
+        check=False,
+    )
+    assert done.returncode == 0
+    assert json.loads(report.read_text())["exit_code"] == 0
