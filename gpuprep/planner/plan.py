@@ -23,6 +23,7 @@ from gpuprep.model import (
     Step,
     StepKind,
 )
+from gpuprep.model.names import matches
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
 
@@ -334,8 +335,14 @@ class _Planner:
             # Who holds the lock is at work on them: the transaction waits for that.
             return None
         wanted = {step.target for step in plan.steps}
+        # What an interrupted transaction of ours left, the next one finishes.
+        ours = _names_of(plan.stack) if plan.stack else ()
         others = [
-            b for b in manager.broken if b.name not in wanted and b.status not in family.interrupted
+            b
+            for b in manager.broken
+            if b.name not in wanted
+            and b.status not in family.interrupted
+            and not matches(b.name, ours)
         ]
         if not others:
             return None
@@ -354,6 +361,12 @@ class _Planner:
             if free is not None and free < need:
                 return host_rules().refusal("E_DISK", path=path, free=free, need=need)
         return None
+
+
+def _names_of(stack: Stack) -> tuple[str, ...]:
+    """Return the name patterns of all packages that a stack brings along."""
+    toolkits = (name for toolkit in stack.cuda for name in toolkit.names)
+    return (*stack.version_locked, *toolkits, *stack.holds)
 
 
 def _ordered(names: Iterable[str]) -> tuple[str, ...]:
