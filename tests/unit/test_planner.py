@@ -503,3 +503,14 @@ def test_what_an_interrupted_transaction_left_is_finished_not_refused(
     broken = [{"name": "libc-bin", "status": status}]
     host["package_manager"] |= {"broken": broken, "locks": locks}
     assert plan(host).state == state
+
+
+@pytest.mark.parametrize("name", ["nvidia-persistenced", "libcuda1", "cuda-nvcc-13-0"])
+@pytest.mark.parametrize("status", ["half-configured", "half-installed"])
+def test_what_an_interrupted_transaction_of_ours_left_is_no_obstacle(
+    name: str, status: str
+) -> None:
+    """Killed while its packages were configured: no command by hand is needed on the host."""
+    host = bare()
+    host["package_manager"] |= {"broken": [{"name": name, "status": status}]}
+    assert plan(host).state == "drifted"
