@@ -52,7 +52,7 @@ test-quick: $(INSTALLED) ## Lint, types, unit and contract tests only (no hosts)
 	tools/test --quick
 
 .PHONY: lint
-lint: $(INSTALLED) ## Ruff, mypy, yamllint, ansible-lint
+lint: $(INSTALLED) ## Ruff, mypy, import-linter, vulture, yamllint, ansible-lint
 	tools/lint
 
 .PHONY: docs

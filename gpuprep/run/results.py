@@ -122,7 +122,9 @@ def _proven_result(name: str, planned: HostReport, proven: HostReport) -> HostRe
     if proven.lost is not None:
         steps = _with_status(planned.steps, _UNKNOWN)
         seen = replace(proven, stack=proven.stack or planned.stack)
-        return _failed(_result(name, seen, proven.lost, steps), proven.failure)
+        # Refused means untouched, and this host was not.
+        state = HostStatus.FAILED if proven.lost is HostStatus.REFUSED else proven.lost
+        return _failed(_result(name, seen, state, steps), proven.failure)
     left = {step.id for step in proven.steps}
     known = {step.id for step in planned.steps}
     steps = tuple(
@@ -150,7 +152,8 @@ def _failed(result: HostResult, failure: Failure | None) -> HostResult:
         return result
     error = failure.sentence
     if result.error:  # and then it could not be observed either
-        return replace(result, error=f"{error}; then: {result.error}")
+        code = failure.code or result.code
+        return replace(result, error=f"{error}; then: {result.error}", code=code)
     return replace(result, state=HostStatus.FAILED, error=error, code=failure.code or result.code)
 
 

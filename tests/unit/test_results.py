@@ -208,6 +208,17 @@ def test_a_host_that_is_lost_after_its_role_failed_tells_both() -> None:
     assert found.error == "conda: Install: [E_DISK] full; then: no route"
 
 
+def test_a_host_that_was_touched_has_failed_though_it_would_be_refused_now() -> None:
+    """Refused means that nothing was changed."""
+    proof = document(a=host("refused", code="E_PACKAGES_BROKEN", error="half"))
+    found = results(document(a=host("drifted", FILE)), proof)["a"]
+    assert (found.state, found.code) == (HostStatus.FAILED, "E_PACKAGES_BROKEN")
+    proof["hosts"]["a"]["failure"] = ROLE_FAILED
+    found = results(document(a=host("drifted", FILE)), proof)["a"]
+    assert (found.state, found.code) == (HostStatus.FAILED, "E_DISK")
+    assert found.error == "conda: Install: [E_DISK] full; then: half"
+
+
 def test_checks_from_before_the_changes_are_not_told_of_a_host_that_nobody_saw_afterwards() -> None:
     plan = document(a={**host("drifted", FILE), "checks": [FAILED_CHECK]})
     found = results(plan, failures={"a": Failure("gone", unreachable=True)})["a"]
