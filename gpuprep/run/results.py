@@ -123,8 +123,8 @@ def _proven_result(name: str, planned: HostReport, proven: HostReport) -> HostRe
         steps = _with_status(planned.steps, _UNKNOWN)
         seen = replace(proven, stack=proven.stack or planned.stack)
         # Refused means untouched, and this host was not.
-        state = HostStatus.FAILED if proven.lost is HostStatus.REFUSED else proven.lost
-        return _failed(_result(name, seen, state, steps), proven.failure)
+        lost = HostStatus.FAILED if proven.lost is HostStatus.REFUSED else proven.lost
+        return _failed(_result(name, seen, lost, steps), proven.failure)
     left = {step.id for step in proven.steps}
     known = {step.id for step in planned.steps}
     steps = tuple(
