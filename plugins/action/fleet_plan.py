@@ -11,6 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 
+from gpuprep.components import ROLES
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.verdicts import VERBS, judges, work_on
 from gpuprep.fleet.waves import waves
@@ -68,8 +69,10 @@ class ActionModule(ActionBase):
                 _state.write(_state.plan_name(name), plan)
         drifted = [name for name, todo in work.items() if todo.roles]
         unfit = [name for name, todo in work.items() if todo.unfit]
+        needed = {role for todo in work.values() for role in todo.roles}
         document = {
             "drifted": drifted,
+            "roles": [role for role in ROLES if role in needed],
             # The API tells its caller by itself; a host-task more would only cost time.
             "unfit": [] if policy.run_dir else unfit,
             "waves": waves(drifted, policy.batch),

@@ -16,7 +16,7 @@ options:
       - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, as a host pattern.
       - C(waves) gives the numbers of hosts that are converged at a time, for C(serial).
       - C(stop) gives why no further wave may begin, an empty text when it may.
-      - C(roles) and a host name give the roles that differ there.
+      - C(roles) gives the roles that differ on any host, with a host name those that differ there.
       - C(reason) and a host name give why a host is not touched.
       - C(verdict) and a host name give why a host is not proven, an empty text for one that is.
     required: true
@@ -42,7 +42,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 
 NOBODY = ["all:!all"]  # an empty pattern would mean everybody
-NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "waves": []}
+NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "roles": [], "waves": []}
 
 
 class LookupModule(LookupBase):
@@ -58,6 +58,8 @@ class LookupModule(LookupBase):
                 return [len(wave) for wave in _fleet()["waves"]]
             case ["stop"]:
                 return [_state.read(_state.STOP) or ""]
+            case ["roles"]:
+                return list(_fleet()["roles"])
             case ["roles", host]:
                 return list(_work(host)["roles"])
             case ["reason", host]:

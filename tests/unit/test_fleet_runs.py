@@ -43,6 +43,14 @@ def test_only_the_roles_that_differ_run_on_the_hosts_that_differ(rig: Rig) -> No
     assert sorted(rig.log("role")) == ["role conda c", "role gpu_driver b"]
 
 
+def test_the_roles_of_a_host_keep_their_order_beside_hosts_with_others(rig: Rig) -> None:
+    hosts = {"first": {"rig_roles": ["conda"]}, "both": {"rig_roles": ["gpu_driver", "conda"]}}
+    result = rig.run("apply", hosts, forks=1)  # the first host answers first
+    assert result.exit_code is ExitCode.OK
+    roles = [line for line in rig.log("role", "handler") if line.endswith("both")]
+    assert roles == ["role gpu_driver both", "role conda both", "handler both"]
+
+
 def test_without_the_short_cut_all_roles_run_on_this_host(rig: Rig) -> None:
     (rig.folder / "done-a-conda").touch()
     (rig.folder / "done-b-conda").touch()
