@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpuprep.errors import ConfigError
+from gpuprep.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,9 @@ _KEYS = {"gpu": "gpus", "only": "components"}
 @click.option("--facts", type=_FILE, help="Facts file; options given beside it win.")
 @click.option("--catalog", "catalog_file", type=_FILE, help="Another catalog data file.")
 @click.option("--matrix", is_flag=True, help="Print the support table.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def explain(
     shape: str | None,
     facts: Path | None,
@@ -55,20 +57,22 @@ def explain(
     matrix: bool,
     output: str,
     **options: Any,  # noqa: ANN401  (click gives each option its type)
-) -> None:
+) -> ExitCode:
     """Say which driver, CUDA, cuDNN and conda a host would get, and why.
 
     SHAPE is an OCI shape (BM.GPU.H100.8); without one, name GPUs with --gpu or give --facts.
+    A host that would be refused ends in exit code 4, as in `plan`.
     """
     from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
     from gpuprep.components import resolve  # noqa: PLC0415
+    from gpuprep.model import Refusal  # noqa: PLC0415
     from gpuprep.planner.facts_file import parse_facts  # noqa: PLC0415
     from gpuprep.resolve.answer import answer  # noqa: PLC0415
 
     catalog = load(catalog_file)
     if matrix:
         _print_matrix(catalog, output)
-        return
+        return ExitCode.OK
     data, where = _question(shape, facts, options, catalog)
     host, desired = parse_facts(data, where)
     outcome = resolve(host, desired, catalog)
@@ -76,6 +80,7 @@ def explain(
         click.echo(json.dumps(answer(outcome), indent=2))
     else:
         click.echo(_in_words(host, outcome, catalog))
+    return ExitCode.ALL_HOSTS_FAILED if isinstance(outcome, Refusal) else ExitCode.OK
 
 
 def _question(

@@ -16,10 +16,11 @@ from test_resolver_golden import CASES, violations
 
 from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE
+from gpuprep.cli import run
 from gpuprep.cli.catalog import catalog_group
 from gpuprep.cli.explain import explain
 from gpuprep.components import resolve
-from gpuprep.errors import ConfigError, FactsError
+from gpuprep.errors import ConfigError, ExitCode, FactsError
 from gpuprep.planner.facts_file import parse_facts
 
 if TYPE_CHECKING:
@@ -67,6 +68,26 @@ def test_a_refusal_in_words_with_the_nearest_stack() -> None:
     assert (
         "Works without cuda_toolkit_versions: driver 580 (proprietary modules), CUDA 12.9" in text
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("BM.GPU.H100.8", "--os", "debian-12"), ExitCode.OK),
+        (("BM.GPU.H100.8", "--os", "debian-12", "--output", "json"), ExitCode.OK),
+        (("--matrix",), ExitCode.OK),
+        (("BM.GPU.MI300X.8", "--os", "debian-12"), ExitCode.ALL_HOSTS_FAILED),
+        (("BM.GPU.H100.8", "--os", "debian-12", "--cuda", "99"), ExitCode.ALL_HOSTS_FAILED),
+        (("BM.GPU3.8", "--os", "debian-12", "--cuda", "13.0"), ExitCode.ALL_HOSTS_FAILED),
+        (("BM.GPU.MI300X.8", "--os", "debian-12", "-o", "json"), ExitCode.ALL_HOSTS_FAILED),
+        (("BM.GPU.MI300X.8", "--os", "ol-9"), ExitCode.ALL_HOSTS_FAILED),
+    ],
+)
+def test_scripts_see_a_refusal_by_the_exit_code(
+    arguments: tuple[str, ...], code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["explain", *arguments]) is code, capsys.readouterr().err
+    assert ("refus" in capsys.readouterr().out.lower()) is (code is not ExitCode.OK)
 
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:
