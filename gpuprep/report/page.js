@@ -11,6 +11,7 @@
   const BAD = ["failed", "warned"];
   const SAID = { failed: "Failed: ", warned: "Warning: ", skipped: "Not tried: " };
   const STEP_STATES = ["planned", "done", "failed", "unknown"];
+  const JUDGING = ["verify", "status"]; // they look at hosts of others too, for which nothing is planned
   const NAMES = data.titles;
   const TIERS = { quick: "Files, versions, driver", full: "Programs", "burn-in": "Under load" };
 
@@ -134,7 +135,7 @@
     const reboot = host.reboot ? make("div", { class: "alert drifted" }, make("p", null, "A reboot is due.")) : null;
     const notes = host.warnings.map(([code, message, nearest]) => make("div", { class: "alert warned" },
       make("p", null, `${text(code)}: ${text(message)}`), nearest === null ? null : make("p", null, text(nearest))));
-    const wrong = host.checks.filter((check) => BAD.includes(CHECK_STATES[check[1]]));
+    const wrong = host.state === "refused" ? [] : host.checks.filter((check) => BAD.includes(CHECK_STATES[check[1]]));
     return [alert, reboot, ...notes,
       section("What is wrong", wrong.length ? make("div", { class: "list" }, wrong.map((check) => rung(check, true))) : null),
       section(data.pending ? "Plan" : "Steps", steps(host)),
@@ -143,7 +144,11 @@
       ...ladder(host)];
   }
   function steps(host) {
-    if (!host.steps.length) return data.verb === "verify" ? null : make("p", { class: "soft" }, "Nothing differs from the desired stack.");
+    if (!host.steps.length) {
+      if (host.state === "refused") return make("p", { class: "soft" }, "Refused, so nothing was planned and nothing was touched.");
+      if (JUDGING.includes(data.verb)) return null;
+      return make("p", { class: "soft" }, host.planned ? "Nothing differs from the desired stack." : "No plan could be made.");
+    }
     return make("div", { class: "list" }, host.steps.map(([, role, action, target, reason, before, after, status]) => {
       const state = STEP_STATES[status];
       const change = [before, after].filter((value) => value !== null).map(text).join(" → ");

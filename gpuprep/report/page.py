@@ -148,6 +148,7 @@ def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[s
         "gpus": gpus_of(host),
         "error": strings(host.get("error")),
         "code": strings(host.get("code")),
+        "planned": bool(host.get("stack")) and str(host.get("state")) != "refused",
         "reboot": bool(host.get("reboot_required")),
         "shape": strings(facts.get("shape")),
         "os": strings(facts.get("os")),

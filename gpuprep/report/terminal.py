@@ -141,9 +141,11 @@ def _host_view(host: HostResult, *, with_checks: bool) -> Group:
     title = Text.assemble((host.name, "bold"), "  ", _state(host))
     if host.code:
         title.append(f"  [{host.code}]")
+    # What a refused host lacks is no news: it was left as it is.
+    with_checks = with_checks and host.state is not HostStatus.REFUSED
     lines = [Text(line) for line in _remarks(host, with_checks=with_checks)]
     parts: list[Text | Table | Padding] = [title]
-    if host.stack is not None or host.versions:
+    if host.state is not HostStatus.REFUSED and (host.stack is not None or host.versions):
         parts.append(_component_table(host))
     parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in lines]
     return Group(*parts, Text())

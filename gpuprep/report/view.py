@@ -63,7 +63,12 @@ def headline(result: Mapping[str, Any]) -> str:
 
 
 def bad_checks(host: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the checks that failed, then those that warned."""
+    """Return the checks that failed, then those that warned; of a refused host none.
+
+    It was left as it is, so what it lacks is no news: the reason of the refusal is.
+    """
+    if host.get("state") == "refused":
+        return []
     checks = [check for check in host.get("checks") or () if check.get("status") in BAD_CHECKS]
     return sorted(checks, key=lambda check: BAD_CHECKS.index(check["status"]))
 

@@ -76,7 +76,7 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
     passed = CheckResult("pci.device", CheckStatus.PASSED, "all there")
     text = shown(
         one(
-            state=HostStatus.REFUSED,
+            state=HostStatus.FAILED,
             code="E_RUNFILE",
             error="first\nsecond [bold]",
             checks=(failed, passed),
@@ -94,6 +94,15 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
     ):
         assert part in text
     assert "all there" not in text
+
+
+def test_a_refused_host_shows_its_reason_and_no_checks_that_it_could_not_pass() -> None:
+    failed = CheckResult("module.on_disk", CheckStatus.FAILED, "no module", remedy="build it")
+    lines = shown(
+        one(state=HostStatus.REFUSED, code="E_RUNFILE", error="a runfile", checks=(failed,))
+    ).splitlines()
+    assert lines[:2] == ["gpu1  refused  [E_RUNFILE]", "  a runfile"]
+    assert not [line for line in lines if "module" in line or "component" in line]
 
 
 def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:

@@ -158,6 +158,26 @@ def test_sentence_is_the_error_or_the_worst_check() -> None:
     assert sentence({"state": "ready"}) == ""
 
 
+REFUSED = {
+    "name": "r",
+    "state": "refused",
+    "code": "E_RUNFILE_PRESENT",
+    "error": "a runfile-installed driver was found",
+    "stack": {"family": "deb"},
+    "checks": [{"id": "module.on_disk", "status": "failed", "detail": "no module"}],
+}
+
+
+def test_of_a_refused_host_only_the_reason_is_a_problem() -> None:
+    result = {**states(), "verb": "apply", "hosts": {"r": REFUSED, "s": {**REFUSED, "name": "s"}}}
+    data = data_of(render(result, "html"))
+    assert [problem[0] for problem in data["problems"]] == ["E_RUNFILE_PRESENT"]
+    assert [(host["planned"], len(host["checks"])) for host in data["hosts"]] == [(False, 1)] * 2
+    text = render(result, "markdown")
+    assert "runfile" in text
+    assert "no module" not in text
+
+
 # --- JUnit --------------------------------------------------------------------------------------
 def test_junit_is_read_by_a_stock_parser_with_the_right_counts() -> None:
     suites = list(JUnitXml.fromstring(render(FLEET, "junit").encode()))
