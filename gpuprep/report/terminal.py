@@ -20,7 +20,7 @@ from gpuprep.model import (
     HostStatus,
     StepStatus,
 )
-from gpuprep.report.text import MANY, step_in_words
+from gpuprep.report.text import MANY, ladder_in_words, step_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +40,7 @@ _STEP_MARK: Final = {
     StepStatus.FAILED: "!",
     StepStatus.UNKNOWN: "?",
 }
+_LOOKING: Final = frozenset({"verify", "status"})  # verbs that never change a host
 _BAD_CHECKS: Final = frozenset({CheckStatus.FAILED, CheckStatus.WARNED})
 _BAD_STATES: Final = (
     HostStatus.FAILED,
@@ -56,11 +57,12 @@ def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
     console = _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
     hosts = list(result.hosts.values())
     many = len(hosts) > MANY
+    with_checks = result.verb != "plan" and not result.check
     for host in hosts:
         if not many or _needs_attention(host):
-            console.print(_host_view(host, with_checks=result.verb != "plan" and not result.check))
+            console.print(_host_view(host, with_checks=with_checks))
     if many:
-        console.print(_summary_table(hosts))
+        console.print(_summary_table(hosts, with_checks=result.verb in _LOOKING))
     console.print(explain_exit_code(result, code), soft_wrap=True)
 
 
@@ -76,14 +78,15 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
     total = len(result.hosts)
     predicting = result.verb == "plan" or result.check
     bad = _bad_hosts(result.hosts.values(), predicting=predicting)
-    rest = f"changes are pending on {_pending(result)}" if predicting else "the others are ok"
+    rest = _rest_pending(result) if predicting else _good_hosts(result)
+    and_rest = f"; {rest}" if rest else ""
     words = {
-        ExitCode.OK: _all_well(result),
+        ExitCode.OK: _all_well(result, predicting=predicting),
         ExitCode.CHANGES_PENDING: f"changes are pending on {_pending(result)} of {total} hosts",
-        ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}; {rest}",
+        ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}{and_rest}",
         ExitCode.ALL_HOSTS_FAILED: f"no host is ok: {bad}",
-        ExitCode.NOT_PROVEN: f"not proven: {bad}",
-        ExitCode.LOCKED: f"another run is working here: {bad}",
+        ExitCode.NOT_PROVEN: f"not proven: {bad}{and_rest}",
+        ExitCode.LOCKED: f"another run is working here: {bad}{and_rest}",
         ExitCode.CANCELLED: "stopped before the end; run the same command again to go on",
     }
     if result.stopped:
@@ -91,14 +94,30 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
     return f"exit code {int(code)}: {words.get(code, code.name.lower())}"
 
 
-def _all_well(result: FleetResult) -> str:
+def _all_well(result: FleetResult, *, predicting: bool) -> str:
     total, pending = len(result.hosts), _pending(result)
     if pending:
         return f"nothing was touched; changes are pending on {pending} of {total} hosts"
-    states = Counter(host.state.value for host in result.hosts.values())
-    counted = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    if predicting:
+        return f"nothing to change on {total} host{'s' * (total != 1)}"
+    good = _good_hosts(result)
+    if result.verb in _LOOKING:
+        return good
     changed = sum(host.changed for host in result.hosts.values())
-    return f"{counted}; {changed} of {total} hosts changed"
+    return f"{good}; {changed} of {total} hosts changed"
+
+
+def _good_hosts(result: FleetResult) -> str:
+    """Return how many hosts are in which good state, and whether a GPU was proven on any."""
+    states = Counter(host.state for host in result.hosts.values() if host.ok)
+    counted = ", ".join(f"{number} {state.value}" for state, number in sorted(states.items()))
+    unproven = states[HostStatus.PREPARED] and not states[HostStatus.READY]
+    return f"{counted}, none proven on a GPU" if unproven else counted
+
+
+def _rest_pending(result: FleetResult) -> str:
+    pending = _pending(result)
+    return f"changes are pending on {pending}" if pending else "nothing to change on the others"
 
 
 def _pending(result: FleetResult) -> int:
@@ -127,24 +146,35 @@ def _needs_attention(host: HostResult) -> bool:
     return not host.ok or bool(host.warnings) or host.reboot_required
 
 
-def _summary_table(hosts: list[HostResult]) -> Table:
+def _summary_table(hosts: list[HostResult], *, with_checks: bool) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("host", "state", *NAMES, "changed"):
+    last = ("passed", "not tried", "failed") if with_checks else ("changed",)
+    for heading in ("host", "state", *NAMES, *last):
         table.add_column(heading)
     for host in hosts:
         versions = (host.versions.get(component, "-") for component in NAMES)
-        table.add_row(host.name, _state(host), *versions, "yes" if host.changed else "no")
+        counts = Counter(check.status for check in host.checks)
+        ladder = (CheckStatus.PASSED, CheckStatus.SKIPPED, CheckStatus.FAILED)
+        cells = [str(counts[status]) for status in ladder] if with_checks else [_changed(host)]
+        table.add_row(host.name, _state(host), *versions, *cells)
     return table
 
 
+def _changed(host: HostResult) -> str:
+    return "yes" if host.changed else "no"
+
+
 def _host_view(host: HostResult, *, with_checks: bool) -> Group:
+    # What a refused host lacks is no news: it was left as it is.
+    with_checks = with_checks and host.state is not HostStatus.REFUSED
     title = Text.assemble((host.name, "bold"), "  ", _state(host))
     if host.code:
         title.append(f"  [{host.code}]")
-    # What a refused host lacks is no news: it was left as it is.
-    with_checks = with_checks and host.state is not HostStatus.REFUSED
     lines = [Text(line) for line in _remarks(host, with_checks=with_checks)]
     parts: list[Text | Table | Padding] = [title]
+    if with_checks and host.checks:
+        words = ladder_in_words((check.status, check.detail) for check in host.checks)
+        parts.append(Padding(Text(f"ladder: {words}"), (0, 0, 0, 2), expand=False))
     if host.state is not HostStatus.REFUSED and (host.stack is not None or host.versions):
         parts.append(_component_table(host))
     parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in lines]

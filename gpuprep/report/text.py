@@ -9,7 +9,7 @@ from gpuprep.components import COMPONENTS
 from gpuprep.model import CheckStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gpuprep.model import Step
     from gpuprep.planner import HostPlan
@@ -47,8 +47,31 @@ def _outcome(plan: HostPlan) -> str:
     return f"{steps}; {stack}"
 
 
+def ladder_in_words(checks: Iterable[tuple[str, str]]) -> str:
+    """Return how far the ladder was climbed, and why not all of it.
+
+    Args:
+        checks: status and detail of each check.
+
+    >>> ladder_in_words([("passed", ""), ("skipped", "no driver"), ("skipped", "no driver")])
+    '1 passed, 2 not tried (no driver), 0 failed'
+
+    """
+    checks = tuple(checks)
+    counts = Counter(status for status, _ in checks)
+    reasons = Counter(detail for status, detail in checks if status == CheckStatus.SKIPPED)
+    parts = [f"{counts[CheckStatus.PASSED]} passed"]
+    if reasons:
+        ((reason, _),) = reasons.most_common(1)
+        mostly = "mostly: " if len(reasons) > 1 else ""
+        parts.append(f"{counts[CheckStatus.SKIPPED]} not tried ({mostly}{reason})")
+    if counts[CheckStatus.WARNED]:
+        parts.append(f"{counts[CheckStatus.WARNED]} warned")
+    return ", ".join((*parts, f"{counts[CheckStatus.FAILED]} failed"))
+
+
 def checks_in_words(name: str, told: Mapping[str, Any]) -> Iterator[str]:
-    """Return what state a host is in, how the ladder's checks went, and which want attention.
+    """Return what state a host is in, how far the ladder was climbed, and what is warned of.
 
     Args:
         name: the host.
@@ -57,9 +80,9 @@ def checks_in_words(name: str, told: Mapping[str, Any]) -> Iterator[str]:
 
     """
     checks = told["checks"]
-    counts = Counter(check["status"] for check in checks)
-    parts = [f"{counts[status]} {status.value}" for status in CheckStatus if counts[status]]
-    yield f"{name}: {told.get('host_status', told['state'])}; checks: {', '.join(parts) or 'none'}"
+    words = ladder_in_words((check["status"], check["detail"]) for check in checks)
+    state = told.get("host_status", told["state"])
+    yield f"{name}: {state}; ladder: {words if checks else 'not climbed'}"
     for check in checks:
         if check["status"] == CheckStatus.WARNED:
             yield f"  {check['id']}: {check['detail']}"

@@ -209,7 +209,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(
     assert "plan made" not in shown.out
     assert "+ conda: change file /opt/conda/.condarc: differs" in shown.out
     last = shown.out.splitlines()[-1]
-    assert last == "exit code 3: of 2 hosts, 1 refused (b); the others are ok"
+    assert last == "exit code 3: of 2 hosts, 1 refused (b); 1 prepared, none proven on a GPU"
 
 
 def test_json_is_the_whole_result_and_nothing_else(

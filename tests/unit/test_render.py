@@ -21,6 +21,7 @@ from gpuprep.model import (
     StepStatus,
 )
 from gpuprep.report.terminal import explain_exit_code, render
+from gpuprep.report.text import checks_in_words
 from gpuprep.run.events import Event, EventKind
 
 STACK = Stack(
@@ -96,6 +97,48 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
     assert "all there" not in text
 
 
+CLIMBED = (
+    CheckResult("pci.device", CheckStatus.PASSED, "all there"),
+    CheckResult("module.loaded", CheckStatus.SKIPPED, "no driver"),
+    CheckResult("nvml.answers", CheckStatus.SKIPPED, "no driver"),
+    CheckResult("burn.peer", CheckStatus.SKIPPED, "one GPU has no peer"),
+)
+BROKEN = CheckResult("xid.clean", CheckStatus.FAILED, "Xid 79")
+WARNED = CheckResult("pcie.link", CheckStatus.WARNED, "8 of 16 lanes")
+
+
+@pytest.mark.parametrize(
+    ("checks", "words"),
+    [
+        (CLIMBED[:3], "1 passed, 2 not tried (no driver), 0 failed"),
+        (CLIMBED, "1 passed, 3 not tried (mostly: no driver), 0 failed"),
+        ((CLIMBED[0], WARNED, BROKEN), "1 passed, 1 warned, 1 failed"),
+        (CLIMBED[1:2], "0 passed, 1 not tried (no driver), 0 failed"),
+    ],
+)
+def test_how_far_the_ladder_was_climbed_is_told_in_counts(
+    checks: tuple[CheckResult, ...], words: str
+) -> None:
+    result = FleetResult("verify", {"gpu1": HostResult("gpu1", HostStatus.READY, checks=checks)})
+    assert f"  ladder: {words}" in shown(result).splitlines()
+    told = {"checks": [vars_of(check) for check in checks], "state": "prepared"}
+    assert next(iter(checks_in_words("gpu1", told))) == f"gpu1: prepared; ladder: {words}"
+
+
+def vars_of(check: CheckResult) -> dict[str, object]:
+    return {name: getattr(check, name) for name in check.__slots__}
+
+
+def test_of_a_large_fleet_the_ladder_is_a_table() -> None:
+    hosts = {f"h{n}": HostResult(f"h{n}", HostStatus.READY, checks=CLIMBED) for n in range(20)}
+    hosts["h7"] = HostResult("h7", HostStatus.FAILED, checks=(*CLIMBED, BROKEN))
+    text = shown(FleetResult("verify", hosts))
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    assert rows.count(["h3", "ready", "-", "-", "-", "-", "1", "3", "0"]) == 1, text
+    assert ["h7", "failed", "-", "-", "-", "-", "1", "3", "1"] in rows
+    assert "  ladder: 1 passed, 3 not tried (mostly: no driver), 1 failed" in text.splitlines()
+
+
 def test_a_refused_host_shows_its_reason_and_no_checks_that_it_could_not_pass() -> None:
     failed = CheckResult("module.on_disk", CheckStatus.FAILED, "no module", remedy="build it")
     lines = shown(
@@ -117,11 +160,20 @@ def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
 @pytest.mark.parametrize(
     ("states", "verb", "words"),
     [
-        (["ready", "prepared"], "apply", "exit code 0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
-        (["ready", "refused"], "apply", "exit code 3: of 2 hosts, 1 refused (h1); the others"),
-        (["failed", "unreachable"], "apply", "exit code 4: no host is ok: 1 failed (h0), 1 un"),
-        (["drifted"], "apply", "exit code 5: not proven: 1 drifted (h0)"),
-        (["drifted"], "plan", "exit code 0: nothing was touched; changes are pending on 1 of 1"),
+        (["ready", "prepared"], "apply", "0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
+        (["ready", "refused"], "apply", "3: of 2 hosts, 1 refused (h1); 1 ready"),
+        (["prepared", "ready", "failed"], "verify", "3: of 3 hosts, 1 failed (h2); 1 prepared, 1 r"),
+        (["prepared", "failed"], "verify", "3: of 2 hosts, 1 failed (h1); 1 prepared, none proven"),
+        (["prepared", "prepared"], "verify", "0: 2 prepared, none proven on a GPU"),
+        (["prepared", "prepared"], "apply", "0: 2 prepared, none proven on a GPU; 0 of 2 hosts ch"),
+        (["ready", "ready"], "status", "0: 2 ready"),
+        (["prepared", "drifted"], "apply", "5: not proven: 1 drifted (h1); 1 prepared, none prov"),
+        (["prepared", "refused"], "plan", "3: of 2 hosts, 1 refused (h1); nothing to change on the others"),
+        (["drifted", "refused"], "plan", "3: of 2 hosts, 1 refused (h1); changes are pending on 1"),
+        (["prepared", "ready"], "plan", "0: nothing to change on 2 hosts"),
+        (["failed", "unreachable"], "apply", "4: no host is ok: 1 failed (h0), 1 un"),
+        (["drifted"], "apply", "5: not proven: 1 drifted (h0)"),
+        (["drifted"], "plan", "0: nothing was touched; changes are pending on 1 of 1"),
     ],
 )
 def test_the_exit_code_in_words(states: list[str], verb: str, words: str) -> None:
@@ -132,7 +184,7 @@ def test_the_exit_code_in_words(states: list[str], verb: str, words: str) -> Non
         for index, state in enumerate(states)
     }
     result = FleetResult(verb, hosts)
-    assert explain_exit_code(result, result.exit_code).startswith(words)
+    assert explain_exit_code(result, result.exit_code).startswith(f"exit code {words}")
 
 
 @pytest.mark.parametrize("code", list(ExitCode))

@@ -51,14 +51,14 @@ def test_checks_are_counted_and_warnings_told() -> None:
     checks = [
         CheckResult("a", CheckStatus.PASSED, "fine"),
         CheckResult("b", CheckStatus.WARNED, "persistence is off"),
-        CheckResult("c", CheckStatus.SKIPPED, "not tried"),
-        CheckResult("d", CheckStatus.SKIPPED, "not tried"),
+        CheckResult("c", CheckStatus.SKIPPED, "no driver"),
+        CheckResult("d", CheckStatus.SKIPPED, "no driver"),
     ]
     judged = {"state": "converged", "host_status": "prepared", "checks": [*map(asdict, checks)]}
     assert list(checks_in_words("h", judged)) == [
-        "h: prepared; checks: 1 passed, 1 warned, 2 skipped",
+        "h: prepared; ladder: 1 passed, 2 not tried (no driver), 1 warned, 0 failed",
         "  b: persistence is off",
     ]
     assert list(checks_in_words("h", {"state": "unreachable", "checks": []})) == [
-        "h: unreachable; checks: none"
+        "h: unreachable; ladder: not climbed"
     ]
