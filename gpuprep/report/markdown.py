@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
+from gpuprep.ladder.checks import BY_ID
 from gpuprep.model.text import LIMIT, clean_line
 from gpuprep.report.view import (
     GOOD,
@@ -16,6 +17,8 @@ from gpuprep.report.view import (
     gpus_of,
     headline,
     hosts_of,
+    problem_title,
+    problems_of,
     sentence,
     title_of,
 )
@@ -54,14 +57,15 @@ def _head(result: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> Iter
 
 def _common(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """List the problems that several hosts share."""
-    problems = Counter(title_of(check) for host in hosts for check in bad_checks(host))
-    problems.update(str(host["code"]) for host in hosts if host.get("code"))
+    problems = Counter(problem for host in hosts for problem in problems_of(host))
     shared = [(name, number) for name, number in problems.most_common(10) if number > 1]
     if shared:
         yield "Most common:"
         yield ""
         for name, number in shared:
-            yield f"- {_escape(name)}: {number} hosts"
+            title = problem_title(name, hosts)
+            code = f" ({name})" if name not in {title, *BY_ID} else ""
+            yield f"- {_escape(title + code)}: {number} hosts"
         yield ""
 
 

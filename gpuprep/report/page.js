@@ -184,7 +184,7 @@
     return make("details", { class: "item", open: open ? "" : null },
       make("summary", { class: "line wide" },
         make("span", { title: state }, glyph(state)),
-        make("p", null, known.title),
+        make("p", null, (BAD.includes(state) && known.failure) || known.title),
         make("p", { class: "note" }, (SAID[state] || "") + text(detail)),
         make("span", { class: "end" }, seconds(time))),
       make("div", { class: "more" },
@@ -216,7 +216,8 @@
     document.querySelector(".tools").hidden = total < 2;
     byId("chips").hidden = total < 2;
     for (const [id, title, number] of data.problems) {
-      const button = make("button", { type: "button", "aria-pressed": "false" }, make("b", null, String(number)), make("span", null, title));
+      const button = make("button", { type: "button", "aria-pressed": "false" }, make("b", null, String(number)),
+        make("span", null, title, id.includes(".") || id === title ? null : make("code", { class: "soft" }, ` ${id}`)));
       button.dataset.problem = id;
       button.addEventListener("click", () => { filter.problem = filter.problem === id ? null : id; apply(); });
       byId("problem-list").append(button);

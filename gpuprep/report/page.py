@@ -19,11 +19,12 @@ from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
 from gpuprep.report.view import (
     STATES,
-    bad_checks,
     counts_of,
     gpus_of,
     headline,
     hosts_of,
+    problem_title,
+    problems_of,
     sentence,
     sources,
 )
@@ -102,7 +103,13 @@ def _description(check_id: str) -> dict[str, str]:
     known = BY_ID.get(check_id)
     if known is None:
         return {"id": check_id, "title": check_id}
-    return {"id": check_id, "title": known.title, "proves": known.proves, "tier": known.tier}
+    return {
+        "id": check_id,
+        "title": known.title,
+        "failure": known.failure,
+        "proves": known.proves,
+        "tier": known.tier,
+    }
 
 
 def _data(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +130,7 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
             (state, number, STATES.get(state, "")) for state, number in counts_of(hosts).items()
         ],
         "problems": [
-            (problem, _description(problem)["title"], number)
+            (problem, problem_title(problem, hosts), number)
             for problem, number in problems.most_common(MOST_PROBLEMS)
         ],
         "hosts": rows,
@@ -140,7 +147,6 @@ def _moment(started: str) -> str:
 
 def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[str, Any]:
     facts = host.get("facts") or {}
-    problems = [str(check["id"]) for check in bad_checks(host)]
     return {
         "name": str(host.get("name")),
         "state": str(host.get("state")),
@@ -153,7 +159,7 @@ def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[s
         "shape": strings(facts.get("shape")),
         "os": strings(facts.get("os")),
         "kernel": strings(facts.get("kernel")),
-        "problems": ([str(host["code"])] if host.get("code") else []) + problems,
+        "problems": problems_of(host),
         "versions": [
             (str(name), strings(value))
             for name, value in (host.get("versions") or {}).items()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
+from gpuprep.codes import table
 from gpuprep.ladder.checks import BY_ID
+from gpuprep.model.text import clean_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 # Worst first; what each state means.
 STATES: Final[Mapping[str, str]] = {
@@ -24,6 +27,8 @@ STATES: Final[Mapping[str, str]] = {
 }
 GOOD: Final = ("prepared", "ready")
 BAD_CHECKS: Final = ("failed", "warned")
+_LONGEST_TITLE: Final = 160
+_PLACES: Final = re.compile(r"\{[^}]*\}")  # for the values of a case, in messages of the table
 
 
 def hosts_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -78,23 +83,66 @@ def sentence(host: Mapping[str, Any]) -> str:
     if host.get("error"):
         code = f"{host['code']}: " if host.get("code") else ""
         return f"{code}{host['error']}"
+    warnings = [f"{each.get('code')}: {each.get('message')}" for each in host.get("warnings") or ()]
+    return "; ".join((*_first(host), *warnings[:1])) + _and_more(len(warnings))
+
+
+def _first(host: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what is most in the way of a host without an error, if anything."""
     bad = bad_checks(host)
     if bad:
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        return f"{title_of(bad[0])}: {bad[0].get('detail')}{more}"
+        return (f"{title_of(bad[0])}: {bad[0].get('detail')}{_and_more(len(bad))}",)
     steps = host.get("steps") or ()
     open_steps = sum(step.get("status") != "done" for step in steps)
     if open_steps:
-        return f"{open_steps} {'step' if open_steps == 1 else 'steps'} to do"
-    if host.get("reboot_required"):
-        return "a reboot is due"
-    return ""
+        return (f"{open_steps} {'step' if open_steps == 1 else 'steps'} to do",)
+    return ("a reboot is due",) if host.get("reboot_required") else ()
+
+
+def _and_more(number: int) -> str:
+    return f" (and {number - 1} more)" if number > 1 else ""
 
 
 def title_of(check: Mapping[str, Any]) -> str:
-    """Return a check's title; its id when this version does not know it."""
+    """Return what a check says in a few words: what holds, or what is wrong.
+
+    Its id where this version does not know it.
+    """
     known = BY_ID.get(str(check.get("id")))
-    return known.title if known else str(check.get("id"))
+    if known is None:
+        return str(check.get("id"))
+    return known.failure if check.get("status") in BAD_CHECKS else known.title
+
+
+def problems_of(host: Mapping[str, Any]) -> list[str]:
+    """Return the codes and check ids of what is wrong with a host, or warned of."""
+    code = [str(host["code"])] if host.get("code") else []
+    checks = [str(check["id"]) for check in bad_checks(host)]
+    warnings = [str(warning.get("code")) for warning in host.get("warnings") or ()]
+    return list(dict.fromkeys((*code, *checks, *warnings)))
+
+
+def problem_title(problem: str, hosts: Sequence[Mapping[str, Any]]) -> str:
+    """Return a code or check id in words that hold for all of these hosts."""
+    known = BY_ID.get(problem)
+    if known is not None:
+        return known.failure
+    said = {text for host in hosts for text in _told(problem, host)}
+    if len(said) == 1:
+        return clean_line(said.pop(), _LONGEST_TITLE)
+    code = table().get(problem)
+    if code is None:
+        return problem
+    general = _PLACES.sub("…", code.message)
+    return general if re.search("[a-z]", general) else code.remedy
+
+
+def _told(code: str, host: Mapping[str, Any]) -> Iterator[str]:
+    if host.get("code") == code and host.get("error"):
+        yield str(host["error"])
+    for warning in host.get("warnings") or ():
+        if warning.get("code") == code:
+            yield str(warning.get("message"))
 
 
 @cache

@@ -15,9 +15,10 @@ import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 from report_cases import fleet
 
-from gpuprep import model
+from gpuprep import codes, model
 from gpuprep.components import NAMES
 from gpuprep.errors import ConfigError
+from gpuprep.ladder.checks import CHECKS
 from gpuprep.report.formats import FORMATS, render, validate
 from gpuprep.report.schema import schema
 from gpuprep.report.view import counts_of, headline, hosts_of, sentence
@@ -178,6 +179,73 @@ def test_of_a_refused_host_only_the_reason_is_a_problem() -> None:
     assert "no module" not in text
 
 
+# --- what is wrong, in words -------------------------------------------------------------------
+def host(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "state": "failed", **more}
+
+
+def of(*hosts: dict[str, Any]) -> dict[str, Any]:
+    return {**states(), "verb": "apply", "hosts": {each["name"]: each for each in hosts}}
+
+
+def problems(result: dict[str, Any]) -> dict[str, str]:
+    return {number: title for number, title, _ in data_of(render(result, "html"))["problems"]}
+
+
+@pytest.mark.parametrize("status", ["failed", "warned"])
+def test_a_check_that_does_not_hold_is_told_as_what_is_wrong(status: str) -> None:
+    for check in CHECKS:
+        entry = {"id": check.id, "status": status, "detail": "so"}
+        result = of(host("a", checks=[entry]), host("b", checks=[entry]))
+        assert problems(result) == {check.id: check.failure}
+        assert sentence(result["hosts"]["a"]) == f"{check.failure}: so"
+        text = render(result, "markdown").replace("\\", "")
+        assert f"- {check.failure}: 2 hosts" in text
+        assert f"**{check.title}**" not in text
+    texts = [text for check in CHECKS for text in (check.title, check.failure)]
+    assert len(set(texts)) == len(texts)
+
+
+def test_names_of_junit_cases_do_not_change_with_the_outcome() -> None:
+    for status in ("passed", "failed"):
+        checks = [{"id": "xid.clean", "status": status, "detail": "so"}]
+        text = render(of(host("a", checks=checks)), "junit")
+        assert "xid.clean (No driver errors (Xid) in the kernel log)" in text
+
+
+def test_codes_are_problems_in_words() -> None:
+    same = [host(name, code="E_DISK_X", error="7 MiB free\nin /opt") for name in "ab"]
+    assert problems(of(*same)) == {"E_DISK_X": "7 MiB free in /opt"}
+    settings = [host(name, code="E_CONFIG", error=f"{name} is wrong") for name in "ab"]
+    assert problems(of(*settings)) == {"E_CONFIG": codes.table()["E_CONFIG"].remedy}
+    branches = [host(name, code="E_BRANCH_UNKNOWN", error=f"branch {name}") for name in "ab"]
+    assert problems(of(*branches)) == {
+        "E_BRANCH_UNKNOWN": "driver branch … is not in the catalog; known: …"
+    }
+    odd = [host(name, code="E_NEWER", error=f"{name}") for name in "ab"]
+    assert problems(of(*odd)) == {"E_NEWER": "E_NEWER"}
+
+
+def test_no_code_is_told_with_places_that_are_not_filled() -> None:
+    for code in codes.table():
+        result = of(host("a", code=code, error="x"), host("b", code=code, error="y"))
+        (title,) = problems(result).values()
+        assert "{" not in title
+        assert len(re.findall("[a-z]+", title)) > 2
+
+
+def test_warnings_are_in_the_row_and_among_the_problems() -> None:
+    warning = {"code": "W_HOST_GLIBC", "message": "nvcc compiles nothing", "nearest": None}
+    well = {**host("a", warnings=[warning]), "state": "prepared"}
+    result = of(well, host("b", code="E_X", error="no", warnings=[warning]))
+    assert problems(result) == {"E_X": "no", "W_HOST_GLIBC": "nvcc compiles nothing"}
+    rows = {row["name"]: row["say"] for row in data_of(render(result, "html"))["hosts"]}
+    assert rows == {"a": "W_HOST_GLIBC: nvcc compiles nothing", "b": "E_X: no"}
+    text = render(result, "markdown").replace("\\", "")
+    assert "- nvcc compiles nothing (W_HOST_GLIBC): 2 hosts" in text
+    assert "W_HOST_GLIBC" in next(line for line in text.splitlines() if line.startswith("| a"))
+
+
 # --- JUnit --------------------------------------------------------------------------------------
 def test_junit_is_read_by_a_stock_parser_with_the_right_counts() -> None:
     suites = list(JUnitXml.fromstring(render(FLEET, "junit").encode()))
@@ -217,10 +285,10 @@ def test_junit_holds_what_xml_cannot() -> None:
 def test_markdown_says_counts_problems_and_remedies() -> None:
     text = render(FLEET, "markdown")
     assert headline(FLEET) in text.splitlines()[0]
-    for host in hosts_of(FLEET):
-        assert str(host["name"]) in text
-        if host["state"] == "failed":
-            assert f"## {host['name']}: failed" in text
+    for one_host in hosts_of(FLEET):
+        assert str(one_host["name"]) in text
+        if one_host["state"] == "failed":
+            assert f"## {one_host['name']}: failed" in text
 
 
 def test_markdown_cells_cannot_be_broken_out_of() -> None:
