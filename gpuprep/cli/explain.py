@@ -145,5 +145,8 @@ def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> st
     from gpuprep.resolve.text import refusal_in_words, stack_in_words  # noqa: PLC0415
 
     if isinstance(outcome, Refusal):
-        return refusal_in_words(host, outcome, catalog)
+        from gpuprep.planner.advice import advice  # noqa: PLC0415
+
+        told = advice(outcome)
+        return refusal_in_words(host, outcome, catalog) + (f"\n{told}" if told else "")
     return stack_in_words(host, outcome, catalog)

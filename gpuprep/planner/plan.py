@@ -26,6 +26,7 @@ from gpuprep.model import (
 from gpuprep.model.names import matches
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
+from gpuprep.planner.advice import with_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -295,11 +296,10 @@ class _Planner:
         return repository is not None and not family.has_index(repository, indexes)
 
     def _refused(self, message: Message, stack: Stack | None = None) -> HostPlan:
-        text = message.message + (f" Nearest: {message.nearest}" if message.nearest else "")
         return HostPlan(
             PlanState.REFUSED,
             message.code,
-            text,
+            with_advice(message),
             facts=self._facts,
             versions=self._versions,
             stack=stack,
