@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from gpuprep.catalog import Catalog
     from gpuprep.model import HostFacts, Refusal, Stack
+    from gpuprep.packages.support import Support
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 # Options that are keys of a facts file under another name; the others are called alike.
@@ -77,7 +78,8 @@ def explain(
     host, desired = parse_facts(data, where)
     outcome = resolve(host, desired, catalog)
     if output == "json":
-        click.echo(json.dumps(answer(outcome), indent=2))
+        support = {} if isinstance(outcome, Refusal) else {"support": _support(host, catalog)}
+        click.echo(json.dumps(answer(outcome) | support, indent=2))
     else:
         click.echo(_in_words(host, outcome, catalog))
     return ExitCode.ALL_HOSTS_FAILED if isinstance(outcome, Refusal) else ExitCode.OK
@@ -149,4 +151,11 @@ def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> st
 
         told = advice(outcome)
         return refusal_in_words(host, outcome, catalog) + (f"\n{told}" if told else "")
-    return stack_in_words(host, outcome, catalog)
+    level = _support(host, catalog)
+    return f"{stack_in_words(host, outcome, catalog)}\n\n{host.os}, {level}: {level.meaning}"
+
+
+def _support(host: HostFacts, catalog: Catalog) -> Support:
+    from gpuprep.packages.support import support_of  # noqa: PLC0415
+
+    return support_of(catalog.systems[host.os], host.arch)

@@ -75,3 +75,11 @@ def test_explain_advises_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "Clashing gpu_driver_flavour (flavour here)" in said or "cuda_toolkit" in said
     assert re.search(r"^Would work: -e gpu_driver_flavour=auto -e '\{.*\}', giving driver", said, re.M)
+
+
+def test_a_system_that_no_role_installs_is_refused_with_those_that_roles_do() -> None:
+    observation = bare(os={"id": "ol", "version_id": "9.6", "codename": "", "pretty": "Oracle"})
+    refused = plan_host(decode_observation(observation), settings_from({}), CATALOG)
+    assert refused.code == "E_OS_FAMILY"
+    assert "ol-9 is explained only: " in (refused.error or "")
+    assert "debian-13 (x86_64)" in (refused.error or "")

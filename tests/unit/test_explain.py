@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEYS = {
     *("branch", "flavour", "cuda", "cudnn", "stream", "lock", "repo", "packages", "holds"),
-    *("dkms_toolset", "warnings"),
+    *("dkms_toolset", "warnings", "support"),
 }
 
 
@@ -59,6 +59,19 @@ def test_a_shape_in_words() -> None:
         *("[drv615]", "Held: "),
     ):
         assert words in text
+
+
+def test_how_far_gpuprep_goes_on_the_system_is_told() -> None:
+    for system, level in (
+        ("debian-12", "installed and proven"),
+        ("ubuntu-24.04", "installed, not yet proven"),
+        ("ol-9", "explained only"),
+    ):
+        assert f"\n{system}, {level}: " in said("BM.GPU.A10.4", "--os", system)
+        answer = json.loads(said("BM.GPU.A10.4", "--os", system, "-o", "json"))
+        assert answer["support"] == level
+    arm = said("--gpu", "10de:2342", "--os", "debian-13", "--arch", "aarch64")
+    assert "installed, not yet proven" in arm
 
 
 def test_a_refusal_in_words_with_the_nearest_stack() -> None:
