@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,9 +15,10 @@ import click
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from gpuprep import cli
+from gpuprep import __version__, cli
 from gpuprep.cli.params import parse_variables, which_hosts
 from gpuprep.errors import ConfigError
+from gpuprep.report.schema import validate
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run import processes
@@ -219,6 +222,34 @@ def test_json_is_the_whole_result_and_nothing_else(
     data = json.loads(capsys.readouterr().out)
     assert (data["schema"], data["exit_code"], data["verb"]) == (1, 0, "plan")
     assert data["hosts"]["a"]["versions"] == {"driver": "580.95.05"}
+
+
+def test_a_report_tells_what_was_run_without_its_secrets(
+    inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inventory(a=READY, b=READY)
+    (tmp_path / "more.yml").write_text("gpuprep_channel: lts")
+    url = "https://mirror:s3cr3t-of-mine@mirror.example"
+    settings = ("-e", f"gpuprep_mirror={url}", "-e", "api_token=unsayable", "-e", "@more.yml")
+    reports = []
+    for number in range(2):
+        file = tmp_path / f"{number}.json"
+        command = ["verify", "-q", "-i", "hosts.json", "-l", "a", *settings, "--report", str(file)]
+        assert cli.run(command) == 0
+        reports.append(json.loads(file.read_text()))
+        assert "s3cr3t" not in file.read_text()
+        assert "unsayable" not in file.read_text()
+    runs = [report["run"] for report in reports]
+    assert runs[0]["id"] != runs[1]["id"]
+    assert runs[0]["gpuprep"] == __version__
+    assert runs[0]["ansible_core"].startswith("2.")
+    assert runs[0]["by"] == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert (runs[0]["inventory"], runs[0]["limit"]) == ([str(tmp_path / "hosts.json")], "a")
+    assert set(runs[0]["settings"]) == {"gpuprep_mirror", "gpuprep_verify_tier"}
+    assert runs[0]["variable_files"] == [str(tmp_path / "more.yml")]
+    assert reports[0]["started"] <= runs[0]["finished"]
+    validate(reports[0])
 
 
 def test_changes_pending_have_a_code_of_their_own_on_request_only(

@@ -65,6 +65,7 @@ def test_results_fit_the_schema() -> None:
         ("check", model.CheckResult),
         ("message", model.Message),
         ("reason", model.Reason),
+        ("run", model.RunInfo),
     ],
 )
 def test_schema_names_every_field_of_the_model(name: str, kind: type) -> None:
