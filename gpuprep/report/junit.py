@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
@@ -27,6 +28,7 @@ def junit(result: Mapping[str, Any]) -> str:
     pending = result.get("verb") == "plan" or bool(result.get("check"))
     root = ET.Element("testsuites", name=f"gpuprep {result.get('verb')}")
     states = _suite(root, "hosts", result)
+    _properties(states, result.get("run") or {})
     ladder = _suite(root, "ladder", result)
     for host in hosts:
         _state_case(states, host, pending=pending)
@@ -47,6 +49,15 @@ def _suite(root: ET.Element, name: str, result: Mapping[str, Any]) -> ET.Element
     if result.get("started"):
         suite.set("timestamp", str(result["started"]).removesuffix("Z").split("+")[0])
     return suite
+
+
+def _properties(suite: ET.Element, run: Mapping[str, Any]) -> None:
+    """Write down what was run; CI systems show it beside the cases."""
+    if run:
+        element = ET.SubElement(suite, "properties")
+        for name, value in run.items():
+            said = value if isinstance(value, str) else json.dumps(value)
+            ET.SubElement(element, "property", name=_text(name), value=_text(said))
 
 
 def _text(value: object) -> str:

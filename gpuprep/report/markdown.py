@@ -17,10 +17,13 @@ from gpuprep.report.view import (
     gpus_of,
     headline,
     hosts_of,
+    ladder_of,
     problem_title,
     problems_of,
+    run_in_words,
     sentence,
     title_of,
+    versions_in_words,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ def _head(result: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> Iter
     counts = ", ".join(f"{number} {state}" for state, number in counts_of(hosts).items())
     took = duration(result.get("seconds"))
     yield f"{when}{f'{took}, ' if took else ''}{counts}."
+    for line in filter(None, (run_in_words(result), versions_in_words(result))):
+        yield ""
+        yield _escape(line)
     if result.get("cancelled"):
         yield ""
         yield "**Cancelled before the end; running again goes on.**"
@@ -72,7 +78,7 @@ def _common(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _table(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     there = {name for host in hosts for name in host.get("versions") or ()}
     components = [component for component in COMPONENTS if component.name in there]
-    titles = ("Host", "State", "GPUs", *(component.title for component in components), "")
+    titles = ("Host", "State", "GPUs", *(component.title for component in components), "Checks", "")
     yield f"| {' | '.join(titles)} |"
     yield "|" + "---|" * len(titles)
     for host in hosts[:MOST_ROWS]:
@@ -82,6 +88,7 @@ def _table(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             host.get("state"),
             gpus_of(host),
             *(versions.get(component.name) or "" for component in components),
+            ladder_of(host),
             sentence(host)[:200],
         )
         yield f"| {' | '.join(_escape(cell) for cell in cells)} |"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
+from gpuprep.report.text import news_of
 from gpuprep.report.view import (
     STATES,
     counts_of,
@@ -25,8 +26,10 @@ from gpuprep.report.view import (
     hosts_of,
     problem_title,
     problems_of,
+    run_in_words,
     sentence,
     sources,
+    versions_in_words,
 )
 from gpuprep.version import __version__
 
@@ -125,19 +128,28 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
         "cancelled": bool(result.get("cancelled")),
         "when": _moment(str(result.get("started") or "")),
         "seconds": result.get("seconds"),
+        "run": {"head": run_in_words(result), "foot": versions_in_words(result)},
         "costs": dict(result.get("counts") or {}),
         "counts": [
             (state, number, STATES.get(state, "")) for state, number in counts_of(hosts).items()
         ],
         "problems": [
             (problem, problem_title(problem, hosts), number)
-            for problem, number in problems.most_common(MOST_PROBLEMS)
+            for problem, number in sorted(problems.items(), key=_weight)[:MOST_PROBLEMS]
         ],
         "hosts": rows,
         "titles": {component.name: component.title for component in COMPONENTS},
         "checks": checks.described(),
         "strings": list(strings.numbers),
     }
+
+
+def _weight(counted: tuple[str, int]) -> tuple[bool, int]:
+    """Order problems: the most common first, warnings last."""
+    problem, number = counted
+    known = BY_ID.get(problem)
+    warned = problem.startswith("W_") if known is None else known.severity == "warning"
+    return warned, -number
 
 
 def _moment(started: str) -> str:
@@ -175,11 +187,9 @@ def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[s
         ],
         "steps": [
             [
-                *_row(
-                    step,
-                    ("id", "role", "action", "target", "reason", "before", "after"),
-                    strings,
-                ),
+                *_row(step, ("id", "role", "action", "target"), strings),
+                strings(news_of(str(step.get("target")), str(step.get("reason"))) or None),
+                *_row(step, ("before", "after"), strings),
                 STEP_STATES.index(step.get("status") or "planned"),
             ]
             for step in host.get("steps") or ()

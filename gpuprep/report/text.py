@@ -14,13 +14,29 @@ if TYPE_CHECKING:
     from gpuprep.model import Step
     from gpuprep.planner import HostPlan
 
+_ABSENT: Final = frozenset({" does not exist", " is not installed"})
 MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown in full
 
 
 def step_in_words(step: Step) -> str:
     """Return what a step does to what, and why."""
+    return f"{step.role}: {action_in_words(step)}"
+
+
+def action_in_words(step: Step) -> str:
+    """Return what a step does to what, and why; the role aside."""
     change = f" ({step.before or 'none'} -> {step.after})" if step.after else ""
-    return f"{step.role}: {step.action} {step.kind} {step.target}{change}: {step.reason}"
+    news = news_of(step.target, step.reason)
+    return f"{step.action} {step.kind} {step.target}{change}{f': {news}' if news else ''}"
+
+
+def news_of(target: str, reason: str) -> str:
+    """Return what the reason of a step adds to its target; empty where it is mere absence.
+
+    >>> news_of("/etc/x", "/etc/x does not exist"), news_of("gcc", "dkms needs gcc")
+    ('', 'dkms needs gcc')
+    """
+    return "" if reason.removeprefix(target) in _ABSENT else reason
 
 
 def fleet_in_words(plans: Mapping[str, HostPlan]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from functools import cache
@@ -177,3 +178,38 @@ def duration(seconds: object) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def run_in_words(result: Mapping[str, Any]) -> str:
+    """Return who ran what on which hosts with which settings; empty where the result does not say."""
+    run = result.get("run") or {}
+    parts = (
+        run.get("by"),
+        ", ".join(map(str, run.get("inventory") or ())),
+        f"limit {run['limit']}" if run.get("limit") else None,
+        *(f"{name}={_as_typed(value)}" for name, value in (run.get("settings") or {}).items()),
+        *(f"@{name}" for name in run.get("variable_files") or ()),
+    )
+    return " · ".join(str(part) for part in parts if part)
+
+
+def versions_in_words(result: Mapping[str, Any]) -> str:
+    """Return the id of a run and the programs that did it; empty where the result does not say."""
+    run = result.get("run") or {}
+    parts = (
+        ("run", run.get("id")),
+        ("gpuprep", run.get("gpuprep")),
+        ("ansible-core", run.get("ansible_core")),
+    )
+    return ", ".join(f"{name} {value}" for name, value in parts if value)
+
+
+def _as_typed(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def ladder_of(host: Mapping[str, Any]) -> str:
+    """Return how many checks passed, were not tried and failed; empty where none were made."""
+    counts = Counter(str(check.get("status")) for check in host.get("checks") or ())
+    words = {"passed": "passed", "skipped": "not tried", "warned": "warned", "failed": "failed"}
+    return ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state])

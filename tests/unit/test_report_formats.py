@@ -247,6 +247,49 @@ def test_warnings_are_in_the_row_and_among_the_problems() -> None:
     assert "W_HOST_GLIBC" in next(line for line in text.splitlines() if line.startswith("| a"))
 
 
+RUN = {
+    "id": "5f0c",
+    "by": "ops@bastion",
+    "gpuprep": "9.8.7",
+    "ansible_core": "2.19.14",
+    "inventory": ["/srv/gpus.oci.yml"],
+    "limit": "gpu_h100",
+    "settings": {"gpuprep_verify_tier": "full", "gpu_driver_persistence": False},
+    "variable_files": ["/srv/more.yml"],
+    "finished": "2026-11-21T02:01:26+00:00",
+}
+
+
+@pytest.mark.parametrize("fmt", ["html", "markdown", "junit"])
+def test_every_report_tells_what_was_run(fmt: str) -> None:
+    text = render({**of(host("a")), "run": RUN}, fmt).replace("\\", "")
+    for word in ("5f0c", "ops@bastion", "9.8.7", "2.19.14", "/srv/gpus.oci.yml", "gpu_h100", "full"):
+        assert word in text, word
+    older = render(of(host("a")), fmt)
+    assert "ops@bastion" not in older
+
+
+def test_problems_are_told_before_warnings() -> None:
+    warning = {"code": "W_HOST_GLIBC", "message": "no", "nearest": None}
+    slow = {"id": "pcie.link", "status": "warned", "detail": "8 of 16 lanes"}
+    hosts = [host(name, warnings=[warning], checks=[slow]) for name in "abc"]
+    assert list(problems(of(*hosts, host("d", code="E_X", error="no")))) == [
+        "E_X",
+        "pcie.link",
+        "W_HOST_GLIBC",
+    ]
+
+
+def test_how_the_checks_went_is_in_the_table() -> None:
+    checks = [{"id": "xid.clean", "status": each, "detail": "x"} for each in ("passed", "skipped")]
+    row = next(
+        line
+        for line in render(of(host("a", checks=checks)), "markdown").splitlines()
+        if line.startswith("| a")
+    )
+    assert "1 passed, 1 not tried" in row
+
+
 # --- JUnit --------------------------------------------------------------------------------------
 def test_junit_is_read_by_a_stock_parser_with_the_right_counts() -> None:
     suites = list(JUnitXml.fromstring(render(FLEET, "junit").encode()))
@@ -298,7 +341,7 @@ def test_markdown_cells_cannot_be_broken_out_of() -> None:
         for line in render(one(name=NASTY, error="a|b\nc"), "markdown").splitlines()
         if "a\\|b" in line and line.startswith("|")
     )
-    assert row.count("|") - row.count("\\|") == 5 + len(NAMES)
+    assert row.count("|") - row.count("\\|") == 6 + len(NAMES)
     assert "\\<img" in row
 
 
