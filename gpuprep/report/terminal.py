@@ -51,8 +51,15 @@ _BAD_STATES: Final = (
 )
 
 
-def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
-    """Write a result; colours and the terminal's width only on a terminal."""
+def render(result: FleetResult, code: ExitCode | None, stream: TextIO) -> None:
+    """Write a result; colours and the terminal's width only on a terminal.
+
+    Args:
+        result: what happened.
+        code: the exit code that the last line explains; None = nothing has ended yet.
+        stream: where to.
+
+    """
     width = None if stream.isatty() else _WIDTH
     console = _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
     hosts = list(result.hosts.values())
@@ -63,7 +70,8 @@ def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
             console.print(_host_view(host, with_checks=with_checks))
     if many:
         console.print(_summary_table(hosts, with_checks=result.verb in _LOOKING))
-    console.print(explain_exit_code(result, code), soft_wrap=True)
+    if code is not None:
+        console.print(explain_exit_code(result, code), soft_wrap=True)
 
 
 class _Console(Console):

@@ -429,6 +429,54 @@ def test_a_terminal_gets_a_live_view_and_a_pipe_gets_lines(inventory: Inventory)
     assert "FAILED: disk full" in err
 
 
+def on_a_terminal(*arguments: str) -> pexpect.spawn:
+    environment = {**os.environ, "TERM": "dumb"}
+    command = ["-c", PROGRAM, "apply", "-q", *arguments]
+    return pexpect.spawn(sys.executable, command, encoding="utf-8", env=environment, timeout=60)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 7), ("", 7)])
+def test_before_several_hosts_are_changed_a_terminal_is_asked(
+    inventory: Inventory, answer: str, code: int
+) -> None:
+    child = on_a_terminal("-i", inventory(a=PROVEN, b=PROVEN, c=READY))
+    child.expect_exact("change file /opt/conda/.condarc")  # what would be done stands above it
+    child.expect_exact("Change 2 of 3 hosts? [y/N]: ")
+    child.sendline(answer)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == code, child.before
+    assert ("exit code 0: 2 prepared, 1 ready" in (child.before or "")) is (code == 0)
+    assert ("nothing was changed" in (child.before or "")) is (code == 7)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "options"),
+    [
+        ({"a": PROVEN, "b": PROVEN}, ("--yes",)),
+        ({"a": PROVEN, "b": PROVEN}, ("-y",)),
+        ({"a": PROVEN, "b": PROVEN}, ("--check",)),
+        ({"a": PROVEN, "b": READY}, ()),
+        ({"a": READY, "b": READY}, ()),
+    ],
+)
+def test_nobody_is_asked_where_there_is_no_need(
+    inventory: Inventory, hosts: dict[str, Any], options: tuple[str, ...]
+) -> None:
+    child = on_a_terminal("-i", inventory(**hosts), *options)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    assert "[y/N]" not in (child.before or "")
+
+
+def test_nobody_is_asked_without_a_terminal(inventory: Inventory) -> None:
+    process = start(["apply", "-q", "-i", inventory(a=PROVEN, b=PROVEN)])
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "2 of 2 hosts changed" in out
+
+
 def test_a_lock_is_not_replaced_when_no_host_can_be_locked(
     inventory: Inventory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
