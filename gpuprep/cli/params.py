@@ -62,7 +62,10 @@ _REACH = (
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
     click.option(
-        "-v", "--verbose", count=True, help="Show Ansible's own output; more with -vv to -vvvv."
+        "-v",
+        "--verbose",
+        count=True,
+        help="Tell every step, and show Ansible's own output; more with -vv to -vvvv.",
     ),
 )
 _RESULT = (

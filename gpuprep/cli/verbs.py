@@ -210,7 +210,7 @@ def _run(
     if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
         code = ExitCode.CHANGES_PENDING
     try:
-        _print(result, code, typed.output)
+        _print(result, code, typed)
         sys.stdout.flush()
     except BrokenPipeError:
         abandon(sys.stdout)
@@ -230,16 +230,16 @@ def _agreed(typed: Typed, reach: Reach) -> bool:
     changing = sum(host.changed for host in planned.hosts.values())
     if changing < _SEVERAL:
         return True
-    render(planned, None, sys.stderr)
+    render(planned, None, sys.stderr, fold=not typed.verbose)
     return click.confirm(f"Change {changing} of {len(planned.hosts)} hosts?", err=True)
 
 
-def _print(result: FleetResult, code: ExitCode, output: str) -> None:
-    if output == "json":
+def _print(result: FleetResult, code: ExitCode, typed: Typed) -> None:
+    if typed.output == "json":
         click.echo(json.dumps(result.to_dict(), indent=2))
         click.echo(explain_exit_code(result, code), err=True)
     else:
-        render(result, code, sys.stdout)
+        render(result, code, sys.stdout, fold=not typed.verbose)
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ class Support(StrEnum):
 _MEANINGS = {
     Support.PROVEN: "the roles install it; tests take such hosts from bare to prepared",
     Support.INSTALLED: "the roles install it; no test has taken such a host from bare to prepared",
-    Support.EXPLAINED: "the stack is resolved and told; roles that install packages refuse the host",
+    Support.EXPLAINED: "the stack is resolved and told; roles that install packages refuse",
 }
 
 

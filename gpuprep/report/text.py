@@ -3,31 +3,68 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
-from gpuprep.model import CheckStatus
+from gpuprep.model import CheckStatus, StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gpuprep.model import Step
     from gpuprep.planner import HostPlan
 
+MOST_STEPS: Final = 3  # of a role, that are told one by one
+_FOLDED: Final = frozenset({StepStatus.PLANNED, StepStatus.DONE})  # the others are looked into
 _ABSENT: Final = frozenset({" does not exist", " is not installed"})
 MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown in full
 
 
 def step_in_words(step: Step) -> str:
     """Return what a step does to what, and why."""
-    return f"{step.role}: {action_in_words(step)}"
-
-
-def action_in_words(step: Step) -> str:
-    """Return what a step does to what, and why; the role aside."""
     change = f" ({step.before or 'none'} -> {step.after})" if step.after else ""
     news = news_of(step.target, step.reason)
-    return f"{step.action} {step.kind} {step.target}{change}{f': {news}' if news else ''}"
+    told = f"{step.role}: {step.action} {step.kind} {step.target}{change}"
+    return f"{told}: {news}" if news else told
+
+
+def steps_in_words(steps: Sequence[Step], *, fold: bool = True) -> Iterator[tuple[StepStatus, str]]:
+    """Return the steps of a host by their status, in lines.
+
+    Args:
+        steps: in their order.
+        fold: what a role does, or did, in many steps takes one line.
+
+    """
+    for (role, status), grouped in groupby(steps, key=lambda step: (step.role, step.status)):
+        own = list(grouped)
+        if fold and status in _FOLDED and len(own) > MOST_STEPS:
+            yield status, f"{role}: {len(own)} steps: {_actions(own)}"
+        else:
+            yield from ((status, step_in_words(step)) for step in own)
+
+
+def is_folded(steps: Sequence[Step]) -> bool:
+    """Return whether steps of a host are told in fewer lines than there are steps."""
+    return sum(1 for _ in steps_in_words(steps)) < len(steps)
+
+
+def _actions(steps: Sequence[Step]) -> str:
+    """Return what steps do, in short: ``create key, pin; install 3 packages``."""
+    counts: dict[str, Counter[str]] = {}
+    for step in steps:
+        counts.setdefault(step.action, Counter())[step.kind] += 1
+    return "; ".join(
+        f"{action} {', '.join(_counted(kind, number) for kind, number in kinds.items())}"
+        for action, kinds in counts.items()
+    )
+
+
+def _counted(kind: str, number: int) -> str:
+    if number == 1:
+        return kind
+    return f"{number} {kind.removesuffix('y')}ies" if kind.endswith("y") else f"{number} {kind}s"
 
 
 def news_of(target: str, reason: str) -> str:

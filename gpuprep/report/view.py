@@ -181,7 +181,7 @@ def duration(seconds: object) -> str:
 
 
 def run_in_words(result: Mapping[str, Any]) -> str:
-    """Return who ran what on which hosts with which settings; empty where the result does not say."""
+    """Return who ran on which hosts with which settings; empty where the result does not say."""
     run = result.get("run") or {}
     parts = (
         run.get("by"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from planner_cases import bare
@@ -17,7 +17,9 @@ from gpuprep.model import PlanState
 from gpuprep.model.variables import VARIABLE_OF
 from gpuprep.observe.reading import decode_observation
 from gpuprep.planner import plan_host, settings_from
-from gpuprep.planner.plan import HostPlan
+
+if TYPE_CHECKING:
+    from gpuprep.planner.plan import HostPlan
 
 
 def plan(variables: dict[str, Any], *gpus: str) -> HostPlan:
@@ -74,7 +76,9 @@ def test_explain_advises_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     run(["explain", "BM.GPU3.8", "--os", "debian-12", "--cuda", "13.0", "--flavour", "open"])
     said = capsys.readouterr().out
     assert "Clashing gpu_driver_flavour (flavour here)" in said or "cuda_toolkit" in said
-    assert re.search(r"^Would work: -e gpu_driver_flavour=auto -e '\{.*\}', giving driver", said, re.M)
+    assert re.search(
+        r"^Would work: -e gpu_driver_flavour=auto -e '\{.*\}', giving driver", said, re.MULTILINE
+    )
 
 
 def test_a_system_that_no_role_installs_is_refused_with_those_that_roles_do() -> None:

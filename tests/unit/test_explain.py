@@ -78,7 +78,9 @@ def test_a_refusal_in_words_with_the_nearest_stack() -> None:
     text = said("BM.GPU3.8", "--os", "ubuntu-22.04", "--cuda", "13.0")
     assert "E_CUDA_ARCH" in text
     assert "Clashing cuda_toolkit_versions (cuda here)" in text
-    pasted = """Would work: -e '{"cuda_toolkit_versions": ["auto"]}', giving driver 580 (proprietary"""
+    pasted = (
+        """Would work: -e '{"cuda_toolkit_versions": ["auto"]}', giving driver 580 (proprietary"""
+    )
     assert pasted in text
 
 

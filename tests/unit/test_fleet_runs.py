@@ -172,7 +172,12 @@ def test_plain_playbooks_fail_for_hosts_that_cannot_be_planned_and_count_all(
     rig: Rig, verb: str
 ) -> None:
     (rig.folder / "done-b-conda").touch()
-    hosts = {"a": {}, "b": {}, "odd": {"gpuprep_observe_timeout": 0}, "gone": {"rig_unreachable": "x"}}
+    hosts = {
+        "a": {},
+        "b": {},
+        "odd": {"gpuprep_observe_timeout": 0},
+        "gone": {"rig_unreachable": "x"},
+    }
     played = rig.play(verb, hosts)
     assert played.code == 2, played.text
     differs = verb != "plan"  # verbs that judge fail these hosts too

@@ -20,6 +20,7 @@ from gpuprep.model import (
     Step,
     StepStatus,
 )
+from gpuprep.report import terminal
 from gpuprep.report.terminal import explain_exit_code, render
 from gpuprep.report.text import checks_in_words
 from gpuprep.run.events import Event, EventKind
@@ -97,6 +98,71 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
     assert "all there" not in text
 
 
+def steps(role: str, *kinds: str, status: StepStatus = StepStatus.PLANNED) -> tuple[Step, ...]:
+    return tuple(
+        Step(f"{role}.{kind}.{n}", role, kind, f"/{kind}{n}", "create", "differs", status=status)
+        for n, kind in enumerate(kinds)
+    )
+
+
+def test_what_a_role_does_in_many_steps_takes_one_line() -> None:
+    planned = steps("gpu_driver", "key", "repository", "package", "package", "repository")
+    lines = shown(one(steps=(*planned, STEP))).splitlines()
+    folded = "  ~ gpu_driver: 5 steps: create key, 2 repositories, 2 packages"
+    assert folded in lines
+    assert "  ~ conda: change file /c (old -> new): differs" in lines
+    assert not [line for line in lines if "/key0" in line]
+    assert "Steps are summed up; -v tells each." in lines
+    assert "-v tells" not in shown(one(steps=(STEP,)))
+    stream = io.StringIO()
+    render(one(steps=planned), ExitCode.OK, stream, fold=False)
+    assert "  ~ gpu_driver: create key /key0: differs" in stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("status", [StepStatus.FAILED, StepStatus.UNKNOWN])
+def test_steps_that_went_wrong_are_told_one_by_one(status: StepStatus) -> None:
+    wrong = steps("conda", "a", "b", "c", "d", "e", status=status)
+    text = shown(one(steps=(*steps("conda", "v", "w", "x", "y", status=StepStatus.DONE), *wrong)))
+    assert "+ conda: 4 steps" in text
+    assert text.count(f"{'!' if status is StepStatus.FAILED else '?'} conda: create") == 5
+
+
+def test_hosts_with_the_same_story_are_told_together() -> None:
+    same = {"state": HostStatus.DRIFTED, "stack": STACK, "steps": (STEP,)}
+    hosts = {
+        name: HostResult(name, **same)  # type: ignore[arg-type]
+        for name in ("a", "c")
+    }
+    hosts["b"] = HostResult("b", HostStatus.DRIFTED, stack=STACK, steps=steps("conda", "x"))
+    text = shown(FleetResult("plan", hosts))
+    assert [line for line in text.splitlines() if line.endswith("drifted")] == [
+        "a, c  drifted",
+        "b  drifted",
+    ]
+    assert text.count("change file /c") == 1
+    many = {f"h{n}": HostResult(f"h{n}", **same) for n in range(40)}  # type: ignore[arg-type]
+    text = shown(FleetResult("plan", many))
+    assert "h0, h1, h2, h3, h4, h5, h6, h7 and 32 more  drifted" in text.splitlines()
+    assert text.count("change file /c") == 1
+
+
+def test_what_does_not_fit_goes_on_further_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "_WIDTH", 40)
+    long = Step(
+        "a", "conda", "file", "/a/long/path", "change", "it has another content than wished"
+    )
+    other = Step("b", "conda", "file", "/b", "change", "so")
+    warning = Message("W_EOL", "the branch ends before the machine does, so plan ahead")
+    lines = shown(one(steps=(long, other), warnings=(warning,))).splitlines()
+    assert lines[1:6] == [
+        "  ~ conda: change file /a/long/path: it",
+        "      has another content than wished",
+        "  ~ conda: change file /b: so",
+        "  W_EOL: the branch ends before the",
+        "      machine does, so plan ahead",
+    ]
+
+
 CLIMBED = (
     CheckResult("pci.device", CheckStatus.PASSED, "all there"),
     CheckResult("module.loaded", CheckStatus.SKIPPED, "no driver"),
@@ -162,13 +228,21 @@ def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
     [
         (["ready", "prepared"], "apply", "0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
         (["ready", "refused"], "apply", "3: of 2 hosts, 1 refused (h1); 1 ready"),
-        (["prepared", "ready", "failed"], "verify", "3: of 3 hosts, 1 failed (h2); 1 prepared, 1 r"),
+        (
+            ["prepared", "ready", "failed"],
+            "verify",
+            "3: of 3 hosts, 1 failed (h2); 1 prepared, 1 r",
+        ),
         (["prepared", "failed"], "verify", "3: of 2 hosts, 1 failed (h1); 1 prepared, none proven"),
         (["prepared", "prepared"], "verify", "0: 2 prepared, none proven on a GPU"),
         (["prepared", "prepared"], "apply", "0: 2 prepared, none proven on a GPU; 0 of 2 hosts ch"),
         (["ready", "ready"], "status", "0: 2 ready"),
         (["prepared", "drifted"], "apply", "5: not proven: 1 drifted (h1); 1 prepared, none prov"),
-        (["prepared", "refused"], "plan", "3: of 2 hosts, 1 refused (h1); nothing to change on the others"),
+        (
+            ["prepared", "refused"],
+            "plan",
+            "3: of 2 hosts, 1 refused (h1); nothing to change on the others",
+        ),
         (["drifted", "refused"], "plan", "3: of 2 hosts, 1 refused (h1); changes are pending on 1"),
         (["prepared", "ready"], "plan", "0: nothing to change on 2 hosts"),
         (["failed", "unreachable"], "apply", "4: no host is ok: 1 failed (h0), 1 un"),

@@ -263,7 +263,15 @@ RUN = {
 @pytest.mark.parametrize("fmt", ["html", "markdown", "junit"])
 def test_every_report_tells_what_was_run(fmt: str) -> None:
     text = render({**of(host("a")), "run": RUN}, fmt).replace("\\", "")
-    for word in ("5f0c", "ops@bastion", "9.8.7", "2.19.14", "/srv/gpus.oci.yml", "gpu_h100", "full"):
+    for word in (
+        "5f0c",
+        "ops@bastion",
+        "9.8.7",
+        "2.19.14",
+        "/srv/gpus.oci.yml",
+        "gpu_h100",
+        "full",
+    ):
         assert word in text, word
     older = render(of(host("a")), fmt)
     assert "ops@bastion" not in older

@@ -31,7 +31,9 @@ def test_of_a_few_hosts_every_step_is_told_with_its_reason() -> None:
     assert first.startswith(f"a: {len(PLANNED.steps)} steps to do; driver 580 open, cuda 13.0, ")
     assert len(rest) >= len(PLANNED.steps)
     assert "  ~ gpu_driver: install package nvidia-open-580" in rest  # its absence is no news
-    told_why = "/usr/local/cuda-13.0 (manual)): /usr/local/cuda is not fixed to /usr/local/cuda-13.0"
+    told_why = (
+        "/usr/local/cuda-13.0 (manual)): /usr/local/cuda is not fixed to /usr/local/cuda-13.0"
+    )
     assert [line for line in rest if line.endswith(told_why)]
 
 
