@@ -28,7 +28,12 @@ _REACH = (
         metavar="PATH",
         help="Inventory: file, directory, script or plugin configuration. Repeatable.",
     ),
-    click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts that match."),
+    click.option(
+        "-l",
+        "--limit",
+        metavar="PATTERN",
+        help="Only the hosts that match; @report.json: those that failed in that run.",
+    ),
     click.option(
         "-e",
         "--extra-vars",

@@ -20,6 +20,7 @@ from gpuprep import api
 from gpuprep.cli.output import abandon
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.cli.progress import progress
+from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
 from gpuprep.report.terminal import explain_exit_code, render
@@ -153,6 +154,7 @@ class Reach:
 
         """
         source, limit = which_hosts(typed.inventory, typed.hosts, typed.limit)
+        limit = with_failed_hosts(limit)
         variables = typed.variables
         access = ask_access(
             typed.user,

@@ -18,7 +18,7 @@ from gpuprep.report.schema import validate
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["FORMATS", "render", "validate"]
+__all__ = ["FORMATS", "check", "render", "validate"]
 
 
 def _plain(result: Mapping[str, Any]) -> str:
@@ -48,13 +48,23 @@ def render(result: Mapping[str, Any], fmt: str) -> str:
     """
     if fmt not in FORMATS:
         raise ConfigError(f"no report format {fmt!r}; there are {', '.join(FORMATS)}")
-    if not _looks_right(result):
-        validate(result)
+    check(result)
     try:
         return FORMATS[fmt](result)
     except (AttributeError, KeyError, TypeError, ValueError):
         validate(result)  # says in words what is wrong; too slow to ask it first for 1,000 hosts
         raise
+
+
+def check(result: Mapping[str, Any]) -> None:
+    """Check a result from outside.
+
+    Raises:
+        ConfigError: it is none; says what is wrong.
+
+    """
+    if not _looks_right(result):
+        validate(result)
 
 
 def _looks_right(result: Mapping[str, Any]) -> bool:

@@ -43,6 +43,22 @@ def hosts_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(dict(result["hosts"]).values(), key=rank)
 
 
+def is_good(host: Mapping[str, Any], result: Mapping[str, Any]) -> bool:
+    """Return whether a host is as a result of this kind can want it; a plan wants no more."""
+    state = host.get("state")
+    return state in GOOD or (is_prediction(result) and state in {"drifted", "unknown"})
+
+
+def is_prediction(result: Mapping[str, Any]) -> bool:
+    """Return whether a result only says what would be done."""
+    return result.get("verb") == "plan" or bool(result.get("check"))
+
+
+def failed_hosts(result: Mapping[str, Any]) -> list[str]:
+    """Return the names of the hosts that are not as they should be, in the order of the run."""
+    return [str(name) for name, host in result["hosts"].items() if not is_good(host, result)]
+
+
 def counts_of(hosts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Count hosts by state, worst first; states without hosts are left out."""
     found = Counter(str(host.get("state")) for host in hosts)

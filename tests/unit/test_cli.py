@@ -3,6 +3,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 from gpuprep import __version__, cli
 from gpuprep.cli.params import parse_variables, which_hosts
+from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError
 from gpuprep.report.schema import validate
 from gpuprep.run import directory as rundir
@@ -427,6 +429,54 @@ def test_a_terminal_gets_a_live_view_and_a_pipe_gets_lines(inventory: Inventory)
     _, err = piped.communicate(timeout=60)
     assert "\x1b[" not in err
     assert "FAILED: disk full" in err
+
+
+def test_a_limit_can_be_the_hosts_that_failed_before(
+    inventory: Inventory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = {"stub_plan": {"state": "refused", "code": "E_X", "error": "no"}}
+    hosts = inventory(a=PROVEN, b=refused, c=READY, d=refused)
+    report = tmp_path / "report.json"
+    assert cli.run(["apply", "-q", "-i", hosts, "--report", str(report)]) == 3
+    for again in (["-l", f"@{report}"], [f"@{report}"]):
+        capsys.readouterr()
+        assert cli.run(["plan", "-q", "-i", hosts, "-o", "json", *again]) == 4
+        assert list(json.loads(capsys.readouterr().out)["hosts"]) == ["b", "d"]
+    assert cli.run(["plan", "-q", "-i", hosts, "-o", "json", "-l", f"@{report},!b"]) == 4
+    assert list(json.loads(capsys.readouterr().out)["hosts"]) == ["d"]
+
+
+def stored(verb: str = "apply", **states: str) -> str:
+    hosts = {name: {"name": name, "state": state} for name, state in states.items()}
+    return json.dumps({"schema": 1, "verb": verb, "hosts": hosts})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (stored(a="ready", b="prepared"), "no host of this result failed"),
+        (stored("plan", a="drifted"), "no host of this result failed"),
+        ("{", "no JSON"),
+        ('{"hosts": ["a"]}', "not a result of gpuprep"),
+        ("{}", "not a result of gpuprep"),
+    ],
+)
+def test_a_stored_result_that_names_nobody_is_told(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(ConfigError, match=says):
+        with_failed_hosts(f"@{tmp_path}/r.json")
+
+
+def test_only_stored_results_are_read_and_names_are_no_patterns(tmp_path: Path) -> None:
+    (tmp_path / "hosts.retry").write_text("a\nb\n")
+    for pattern in (f"@{tmp_path}/hosts.retry", "@missing", "a,b:&c", "~web.*", "user@host", None):
+        assert with_failed_hosts(pattern) == pattern
+    (tmp_path / "r.json").write_text(stored(**{"a.b-1": "failed", "all:!b*,c": "refused"}))
+    first, second = str(with_failed_hosts(f"@{tmp_path}/r.json")).split(",")
+    assert first == "a.b-1"
+    assert re.match(second.removeprefix("~"), "all:!b*,c")
+    assert not set(second) & set(":!*[]&")
+    assert not re.match(second.removeprefix("~"), "all:!bx,c")
 
 
 def on_a_terminal(*arguments: str) -> pexpect.spawn:
