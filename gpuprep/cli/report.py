@@ -12,6 +12,7 @@ from gpuprep import api
 from gpuprep.cli.params import ask_access, parse_variables, which_hosts
 from gpuprep.cli.stored import read_result
 from gpuprep.errors import ConfigError, ExitCode
+from gpuprep.report.compare import against
 from gpuprep.report.formats import FORMATS, SUFFIXES, render
 from gpuprep.run.bundle import collect, pack
 
@@ -27,13 +28,17 @@ from gpuprep.run.bundle import collect, pack
 )
 @click.option("--to", metavar="FILE", help="Where to; - is stdout. Default: beside RESULT.")
 @click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
-def report(*, run: str, fmt: str | None, to: str | None, show: bool) -> ExitCode:
+@click.option("--against", "old", metavar="OLD", help="Also tell what changed since this result.")
+def report(*, run: str, fmt: str | None, to: str | None, show: bool, old: str | None) -> ExitCode:
     """Turn a stored result into a page, a summary or a CI report.
 
     RESULT is what --report or --output json wrote; - reads it from stdin.
     """
     fmt = fmt or _format_of(to)
-    text = render(read_result(run), fmt)
+    result = read_result(run)
+    if old is not None:
+        result = against(result, read_result(old))
+    text = render(result, fmt)
     if to == "-" or (to is None and run == "-"):
         if show:
             raise ConfigError("--open needs a file: name one with --to")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.errors import ConfigError
-from gpuprep.report.formats import check
+from gpuprep.report.schema import check
 from gpuprep.report.view import failed_hosts
 
 if TYPE_CHECKING:

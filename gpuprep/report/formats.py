@@ -13,12 +13,12 @@ from gpuprep.errors import ConfigError
 from gpuprep.report.junit import junit
 from gpuprep.report.markdown import markdown
 from gpuprep.report.page import page
-from gpuprep.report.schema import validate
+from gpuprep.report.schema import check, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["FORMATS", "check", "render", "validate"]
+__all__ = ["FORMATS", "render", "validate"]
 
 
 def _plain(result: Mapping[str, Any]) -> str:
@@ -54,26 +54,3 @@ def render(result: Mapping[str, Any], fmt: str) -> str:
     except (AttributeError, KeyError, TypeError, ValueError):
         validate(result)  # says in words what is wrong; too slow to ask it first for 1,000 hosts
         raise
-
-
-def check(result: Mapping[str, Any]) -> None:
-    """Check a result from outside.
-
-    Raises:
-        ConfigError: it is none; says what is wrong.
-
-    """
-    if not _looks_right(result):
-        validate(result)
-
-
-def _looks_right(result: Mapping[str, Any]) -> bool:
-    """Look at the outside only."""
-    hosts = result.get("hosts")
-    return (
-        result.get("schema") == 1
-        and isinstance(hosts, dict)
-        and all(
-            isinstance(host, dict) and {"name", "state"} <= set(host) for host in hosts.values()
-        )
-    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
 from gpuprep.model.text import LIMIT, clean_line
+from gpuprep.report.compare import change_in_words, since
 from gpuprep.report.view import (
     GOOD,
     bad_checks,
@@ -37,7 +38,16 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 def markdown(result: Mapping[str, Any]) -> str:
     """Write a result as GitHub-flavoured Markdown."""
     hosts = hosts_of(result)
-    return "\n".join((*_head(result, hosts), *_common(hosts), *_table(hosts), *_details(hosts), ""))
+    return "\n".join(
+        (
+            *_head(result, hosts),
+            *_changes(result),
+            *_common(hosts),
+            *_table(hosts),
+            *_details(hosts),
+            "",
+        )
+    )
 
 
 def _escape(value: object) -> str:
@@ -58,6 +68,22 @@ def _head(result: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> Iter
     if result.get("cancelled"):
         yield ""
         yield "**Cancelled before the end; running again goes on.**"
+    yield ""
+
+
+def _changes(result: Mapping[str, Any]) -> Iterator[str]:
+    """List what is different since the result that this one is compared with."""
+    if "changes" not in result:
+        return
+    changes = result["changes"]
+    yield f"## {_escape(since(result))}"
+    yield ""
+    for change in changes[:MOST_ROWS]:
+        yield f"- {_escape(change_in_words(change))}"
+    if len(changes) > MOST_ROWS:
+        yield f"- ... and {len(changes) - MOST_ROWS} more"
+    if not changes:
+        yield "Nothing."
     yield ""
 
 

@@ -235,6 +235,13 @@
       byId("chips").append(chip);
     }
     byId("bar").setAttribute("aria-label", data.counts.map(([state, number]) => `${number} ${state}`).join(", "));
+    if (data.changes) {
+      const { title, lines, more } = data.changes;
+      byId("changes").hidden = false;
+      byId("changes-title").textContent = title;
+      byId("change-list").append(...(lines.length ? lines : ["Nothing."]).map((line) => make("li", null, line)));
+      if (more) byId("change-list").append(make("li", null, `and ${more} more`));
+    }
     byId("problems").hidden = !data.problems.length || total < 2;
     document.querySelector(".tools").hidden = total < 2;
     byId("chips").hidden = total < 2;

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
+from gpuprep.report.compare import change_in_words, since
 from gpuprep.report.text import news_of
 from gpuprep.report.view import (
     STATES,
@@ -25,6 +26,7 @@ from gpuprep.report.view import (
     headline,
     hosts_of,
     is_prediction,
+    moment,
     problem_title,
     problems_of,
     run_in_words,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 CHECK_STATES: Final = ("passed", "failed", "warned", "skipped")
 STEP_STATES: Final = ("planned", "done", "failed", "unknown")
 MOST_PROBLEMS: Final = 8
+MOST_CHANGES: Final = 200
 
 
 def page(result: Mapping[str, Any]) -> str:
@@ -127,9 +130,10 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
         "check": bool(result.get("check")),
         "pending": is_prediction(result),
         "cancelled": bool(result.get("cancelled")),
-        "when": _moment(str(result.get("started") or "")),
+        "when": moment(str(result.get("started") or "")),
         "seconds": result.get("seconds"),
         "run": {"head": run_in_words(result), "foot": versions_in_words(result)},
+        "changes": _changes(result),
         "costs": dict(result.get("counts") or {}),
         "counts": [
             (state, number, STATES.get(state, "")) for state, number in counts_of(hosts).items()
@@ -145,17 +149,24 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _changes(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what is different since another result; None where this one was not compared."""
+    if "changes" not in result:
+        return None
+    changes = result["changes"]
+    return {
+        "title": since(result),
+        "lines": [change_in_words(change) for change in changes[:MOST_CHANGES]],
+        "more": max(0, len(changes) - MOST_CHANGES),
+    }
+
+
 def _weight(counted: tuple[str, int]) -> tuple[bool, int]:
     """Order problems: the most common first, warnings last."""
     problem, number = counted
     known = BY_ID.get(problem)
     warned = problem.startswith("W_") if known is None else known.severity == "warning"
     return warned, -number
-
-
-def _moment(started: str) -> str:
-    """Shorten ``2026-11-21T02:00:13.5+00:00`` to ``2026-11-21 02:00 UTC``."""
-    return f"{started[:10]} {started[11:16]} UTC" if "T" in started else started
 
 
 def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[str, Any]:

@@ -229,3 +229,8 @@ def ladder_of(host: Mapping[str, Any]) -> str:
     counts = Counter(str(check.get("status")) for check in host.get("checks") or ())
     words = {"passed": "passed", "skipped": "not tried", "warned": "warned", "failed": "failed"}
     return ", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state])
+
+
+def moment(started: str) -> str:
+    """Shorten ``2026-11-21T02:00:13.5+00:00`` to ``2026-11-21 02:00 UTC``."""
+    return f"{started[:10]} {started[11:16]} UTC" if "T" in started else started

@@ -79,7 +79,8 @@ def test_schema_and_model_know_the_same_states() -> None:
     assert set(defs["check"]["properties"]["status"]["enum"]) == set(model.CheckStatus)
     assert set(defs["step"]["properties"]["status"]["enum"]) == set(model.StepStatus)
     fields = {field.name for field in dataclasses.fields(model.FleetResult)}
-    assert set(schema()["properties"]) == fields | {"schema", "exit_code"}
+    added = {"schema", "exit_code", "against", "changes"}
+    assert set(schema()["properties"]) == fields | added
 
 
 @pytest.mark.parametrize(
