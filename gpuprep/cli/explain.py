@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpuprep.components import NAMES
 from gpuprep.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gpuprep.catalog import Catalog
     from gpuprep.model import HostFacts, Refusal, Stack
@@ -22,9 +24,24 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _KEYS = {"gpu": "gpus", "only": "components"}
 
 
+def _completing(names: Callable[[Catalog], Iterable[str]]) -> Callable[..., list[str]]:
+    """Return what completes a value in a shell: the catalog's names."""
+
+    def complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+        from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
+
+        return [name for name in names(load()) if name.startswith(begun)]
+
+    return complete
+
+
 @click.command()
-@click.argument("shape", required=False)
-@click.option("--os", help="Operating system: ubuntu-24.04, debian-12, ol-9, ...")
+@click.argument("shape", required=False, shell_complete=_completing(lambda known: known.shapes))
+@click.option(
+    "--os",
+    help="Operating system: ubuntu-24.04, debian-12, ol-9, ...; --matrix lists all.",
+    shell_complete=_completing(lambda known: known.systems),
+)
 @click.option("--gpu", multiple=True, help="PCI id of a GPU (10de:2236), instead of a shape.")
 @click.option("--arch", help="Machine: x86_64 or aarch64; by the shape when given.")
 @click.option("--kernel", help="Kernel release the modules are built for (uname -r).")
@@ -32,7 +49,7 @@ _KEYS = {"gpu": "gpus", "only": "components"}
 @click.option("--system-gcc", type=int, help="Major version of the host's gcc.")
 @click.option("--channel", type=click.Choice(["lts", "pb"]), help="Line that the driver follows.")
 @click.option("--branch", help="Driver branch: 580.")
-@click.option("--version", help="Full driver version: 580.95.05.")
+@click.option("--driver-version", "version", help="Full driver version: 580.95.05.")
 @click.option("--flavour", type=click.Choice(["open", "proprietary"]), help="Kernel modules.")
 @click.option("--profile", type=click.Choice(["full", "compute"]), help="With or without display.")
 @click.option("--source", type=click.Choice(["nvidia", "distro"]), help="Whose driver packages.")
@@ -41,7 +58,10 @@ _KEYS = {"gpu": "gpus", "only": "components"}
 @click.option("--cudnn", help="cuDNN series or release: 9, 9.10.2.21.")
 @click.option("--forward-compat", is_flag=True, default=None, help="Allow cuda-compat.")
 @click.option(
-    "--only", multiple=True, help="Component, as in gpuprep_components; may be given several times."
+    "--only",
+    multiple=True,
+    type=click.Choice(NAMES),
+    help="Component, as in gpuprep_components; may be given several times.",
 )
 @click.option("--as-of", help="Date that end-of-life warnings are judged by.")
 @click.option("--facts", type=_FILE, help="Facts file; options given beside it win.")
@@ -119,9 +139,19 @@ def _facts_of_shape(name: str, catalog: Catalog) -> dict[str, Any]:
 
         if fnmatchcase(name, catalog.amd_pattern):
             return {"shape": name, "gpus": []}
-        raise ConfigError(f"shape {name!r} is not in the catalog: {', '.join(catalog.shapes)}")
+        raise ConfigError(f"shape {name!r} is not in the catalog{_meant(name, catalog.shapes)}")
     gpus = [shape.gpu] * shape.count if shape.gpu else []
     return {"shape": name, "gpus": gpus, "arch": shape.arch}
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Return which known names may have been meant, or else all of them."""
+    known = tuple(known)
+    by_upper = {each.upper(): each for each in known}
+    near = difflib.get_close_matches(name.upper(), by_upper, n=3, cutoff=0.75)
+    if near:
+        return f"; did you mean {' or '.join(by_upper[each] for each in near)}?"
+    return f"; known: {', '.join(known)}"
 
 
 def _print_matrix(catalog: Catalog, output: str) -> None:
@@ -150,6 +180,8 @@ def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> st
         from gpuprep.planner.advice import advice  # noqa: PLC0415
 
         told = advice(outcome)
+        if host.os not in catalog.systems:
+            told = f"System {host.os!r} is not in the catalog{_meant(host.os, catalog.systems)}"
         return refusal_in_words(host, outcome, catalog) + (f"\n{told}" if told else "")
     level = _support(host, catalog)
     return f"{stack_in_words(host, outcome, catalog)}\n\n{host.os}, {level}: {level.meaning}"

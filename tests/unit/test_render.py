@@ -273,6 +273,18 @@ def event(kind: EventKind, text: str = "", **more: str) -> Event:
     return Event(kind, "2026-01-01T00:00:00Z", text=text, **more)
 
 
+def test_a_play_without_hosts_is_not_told() -> None:
+    stream = io.StringIO()
+    with progress(stream) as show:
+        show(event(EventKind.PLAY, "Observe"))
+        show(event(EventKind.TASK, "Look"))
+        show(event(EventKind.PLAY, "Converge"))
+        show(event(EventKind.PLAY, "Report"))
+        show(event(EventKind.FAILED, "no", host="b", task="Say"))
+    lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert lines == ["== Observe", "== Report", "b: Say: FAILED: no"]
+
+
 def test_plain_lines_tell_what_matters_and_skip_the_rest() -> None:
     stream = io.StringIO()
     with progress(stream) as show:
