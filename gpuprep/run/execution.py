@@ -22,7 +22,6 @@ from gpuprep.fleet.counters import PREFIX, Counts, counts_of
 from gpuprep.fleet.report import HostReport
 from gpuprep.model import FleetResult, PlanState, RunInfo, StepKind
 from gpuprep.model.codec import vocabulary
-from gpuprep.planner.settings import all_options
 from gpuprep.run import environment as engine
 from gpuprep.run.ansible_errors import engine_error, no_hosts_error, plan_error
 from gpuprep.run.directory import run_directory
@@ -97,6 +96,8 @@ class Run:
 
     def _info(self, redactor: Redactor) -> RunInfo:
         """Return what tells this run from others; documented variables only, secrets masked."""
+        from gpuprep.planner.settings import all_options  # noqa: PLC0415 - as above
+
         extra = extra_variables(self.variables)
         given: dict[str, Any] = {}
         for part in (*extra, self.settings):
