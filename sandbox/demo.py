@@ -123,7 +123,7 @@ def main() -> int:
     """Apply, then check; the exit status is 0 when exactly the expected happened."""
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.unlink(missing_ok=True)
-    command = ["apply", "-i", str(inventory()), "--report", str(REPORT)]
+    command = ["apply", "--yes", "-i", str(inventory()), "--report", str(REPORT)]
     print("$ gpuprep", *command, flush=True)
     done = subprocess.run([sys.executable, "-m", "gpuprep", *command], check=False)
     if not REPORT.is_file():

@@ -73,5 +73,5 @@ def _entry(check: Check) -> str:
     return (
         f"### `{check.id}`\n\n"
         f"**{check.title}.** {check.proves}{marked}\n\n"
-        f"If it fails: {check.remedy}\n"
+        f"If it fails ({check.failure}): {check.remedy}\n"
     )

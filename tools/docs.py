@@ -14,6 +14,7 @@ from gpuprep.catalog import load
 from gpuprep.components import COMPONENTS, ROLES
 from gpuprep.ladder.checks import BY_ID
 from gpuprep.packages import FAMILIES
+from gpuprep.packages.support import Support, supported
 from gpuprep.planner.settings import fleet_options, role_options
 from tools.catalog_pages import pages as catalog_pages
 from tools.check_pages import page as checks_page
@@ -43,9 +44,17 @@ def texts() -> dict[Path, str]:
     for component in COMPONENTS:
         path = ROOT / "roles" / component.role / "README.md"
         written[path] = _with_part(path, _role_part(component))
+    page = ROOT / "README.md"
+    written[page] = _with_part(page, _systems())
     page = ROOT / "docs" / "variables.md"
     written[page] = _with_part(page, _variables())
     return written
+
+
+def _systems() -> str:
+    """Return how far gpuprep goes on which systems."""
+    rows = [f"| {level} | {supported(load(), level)} | {level.meaning} |" for level in Support]
+    return "\n".join(("| gpuprep | Systems | Meaning |", "|---|---|---|", *rows, ""))
 
 
 def _variables() -> str:

@@ -10,6 +10,8 @@ from gpuprep import codes
 from gpuprep.layout import package_root
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gpuprep.model import Message, Refusal
 
 
@@ -21,6 +23,7 @@ class HostRules:
     observed_commands: tuple[str, ...]
     own_daemons: tuple[str, ...]
     driver_witnesses: tuple[str, ...]
+    proven_systems: Mapping[str, tuple[str, ...]]
 
     def refusal(self, code: str, **values: object) -> Refusal:
         """Return the refusal of a code with its values filled in."""
@@ -43,4 +46,5 @@ def host_rules() -> HostRules:
         observed_commands=tuple(raw["observed_commands"]),
         own_daemons=tuple(raw["own_daemons"]),
         driver_witnesses=tuple(raw["driver_witnesses"]),
+        proven_systems={name: tuple(arches) for name, arches in raw["proven_systems"].items()},
     )

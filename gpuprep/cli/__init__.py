@@ -36,8 +36,8 @@ COMMANDS: Final = (
     commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done; 2 changes pending (plan --detailed-exitcode); 3 some hosts failed; "
-    "4 all failed; 5 applied but not proven; 6 locked by another run; 7 cancelled, run again; "
-    "64 wrong usage; 69 inventory or engine unavailable; 1 internal error.",
+    "4 all failed (explain: refused); 5 applied but not proven; 6 locked by another run; "
+    "7 cancelled, run again; 64 wrong usage; 69 inventory or engine unavailable; 1 internal error.",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def root() -> None:

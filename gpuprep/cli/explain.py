@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpuprep.errors import ConfigError
+from gpuprep.components import NAMES
+from gpuprep.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gpuprep.catalog import Catalog
     from gpuprep.model import HostFacts, Refusal, Stack
+    from gpuprep.packages.support import Support
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 # Options that are keys of a facts file under another name; the others are called alike.
 _KEYS = {"gpu": "gpus", "only": "components"}
 
 
+def _completing(names: Callable[[Catalog], Iterable[str]]) -> Callable[..., list[str]]:
+    """Return what completes a value in a shell: the catalog's names."""
+
+    def complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+        from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
+
+        return [name for name in names(load()) if name.startswith(begun)]
+
+    return complete
+
+
 @click.command()
-@click.argument("shape", required=False)
-@click.option("--os", help="Operating system: ubuntu-24.04, debian-12, ol-9, ...")
+@click.argument("shape", required=False, shell_complete=_completing(lambda known: known.shapes))
+@click.option(
+    "--os",
+    help="Operating system: ubuntu-24.04, debian-12, ol-9, ...; --matrix lists all.",
+    shell_complete=_completing(lambda known: known.systems),
+)
 @click.option("--gpu", multiple=True, help="PCI id of a GPU (10de:2236), instead of a shape.")
 @click.option("--arch", help="Machine: x86_64 or aarch64; by the shape when given.")
 @click.option("--kernel", help="Kernel release the modules are built for (uname -r).")
@@ -31,7 +49,7 @@ _KEYS = {"gpu": "gpus", "only": "components"}
 @click.option("--system-gcc", type=int, help="Major version of the host's gcc.")
 @click.option("--channel", type=click.Choice(["lts", "pb"]), help="Line that the driver follows.")
 @click.option("--branch", help="Driver branch: 580.")
-@click.option("--version", help="Full driver version: 580.95.05.")
+@click.option("--driver-version", "version", help="Full driver version: 580.95.05.")
 @click.option("--flavour", type=click.Choice(["open", "proprietary"]), help="Kernel modules.")
 @click.option("--profile", type=click.Choice(["full", "compute"]), help="With or without display.")
 @click.option("--source", type=click.Choice(["nvidia", "distro"]), help="Whose driver packages.")
@@ -40,13 +58,18 @@ _KEYS = {"gpu": "gpus", "only": "components"}
 @click.option("--cudnn", help="cuDNN series or release: 9, 9.10.2.21.")
 @click.option("--forward-compat", is_flag=True, default=None, help="Allow cuda-compat.")
 @click.option(
-    "--only", multiple=True, help="Component, as in gpuprep_components; may be given several times."
+    "--only",
+    multiple=True,
+    type=click.Choice(NAMES),
+    help="Component, as in gpuprep_components; may be given several times.",
 )
 @click.option("--as-of", help="Date that end-of-life warnings are judged by.")
 @click.option("--facts", type=_FILE, help="Facts file; options given beside it win.")
 @click.option("--catalog", "catalog_file", type=_FILE, help="Another catalog data file.")
 @click.option("--matrix", is_flag=True, help="Print the support table.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
 def explain(
     shape: str | None,
     facts: Path | None,
@@ -55,27 +78,31 @@ def explain(
     matrix: bool,
     output: str,
     **options: Any,  # noqa: ANN401  (click gives each option its type)
-) -> None:
+) -> ExitCode:
     """Say which driver, CUDA, cuDNN and conda a host would get, and why.
 
     SHAPE is an OCI shape (BM.GPU.H100.8); without one, name GPUs with --gpu or give --facts.
+    A host that would be refused ends in exit code 4, as in `plan`.
     """
     from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
     from gpuprep.components import resolve  # noqa: PLC0415
+    from gpuprep.model import Refusal  # noqa: PLC0415
     from gpuprep.planner.facts_file import parse_facts  # noqa: PLC0415
     from gpuprep.resolve.answer import answer  # noqa: PLC0415
 
     catalog = load(catalog_file)
     if matrix:
         _print_matrix(catalog, output)
-        return
+        return ExitCode.OK
     data, where = _question(shape, facts, options, catalog)
     host, desired = parse_facts(data, where)
     outcome = resolve(host, desired, catalog)
     if output == "json":
-        click.echo(json.dumps(answer(outcome), indent=2))
+        support = {} if isinstance(outcome, Refusal) else {"support": _support(host, catalog)}
+        click.echo(json.dumps(answer(outcome) | support, indent=2))
     else:
         click.echo(_in_words(host, outcome, catalog))
+    return ExitCode.ALL_HOSTS_FAILED if isinstance(outcome, Refusal) else ExitCode.OK
 
 
 def _question(
@@ -112,9 +139,19 @@ def _facts_of_shape(name: str, catalog: Catalog) -> dict[str, Any]:
 
         if fnmatchcase(name, catalog.amd_pattern):
             return {"shape": name, "gpus": []}
-        raise ConfigError(f"shape {name!r} is not in the catalog: {', '.join(catalog.shapes)}")
+        raise ConfigError(f"shape {name!r} is not in the catalog{_meant(name, catalog.shapes)}")
     gpus = [shape.gpu] * shape.count if shape.gpu else []
     return {"shape": name, "gpus": gpus, "arch": shape.arch}
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """Return which known names may have been meant, or else all of them."""
+    known = tuple(known)
+    by_upper = {each.upper(): each for each in known}
+    near = difflib.get_close_matches(name.upper(), by_upper, n=3, cutoff=0.75)
+    if near:
+        return f"; did you mean {' or '.join(by_upper[each] for each in near)}?"
+    return f"; known: {', '.join(known)}"
 
 
 def _print_matrix(catalog: Catalog, output: str) -> None:
@@ -140,5 +177,17 @@ def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> st
     from gpuprep.resolve.text import refusal_in_words, stack_in_words  # noqa: PLC0415
 
     if isinstance(outcome, Refusal):
-        return refusal_in_words(host, outcome, catalog)
-    return stack_in_words(host, outcome, catalog)
+        from gpuprep.planner.advice import advice  # noqa: PLC0415
+
+        told = advice(outcome)
+        if host.os not in catalog.systems:
+            told = f"System {host.os!r} is not in the catalog{_meant(host.os, catalog.systems)}"
+        return refusal_in_words(host, outcome, catalog) + (f"\n{told}" if told else "")
+    level = _support(host, catalog)
+    return f"{stack_in_words(host, outcome, catalog)}\n\n{host.os}, {level}: {level.meaning}"
+
+
+def _support(host: HostFacts, catalog: Catalog) -> Support:
+    from gpuprep.packages.support import support_of  # noqa: PLC0415
+
+    return support_of(catalog.systems[host.os], host.arch)

@@ -28,7 +28,12 @@ _REACH = (
         metavar="PATH",
         help="Inventory: file, directory, script or plugin configuration. Repeatable.",
     ),
-    click.option("-l", "--limit", metavar="PATTERN", help="Only the hosts that match."),
+    click.option(
+        "-l",
+        "--limit",
+        metavar="PATTERN",
+        help="Only the hosts that match; @report.json: those that failed in that run.",
+    ),
     click.option(
         "-e",
         "--extra-vars",
@@ -62,7 +67,10 @@ _REACH = (
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
     click.option(
-        "-v", "--verbose", count=True, help="Show Ansible's own output; more with -vv to -vvvv."
+        "-v",
+        "--verbose",
+        count=True,
+        help="Tell every step, and show Ansible's own output; more with -vv to -vvvv.",
     ),
 )
 _RESULT = (

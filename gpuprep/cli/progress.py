@@ -67,6 +67,7 @@ class PlainProgress:
         self._verbosity = verbosity
         self._lock = threading.Lock()
         self._task = ""
+        self._play: str | None = None  # begun, but it may have no hosts to work on
         self._last = time.monotonic()
 
     def show(self, event: Event) -> None:
@@ -75,7 +76,12 @@ class PlainProgress:
             self._task = event.text
         if self._verbosity:
             self._write(event.text if event.kind is EventKind.OUTPUT else None)
+        elif event.kind is EventKind.PLAY:
+            self._play = line_of(event)
         else:
+            if event.kind is EventKind.TASK or event.host is not None:
+                play, self._play = self._play, None
+                self._write(play)
             self._write(line_of(event))
 
     def still_running(self) -> None:

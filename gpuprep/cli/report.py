@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpuprep import api
 from gpuprep.cli.params import ask_access, parse_variables, which_hosts
+from gpuprep.cli.stored import read_result
 from gpuprep.errors import ConfigError, ExitCode
+from gpuprep.report.compare import against
 from gpuprep.report.formats import FORMATS, SUFFIXES, render
 from gpuprep.run.bundle import collect, pack
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @click.command()
@@ -32,13 +28,17 @@ if TYPE_CHECKING:
 )
 @click.option("--to", metavar="FILE", help="Where to; - is stdout. Default: beside RESULT.")
 @click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
-def report(*, run: str, fmt: str | None, to: str | None, show: bool) -> ExitCode:
+@click.option("--against", "old", metavar="OLD", help="Also tell what changed since this result.")
+def report(*, run: str, fmt: str | None, to: str | None, show: bool, old: str | None) -> ExitCode:
     """Turn a stored result into a page, a summary or a CI report.
 
     RESULT is what --report or --output json wrote; - reads it from stdin.
     """
     fmt = fmt or _format_of(to)
-    text = render(_read(run), fmt)
+    result = read_result(run)
+    if old is not None:
+        result = against(result, read_result(old))
+    text = render(result, fmt)
     if to == "-" or (to is None and run == "-"):
         if show:
             raise ConfigError("--open needs a file: name one with --to")
@@ -60,19 +60,6 @@ def report(*, run: str, fmt: str | None, to: str | None, show: bool) -> ExitCode
 def _format_of(name: str | None) -> str:
     endings = {suffix: fmt for fmt, suffix in SUFFIXES.items()}
     return endings.get(Path(name or "").suffix, "html")
-
-
-def _read(run: str) -> Mapping[str, Any]:
-    try:
-        text = sys.stdin.read() if run == "-" else Path(run).read_text(encoding="utf-8")
-        data = json.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{run}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{run}: no JSON ({error}); expected is what --report wrote") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{run}: no result of gpuprep; expected is what --report wrote")
-    return data
 
 
 @click.command()

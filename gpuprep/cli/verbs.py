@@ -20,17 +20,22 @@ from gpuprep import api
 from gpuprep.cli.output import abandon
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.cli.progress import progress
+from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
 from gpuprep.report.terminal import explain_exit_code, render
+from gpuprep.run.inventories import LOCALHOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from gpuprep.model import FleetResult
+    from gpuprep.run.inventories import Source
+    from gpuprep.run.options import Access
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
+_SEVERAL: Final = 2  # hosts to change, from which on a person is asked
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -63,12 +68,14 @@ def plan(*, detailed_exitcode: bool, **typed: Any) -> int:  # noqa: ANN401 - cli
 @run_options
 @_locked
 @click.option("-C", "--check", is_flag=True, help="Only say what would be done.")
-def apply(*, check: bool, **typed: Any) -> int:  # noqa: ANN401
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before several hosts are changed.")
+def apply(*, check: bool, yes: bool, **typed: Any) -> int:  # noqa: ANN401
     """Bring HOSTS (all by default) to their desired state and prove it.
 
-    `gpuprep apply localhost` prepares this machine.
+    `gpuprep apply localhost` prepares this machine. On a terminal the plan is shown first, and
+    nothing happens before you agree, when more than one host would be changed.
     """
-    return _run(partial(api.apply, check=check), Typed(**typed))
+    return _run(partial(api.apply, check=check), Typed(**typed), ask=not (check or yes))
 
 
 @click.command()
@@ -129,63 +136,112 @@ class Typed:
         return [*given, {"gpuprep_lock_file": str(path)}]
 
 
-def carry_out(verb: Callable[..., FleetResult], typed: Typed) -> FleetResult:
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which hosts are meant and how they are reached: what was typed, read once."""
+
+    source: Source | None
+    limit: str | None
+    variables: list[Mapping[str, Any] | str]
+    access: Access
+
+    @classmethod
+    def of(cls, typed: Typed) -> Reach:
+        """Read what was typed; ask for the passwords that are wanted.
+
+        Raises:
+            ConfigError: a typed value is wrong.
+
+        """
+        source, limit = which_hosts(typed.inventory, typed.hosts, typed.limit)
+        limit = with_failed_hosts(limit)
+        variables = typed.variables
+        access = ask_access(
+            typed.user,
+            typed.private_key,
+            typed.vault_password_file,
+            ask_pass=typed.ask_pass,
+            ask_become_pass=typed.ask_become_pass,
+        )
+        return cls(source, limit, variables, access)
+
+
+def carry_out(
+    verb: Callable[..., FleetResult], typed: Typed, reach: Reach | None = None
+) -> FleetResult:
     """Run a verb on the hosts that were typed, with progress on stderr and a clean Ctrl-C.
 
     Raises:
         GpuprepError: what the verb raises; a typed value is wrong.
 
     """
-    source, limit = which_hosts(typed.inventory, typed.hosts, typed.limit)
-    variables = typed.variables
-    access = ask_access(
-        typed.user,
-        typed.private_key,
-        typed.vault_password_file,
-        ask_pass=typed.ask_pass,
-        ask_become_pass=typed.ask_become_pass,
-    )
+    reach = reach or Reach.of(typed)
     with (
         _cancel_on_signals() as cancel,
         progress(sys.stderr, quiet=typed.quiet, verbosity=typed.verbose) as on_event,
     ):
         return verb(
-            source,
-            limit=limit,
-            variables=variables,
+            reach.source,
+            limit=reach.limit,
+            variables=reach.variables,
             on_event=on_event,
             cancel=cancel,
             timeout=typed.timeout,
-            access=access,
+            access=reach.access,
             forks=typed.forks,
             verbosity=max(0, typed.verbose - 1),
         )
 
 
 def _run(
-    verb: Callable[..., FleetResult], typed: Typed, *, detailed_exitcode: bool = False
+    verb: Callable[..., FleetResult],
+    typed: Typed,
+    *,
+    detailed_exitcode: bool = False,
+    ask: bool = False,
 ) -> ExitCode:
     report = _report_file(typed.report)
-    result = carry_out(verb, typed)
+    reach = Reach.of(typed)
+    if ask and reach.source != LOCALHOST and _somebody_answers() and not _agreed(typed, reach):
+        click.echo("gpuprep: not applied; nothing was changed", err=True)
+        return ExitCode.CANCELLED
+    result = carry_out(verb, typed, reach)
     if report is not None:
         _write_report(report, result)
     code = result.exit_code
     if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
         code = ExitCode.CHANGES_PENDING
     try:
-        _print(result, code, typed.output)
+        _print(result, code, typed)
         sys.stdout.flush()
     except BrokenPipeError:
         abandon(sys.stdout)
     return code
 
 
-def _print(result: FleetResult, code: ExitCode, output: str) -> None:
-    if output == "json":
+def _somebody_answers() -> bool:
+    """Return whether a person sees a question and can answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _agreed(typed: Typed, reach: Reach) -> bool:
+    """Show the plan and ask, when more than one host would be changed."""
+    planned = carry_out(api.plan, typed, reach)
+    if planned.cancelled:
+        return False
+    changing = sum(host.changed for host in planned.hosts.values())
+    if changing < _SEVERAL:
+        return True
+    render(planned, None, sys.stderr, fold=not typed.verbose)
+    return click.confirm(f"Change {changing} of {len(planned.hosts)} hosts?", err=True)
+
+
+def _print(result: FleetResult, code: ExitCode, typed: Typed) -> None:
+    if typed.output == "json":
         click.echo(json.dumps(result.to_dict(), indent=2))
         click.echo(explain_exit_code(result, code), err=True)
     else:
-        render(result, code, sys.stdout)
+        render(result, code, sys.stdout, fold=not typed.verbose)
 
 
 @contextlib.contextmanager

@@ -114,4 +114,7 @@ def _status(report: HostReport) -> HostStatus:
 
 def _without_apply(check: CheckResult) -> CheckResult:
     """Return a check without the advice to apply: that is what runs, or is refused."""
-    return replace(check, remedy=None) if (check.remedy or "").startswith(APPLY) else check
+    if APPLY not in (check.remedy or ""):
+        return check
+    other = (check.remedy or "").partition(APPLY)[0].strip()  # what follows says what apply does
+    return replace(check, remedy=other or None)

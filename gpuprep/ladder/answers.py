@@ -5,6 +5,7 @@ What is missing or of another type counts as empty; the rules then say that noth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,3 +47,9 @@ def whole(block: Mapping[str, Any], key: str) -> int | None:
     """Return the whole number at a key; None when there is none."""
     value = block.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def duration(*blocks: Mapping[str, Any]) -> float | None:
+    """Return the seconds that what these blocks tell of took together; None where none says."""
+    seconds = sum(number(block, "seconds") for block in blocks)
+    return round(seconds, 4) if math.isfinite(seconds) and seconds > 0 else None

@@ -26,7 +26,8 @@ class Check:
 
     Attributes:
         id: stable id, ``<group>.<what>``.
-        title: what is looked at, in a few words.
+        title: what holds when it passes, in a few words.
+        failure: what is wrong when it fails or warns, in a few words.
         proves: what is known once it has passed.
         remedy: what to do when it fails.
         tier: the lowest tier that tries it; higher tiers try it too.
@@ -43,6 +44,7 @@ class Check:
 
     id: str
     title: str
+    failure: str
     proves: str
     remedy: str
     tier: Tier = Tier.QUICK
@@ -59,12 +61,14 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "pci.device",
         "NVIDIA GPU on the PCI bus",
+        "No NVIDIA GPU on the PCI bus",
         "The kernel sees at least one NVIDIA GPU.",
         "Check that the instance's shape has GPUs; stop and start the instance. " + OPERATOR,
     ),
     Check(
         "pci.count",
         "As many GPUs as the shape promises",
+        "Not as many GPUs as the shape promises",
         "No GPU has fallen off the bus and none was left out of the instance.",
         "Stop and start the instance once; if the GPU stays away: " + OPERATOR,
         needs_gpu=True,
@@ -73,6 +77,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "module.on_disk",
         "Driver module built for its kernel",
+        "No driver module built for its kernel",
         "modprobe finds a module whose vermagic names the kernel that the driver is built for: the "
         "running one, unless gpu_driver_kernel names another.",
         APPLY + " It installs the headers and rebuilds the module.",
@@ -81,6 +86,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "module.next_boot",
         "Driver module built for the newest installed kernel",
+        "No driver module for the newest installed kernel",
         "The next reboot, which starts the newest kernel, will not lose the GPU.",
         "Rebuild the module for that kernel (dkms autoinstall -k <kernel>) before rebooting, or "
         "remove the kernel.",
@@ -89,6 +95,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "module.loaded",
         "Driver module loaded",
+        "Driver module not loaded",
         "The nvidia module runs in the kernel.",
         "modprobe nvidia, then read the kernel log for the reason; reboot when a module of another "
         "version was replaced.",
@@ -100,6 +107,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "nouveau.absent",
         "nouveau not loaded",
+        "nouveau holds the GPU",
         "The GPU is not held by the open-source display driver.",
         APPLY + " It blacklists nouveau and rebuilds the initramfs; then reboot.",
         fixed_by_apply=True,
@@ -108,6 +116,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "device.nodes",
         "Device nodes of every GPU",
+        "Device nodes of GPUs missing",
         "/dev/nvidiactl and one /dev/nvidiaN per GPU exist.",
         "Run nvidia-modprobe -c 0, or start nvidia-persistenced.",
         needs_gpu=True,
@@ -117,6 +126,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "device.uvm",
         "Unified-memory device node",
+        "Unified-memory device node missing",
         "/dev/nvidia-uvm exists; without it CUDA finds no device although nvidia-smi works.",
         "Run nvidia-modprobe -u -c 0, or start nvidia-persistenced.",
         needs_gpu=True,
@@ -127,6 +137,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "version.userspace",
         "Userspace libraries fit the loaded module",
+        "Userspace libraries do not fit the loaded module",
         "libcuda and libnvidia-ml on disk have the version of the module in the kernel.",
         "Reboot (or unload and load the module) so that the kernel runs the installed version.",
         needs_gpu=True,
@@ -135,6 +146,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "version.packages",
         "Driver packages at one version, that of the module",
+        "Driver packages at different versions",
         "No unattended upgrade has moved a part of the driver behind the running module.",
         APPLY + " It brings the packages to one version and holds them.",
         fixed_by_apply=True,
@@ -142,6 +154,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "fabric.version",
         "Fabric manager at the module's version",
+        "Fabric manager at another version than the module",
         "The fabric manager will accept this driver.",
         APPLY + " It installs the fabric manager of exactly the driver's version.",
         needs_gpu=True,
@@ -150,6 +163,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "fabric.running",
         "NVSwitch fabric up",
+        "NVSwitch fabric not up",
         "The fabric manager runs and every GPU has joined the fabric; without it CUDA error 802.",
         "systemctl restart nvidia-fabricmanager and read its journal.",
         needs_gpu=True,
@@ -160,6 +174,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "unit.running",
         "The driver's services run",
+        "Services of the driver do not run",
         "Services of the stack are enabled and active.",
         "systemctl enable --now <unit>; read its journal when it stops again.",
         needs_gpu=True,
@@ -170,6 +185,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "nvml.answers",
         "The management library answers",
+        "The management library does not answer",
         "NVML initialises within its deadline: the driver talks to the GPUs.",
         "A hang means a GPU or its firmware is stuck: reboot; if it returns: " + OPERATOR,
         needs_gpu=True,
@@ -179,6 +195,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "nvml.count",
         "Every GPU on the bus answers NVML",
+        "GPUs on the bus that NVML does not see",
         "The driver has initialised all GPUs that PCI shows.",
         "Read the kernel log for the missing GPU's address; reboot. If it stays away: " + OPERATOR,
         needs_gpu=True,
@@ -188,6 +205,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "ecc.clean",
         "No uncorrected memory errors",
+        "Uncorrected memory errors",
         "ECC has counted no uncorrected error since the driver was loaded.",
         "Drain the host and reset the GPU; if the count grows again: " + OPERATOR,
         needs_gpu=True,
@@ -196,6 +214,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "memory.rows",
         "Memory row remapping healthy",
+        "Memory row remapping failed or pending",
         "No row remapping has failed or waits for a reset.",
         "Pending: reset the GPU or reboot. Failed: " + OPERATOR,
         needs_gpu=True,
@@ -204,6 +223,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "xid.clean",
         "No driver errors (Xid) in the kernel log",
+        "Driver errors (Xid) in the kernel log",
         "Since boot no GPU has reported a hardware or driver error.",
         "Look the Xid up in NVIDIA's catalogue; reboot once. If it returns: " + OPERATOR,
         needs_gpu=True,
@@ -211,6 +231,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "throttle.clean",
         "Not slowed down by heat or power faults",
+        "Slowed down by heat or power faults",
         "No hardware slowdown, thermal slowdown or power brake is active.",
         "Check temperature and power in the evidence; " + OPERATOR,
         severity="warning",
@@ -220,6 +241,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "pcie.link",
         "PCIe link at full width",
+        "PCIe link with fewer lanes than the GPU has",
         "Every GPU has all the lanes it was built with.",
         "Stop and start the instance to move it; if it stays: " + OPERATOR,
         severity="warning",
@@ -229,6 +251,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "persistence.on",
         "Persistence on",
+        "Persistence off",
         "The driver keeps the GPUs initialised between programs.",
         "systemctl enable --now nvidia-persistenced.",
         severity="warning",
@@ -239,6 +262,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "mig.layout",
         "MIG layout in place",
+        "MIG layout missing or changed",
         "GPUs in MIG mode have instances, and the layout is the recorded one.",
         "MIG instances do not survive a reboot or reset: create them again "
         "(nvidia-smi mig -cgi ... -C) and let a boot service do so.",
@@ -249,6 +273,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "cuda.driver_api",
         "The CUDA driver library suits the toolkit",
+        "The CUDA driver library does not suit the toolkit",
         "libcuda loads and supports the major version of the toolkits on the host.",
         "Install a driver branch that supports the toolkit, or a toolkit of the driver's major.",
         needs_gpu=True,
@@ -259,6 +284,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "toolkit.present",
         "CUDA toolkits installed",
+        "CUDA toolkits missing",
         "Every wanted CUDA toolkit is on the host.",
         APPLY,
         fixed_by_apply=True,
@@ -266,6 +292,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "toolkit.default",
         "/usr/local/cuda shows the wanted toolkit",
+        "/usr/local/cuda does not show the wanted toolkit",
         "Builds that use /usr/local/cuda get the toolkit that was asked for.",
         "update-alternatives --set cuda /usr/local/cuda-<version>. " + APPLY,
         fixed_by_apply=True,
@@ -273,6 +300,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "cudnn.agree",
         "cuDNN header and libraries agree",
+        "cuDNN header and libraries differ",
         "Programs run with the cuDNN version that they are compiled for.",
         APPLY + " Remove a cuDNN copied by hand into the toolkit.",
         fixed_by_apply=True,
@@ -280,6 +308,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "conda.present",
         "Conda installed",
+        "Conda missing or not as wanted",
         "The wanted conda is at its prefix and says its version.",
         APPLY,
         fixed_by_apply=True,
@@ -288,6 +317,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "toolkit.compiles",
         "nvcc compiles and links for this GPU",
+        "nvcc cannot compile or link for this GPU",
         "The toolkit, the host compiler and the headers work together for the GPU's architecture.",
         "Read nvcc's message in the evidence: a host compiler too new for the toolkit or missing "
         "headers are the usual causes.",
@@ -297,6 +327,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "kernel.runs",
         "A compiled program runs on every GPU",
+        "A compiled program does not run on every GPU",
         "A vector addition on each GPU equals the CPU's, element by element.",
         "Read the CUDA error in the evidence; 802 = fabric manager, 803 = driver and libraries "
         "differ, 999 = look for Xid in the kernel log.",
@@ -308,6 +339,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "gemm.correct",
         "Matrix products are right",
+        "Matrix products are wrong or were not computed",
         "fp32, fp16 and bf16 matrix products on each GPU equal exact results from the CPU.",
         "A wrong product on a healthy driver is a broken GPU. " + OPERATOR,
         tier=Tier.FULL,
@@ -318,6 +350,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "cudnn.runtime",
         "cuDNN's library is the header's version when loaded",
+        "cuDNN does not load, or not the header's version",
         "The dynamic loader finds the cuDNN that programs are compiled for.",
         "Another libcudnn comes first in the loader's path: remove it or fix ld.so.conf.",
         tier=Tier.FULL,
@@ -326,6 +359,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "cudnn.convolution",
         "A cuDNN convolution matches the CPU",
+        "A cuDNN convolution failed or differs from the CPU",
         "cuDNN runs on this GPU and computes correctly.",
         "Read cuDNN's status in the evidence; NOT_SUPPORTED or ARCH_MISMATCH = this cuDNN has no "
         "kernels for the GPU's architecture.",
@@ -336,6 +370,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "framework.arch",
         "Frameworks are built for this GPU",
+        "Frameworks are not built for this GPU",
         "Every conda environment's framework lists the GPU's architecture.",
         "Install a build of the framework for a CUDA version that still supports this GPU.",
         tier=Tier.FULL,
@@ -344,6 +379,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "framework.kernel",
         "Frameworks run a kernel",
+        "Frameworks do not run a kernel",
         "In every conda environment with a framework a real kernel ran and its result is right.",
         "Read the environment's message in the evidence.",
         tier=Tier.FULL,
@@ -353,6 +389,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "framework.extensions",
         "Compiled extensions of frameworks load",
+        "Compiled extensions of frameworks do not load",
         "Extensions such as torchvision's operators fit the framework beside them.",
         "Install extension and framework from one channel and for one CUDA version.",
         tier=Tier.FULL,
@@ -361,6 +398,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "burn.bandwidth",
         "Device memory bandwidth",
+        "Device memory slower than its data sheet leads to expect",
         "Each GPU copies within its memory at the rate that its data sheet leads to expect.",
         "Compare with the other GPUs of the host: one slow GPU is broken. " + OPERATOR,
         tier=Tier.BURN_IN,
@@ -370,6 +408,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "burn.matrix",
         "Matrix throughput",
+        "Matrix throughput below what the data sheet leads to expect",
         "Each GPU sustains the matrix rate that its data sheet leads to expect.",
         "Look at clocks, power and temperature in the evidence. " + OPERATOR,
         tier=Tier.BURN_IN,
@@ -379,6 +418,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "burn.stable",
         "Results stay the same under load",
+        "Results change under load",
         "Repeated products under full load are bit for bit equal, copies arrive unchanged, and no "
         "memory error was counted.",
         "A GPU that computes differently under load is broken. " + OPERATOR,
@@ -389,6 +429,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "burn.peer",
         "GPUs reach each other",
+        "GPUs do not reach each other",
         "Every pair of GPUs copies memory directly, without error and at a plausible rate.",
         "Check the fabric manager and nvidia-smi topo -m. " + OPERATOR,
         tier=Tier.BURN_IN,
@@ -399,6 +440,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "reboot.survived",
         "Survives a reboot",
+        "Did not survive a reboot",
         "The host was rebooted after its last change, and the checks above were made since.",
         "Reboot the host and verify again.",
         severity="warning",

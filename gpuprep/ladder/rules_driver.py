@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.answers import mapping, text, texts
+from gpuprep.ladder.answers import duration, mapping, text, texts
 from gpuprep.ladder.evidence import NVIDIA, VERSION
 from gpuprep.ladder.findings import command_text, failed, passed, skipped
 from gpuprep.ladder.registry import judges
@@ -272,7 +272,8 @@ def fabric_version(host: Evidence) -> Finding:
         None,
     )
     command = mapping(answer.get("command"))
-    facts = {
+    facts: dict[str, Any] = {
+        "seconds": duration(command),
         "expected": host.module_version,
         "observed": version,
         "evidence": command_text(command) if command else None,

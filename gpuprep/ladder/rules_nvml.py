@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.answers import items, mapping, number, texts, whole
+from gpuprep.ladder.answers import duration, items, mapping, texts, whole
 from gpuprep.ladder.findings import failed, passed, skipped
 from gpuprep.ladder.registry import judges
 from gpuprep.ladder.rules_driver import NVML_VERSION_MISMATCH
@@ -37,7 +37,7 @@ def nvml_answers(host: Evidence) -> Finding:
     answer = host.answer("nvml")
     if not answer:
         return skipped("the probe did not run")
-    seconds = number(answer, "seconds") or None
+    seconds = duration(answer)
     if answer.get("status") == NVML_VERSION_MISMATCH:
         return skipped("module and libraries differ: see version.userspace")
     if answer.get("error"):
@@ -216,11 +216,13 @@ def cuda_driver_api(host: Evidence) -> Finding:
     if not answer:
         return skipped("the probe did not run")
     if answer.get("error"):
-        return failed(f"libcuda: {answer['error']}", evidence=str(answer.get("library")))
+        evidence = str(answer.get("library"))
+        return failed(f"libcuda: {answer['error']}", evidence=evidence, seconds=duration(answer))
     version = whole(answer, "version") or 0
     supported = f"{version // 1000}.{version % 1000 // 10}"
     wanted = host.toolkit_versions
-    facts = {
+    facts: dict[str, Any] = {
+        "seconds": duration(answer),
         "expected": ", ".join(wanted) or None,
         "observed": supported,
         "evidence": f"cuDriverGetVersion = {version} in {answer.get('library')}",

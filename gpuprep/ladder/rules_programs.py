@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.answers import items, mapping, number, texts, whole
+from gpuprep.ladder.answers import duration, items, mapping, number, texts, whole
 from gpuprep.ladder.findings import command_text, failed, passed, skipped
 from gpuprep.ladder.registry import judges
 from gpuprep.model.versions import key
@@ -191,16 +191,24 @@ def cudnn_runtime(host: Evidence) -> Finding:
     if step.get("rc") != 0:
         return failed(
             "a program with cudnn.h does not compile",
+            seconds=duration(step),
             evidence=command_text(step),
             remedy=_compiler_remedy(step),
         )
     run = mapping(cudnn.get("version"))
+    seconds = duration(step, run)
     answer = next(iter(items(run, "results")), {})
     compiled, loaded = whole(answer, "header"), whole(answer, "runtime")
     if not compiled or loaded is None:
-        return failed("the compiled program does not start", evidence=command_text(run))
+        evidence = command_text(run)
+        return failed("the compiled program does not start", evidence=evidence, seconds=seconds)
     header, runtime = dotted_cudnn(compiled), dotted_cudnn(loaded)
-    facts = {"expected": header, "observed": runtime, "evidence": command_text(run)}
+    facts: dict[str, Any] = {
+        "expected": header,
+        "observed": runtime,
+        "evidence": command_text(run),
+        "seconds": seconds,
+    }
     if header != runtime:
         return failed(f"compiled for {header}, loaded {runtime}", **facts)
     return passed(f"{runtime}{_since(moment)}", **facts)
@@ -216,11 +224,11 @@ def cudnn_convolution(host: Evidence) -> Finding:
     if not run:
         return skipped("the program could not be compiled")
     answer = next(iter(items(run, "results")), {})
-    evidence = command_text(run)
+    facts: dict[str, Any] = {"evidence": command_text(run), "seconds": duration(run)}
     if run.get("rc") != 0 or _wrong(answer):
         why = answer.get("error") or f"{answer.get('wrong')} elements wrong"
-        return failed(str(why), expected="0 elements wrong", evidence=evidence)
-    return passed(f"{answer.get('elements')} elements right{_since(moment)}", evidence=evidence)
+        return failed(str(why), expected="0 elements wrong", **facts)
+    return passed(f"{answer.get('elements')} elements right{_since(moment)}", **facts)
 
 
 def _found_frameworks(
@@ -318,12 +326,14 @@ def framework_kernel(host: Evidence) -> Finding:
             lines.append(text if gpu.get("error") else f"{text} wrong")
             if gpu.get("error") or gpu.get("wrong") != 0:
                 complaints.append(text)
-    evidence = "\n".join(lines) or None
+    seconds = duration(*(mapping(env.get("command")) for env in items(block, "envs")))
     if complaints:
-        return failed(complaints[0][:400], evidence="\n".join(complaints + lines))
+        evidence = "\n".join(complaints + lines)
+        return failed(complaints[0][:400], evidence=evidence, seconds=seconds)
     if not lines:
         return skipped("no environment with a framework")
-    return passed(f"{len(lines)} times right{_since(moment)}", evidence=evidence)
+    evidence = "\n".join(lines)
+    return passed(f"{len(lines)} times right{_since(moment)}", evidence=evidence, seconds=seconds)
 
 
 @judges("framework.extensions")

@@ -12,6 +12,7 @@ from gpuprep.model.result import (
     GpuprepError,
     HostResult,
     HostsFailedError,
+    RunInfo,
 )
 from gpuprep.model.settings import Environment, Settings
 from gpuprep.model.stack import (
@@ -65,6 +66,7 @@ __all__ = [
     "Reason",
     "Refusal",
     "Repository",
+    "RunInfo",
     "Settings",
     "SigningKey",
     "Stack",

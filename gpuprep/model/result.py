@@ -77,6 +77,34 @@ class HostResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a run was: by which two results can be told apart and compared.
+
+    Attributes:
+        id: unlike that of any other run.
+        by: who ran it where, ``user@host``.
+        gpuprep: version.
+        ansible_core: version.
+        inventory: the inventories, as absolute paths where they are paths.
+        limit: host pattern that narrowed them.
+        settings: documented variables that were given to the run itself, secrets masked.
+        variable_files: files of variables that were given to it.
+        finished: end, ISO 8601 UTC.
+
+    """
+
+    id: str
+    by: str
+    gpuprep: str
+    ansible_core: str
+    inventory: tuple[str, ...]
+    limit: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    variable_files: tuple[str, ...] = ()
+    finished: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FleetResult:
     """What happened to a fleet.
 
@@ -90,6 +118,7 @@ class FleetResult:
         seconds: wall time.
         counts: load-independent costs: ``host_tasks``; ``round_trips``, the commands that ran on
             hosts as root; ``observations``, those of them that only looked.
+        run: what was run, by whom and with what.
 
     """
 
@@ -101,6 +130,7 @@ class FleetResult:
     started: str = ""
     seconds: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)
+    run: RunInfo | None = None
 
     @property
     def changed(self) -> bool:

@@ -72,7 +72,7 @@ class Message:
 
     code: str
     message: str
-    nearest: str | None = None  # the nearest stack that would work, or why none does, in words
+    nearest: str | None = None  # without the settings: the stack, or why there is none, in words
     settings: tuple[str, ...] = ()  # fields of DesiredStack that clash; empty: the host forbids it
 
 

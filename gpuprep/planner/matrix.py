@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from gpuprep.components import resolve
 from gpuprep.model import DesiredStack, HostFacts, Refusal
+from gpuprep.packages.support import Support, support_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gpuprep.catalog.tables import Catalog, Gpu
+    from gpuprep.catalog.tables import Catalog, Gpu, System
     from gpuprep.model import Stack
 
 
@@ -84,7 +85,7 @@ def _stack_in_words(catalog: Catalog, gpu: Gpu, channel: str) -> str:
 def _system_table(catalog: Catalog) -> Table:
     columns = (
         *("System", "machines", "NVIDIA's directory", "CUDA seen there", "driver packages"),
-        *("held by", "headers"),
+        *("held by", "headers", "gpuprep"),
     )
     return Table("What each system is asked to install", columns, tuple(_system_rows(catalog)))
 
@@ -97,7 +98,7 @@ def _system_rows(catalog: Catalog) -> Sequence[tuple[str, ...]]:
         desired = DesiredStack(components=("driver",), as_of=catalog.as_of)
         stack = resolve(facts, desired, catalog)
         if isinstance(stack, Refusal):
-            rows.append((system.name, "", "", "", stack.code, "", ""))
+            rows.append((system.name, "", "", "", stack.code, "", "", _support(system)))
             continue
         rows.append(
             (
@@ -108,9 +109,19 @@ def _system_rows(catalog: Catalog) -> Sequence[tuple[str, ...]]:
                 _names(stack, headers=False),
                 _held_by(stack),
                 _names(stack, headers=True),
+                _support(system),
             )
         )
     return rows
+
+
+def _support(system: System) -> str:
+    levels: dict[Support, list[str]] = {}
+    for arch in system.arches:
+        levels.setdefault(support_of(system, arch), []).append(arch)
+    if len(levels) == 1:
+        return next(iter(levels))
+    return "; ".join(f"{', '.join(arches)}: {level}" for level, arches in levels.items())
 
 
 def _names(stack: Stack, *, headers: bool) -> str:

@@ -26,6 +26,8 @@ from gpuprep.model import (
 from gpuprep.model.names import matches
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
+from gpuprep.packages.support import Support, supported
+from gpuprep.planner.advice import with_advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -218,7 +220,7 @@ class _Planner:
         to_plan = [c for c in chosen if role is None or c.role == role]
         family = family_of(Family(answer.family))
         if family is None and any(component.uses_packages for component in to_plan):
-            return self._refused(host_rules().refusal("E_OS_FAMILY", os=self._facts.os), answer)
+            return self._refused(self._not_installed(), answer)
         roles = self._roles(to_plan, answer, family or next(iter(FAMILIES.values())))
         drifted = any(plan.steps for plan in roles.values())
         plan = HostPlan(
@@ -232,6 +234,13 @@ class _Planner:
         )
         obstacle = self._obstacle(plan)
         return self._refused(obstacle, answer) if obstacle else plan
+
+    def _not_installed(self) -> Message:
+        """Return the refusal of a system that is explained, but that no role installs."""
+        levels = (Support.PROVEN, Support.INSTALLED)
+        installed = ", ".join(supported(self._catalog, level) for level in levels)
+        values = {"os": self._facts.os, "support": Support.EXPLAINED, "installed": installed}
+        return host_rules().refusal("E_OS_FAMILY", **values)
 
     def _attempts(self, role: str | None) -> Iterable[tuple[str, ...]]:
         """Return the names of the components to resolve together; fewer where that is refused.
@@ -295,11 +304,10 @@ class _Planner:
         return repository is not None and not family.has_index(repository, indexes)
 
     def _refused(self, message: Message, stack: Stack | None = None) -> HostPlan:
-        text = message.message + (f" Nearest: {message.nearest}" if message.nearest else "")
         return HostPlan(
             PlanState.REFUSED,
             message.code,
-            text,
+            with_advice(message),
             facts=self._facts,
             versions=self._versions,
             stack=stack,

@@ -13,7 +13,7 @@ from gpuprep.errors import ConfigError
 from gpuprep.report.junit import junit
 from gpuprep.report.markdown import markdown
 from gpuprep.report.page import page
-from gpuprep.report.schema import validate
+from gpuprep.report.schema import check, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,22 +48,9 @@ def render(result: Mapping[str, Any], fmt: str) -> str:
     """
     if fmt not in FORMATS:
         raise ConfigError(f"no report format {fmt!r}; there are {', '.join(FORMATS)}")
-    if not _looks_right(result):
-        validate(result)
+    check(result)
     try:
         return FORMATS[fmt](result)
     except (AttributeError, KeyError, TypeError, ValueError):
         validate(result)  # says in words what is wrong; too slow to ask it first for 1,000 hosts
         raise
-
-
-def _looks_right(result: Mapping[str, Any]) -> bool:
-    """Look at the outside only."""
-    hosts = result.get("hosts")
-    return (
-        result.get("schema") == 1
-        and isinstance(hosts, dict)
-        and all(
-            isinstance(host, dict) and {"name", "state"} <= set(host) for host in hosts.values()
-        )
-    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
-from gpuprep.report.view import GOOD, hosts_of, sentence, title_of
+from gpuprep.report.view import hosts_of, is_good, sentence, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,12 +25,12 @@ def junit(result: Mapping[str, Any]) -> str:
     reason) or passed; warnings pass and are told in ``system-out``.
     """
     hosts = hosts_of(result)
-    pending = result.get("verb") == "plan" or bool(result.get("check"))
     root = ET.Element("testsuites", name=f"gpuprep {result.get('verb')}")
     states = _suite(root, "hosts", result)
+    _properties(states, result.get("run") or {})
     ladder = _suite(root, "ladder", result)
     for host in hosts:
-        _state_case(states, host, pending=pending)
+        _state_case(states, host, good=is_good(host, result))
         for check in host.get("checks") or ():
             _check_case(ladder, str(host.get("name")), check)
     if not len(ladder):
@@ -49,6 +50,15 @@ def _suite(root: ET.Element, name: str, result: Mapping[str, Any]) -> ET.Element
     return suite
 
 
+def _properties(suite: ET.Element, run: Mapping[str, Any]) -> None:
+    """Write down what was run; CI systems show it beside the cases."""
+    if run:
+        element = ET.SubElement(suite, "properties")
+        for name, value in run.items():
+            said = value if isinstance(value, str) else json.dumps(value)
+            ET.SubElement(element, "property", name=_text(name), value=_text(said))
+
+
 def _text(value: object) -> str:
     return _UNSPEAKABLE.sub("\N{REPLACEMENT CHARACTER}", str(value))
 
@@ -63,11 +73,10 @@ def _case(suite: ET.Element, classname: str, name: str, seconds: object = None) 
     )
 
 
-def _state_case(suite: ET.Element, host: Mapping[str, Any], *, pending: bool) -> None:
+def _state_case(suite: ET.Element, host: Mapping[str, Any], *, good: bool) -> None:
     state = str(host.get("state"))
     case = _case(suite, "state", str(host.get("name")))
-    good = (*GOOD, "drifted", "unknown") if pending else GOOD
-    if state not in good:
+    if not good:
         tag = "error" if state in _NOT_LOOKED_AT else "failure"
         told = ET.SubElement(case, tag, type=state, message=_text(sentence(host) or state))
         told.text = _text(
@@ -79,7 +88,9 @@ def _state_case(suite: ET.Element, host: Mapping[str, Any], *, pending: bool) ->
 
 
 def _check_case(suite: ET.Element, host: str, check: Mapping[str, Any]) -> None:
-    case = _case(suite, host, f"{check.get('id')} ({title_of(check)})", check.get("seconds"))
+    # A case keeps its name whatever its outcome: CI systems follow it from run to run.
+    title = title_of({"id": check.get("id")})
+    case = _case(suite, host, f"{check.get('id')} ({title})", check.get("seconds"))
     detail = _text(check.get("detail"))
     if check.get("status") == "failed":
         failure = ET.SubElement(case, "failure", type=str(check.get("id")), message=detail)

@@ -7,7 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
+from gpuprep.ladder.checks import BY_ID
 from gpuprep.model.text import LIMIT, clean_line
+from gpuprep.report.compare import change_in_words, since
 from gpuprep.report.view import (
     GOOD,
     bad_checks,
@@ -16,8 +18,13 @@ from gpuprep.report.view import (
     gpus_of,
     headline,
     hosts_of,
+    ladder_of,
+    problem_title,
+    problems_of,
+    run_in_words,
     sentence,
     title_of,
+    versions_in_words,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +38,16 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>|#~])")
 def markdown(result: Mapping[str, Any]) -> str:
     """Write a result as GitHub-flavoured Markdown."""
     hosts = hosts_of(result)
-    return "\n".join((*_head(result, hosts), *_common(hosts), *_table(hosts), *_details(hosts), ""))
+    return "\n".join(
+        (
+            *_head(result, hosts),
+            *_changes(result),
+            *_common(hosts),
+            *_table(hosts),
+            *_details(hosts),
+            "",
+        )
+    )
 
 
 def _escape(value: object) -> str:
@@ -46,29 +62,49 @@ def _head(result: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> Iter
     counts = ", ".join(f"{number} {state}" for state, number in counts_of(hosts).items())
     took = duration(result.get("seconds"))
     yield f"{when}{f'{took}, ' if took else ''}{counts}."
+    for line in filter(None, (run_in_words(result), versions_in_words(result))):
+        yield ""
+        yield _escape(line)
     if result.get("cancelled"):
         yield ""
         yield "**Cancelled before the end; running again goes on.**"
     yield ""
 
 
+def _changes(result: Mapping[str, Any]) -> Iterator[str]:
+    """List what is different since the result that this one is compared with."""
+    if "changes" not in result:
+        return
+    changes = result["changes"]
+    yield f"## {_escape(since(result))}"
+    yield ""
+    for change in changes[:MOST_ROWS]:
+        yield f"- {_escape(change_in_words(change))}"
+    if len(changes) > MOST_ROWS:
+        yield f"- ... and {len(changes) - MOST_ROWS} more"
+    if not changes:
+        yield "Nothing."
+    yield ""
+
+
 def _common(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """List the problems that several hosts share."""
-    problems = Counter(title_of(check) for host in hosts for check in bad_checks(host))
-    problems.update(str(host["code"]) for host in hosts if host.get("code"))
+    problems = Counter(problem for host in hosts for problem in problems_of(host))
     shared = [(name, number) for name, number in problems.most_common(10) if number > 1]
     if shared:
         yield "Most common:"
         yield ""
         for name, number in shared:
-            yield f"- {_escape(name)}: {number} hosts"
+            title = problem_title(name, hosts)
+            code = f" ({name})" if name not in {title, *BY_ID} else ""
+            yield f"- {_escape(title + code)}: {number} hosts"
         yield ""
 
 
 def _table(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     there = {name for host in hosts for name in host.get("versions") or ()}
     components = [component for component in COMPONENTS if component.name in there]
-    titles = ("Host", "State", "GPUs", *(component.title for component in components), "")
+    titles = ("Host", "State", "GPUs", *(component.title for component in components), "Checks", "")
     yield f"| {' | '.join(titles)} |"
     yield "|" + "---|" * len(titles)
     for host in hosts[:MOST_ROWS]:
@@ -78,6 +114,7 @@ def _table(hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             host.get("state"),
             gpus_of(host),
             *(versions.get(component.name) or "" for component in components),
+            ladder_of(host),
             sentence(host)[:200],
         )
         yield f"| {' | '.join(_escape(cell) for cell in cells)} |"

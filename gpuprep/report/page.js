@@ -9,9 +9,12 @@
   };
   const CHECK_STATES = ["passed", "failed", "warned", "skipped"];
   const BAD = ["failed", "warned"];
+  const WORDS = { passed: "passed", failed: "failed", warned: "warned", skipped: "not tried" };
   const SAID = { failed: "Failed: ", warned: "Warning: ", skipped: "Not tried: " };
   const STEP_STATES = ["planned", "done", "failed", "unknown"];
+  const JUDGING = ["verify", "status"]; // they look at hosts of others too, for which nothing is planned
   const NAMES = data.titles;
+  const FEW = 8; // hosts, of which the worst is opened at once
   const TIERS = { quick: "Files, versions, driver", full: "Programs", "burn-in": "Under load" };
 
   function make(tag, attributes, ...children) {
@@ -31,7 +34,7 @@
     if (value < 0.1) return `${Math.round(value * 1000)} ms`;
     if (value < 10) return `${value.toFixed(1)} s`;
     const rounded = Math.round(value);
-    return rounded < 60 ? `${rounded} s` : `${Math.floor(rounded / 60)} min ${rounded % 60} s`;
+    return rounded < 60 ? `${rounded} s` : `${Math.floor(rounded / 60)}\u00a0min\u00a0${rounded % 60}\u00a0s`;
   }
   function glyph(state) {
     return make("span", { class: `glyph ${state}`, "aria-hidden": "true" }, GLYPHS[state] || "?");
@@ -95,15 +98,15 @@
 
   // --- one host ------------------------------------------------------------------------------
   function strip(host) {
-    if (!host.checks.length) return make("span", { class: "strip" });
+    if (!host.checks.length) return make("span", { class: "ladder" });
     const share = 100 / host.checks.length;
     const stops = host.checks.map((check, index) =>
       `${color(CHECK_STATES[check[1]])} ${index * share}% ${(index + 1) * share}%`);
-    const counts = CHECK_STATES.map((state, index) => [host.checks.filter((check) => check[1] === index).length, state])
-      .filter(([number]) => number).map(([number, state]) => `${number} ${state}`).join(", ");
-    const element = make("span", { class: "strip", role: "img", title: counts, "aria-label": `Checks: ${counts}` });
-    element.style.backgroundImage = `linear-gradient(90deg, ${stops.join(", ")})`;
-    return element;
+    const bar = make("span", { class: "strip", "aria-hidden": "true" });
+    bar.style.backgroundImage = `linear-gradient(90deg, ${stops.join(", ")})`;
+    const counts = CHECK_STATES.map((state, index) => [host.checks.filter((check) => check[1] === index).length, WORDS[state]])
+      .filter(([number]) => number).map(([number, word]) => `${number} ${word}`.replaceAll(" ", "\u00a0")).join(", ");
+    return make("span", { class: "ladder" }, bar, counts);
   }
   function card(entry) {
     const host = entry.host;
@@ -134,7 +137,7 @@
     const reboot = host.reboot ? make("div", { class: "alert drifted" }, make("p", null, "A reboot is due.")) : null;
     const notes = host.warnings.map(([code, message, nearest]) => make("div", { class: "alert warned" },
       make("p", null, `${text(code)}: ${text(message)}`), nearest === null ? null : make("p", null, text(nearest))));
-    const wrong = host.checks.filter((check) => BAD.includes(CHECK_STATES[check[1]]));
+    const wrong = host.state === "refused" ? [] : host.checks.filter((check) => BAD.includes(CHECK_STATES[check[1]]));
     return [alert, reboot, ...notes,
       section("What is wrong", wrong.length ? make("div", { class: "list" }, wrong.map((check) => rung(check, true))) : null),
       section(data.pending ? "Plan" : "Steps", steps(host)),
@@ -143,16 +146,33 @@
       ...ladder(host)];
   }
   function steps(host) {
-    if (!host.steps.length) return data.verb === "verify" ? null : make("p", { class: "soft" }, "Nothing differs from the desired stack.");
-    return make("div", { class: "list" }, host.steps.map(([, role, action, target, reason, before, after, status]) => {
-      const state = STEP_STATES[status];
-      const change = [before, after].filter((value) => value !== null).map(text).join(" → ");
-      return make("div", { class: "item line" },
-        make("span", { title: state }, glyph(state)),
-        make("p", null, `${capital(text(action))} `, make("code", null, text(target)), make("br"),
-          make("span", { class: "note" }, `${text(reason)} (${text(role)}, ${state})`)),
-        make("span", { class: "end" }, change));
+    if (!host.steps.length) {
+      if (host.state === "refused") return make("p", { class: "soft" }, "Refused, so nothing was planned and nothing was touched.");
+      if (JUDGING.includes(data.verb)) return null;
+      return make("p", { class: "soft" }, host.planned ? "Nothing differs from the desired stack." : "No plan could be made.");
+    }
+    const roles = new Map();
+    for (const step of host.steps) roles.set(step[1], [...(roles.get(step[1]) || []), step]);
+    return make("div", { class: "list" }, [...roles].map(([role, own]) => {
+      const counts = STEP_STATES.map((state, index) => [own.filter((step) => step[7] === index).length, state]).filter(([number]) => number);
+      const worst = ["failed", "unknown", "planned", "done"].find((state) => counts.some(([, other]) => other === state));
+      const open = ["failed", "unknown"].includes(worst) || host.steps.length <= 6;
+      return make("details", { class: "item", open: open ? "" : null },
+        make("summary", { class: "line" },
+          make("span", { title: worst }, glyph(worst)),
+          make("p", null, text(role)),
+          make("span", { class: "end" }, counts.map(([number, state]) => `${number} ${state}`).join(", "))),
+        make("div", { class: "steps" }, own.map(step)));
     }));
+  }
+  function step([, , action, target, reason, before, after, status]) {
+    const state = STEP_STATES[status];
+    const change = [before, after].filter((value) => value !== null).map(text).join(" → ");
+    return make("div", { class: "item line" },
+      make("span", { title: state }, glyph(state)),
+      make("p", null, `${capital(text(action))} `, make("code", null, text(target)),
+        reason === null ? null : [make("br"), make("span", { class: "note" }, text(reason))]),
+      make("span", { class: "end" }, change));
   }
   function reasons(host) {
     if (!host.reasons.length) return null;
@@ -179,11 +199,11 @@
     return make("details", { class: "item", open: open ? "" : null },
       make("summary", { class: "line wide" },
         make("span", { title: state }, glyph(state)),
-        make("p", null, known.title),
+        make("p", null, (BAD.includes(state) && known.failure) || known.title),
         make("p", { class: "note" }, (SAID[state] || "") + text(detail)),
         make("span", { class: "end" }, seconds(time))),
       make("div", { class: "more" },
-        make("p", { class: "soft" }, `${known.proves || ""} `, make("code", null, known.id)),
+        make("p", { class: "soft" }, BAD.includes(state) && known.proves ? "What must hold: " : "", `${known.proves || ""} `, make("code", null, known.id)),
         rows.length ? make("dl", null, rows.map(([name, value]) => [make("dt", null, name), make("dd", null, text(value))])) : null,
         remedy === null ? null : make("p", null, make("b", null, "Remedy: "), text(remedy)),
         evidence === null ? null : make("pre", { tabindex: "0" }, text(evidence))));
@@ -195,6 +215,14 @@
     const total = data.hosts.length;
     byId("run").textContent = [data.verb + (data.check ? " --check" : ""), data.when, seconds(data.seconds),
       data.cancelled ? "cancelled before the end" : ""].filter(Boolean).join(" · ");
+    byId("about").textContent = data.run.head;
+    byId("about").hidden = !data.run.head;
+    byId("legend").hidden = !data.hosts.some((host) => host.checks.length);
+    for (const state of CHECK_STATES) {
+      const swatch = make("i");
+      swatch.style.background = color(state);
+      byId("legend").append(make("span", null, swatch, WORDS[state]));
+    }
     for (const [state, number, meaning] of data.counts) {
       const part = make("i");
       part.style.flexGrow = number;
@@ -207,11 +235,19 @@
       byId("chips").append(chip);
     }
     byId("bar").setAttribute("aria-label", data.counts.map(([state, number]) => `${number} ${state}`).join(", "));
+    if (data.changes) {
+      const { title, lines, more } = data.changes;
+      byId("changes").hidden = false;
+      byId("changes-title").textContent = title;
+      byId("change-list").append(...(lines.length ? lines : ["Nothing."]).map((line) => make("li", null, line)));
+      if (more) byId("change-list").append(make("li", null, `and ${more} more`));
+    }
     byId("problems").hidden = !data.problems.length || total < 2;
     document.querySelector(".tools").hidden = total < 2;
     byId("chips").hidden = total < 2;
     for (const [id, title, number] of data.problems) {
-      const button = make("button", { type: "button", "aria-pressed": "false" }, make("b", null, String(number)), make("span", null, title));
+      const button = make("button", { type: "button", "aria-pressed": "false" }, make("b", null, String(number)),
+        make("span", null, title, id.includes(".") || id === title ? null : make("code", { class: "soft" }, ` ${id}`)));
       button.dataset.problem = id;
       button.addEventListener("click", () => { filter.problem = filter.problem === id ? null : id; apply(); });
       byId("problem-list").append(button);
@@ -224,11 +260,13 @@
       filter.query = ""; filter.states.clear(); filter.problem = null; byId("search").value = ""; apply();
     });
     const cost = Object.entries(data.costs).map(([name, number]) => `${name.replaceAll("_", " ")} ${number}`).join(", ");
-    byId("foot").textContent = `${cost ? `Cost: ${cost}. ` : ""}Made by gpuprep ${data.version} from its report.json, schema 1. The page loads nothing from elsewhere.`;
+    byId("foot").textContent = `${cost ? `Cost: ${cost}. ` : ""}${data.run.foot ? `${data.run.foot}. ` : ""}Page made by gpuprep ${data.version} from its report.json, schema 1. The page loads nothing from elsewhere.`;
     const wanted = recall();
     apply();
-    const one = cards.find((entry) => entry.host.name === wanted) || (total === 1 ? cards[0] : null);
-    if (one) { one.element.open = true; if (total > 1) one.element.scrollIntoView(); }
+    const named = cards.find((entry) => entry.host.name === wanted);
+    const one = named || (total <= FEW ? cards[0] : null); // the worst
+    if (one) one.element.open = true;
+    if (named && total > 1) named.element.scrollIntoView();
   }
   let opened = [];
   addEventListener("beforeprint", () => {

@@ -17,15 +17,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
+from gpuprep.report.compare import change_in_words, since
+from gpuprep.report.text import news_of
 from gpuprep.report.view import (
     STATES,
-    bad_checks,
     counts_of,
     gpus_of,
     headline,
     hosts_of,
+    is_prediction,
+    moment,
+    problem_title,
+    problems_of,
+    run_in_words,
     sentence,
     sources,
+    versions_in_words,
 )
 from gpuprep.version import __version__
 
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
 CHECK_STATES: Final = ("passed", "failed", "warned", "skipped")
 STEP_STATES: Final = ("planned", "done", "failed", "unknown")
 MOST_PROBLEMS: Final = 8
+MOST_CHANGES: Final = 200
 
 
 def page(result: Mapping[str, Any]) -> str:
@@ -102,7 +110,13 @@ def _description(check_id: str) -> dict[str, str]:
     known = BY_ID.get(check_id)
     if known is None:
         return {"id": check_id, "title": check_id}
-    return {"id": check_id, "title": known.title, "proves": known.proves, "tier": known.tier}
+    return {
+        "id": check_id,
+        "title": known.title,
+        "failure": known.failure,
+        "proves": known.proves,
+        "tier": known.tier,
+    }
 
 
 def _data(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,17 +128,19 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
         "version": __version__,
         "verb": str(result.get("verb")),
         "check": bool(result.get("check")),
-        "pending": result.get("verb") == "plan" or bool(result.get("check")),
+        "pending": is_prediction(result),
         "cancelled": bool(result.get("cancelled")),
-        "when": _moment(str(result.get("started") or "")),
+        "when": moment(str(result.get("started") or "")),
         "seconds": result.get("seconds"),
+        "run": {"head": run_in_words(result), "foot": versions_in_words(result)},
+        "changes": _changes(result),
         "costs": dict(result.get("counts") or {}),
         "counts": [
             (state, number, STATES.get(state, "")) for state, number in counts_of(hosts).items()
         ],
         "problems": [
-            (problem, _description(problem)["title"], number)
-            for problem, number in problems.most_common(MOST_PROBLEMS)
+            (problem, problem_title(problem, hosts), number)
+            for problem, number in sorted(problems.items(), key=_weight)[:MOST_PROBLEMS]
         ],
         "hosts": rows,
         "titles": {component.name: component.title for component in COMPONENTS},
@@ -133,14 +149,28 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _moment(started: str) -> str:
-    """Shorten ``2026-11-21T02:00:13.5+00:00`` to ``2026-11-21 02:00 UTC``."""
-    return f"{started[:10]} {started[11:16]} UTC" if "T" in started else started
+def _changes(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what is different since another result; None where this one was not compared."""
+    if "changes" not in result:
+        return None
+    changes = result["changes"]
+    return {
+        "title": since(result),
+        "lines": [change_in_words(change) for change in changes[:MOST_CHANGES]],
+        "more": max(0, len(changes) - MOST_CHANGES),
+    }
+
+
+def _weight(counted: tuple[str, int]) -> tuple[bool, int]:
+    """Order problems: the most common first, warnings last."""
+    problem, number = counted
+    known = BY_ID.get(problem)
+    warned = problem.startswith("W_") if known is None else known.severity == "warning"
+    return warned, -number
 
 
 def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[str, Any]:
     facts = host.get("facts") or {}
-    problems = [str(check["id"]) for check in bad_checks(host)]
     return {
         "name": str(host.get("name")),
         "state": str(host.get("state")),
@@ -148,11 +178,12 @@ def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[s
         "gpus": gpus_of(host),
         "error": strings(host.get("error")),
         "code": strings(host.get("code")),
+        "planned": bool(host.get("stack")) and str(host.get("state")) != "refused",
         "reboot": bool(host.get("reboot_required")),
         "shape": strings(facts.get("shape")),
         "os": strings(facts.get("os")),
         "kernel": strings(facts.get("kernel")),
-        "problems": ([str(host["code"])] if host.get("code") else []) + problems,
+        "problems": problems_of(host),
         "versions": [
             (str(name), strings(value))
             for name, value in (host.get("versions") or {}).items()
@@ -168,11 +199,9 @@ def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[s
         ],
         "steps": [
             [
-                *_row(
-                    step,
-                    ("id", "role", "action", "target", "reason", "before", "after"),
-                    strings,
-                ),
+                *_row(step, ("id", "role", "action", "target"), strings),
+                strings(news_of(str(step.get("target")), str(step.get("reason"))) or None),
+                *_row(step, ("before", "after"), strings),
                 STEP_STATES.index(step.get("status") or "planned"),
             ]
             for step in host.get("steps") or ()

@@ -39,3 +39,26 @@ def validate(result: Mapping[str, Any]) -> None:
             f"not a result of gpuprep: at {where}: {error.message[:300]}; expected is what "
             "--report or --output json wrote"
         )
+
+
+def check(result: Mapping[str, Any]) -> None:
+    """Check a result from outside.
+
+    Raises:
+        ConfigError: it is none; says what is wrong.
+
+    """
+    if not _looks_right(result):
+        validate(result)
+
+
+def _looks_right(result: Mapping[str, Any]) -> bool:
+    """Look at the outside only."""
+    hosts = result.get("hosts")
+    return (
+        result.get("schema") == 1
+        and isinstance(hosts, dict)
+        and all(
+            isinstance(host, dict) and {"name", "state"} <= set(host) for host in hosts.values()
+        )
+    )

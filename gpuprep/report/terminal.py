@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -20,13 +21,17 @@ from gpuprep.model import (
     HostStatus,
     StepStatus,
 )
-from gpuprep.report.text import MANY, step_in_words
+from gpuprep.report.text import MANY, is_folded, ladder_in_words, steps_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gpuprep.components.base import Component
+    from gpuprep.model import CheckResult
 
+MOST_NAMES: Final = 8  # of hosts that are shown together
+_NARROWEST: Final = 20  # characters
+_INDENT: Final = "  "
 _WIDTH: Final = 120  # characters, where the output is no terminal
 _STATE_STYLE: Final = {
     HostStatus.READY: "green",
@@ -40,6 +45,7 @@ _STEP_MARK: Final = {
     StepStatus.FAILED: "!",
     StepStatus.UNKNOWN: "?",
 }
+_LOOKING: Final = frozenset({"verify", "status"})  # verbs that never change a host
 _BAD_CHECKS: Final = frozenset({CheckStatus.FAILED, CheckStatus.WARNED})
 _BAD_STATES: Final = (
     HostStatus.FAILED,
@@ -50,18 +56,36 @@ _BAD_STATES: Final = (
 )
 
 
-def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
-    """Write a result; colours and the terminal's width only on a terminal."""
+def render(
+    result: FleetResult, code: ExitCode | None, stream: TextIO, *, fold: bool = True
+) -> None:
+    """Write a result; colours and the terminal's width only on a terminal.
+
+    Args:
+        result: what happened.
+        code: the exit code that the last line explains; None = nothing has ended yet.
+        stream: where to.
+        fold: what a role does in many steps takes one line.
+
+    """
     width = None if stream.isatty() else _WIDTH
     console = _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
     hosts = list(result.hosts.values())
     many = len(hosts) > MANY
+    with_checks = result.verb != "plan" and not result.check
+    alike: dict[_View, list[str]] = {}
     for host in hosts:
         if not many or _needs_attention(host):
-            console.print(_host_view(host, with_checks=result.verb != "plan" and not result.check))
+            view = _view(host, with_checks=with_checks, fold=fold)
+            alike.setdefault(view, []).append(host.name)
+    for view, names in alike.items():
+        console.print(view.shown(names, max(console.width, _NARROWEST)))
+    if fold and any(is_folded(host.steps) for host in hosts):
+        console.print("Steps are summed up; -v tells each.\n")
     if many:
-        console.print(_summary_table(hosts))
-    console.print(explain_exit_code(result, code), soft_wrap=True)
+        console.print(_summary_table(hosts, with_checks=result.verb in _LOOKING))
+    if code is not None:
+        console.print(explain_exit_code(result, code), soft_wrap=True)
 
 
 class _Console(Console):
@@ -76,14 +100,15 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
     total = len(result.hosts)
     predicting = result.verb == "plan" or result.check
     bad = _bad_hosts(result.hosts.values(), predicting=predicting)
-    rest = f"changes are pending on {_pending(result)}" if predicting else "the others are ok"
+    rest = _rest_pending(result) if predicting else _good_hosts(result)
+    and_rest = f"; {rest}" if rest else ""
     words = {
-        ExitCode.OK: _all_well(result),
+        ExitCode.OK: _all_well(result, predicting=predicting),
         ExitCode.CHANGES_PENDING: f"changes are pending on {_pending(result)} of {total} hosts",
-        ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}; {rest}",
+        ExitCode.SOME_HOSTS_FAILED: f"of {total} hosts, {bad}{and_rest}",
         ExitCode.ALL_HOSTS_FAILED: f"no host is ok: {bad}",
-        ExitCode.NOT_PROVEN: f"not proven: {bad}",
-        ExitCode.LOCKED: f"another run is working here: {bad}",
+        ExitCode.NOT_PROVEN: f"not proven: {bad}{and_rest}",
+        ExitCode.LOCKED: f"another run is working here: {bad}{and_rest}",
         ExitCode.CANCELLED: "stopped before the end; run the same command again to go on",
     }
     if result.stopped:
@@ -91,14 +116,30 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
     return f"exit code {int(code)}: {words.get(code, code.name.lower())}"
 
 
-def _all_well(result: FleetResult) -> str:
+def _all_well(result: FleetResult, *, predicting: bool) -> str:
     total, pending = len(result.hosts), _pending(result)
     if pending:
         return f"nothing was touched; changes are pending on {pending} of {total} hosts"
-    states = Counter(host.state.value for host in result.hosts.values())
-    counted = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    if predicting:
+        return f"nothing to change on {total} host{'s' * (total != 1)}"
+    good = _good_hosts(result)
+    if result.verb in _LOOKING:
+        return good
     changed = sum(host.changed for host in result.hosts.values())
-    return f"{counted}; {changed} of {total} hosts changed"
+    return f"{good}; {changed} of {total} hosts changed"
+
+
+def _good_hosts(result: FleetResult) -> str:
+    """Return how many hosts are in which good state, and whether a GPU was proven on any."""
+    states = Counter(host.state for host in result.hosts.values() if host.ok)
+    counted = ", ".join(f"{number} {state.value}" for state, number in sorted(states.items()))
+    unproven = states[HostStatus.PREPARED] and not states[HostStatus.READY]
+    return f"{counted}, none proven on a GPU" if unproven else counted
+
+
+def _rest_pending(result: FleetResult) -> str:
+    pending = _pending(result)
+    return f"changes are pending on {pending}" if pending else "nothing to change on the others"
 
 
 def _pending(result: FleetResult) -> int:
@@ -127,41 +168,95 @@ def _needs_attention(host: HostResult) -> bool:
     return not host.ok or bool(host.warnings) or host.reboot_required
 
 
-def _summary_table(hosts: list[HostResult]) -> Table:
+def _summary_table(hosts: list[HostResult], *, with_checks: bool) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("host", "state", *NAMES, "changed"):
+    last = ("passed", "not tried", "failed") if with_checks else ("changed",)
+    for heading in ("host", "state", *NAMES, *last):
         table.add_column(heading)
     for host in hosts:
         versions = (host.versions.get(component, "-") for component in NAMES)
-        table.add_row(host.name, _state(host), *versions, "yes" if host.changed else "no")
+        counts = Counter(check.status for check in host.checks)
+        ladder = (CheckStatus.PASSED, CheckStatus.SKIPPED, CheckStatus.FAILED)
+        cells = [str(counts[status]) for status in ladder] if with_checks else [_changed(host)]
+        table.add_row(host.name, _state(host.state), *versions, *cells)
     return table
 
 
-def _host_view(host: HostResult, *, with_checks: bool) -> Group:
-    title = Text.assemble((host.name, "bold"), "  ", _state(host))
-    if host.code:
-        title.append(f"  [{host.code}]")
-    lines = [Text(line) for line in _remarks(host, with_checks=with_checks)]
-    parts: list[Text | Table | Padding] = [title]
-    if host.stack is not None or host.versions:
-        parts.append(_component_table(host))
-    parts += [Padding(line, (0, 0, 0, 2), expand=False) for line in lines]
-    return Group(*parts, Text())
+def _changed(host: HostResult) -> str:
+    return "yes" if host.changed else "no"
 
 
-def _state(host: HostResult) -> Text:
-    return Text(host.state.value, style=_STATE_STYLE.get(host.state, "red"))
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What is shown of a host, but for its name: of equal hosts it is shown once."""
+
+    state: HostStatus
+    code: str | None
+    ladder: str
+    components: tuple[tuple[str, ...], ...]
+    lines: tuple[str, ...]
+
+    def shown(self, names: Sequence[str], width: int) -> Group:
+        """Return it under the names of its hosts."""
+        title = Text.assemble((_names(names), "bold"), "  ", _state(self.state))
+        if self.code:
+            title.append(f"  [{self.code}]")
+        parts: list[Text | Table] = [title]
+        if self.ladder:
+            parts += _hanging(f"ladder: {self.ladder}", width)
+        if self.components:
+            parts.append(_component_table(self.components))
+        parts += [piece for line in self.lines for piece in _hanging(line, width)]
+        return Group(*parts, Text())
 
 
-def _component_table(host: HostResult) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
-    for heading in ("component", "wanted", "found", "state"):
-        table.add_column(heading)
+def _view(host: HostResult, *, with_checks: bool, fold: bool) -> _View:
+    refused = host.state is HostStatus.REFUSED
+    # What a refused host lacks is no news: it was left as it is.
+    checks = host.checks if with_checks and not refused else ()
+    words = ladder_in_words((check.status, check.detail) for check in checks) if checks else ""
+    components = () if refused else tuple(_components(host))
+    remarks = _remarks(host, checks, fold=fold)
+    return _View(host.state, host.code, words, components, tuple(remarks))
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
+
+
+def _hanging(line: str, width: int) -> list[Text]:
+    """Return a line in pieces that fit; those after the first stand further in."""
+    pieces = textwrap.wrap(
+        line,
+        width,
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT * 3,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [Text(piece, overflow="fold") for piece in pieces]
+
+
+def _state(state: HostStatus) -> Text:
+    return Text(state.value, style=_STATE_STYLE.get(state, "red"))
+
+
+def _components(host: HostResult) -> Iterator[tuple[str, ...]]:
+    """Return a row per component that is wanted or found: name, wanted, found, state."""
     for component in COMPONENTS:
         desired = "-" if host.stack is None else component.desired(host.stack)
         current = host.versions.get(component.name, "-")
         if {desired, current} != {"-"}:
-            table.add_row(component.name, desired, current, _component_state(host, component))
+            yield component.name, desired, current, _component_state(host, component)
+
+
+def _component_table(rows: Iterable[tuple[str, ...]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2))
+    for heading in ("component", "wanted", "found", "state"):
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -173,17 +268,15 @@ def _component_state(host: HostResult, component: Component) -> str:
     return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
 
 
-def _remarks(host: HostResult, *, with_checks: bool) -> list[str]:
-    remarks = []
-    if host.error:
-        remarks += host.error.splitlines()
-    for step in host.steps:
-        remarks.append(f"{_STEP_MARK[step.status]} {step_in_words(step)}")
-    for check in host.checks if with_checks else ():
+def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> Iterator[str]:
+    yield from (host.error or "").splitlines()
+    for status, words in steps_in_words(host.steps, fold=fold):
+        yield f"{_STEP_MARK[status]} {words}"
+    for check in checks:
         if check.status in _BAD_CHECKS:
-            remarks.append(f"{check.status.value}: {check.id}: {check.detail}")
-            remarks += [f"  remedy: {check.remedy}"] if check.remedy else []
-    remarks += [f"{warning.code}: {warning.message}" for warning in host.warnings]
+            yield f"{check.status.value}: {check.id}: {check.detail}"
+            if check.remedy:
+                yield f"  remedy: {check.remedy}"
+    yield from (f"{warning.code}: {warning.message}" for warning in host.warnings)
     if host.reboot_required:
-        remarks.append("a reboot is required before the new driver works")
-    return remarks
+        yield "a reboot is required before the new driver works"

@@ -3,24 +3,77 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
-from gpuprep.model import CheckStatus
+from gpuprep.model import CheckStatus, StepStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gpuprep.model import Step
     from gpuprep.planner import HostPlan
 
+MOST_STEPS: Final = 3  # of a role, that are told one by one
+_FOLDED: Final = frozenset({StepStatus.PLANNED, StepStatus.DONE})  # the others are looked into
+_ABSENT: Final = frozenset({" does not exist", " is not installed"})
 MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown in full
 
 
 def step_in_words(step: Step) -> str:
     """Return what a step does to what, and why."""
     change = f" ({step.before or 'none'} -> {step.after})" if step.after else ""
-    return f"{step.role}: {step.action} {step.kind} {step.target}{change}: {step.reason}"
+    news = news_of(step.target, step.reason)
+    told = f"{step.role}: {step.action} {step.kind} {step.target}{change}"
+    return f"{told}: {news}" if news else told
+
+
+def steps_in_words(steps: Sequence[Step], *, fold: bool = True) -> Iterator[tuple[StepStatus, str]]:
+    """Return the steps of a host by their status, in lines.
+
+    Args:
+        steps: in their order.
+        fold: what a role does, or did, in many steps takes one line.
+
+    """
+    for (role, status), grouped in groupby(steps, key=lambda step: (step.role, step.status)):
+        own = list(grouped)
+        if fold and status in _FOLDED and len(own) > MOST_STEPS:
+            yield status, f"{role}: {len(own)} steps: {_actions(own)}"
+        else:
+            yield from ((status, step_in_words(step)) for step in own)
+
+
+def is_folded(steps: Sequence[Step]) -> bool:
+    """Return whether steps of a host are told in fewer lines than there are steps."""
+    return sum(1 for _ in steps_in_words(steps)) < len(steps)
+
+
+def _actions(steps: Sequence[Step]) -> str:
+    """Return what steps do, in short: ``create key, pin; install 3 packages``."""
+    counts: dict[str, Counter[str]] = {}
+    for step in steps:
+        counts.setdefault(step.action, Counter())[step.kind] += 1
+    return "; ".join(
+        f"{action} {', '.join(_counted(kind, number) for kind, number in kinds.items())}"
+        for action, kinds in counts.items()
+    )
+
+
+def _counted(kind: str, number: int) -> str:
+    if number == 1:
+        return kind
+    return f"{number} {kind.removesuffix('y')}ies" if kind.endswith("y") else f"{number} {kind}s"
+
+
+def news_of(target: str, reason: str) -> str:
+    """Return what the reason of a step adds to its target; empty where it is mere absence.
+
+    >>> news_of("/etc/x", "/etc/x does not exist"), news_of("gcc", "dkms needs gcc")
+    ('', 'dkms needs gcc')
+    """
+    return "" if reason.removeprefix(target) in _ABSENT else reason
 
 
 def fleet_in_words(plans: Mapping[str, HostPlan]) -> Iterator[str]:
@@ -47,8 +100,31 @@ def _outcome(plan: HostPlan) -> str:
     return f"{steps}; {stack}"
 
 
+def ladder_in_words(checks: Iterable[tuple[str, str]]) -> str:
+    """Return how far the ladder was climbed, and why not all of it.
+
+    Args:
+        checks: status and detail of each check.
+
+    >>> ladder_in_words([("passed", ""), ("skipped", "no driver"), ("skipped", "no driver")])
+    '1 passed, 2 not tried (no driver), 0 failed'
+
+    """
+    checks = tuple(checks)
+    counts = Counter(status for status, _ in checks)
+    reasons = Counter(detail for status, detail in checks if status == CheckStatus.SKIPPED)
+    parts = [f"{counts[CheckStatus.PASSED]} passed"]
+    if reasons:
+        ((reason, _),) = reasons.most_common(1)
+        mostly = "mostly: " if len(reasons) > 1 else ""
+        parts.append(f"{counts[CheckStatus.SKIPPED]} not tried ({mostly}{reason})")
+    if counts[CheckStatus.WARNED]:
+        parts.append(f"{counts[CheckStatus.WARNED]} warned")
+    return ", ".join((*parts, f"{counts[CheckStatus.FAILED]} failed"))
+
+
 def checks_in_words(name: str, told: Mapping[str, Any]) -> Iterator[str]:
-    """Return what state a host is in, how the ladder's checks went, and which want attention.
+    """Return what state a host is in, how far the ladder was climbed, and what is warned of.
 
     Args:
         name: the host.
@@ -57,9 +133,9 @@ def checks_in_words(name: str, told: Mapping[str, Any]) -> Iterator[str]:
 
     """
     checks = told["checks"]
-    counts = Counter(check["status"] for check in checks)
-    parts = [f"{counts[status]} {status.value}" for status in CheckStatus if counts[status]]
-    yield f"{name}: {told.get('host_status', told['state'])}; checks: {', '.join(parts) or 'none'}"
+    words = ladder_in_words((check["status"], check["detail"]) for check in checks)
+    state = told.get("host_status", told["state"])
+    yield f"{name}: {state}; ladder: {words if checks else 'not climbed'}"
     for check in checks:
         if check["status"] == CheckStatus.WARNED:
             yield f"  {check['id']}: {check['detail']}"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpuprep import codes
 from gpuprep.model import DesiredStack, Refusal, Stack
-from gpuprep.model.variables import variable_of
 from gpuprep.resolve.case import Case, Refused
 from gpuprep.resolve.choices import check_choices
 from gpuprep.resolve.host import open_case
@@ -153,7 +152,7 @@ def _refusal(
     stack: Stack | None = None,
 ) -> Refusal:
     text = codes.text(refused.code, **refused.values)
-    return Refusal(refused.code, text, _nearest(settings, stack) if stack else None, settings)
+    return Refusal(refused.code, text, _nearest(stack) if stack else None, settings)
 
 
 def _hopeless(refused: Refused, fallen: Refused) -> Refusal:
@@ -161,11 +160,11 @@ def _hopeless(refused: Refused, fallen: Refused) -> Refusal:
     deeper = None
     if fallen.code != refused.code:
         text = codes.text(fallen.code, **fallen.values)
-        deeper = f"with no other settings either: {text} ({fallen.code})"
+        deeper = f"{text} ({fallen.code})"
     return replace(_refusal(refused), nearest=deeper)
 
 
-def _nearest(settings: tuple[str, ...], stack: Stack) -> str:
+def _nearest(stack: Stack) -> str:
     parts = []
     if stack.branch:
         flavour = f" ({stack.flavour} modules)" if stack.flavour else ""
@@ -175,5 +174,4 @@ def _nearest(settings: tuple[str, ...], stack: Stack) -> str:
         parts.append(f"cuDNN {stack.cudnn}")
     if stack.conda:
         parts.append(f"conda {stack.conda.version}")
-    without = " and ".join(dict.fromkeys(map(variable_of, settings)))
-    return f"without {without}: {', '.join(parts) or 'nothing to install'}"
+    return ", ".join(parts) or "nothing to install"

@@ -41,13 +41,11 @@ def _pin(pin: Pin) -> str:
 
 
 def refusal_in_words(host: HostFacts, refusal: Refusal, catalog: Catalog) -> str:
-    """Return why a host is refused, and the nearest stack that would work."""
+    """Return why a host is refused, and which settings are to blame."""
     lines = [_headline(host, catalog), "", f"Refused, {refusal.code}: {refusal.message}"]
     if refusal.settings:
         named = (f"{variable_of(name)} ({name} here)" for name in refusal.settings)
         lines.append(f"Clashing {', '.join(named)}")
-    if refusal.nearest:
-        lines.append(f"{'Works' if refusal.settings else 'Not'} {refusal.nearest}")
     return "\n".join(lines)
 
 

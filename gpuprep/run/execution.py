@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
+import importlib.metadata
 import json
 import os
+import socket
 import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,13 +20,13 @@ from gpuprep.components import NAMES, ROLES
 from gpuprep.errors import ConfigError, EngineError, GpuprepError
 from gpuprep.fleet.counters import PREFIX, Counts, counts_of
 from gpuprep.fleet.report import HostReport
-from gpuprep.model import FleetResult, PlanState, StepKind
+from gpuprep.model import FleetResult, PlanState, RunInfo, StepKind
 from gpuprep.model.codec import vocabulary
 from gpuprep.run import environment as engine
 from gpuprep.run.ansible_errors import engine_error, no_hosts_error, plan_error
 from gpuprep.run.directory import run_directory
 from gpuprep.run.events import Event, EventKind
-from gpuprep.run.inventories import describe, files_of, inventory_arguments
+from gpuprep.run.inventories import describe, files_of, inventory_arguments, names_of
 from gpuprep.run.options import (
     MOST_FORKS,
     Access,
@@ -35,6 +39,7 @@ from gpuprep.run.options import (
 )
 from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
 from gpuprep.run.results import host_results, read_reports, refuse_settings
+from gpuprep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +91,28 @@ class Run:
             result,
             started=started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - clock, 3),
+            run=self._info(request.redactor),
+        )
+
+    def _info(self, redactor: Redactor) -> RunInfo:
+        """Return what tells this run from others; documented variables only, secrets masked."""
+        from gpuprep.planner.settings import all_options  # noqa: PLC0415 - as above
+
+        extra = extra_variables(self.variables)
+        given: dict[str, Any] = {}
+        for part in (*extra, self.settings):
+            given |= part if isinstance(part, Mapping) else {}
+        documented = all_options()
+        return RunInfo(
+            id=uuid.uuid4().hex,
+            by=f"{_user()}@{socket.gethostname()}",
+            gpuprep=__version__,
+            ansible_core=importlib.metadata.version("ansible-core"),
+            inventory=tuple(redactor.data(names_of(self.inventory))),
+            limit=self.limit,
+            settings=redactor.data({k: v for k, v in given.items() if k in documented}),
+            variable_files=tuple(str(part) for part in extra if isinstance(part, Path)),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
     def _request(self, run_dir: Path) -> Request:
@@ -264,6 +291,13 @@ def _read_json(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         raise EngineError(f"{path.name} is damaged: expected an object")
     return data
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid {os.getuid()}"
 
 
 def _working_directory() -> Path:

@@ -57,6 +57,19 @@ def files_of(source: Source | None) -> tuple[Path, ...]:
     return tuple(path for path in dict.fromkeys(found) if path.is_file())
 
 
+def names_of(source: Source | None) -> tuple[str, ...]:
+    """Return a source as a report names it: paths absolute, lists of hosts as they are."""
+    if source is None or isinstance(source, Mapping):
+        return (describe(source),)
+    items = [source] if isinstance(source, str | os.PathLike) else source
+    return tuple(_name_of(os.fspath(item)) for item in items)
+
+
+def _name_of(item: str) -> str:
+    path = Path(item).expanduser()
+    return str(path.absolute()) if path.exists() else item
+
+
 def describe(source: Source | None) -> str:
     """Return a source as messages name it."""
     if source is None:

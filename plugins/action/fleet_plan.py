@@ -75,6 +75,7 @@ class ActionModule(ActionBase):
             "roles": [role for role in ROLES if role in needed],
             # The API tells its caller by itself; a host-task more would only cost time.
             "unfit": [] if policy.run_dir else unfit,
+            "hosts": [] if policy.run_dir else list(work),
             "waves": waves(drifted, policy.batch),
             "max_fail_percentage": policy.max_fail_percentage,
         }

@@ -13,7 +13,8 @@ description:
 options:
   _terms:
     description:
-      - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, as a host pattern.
+      - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, C(hosts) all of them,
+        as a host pattern. The last two are nobody where the program that started the run tells of its hosts.
       - C(waves) gives the numbers of hosts that are converged at a time, for C(serial).
       - C(stop) gives why no further wave may begin, an empty text when it may.
       - C(roles) gives the roles that differ on any host, with a host name those that differ there.
@@ -42,18 +43,20 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 
 NOBODY = ["all:!all"]  # an empty pattern would mean everybody
-NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "roles": [], "waves": []}
+NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "hosts": [], "roles": [], "waves": []}
 
 
 class LookupModule(LookupBase):
     """Answer a question about the fleet's plan."""
 
-    def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[Any]:
+    def run(  # noqa: PLR0911 - one return per question
+        self, terms: list[str], variables: Any = None, **_options: Any
+    ) -> list[Any]:
         """Return host names, role names, numbers or a text; see the documentation."""
         del variables
         match terms:
-            case ["drifted" | "unfit" as hosts]:
-                return list(_fleet()[hosts]) or NOBODY
+            case ["drifted" | "unfit" | "hosts" as which]:
+                return list(_fleet()[which]) or NOBODY
             case ["waves"]:
                 return [len(wave) for wave in _fleet()["waves"]]
             case ["stop"]:

@@ -22,6 +22,7 @@ from gpuprep.components import resolve
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import OBSERVATION
 from gpuprep.fleet.failures import Failure, failure_code, failure_message
+from gpuprep.fleet.hints import with_hint
 from gpuprep.fleet.policy import HOSTS, VARIABLES, default_of, observe_seconds, one_value, policy_of
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
@@ -167,7 +168,7 @@ def failed_plan(error: BaseException) -> HostPlan:
     """Return the plan of a host that could not be planned, whatever the reason."""
     text = clean(str(error), MOST_CHARACTERS)
     if isinstance(error, _hosts.HostUnreachableError):
-        return HostPlan(PlanState.UNREACHABLE, "E_UNREACHABLE", text)
+        return HostPlan(PlanState.UNREACHABLE, "E_UNREACHABLE", with_hint(text))
     if isinstance(error, _hosts.HostUnusableError):
         return HostPlan(PlanState.FAILED, error.code, text)
     if isinstance(error, ConfigError):

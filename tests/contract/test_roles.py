@@ -9,8 +9,10 @@ import pytest
 import yaml
 from repository import ROOT, tracked
 
+from gpuprep.catalog.rules import host_rules
 from gpuprep.components import COMPONENTS
 from gpuprep.planner.settings import all_options, fleet_options, unknown_variables
+from sandbox.images import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,17 @@ def mappings(node: Any) -> Iterator[dict[str, Any]]:
 
 def test_there_are_roles() -> None:
     assert {role.name for role in ROLES} == {"conda", "cuda_toolkit", "cudnn", "gpu_driver"}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_the_platforms_of_a_role_are_the_systems_that_are_proven(role: Path) -> None:
+    (platform,) = load(role / "meta/main.yml")["galaxy_info"]["platforms"]
+    releases = {SUITES[name] for name in host_rules().proven_systems}
+    assert (platform["name"], set(platform["versions"])) == ("Debian", releases)
+
+
+def test_proven_systems_are_those_that_the_sandbox_has_hosts_of() -> None:
+    assert set(host_rules().proven_systems) == set(SUITES)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

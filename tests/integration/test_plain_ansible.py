@@ -71,4 +71,6 @@ def test_verify_tells_the_state_and_how_the_checks_went(
     restore("t-a10")
     played = stranger.play("gpuprep.core.verify", "t-a10")
     assert played.code == 0, played.text
-    assert re.search(r"t-a10: prepared; checks: \d+ passed, .*\d+ skipped", played.text)
+    assert re.search(
+        r"t-a10: prepared; ladder: \d+ passed, \d+ not tried \(.*0 failed", played.text
+    )

@@ -85,6 +85,24 @@ def test_a_host_can_be_linked_to_and_shows_its_evidence(tmp_path: Path) -> None:
     assert "/dev/nvidia-uvm" in dom
 
 
+def test_of_few_hosts_the_worst_is_open_and_a_refused_one_says_so(tmp_path: Path) -> None:
+    result = fleet(4)
+    refused = {"state": "refused", "code": "E_RUNFILE_PRESENT", "error": "a runfile", "steps": []}
+    for host in result["hosts"].values():
+        host.update(state="ready", steps=[])
+    next(iter(result["hosts"].values())).update(refused)
+    page = tmp_path / "report.html"
+    page.write_text(render({**result, "verb": "apply"}, "html"), encoding="utf-8")
+    dom, console = browse(page, "--dump-dom")
+    assert console == []
+    dom = dom.partition("<script")[0]
+    assert dom.count('class="body"') == 1
+    assert "nothing was planned and nothing was touched" in dom
+    assert "Nothing differs" not in dom
+    assert "What is wrong" not in dom
+    assert re.search(r'id="legend"(?![^>]*hidden)', dom)
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_nothing_runs_over_the_edge(width: int, tmp_path: Path) -> None:
     """Measure in a frame of the wanted width: headless windows are never narrower than 500."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +26,15 @@ if TYPE_CHECKING:
 
 PRETENDED = Path(__file__).parent / "fleet_rig_parts"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+
+
+@dataclass(frozen=True)
+class Played:
+    """How plain ansible-playbook ended: exit status, output, and per host what its recap counts."""
+
+    code: int
+    text: str
+    recap: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,27 @@ class Rig:
         run = getattr(gpuprep, verb)
         result: FleetResult = run(inventory, variables={**variables, **common}, **options)
         return result
+
+    def play(self, verb: str, hosts: Mapping[str, Any], *options: str) -> Played:
+        """Run the playbook of a verb by plain ansible-playbook; hosts are local."""
+        path = self.folder / "hosts.json"
+        given = {name: {**LOCAL, "rig": str(self.folder), **more} for name, more in hosts.items()}
+        path.write_text(json.dumps({"all": {"hosts": given}}))
+        command = ["playbook", "-i", str(path), *options, f"gpuprep.core.{verb}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "ansible", *command],
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(self.root)},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = re.findall(r"^(\S+) +: (ok=.*)$", done.stdout, re.MULTILINE)
+        recap = {
+            name: {key: int(number) for key, number in (pair.split("=") for pair in pairs.split())}
+            for name, pairs in lines
+        }
+        return Played(done.returncode, done.stdout + done.stderr, recap)
 
     def log(self, *kinds: str) -> list[str]:
         """Return what the pretended parts wrote down, in order; of these kinds only."""

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import getpass
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,9 +16,11 @@ import click
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
-from gpuprep import cli
+from gpuprep import __version__, cli
 from gpuprep.cli.params import parse_variables, which_hosts
+from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError
+from gpuprep.report.schema import validate
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run import processes
@@ -209,7 +214,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(
     assert "plan made" not in shown.out
     assert "+ conda: change file /opt/conda/.condarc: differs" in shown.out
     last = shown.out.splitlines()[-1]
-    assert last == "exit code 3: of 2 hosts, 1 refused (b); the others are ok"
+    assert last == "exit code 3: of 2 hosts, 1 refused (b); 1 prepared, none proven on a GPU"
 
 
 def test_json_is_the_whole_result_and_nothing_else(
@@ -219,6 +224,34 @@ def test_json_is_the_whole_result_and_nothing_else(
     data = json.loads(capsys.readouterr().out)
     assert (data["schema"], data["exit_code"], data["verb"]) == (1, 0, "plan")
     assert data["hosts"]["a"]["versions"] == {"driver": "580.95.05"}
+
+
+def test_a_report_tells_what_was_run_without_its_secrets(
+    inventory: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    inventory(a=READY, b=READY)
+    (tmp_path / "more.yml").write_text("gpuprep_channel: lts")
+    url = "https://mirror:s3cr3t-of-mine@mirror.example"
+    settings = ("-e", f"gpuprep_mirror={url}", "-e", "api_token=unsayable", "-e", "@more.yml")
+    reports = []
+    for number in range(2):
+        file = tmp_path / f"{number}.json"
+        command = ["verify", "-q", "-i", "hosts.json", "-l", "a", *settings, "--report", str(file)]
+        assert cli.run(command) == 0
+        reports.append(json.loads(file.read_text()))
+        assert "s3cr3t" not in file.read_text()
+        assert "unsayable" not in file.read_text()
+    runs = [report["run"] for report in reports]
+    assert runs[0]["id"] != runs[1]["id"]
+    assert runs[0]["gpuprep"] == __version__
+    assert runs[0]["ansible_core"].startswith("2.")
+    assert runs[0]["by"] == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert (runs[0]["inventory"], runs[0]["limit"]) == ([str(tmp_path / "hosts.json")], "a")
+    assert set(runs[0]["settings"]) == {"gpuprep_mirror", "gpuprep_verify_tier"}
+    assert runs[0]["variable_files"] == [str(tmp_path / "more.yml")]
+    assert reports[0]["started"] <= runs[0]["finished"]
+    validate(reports[0])
 
 
 def test_changes_pending_have_a_code_of_their_own_on_request_only(
@@ -396,6 +429,102 @@ def test_a_terminal_gets_a_live_view_and_a_pipe_gets_lines(inventory: Inventory)
     _, err = piped.communicate(timeout=60)
     assert "\x1b[" not in err
     assert "FAILED: disk full" in err
+
+
+def test_a_limit_can_be_the_hosts_that_failed_before(
+    inventory: Inventory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = {"stub_plan": {"state": "refused", "code": "E_X", "error": "no"}}
+    hosts = inventory(a=PROVEN, b=refused, c=READY, d=refused)
+    report = tmp_path / "report.json"
+    assert cli.run(["apply", "-q", "-i", hosts, "--report", str(report)]) == 3
+    for again in (["-l", f"@{report}"], [f"@{report}"]):
+        capsys.readouterr()
+        assert cli.run(["plan", "-q", "-i", hosts, "-o", "json", *again]) == 4
+        assert list(json.loads(capsys.readouterr().out)["hosts"]) == ["b", "d"]
+    assert cli.run(["plan", "-q", "-i", hosts, "-o", "json", "-l", f"@{report},!b"]) == 4
+    assert list(json.loads(capsys.readouterr().out)["hosts"]) == ["d"]
+
+
+def stored(verb: str = "apply", **states: str) -> str:
+    hosts = {name: {"name": name, "state": state} for name, state in states.items()}
+    return json.dumps({"schema": 1, "verb": verb, "hosts": hosts})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (stored(a="ready", b="prepared"), "no host of this result failed"),
+        (stored("plan", a="drifted"), "no host of this result failed"),
+        ("{", "no JSON"),
+        ('{"hosts": ["a"]}', "not a result of gpuprep"),
+        ("{}", "not a result of gpuprep"),
+    ],
+)
+def test_a_stored_result_that_names_nobody_is_told(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(ConfigError, match=says):
+        with_failed_hosts(f"@{tmp_path}/r.json")
+
+
+def test_only_stored_results_are_read_and_names_are_no_patterns(tmp_path: Path) -> None:
+    (tmp_path / "hosts.retry").write_text("a\nb\n")
+    for pattern in (f"@{tmp_path}/hosts.retry", "@missing", "a,b:&c", "~web.*", "user@host", None):
+        assert with_failed_hosts(pattern) == pattern
+    (tmp_path / "r.json").write_text(stored(**{"a.b-1": "failed", "all:!b*,c": "refused"}))
+    first, second = str(with_failed_hosts(f"@{tmp_path}/r.json")).split(",")
+    assert first == "a.b-1"
+    assert re.match(second.removeprefix("~"), "all:!b*,c")
+    assert not set(second) & set(":!*[]&")
+    assert not re.match(second.removeprefix("~"), "all:!bx,c")
+
+
+def on_a_terminal(*arguments: str) -> pexpect.spawn:
+    environment = {**os.environ, "TERM": "dumb"}
+    command = ["-c", PROGRAM, "apply", "-q", *arguments]
+    return pexpect.spawn(sys.executable, command, encoding="utf-8", env=environment, timeout=60)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 7), ("", 7)])
+def test_before_several_hosts_are_changed_a_terminal_is_asked(
+    inventory: Inventory, answer: str, code: int
+) -> None:
+    child = on_a_terminal("-i", inventory(a=PROVEN, b=PROVEN, c=READY))
+    child.expect_exact("change file /opt/conda/.condarc")  # what would be done stands above it
+    child.expect_exact("Change 2 of 3 hosts? [y/N]: ")
+    child.sendline(answer)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == code, child.before
+    assert ("exit code 0: 2 prepared, 1 ready" in (child.before or "")) is (code == 0)
+    assert ("nothing was changed" in (child.before or "")) is (code == 7)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "options"),
+    [
+        ({"a": PROVEN, "b": PROVEN}, ("--yes",)),
+        ({"a": PROVEN, "b": PROVEN}, ("-y",)),
+        ({"a": PROVEN, "b": PROVEN}, ("--check",)),
+        ({"a": PROVEN, "b": READY}, ()),
+        ({"a": READY, "b": READY}, ()),
+    ],
+)
+def test_nobody_is_asked_where_there_is_no_need(
+    inventory: Inventory, hosts: dict[str, Any], options: tuple[str, ...]
+) -> None:
+    child = on_a_terminal("-i", inventory(**hosts), *options)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0, child.before
+    assert "[y/N]" not in (child.before or "")
+
+
+def test_nobody_is_asked_without_a_terminal(inventory: Inventory) -> None:
+    process = start(["apply", "-q", "-i", inventory(a=PROVEN, b=PROVEN)])
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "2 of 2 hosts changed" in out
 
 
 def test_a_lock_is_not_replaced_when_no_host_can_be_locked(

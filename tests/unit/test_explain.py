@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import statistics
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from click.testing import CliRunner
 from test_resolver_golden import CASES, violations
 
 from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE
+from gpuprep.cli import run
 from gpuprep.cli.catalog import catalog_group
 from gpuprep.cli.explain import explain
-from gpuprep.components import resolve
-from gpuprep.errors import ConfigError, FactsError
+from gpuprep.components import NAMES, resolve
+from gpuprep.errors import ConfigError, ExitCode, FactsError
 from gpuprep.planner.facts_file import parse_facts
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 KEYS = {
     *("branch", "flavour", "cuda", "cudnn", "stream", "lock", "repo", "packages", "holds"),
-    *("dkms_toolset", "warnings"),
+    *("dkms_toolset", "warnings", "support"),
 }
 
 
@@ -60,13 +63,92 @@ def test_a_shape_in_words() -> None:
         assert words in text
 
 
+def test_how_far_gpuprep_goes_on_the_system_is_told() -> None:
+    for system, level in (
+        ("debian-12", "installed and proven"),
+        ("ubuntu-24.04", "installed, not yet proven"),
+        ("ol-9", "explained only"),
+    ):
+        assert f"\n{system}, {level}: " in said("BM.GPU.A10.4", "--os", system)
+        answer = json.loads(said("BM.GPU.A10.4", "--os", system, "-o", "json"))
+        assert answer["support"] == level
+    arm = said("--gpu", "10de:2342", "--os", "debian-13", "--arch", "aarch64")
+    assert "installed, not yet proven" in arm
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("BM.GPU.H100", "BM.GPU.H100.8"),
+        ("bm.gpu.h100.8", "BM.GPU.H100.8"),
+        ("VM.GPU.A10.4", "VM.GPU.A10."),
+        ("nonsense", "known: "),
+    ],
+)
+def test_a_shape_that_is_misspelt_is_told_with_what_was_meant(typed: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(meant)) as told:
+        said(typed, "--os", "debian-12")
+    assert ("BM.GPU4.8" in str(told.value)) is (meant == "known: ")
+
+
+@pytest.mark.parametrize("typed", ["ubuntu24.04", "ubuntu-2404", "Ubuntu-24.04"])
+def test_a_system_that_is_misspelt_is_told_with_what_was_meant(typed: str) -> None:
+    text = said("BM.GPU.A10.4", "--os", typed)
+    assert "E_OS_UNSUPPORTED" in text
+    assert "did you mean ubuntu-24.04" in text
+
+
+def test_known_values_are_completed_and_checked() -> None:
+    options = {parameter.name: parameter for parameter in explain.params}
+    context = click.Context(explain)
+    found = {
+        name: [item.value for item in options[name].shell_complete(context, begun)]
+        for name, begun in (("shape", "BM.GPU.H100"), ("os", "debian"), ("only", ""))
+    }
+    assert found == {
+        "shape": ["BM.GPU.H100.8"],
+        "os": ["debian-12", "debian-13"],
+        "only": list(NAMES),
+    }
+    assert run(["explain", "BM.GPU.A10.4", "--os", "debian-12", "--only", "cudda"]) == 64
+
+
+def test_versions_are_of_the_program_or_of_the_driver(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", "BM.GPU.A10.4", "--os", "debian-12", "--version", "580.1"]) == 64
+    capsys.readouterr()
+    asked = ["explain", "BM.GPU.A10.4", "--os", "debian-12", "--driver-version", "580.95.05"]
+    assert run(asked) == 0
+    assert "580.95.05" in capsys.readouterr().out
+
+
 def test_a_refusal_in_words_with_the_nearest_stack() -> None:
     text = said("BM.GPU3.8", "--os", "ubuntu-22.04", "--cuda", "13.0")
     assert "E_CUDA_ARCH" in text
     assert "Clashing cuda_toolkit_versions (cuda here)" in text
-    assert (
-        "Works without cuda_toolkit_versions: driver 580 (proprietary modules), CUDA 12.9" in text
+    pasted = (
+        """Would work: -e '{"cuda_toolkit_versions": ["auto"]}', giving driver 580 (proprietary"""
     )
+    assert pasted in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("BM.GPU.H100.8", "--os", "debian-12"), ExitCode.OK),
+        (("BM.GPU.H100.8", "--os", "debian-12", "--output", "json"), ExitCode.OK),
+        (("--matrix",), ExitCode.OK),
+        (("BM.GPU.MI300X.8", "--os", "debian-12"), ExitCode.ALL_HOSTS_FAILED),
+        (("BM.GPU.H100.8", "--os", "debian-12", "--cuda", "99"), ExitCode.ALL_HOSTS_FAILED),
+        (("BM.GPU3.8", "--os", "debian-12", "--cuda", "13.0"), ExitCode.ALL_HOSTS_FAILED),
+        (("BM.GPU.MI300X.8", "--os", "debian-12", "-o", "json"), ExitCode.ALL_HOSTS_FAILED),
+        (("BM.GPU.MI300X.8", "--os", "ol-9"), ExitCode.ALL_HOSTS_FAILED),
+    ],
+)
+def test_scripts_see_a_refusal_by_the_exit_code(
+    arguments: tuple[str, ...], code: ExitCode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["explain", *arguments]) is code, capsys.readouterr().err
+    assert ("refus" in capsys.readouterr().out.lower()) is (code is not ExitCode.OK)
 
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gpuprep.fleet.policy import VARIABLES, observe_seconds, one_value, policy_o
 from gpuprep.fleet.report import HostReport
 from gpuprep.fleet.verdicts import VERBS, Verb, is_foreign, report_of, work_on
 from gpuprep.fleet.waves import waves
-from gpuprep.ladder.checks import APPLY, OPERATOR
+from gpuprep.ladder.checks import APPLY, CHECKS, OPERATOR
 from gpuprep.model import CheckResult, CheckStatus, HostStatus, PlanState, Step, StepKind, Tier
 from gpuprep.model.codec import decode
 from gpuprep.planner import HostPlan
@@ -180,7 +180,15 @@ def test_nobody_is_told_to_apply_by_apply_or_beside_a_refusal(verb: Verb) -> Non
     for host in (plan(), plan(PlanState.CONVERGED), REFUSED):
         told = [c.remedy for c in report_of(host, checks, verb).checks]
         silent = verb == "apply" or host is REFUSED
-        assert told == [None, None, OPERATOR] if silent else [c.remedy for c in checks]
+        assert told == ([None, None, OPERATOR] if silent else [c.remedy for c in checks])
+
+
+def test_what_else_helps_is_still_told_where_apply_is_not() -> None:
+    checks = [check(remedy=known.remedy) for known in CHECKS]
+    told = report_of(REFUSED, checks, "plan").checks
+    assert not [c.remedy for c in told if "gpuprep apply" in (c.remedy or "")]
+    (link,) = report_of(REFUSED, [check(remedy=f"Set the link. {APPLY}")], "plan").checks
+    assert link.remedy == "Set the link."
 
 
 @pytest.mark.parametrize("state", PlanState)

@@ -165,3 +165,30 @@ def test_a_pattern_in_the_inventory_counts(rig: Rig) -> None:
     assert rig.log("observe") == ["observe b", "observe b"]
     with pytest.raises(ConfigError, match="gpuprep_hosts: no host"):
         rig.run("apply", group({"gpuprep_hosts": "b"}, "a", "b"), limit="a")
+
+
+@pytest.mark.parametrize("verb", ["plan", "status", "verify"])
+def test_plain_playbooks_fail_for_hosts_that_cannot_be_planned_and_count_all(
+    rig: Rig, verb: str
+) -> None:
+    (rig.folder / "done-b-conda").touch()
+    hosts = {
+        "a": {},
+        "b": {},
+        "odd": {"gpuprep_observe_timeout": 0},
+        "gone": {"rig_unreachable": "x"},
+    }
+    played = rig.play(verb, hosts)
+    assert played.code == 2, played.text
+    differs = verb != "plan"  # verbs that judge fail these hosts too
+    failed = {name: counts["failed"] for name, counts in played.recap.items()}
+    assert failed == {"a": differs, "b": 0, "odd": 1, "gone": 1}, played.text
+    assert played.recap["b"]["ok"] == 1
+    assert "E_UNREACHABLE" in played.text.partition("Report")[2]
+
+
+def test_a_plain_plan_without_a_refusal_is_a_success(rig: Rig) -> None:
+    played = rig.play("plan", {"a": {}, "b": {}})
+    assert (played.code, set(played.recap)) == (0, {"a", "b"}), played.text
+    assert all(counts["ok"] and not counts["changed"] for counts in played.recap.values())
+    assert not rig.log("role")

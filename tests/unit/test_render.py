@@ -20,7 +20,9 @@ from gpuprep.model import (
     Step,
     StepStatus,
 )
+from gpuprep.report import terminal
 from gpuprep.report.terminal import explain_exit_code, render
+from gpuprep.report.text import checks_in_words
 from gpuprep.run.events import Event, EventKind
 
 STACK = Stack(
@@ -76,7 +78,7 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
     passed = CheckResult("pci.device", CheckStatus.PASSED, "all there")
     text = shown(
         one(
-            state=HostStatus.REFUSED,
+            state=HostStatus.FAILED,
             code="E_RUNFILE",
             error="first\nsecond [bold]",
             checks=(failed, passed),
@@ -96,6 +98,122 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
     assert "all there" not in text
 
 
+def steps(role: str, *kinds: str, status: StepStatus = StepStatus.PLANNED) -> tuple[Step, ...]:
+    return tuple(
+        Step(f"{role}.{kind}.{n}", role, kind, f"/{kind}{n}", "create", "differs", status=status)
+        for n, kind in enumerate(kinds)
+    )
+
+
+def test_what_a_role_does_in_many_steps_takes_one_line() -> None:
+    planned = steps("gpu_driver", "key", "repository", "package", "package", "repository")
+    lines = shown(one(steps=(*planned, STEP))).splitlines()
+    folded = "  ~ gpu_driver: 5 steps: create key, 2 repositories, 2 packages"
+    assert folded in lines
+    assert "  ~ conda: change file /c (old -> new): differs" in lines
+    assert not [line for line in lines if "/key0" in line]
+    assert "Steps are summed up; -v tells each." in lines
+    assert "-v tells" not in shown(one(steps=(STEP,)))
+    stream = io.StringIO()
+    render(one(steps=planned), ExitCode.OK, stream, fold=False)
+    assert "  ~ gpu_driver: create key /key0: differs" in stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("status", [StepStatus.FAILED, StepStatus.UNKNOWN])
+def test_steps_that_went_wrong_are_told_one_by_one(status: StepStatus) -> None:
+    wrong = steps("conda", "a", "b", "c", "d", "e", status=status)
+    text = shown(one(steps=(*steps("conda", "v", "w", "x", "y", status=StepStatus.DONE), *wrong)))
+    assert "+ conda: 4 steps" in text
+    assert text.count(f"{'!' if status is StepStatus.FAILED else '?'} conda: create") == 5
+
+
+def test_hosts_with_the_same_story_are_told_together() -> None:
+    same = {"state": HostStatus.DRIFTED, "stack": STACK, "steps": (STEP,)}
+    hosts = {
+        name: HostResult(name, **same)  # type: ignore[arg-type]
+        for name in ("a", "c")
+    }
+    hosts["b"] = HostResult("b", HostStatus.DRIFTED, stack=STACK, steps=steps("conda", "x"))
+    text = shown(FleetResult("plan", hosts))
+    assert [line for line in text.splitlines() if line.endswith("drifted")] == [
+        "a, c  drifted",
+        "b  drifted",
+    ]
+    assert text.count("change file /c") == 1
+    many = {f"h{n}": HostResult(f"h{n}", **same) for n in range(40)}  # type: ignore[arg-type]
+    text = shown(FleetResult("plan", many))
+    assert "h0, h1, h2, h3, h4, h5, h6, h7 and 32 more  drifted" in text.splitlines()
+    assert text.count("change file /c") == 1
+
+
+def test_what_does_not_fit_goes_on_further_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "_WIDTH", 40)
+    long = Step(
+        "a", "conda", "file", "/a/long/path", "change", "it has another content than wished"
+    )
+    other = Step("b", "conda", "file", "/b", "change", "so")
+    warning = Message("W_EOL", "the branch ends before the machine does, so plan ahead")
+    lines = shown(one(steps=(long, other), warnings=(warning,))).splitlines()
+    assert lines[1:6] == [
+        "  ~ conda: change file /a/long/path: it",
+        "      has another content than wished",
+        "  ~ conda: change file /b: so",
+        "  W_EOL: the branch ends before the",
+        "      machine does, so plan ahead",
+    ]
+
+
+CLIMBED = (
+    CheckResult("pci.device", CheckStatus.PASSED, "all there"),
+    CheckResult("module.loaded", CheckStatus.SKIPPED, "no driver"),
+    CheckResult("nvml.answers", CheckStatus.SKIPPED, "no driver"),
+    CheckResult("burn.peer", CheckStatus.SKIPPED, "one GPU has no peer"),
+)
+BROKEN = CheckResult("xid.clean", CheckStatus.FAILED, "Xid 79")
+WARNED = CheckResult("pcie.link", CheckStatus.WARNED, "8 of 16 lanes")
+
+
+@pytest.mark.parametrize(
+    ("checks", "words"),
+    [
+        (CLIMBED[:3], "1 passed, 2 not tried (no driver), 0 failed"),
+        (CLIMBED, "1 passed, 3 not tried (mostly: no driver), 0 failed"),
+        ((CLIMBED[0], WARNED, BROKEN), "1 passed, 1 warned, 1 failed"),
+        (CLIMBED[1:2], "0 passed, 1 not tried (no driver), 0 failed"),
+    ],
+)
+def test_how_far_the_ladder_was_climbed_is_told_in_counts(
+    checks: tuple[CheckResult, ...], words: str
+) -> None:
+    result = FleetResult("verify", {"gpu1": HostResult("gpu1", HostStatus.READY, checks=checks)})
+    assert f"  ladder: {words}" in shown(result).splitlines()
+    told = {"checks": [vars_of(check) for check in checks], "state": "prepared"}
+    assert next(iter(checks_in_words("gpu1", told))) == f"gpu1: prepared; ladder: {words}"
+
+
+def vars_of(check: CheckResult) -> dict[str, object]:
+    return {name: getattr(check, name) for name in check.__slots__}
+
+
+def test_of_a_large_fleet_the_ladder_is_a_table() -> None:
+    hosts = {f"h{n}": HostResult(f"h{n}", HostStatus.READY, checks=CLIMBED) for n in range(20)}
+    hosts["h7"] = HostResult("h7", HostStatus.FAILED, checks=(*CLIMBED, BROKEN))
+    text = shown(FleetResult("verify", hosts))
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    assert rows.count(["h3", "ready", "-", "-", "-", "-", "1", "3", "0"]) == 1, text
+    assert ["h7", "failed", "-", "-", "-", "-", "1", "3", "1"] in rows
+    assert "  ladder: 1 passed, 3 not tried (mostly: no driver), 1 failed" in text.splitlines()
+
+
+def test_a_refused_host_shows_its_reason_and_no_checks_that_it_could_not_pass() -> None:
+    failed = CheckResult("module.on_disk", CheckStatus.FAILED, "no module", remedy="build it")
+    lines = shown(
+        one(state=HostStatus.REFUSED, code="E_RUNFILE", error="a runfile", checks=(failed,))
+    ).splitlines()
+    assert lines[:2] == ["gpu1  refused  [E_RUNFILE]", "  a runfile"]
+    assert not [line for line in lines if "module" in line or "component" in line]
+
+
 def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
     hosts = {f"h{n}": HostResult(f"h{n}", HostStatus.READY) for n in range(40)}
     hosts["h7"] = HostResult("h7", HostStatus.FAILED, error="disk full")
@@ -108,11 +226,28 @@ def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
 @pytest.mark.parametrize(
     ("states", "verb", "words"),
     [
-        (["ready", "prepared"], "apply", "exit code 0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
-        (["ready", "refused"], "apply", "exit code 3: of 2 hosts, 1 refused (h1); the others"),
-        (["failed", "unreachable"], "apply", "exit code 4: no host is ok: 1 failed (h0), 1 un"),
-        (["drifted"], "apply", "exit code 5: not proven: 1 drifted (h0)"),
-        (["drifted"], "plan", "exit code 0: nothing was touched; changes are pending on 1 of 1"),
+        (["ready", "prepared"], "apply", "0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
+        (["ready", "refused"], "apply", "3: of 2 hosts, 1 refused (h1); 1 ready"),
+        (
+            ["prepared", "ready", "failed"],
+            "verify",
+            "3: of 3 hosts, 1 failed (h2); 1 prepared, 1 r",
+        ),
+        (["prepared", "failed"], "verify", "3: of 2 hosts, 1 failed (h1); 1 prepared, none proven"),
+        (["prepared", "prepared"], "verify", "0: 2 prepared, none proven on a GPU"),
+        (["prepared", "prepared"], "apply", "0: 2 prepared, none proven on a GPU; 0 of 2 hosts ch"),
+        (["ready", "ready"], "status", "0: 2 ready"),
+        (["prepared", "drifted"], "apply", "5: not proven: 1 drifted (h1); 1 prepared, none prov"),
+        (
+            ["prepared", "refused"],
+            "plan",
+            "3: of 2 hosts, 1 refused (h1); nothing to change on the others",
+        ),
+        (["drifted", "refused"], "plan", "3: of 2 hosts, 1 refused (h1); changes are pending on 1"),
+        (["prepared", "ready"], "plan", "0: nothing to change on 2 hosts"),
+        (["failed", "unreachable"], "apply", "4: no host is ok: 1 failed (h0), 1 un"),
+        (["drifted"], "apply", "5: not proven: 1 drifted (h0)"),
+        (["drifted"], "plan", "0: nothing was touched; changes are pending on 1 of 1"),
     ],
 )
 def test_the_exit_code_in_words(states: list[str], verb: str, words: str) -> None:
@@ -123,7 +258,7 @@ def test_the_exit_code_in_words(states: list[str], verb: str, words: str) -> Non
         for index, state in enumerate(states)
     }
     result = FleetResult(verb, hosts)
-    assert explain_exit_code(result, result.exit_code).startswith(words)
+    assert explain_exit_code(result, result.exit_code).startswith(f"exit code {words}")
 
 
 @pytest.mark.parametrize("code", list(ExitCode))
@@ -136,6 +271,18 @@ def test_every_exit_code_has_words(code: ExitCode) -> None:
 
 def event(kind: EventKind, text: str = "", **more: str) -> Event:
     return Event(kind, "2026-01-01T00:00:00Z", text=text, **more)
+
+
+def test_a_play_without_hosts_is_not_told() -> None:
+    stream = io.StringIO()
+    with progress(stream) as show:
+        show(event(EventKind.PLAY, "Observe"))
+        show(event(EventKind.TASK, "Look"))
+        show(event(EventKind.PLAY, "Converge"))
+        show(event(EventKind.PLAY, "Report"))
+        show(event(EventKind.FAILED, "no", host="b", task="Say"))
+    lines = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+    assert lines == ["== Observe", "== Report", "b: Say: FAILED: no"]
 
 
 def test_plain_lines_tell_what_matters_and_skip_the_rest() -> None:

@@ -15,9 +15,10 @@ import pytest
 from junitparser import Error, Failure, JUnitXml, Skipped
 from report_cases import fleet
 
-from gpuprep import model
+from gpuprep import codes, model
 from gpuprep.components import NAMES
 from gpuprep.errors import ConfigError
+from gpuprep.ladder.checks import CHECKS
 from gpuprep.report.formats import FORMATS, render, validate
 from gpuprep.report.schema import schema
 from gpuprep.report.view import counts_of, headline, hosts_of, sentence
@@ -64,6 +65,7 @@ def test_results_fit_the_schema() -> None:
         ("check", model.CheckResult),
         ("message", model.Message),
         ("reason", model.Reason),
+        ("run", model.RunInfo),
     ],
 )
 def test_schema_names_every_field_of_the_model(name: str, kind: type) -> None:
@@ -77,7 +79,8 @@ def test_schema_and_model_know_the_same_states() -> None:
     assert set(defs["check"]["properties"]["status"]["enum"]) == set(model.CheckStatus)
     assert set(defs["step"]["properties"]["status"]["enum"]) == set(model.StepStatus)
     fields = {field.name for field in dataclasses.fields(model.FleetResult)}
-    assert set(schema()["properties"]) == fields | {"schema", "exit_code"}
+    added = {"schema", "exit_code", "against", "changes"}
+    assert set(schema()["properties"]) == fields | added
 
 
 @pytest.mark.parametrize(
@@ -158,6 +161,144 @@ def test_sentence_is_the_error_or_the_worst_check() -> None:
     assert sentence({"state": "ready"}) == ""
 
 
+REFUSED = {
+    "name": "r",
+    "state": "refused",
+    "code": "E_RUNFILE_PRESENT",
+    "error": "a runfile-installed driver was found",
+    "stack": {"family": "deb"},
+    "checks": [{"id": "module.on_disk", "status": "failed", "detail": "no module"}],
+}
+
+
+def test_of_a_refused_host_only_the_reason_is_a_problem() -> None:
+    result = {**states(), "verb": "apply", "hosts": {"r": REFUSED, "s": {**REFUSED, "name": "s"}}}
+    data = data_of(render(result, "html"))
+    assert [problem[0] for problem in data["problems"]] == ["E_RUNFILE_PRESENT"]
+    assert [(host["planned"], len(host["checks"])) for host in data["hosts"]] == [(False, 1)] * 2
+    text = render(result, "markdown")
+    assert "runfile" in text
+    assert "no module" not in text
+
+
+# --- what is wrong, in words -------------------------------------------------------------------
+def host(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "state": "failed", **more}
+
+
+def of(*hosts: dict[str, Any]) -> dict[str, Any]:
+    return {**states(), "verb": "apply", "hosts": {each["name"]: each for each in hosts}}
+
+
+def problems(result: dict[str, Any]) -> dict[str, str]:
+    return {number: title for number, title, _ in data_of(render(result, "html"))["problems"]}
+
+
+@pytest.mark.parametrize("status", ["failed", "warned"])
+def test_a_check_that_does_not_hold_is_told_as_what_is_wrong(status: str) -> None:
+    for check in CHECKS:
+        entry = {"id": check.id, "status": status, "detail": "so"}
+        result = of(host("a", checks=[entry]), host("b", checks=[entry]))
+        assert problems(result) == {check.id: check.failure}
+        assert sentence(result["hosts"]["a"]) == f"{check.failure}: so"
+        text = render(result, "markdown").replace("\\", "")
+        assert f"- {check.failure}: 2 hosts" in text
+        assert f"**{check.title}**" not in text
+    texts = [text for check in CHECKS for text in (check.title, check.failure)]
+    assert len(set(texts)) == len(texts)
+
+
+def test_names_of_junit_cases_do_not_change_with_the_outcome() -> None:
+    for status in ("passed", "failed"):
+        checks = [{"id": "xid.clean", "status": status, "detail": "so"}]
+        text = render(of(host("a", checks=checks)), "junit")
+        assert "xid.clean (No driver errors (Xid) in the kernel log)" in text
+
+
+def test_codes_are_problems_in_words() -> None:
+    same = [host(name, code="E_DISK_X", error="7 MiB free\nin /opt") for name in "ab"]
+    assert problems(of(*same)) == {"E_DISK_X": "7 MiB free in /opt"}
+    settings = [host(name, code="E_CONFIG", error=f"{name} is wrong") for name in "ab"]
+    assert problems(of(*settings)) == {"E_CONFIG": codes.table()["E_CONFIG"].remedy}
+    branches = [host(name, code="E_BRANCH_UNKNOWN", error=f"branch {name}") for name in "ab"]
+    assert problems(of(*branches)) == {
+        "E_BRANCH_UNKNOWN": "driver branch … is not in the catalog; known: …"
+    }
+    odd = [host(name, code="E_NEWER", error=f"{name}") for name in "ab"]
+    assert problems(of(*odd)) == {"E_NEWER": "E_NEWER"}
+
+
+def test_no_code_is_told_with_places_that_are_not_filled() -> None:
+    for code in codes.table():
+        result = of(host("a", code=code, error="x"), host("b", code=code, error="y"))
+        (title,) = problems(result).values()
+        assert "{" not in title
+        assert len(re.findall("[a-z]+", title)) > 2
+
+
+def test_warnings_are_in_the_row_and_among_the_problems() -> None:
+    warning = {"code": "W_HOST_GLIBC", "message": "nvcc compiles nothing", "nearest": None}
+    well = {**host("a", warnings=[warning]), "state": "prepared"}
+    result = of(well, host("b", code="E_X", error="no", warnings=[warning]))
+    assert problems(result) == {"E_X": "no", "W_HOST_GLIBC": "nvcc compiles nothing"}
+    rows = {row["name"]: row["say"] for row in data_of(render(result, "html"))["hosts"]}
+    assert rows == {"a": "W_HOST_GLIBC: nvcc compiles nothing", "b": "E_X: no"}
+    text = render(result, "markdown").replace("\\", "")
+    assert "- nvcc compiles nothing (W_HOST_GLIBC): 2 hosts" in text
+    assert "W_HOST_GLIBC" in next(line for line in text.splitlines() if line.startswith("| a"))
+
+
+RUN = {
+    "id": "5f0c",
+    "by": "ops@bastion",
+    "gpuprep": "9.8.7",
+    "ansible_core": "2.19.14",
+    "inventory": ["/srv/gpus.oci.yml"],
+    "limit": "gpu_h100",
+    "settings": {"gpuprep_verify_tier": "full", "gpu_driver_persistence": False},
+    "variable_files": ["/srv/more.yml"],
+    "finished": "2026-11-21T02:01:26+00:00",
+}
+
+
+@pytest.mark.parametrize("fmt", ["html", "markdown", "junit"])
+def test_every_report_tells_what_was_run(fmt: str) -> None:
+    text = render({**of(host("a")), "run": RUN}, fmt).replace("\\", "")
+    for word in (
+        "5f0c",
+        "ops@bastion",
+        "9.8.7",
+        "2.19.14",
+        "/srv/gpus.oci.yml",
+        "gpu_h100",
+        "full",
+    ):
+        assert word in text, word
+    older = render(of(host("a")), fmt)
+    assert "ops@bastion" not in older
+
+
+def test_problems_are_told_before_warnings() -> None:
+    warning = {"code": "W_HOST_GLIBC", "message": "no", "nearest": None}
+    slow = {"id": "pcie.link", "status": "warned", "detail": "8 of 16 lanes"}
+    hosts = [host(name, warnings=[warning], checks=[slow]) for name in "abc"]
+    assert list(problems(of(*hosts, host("d", code="E_X", error="no")))) == [
+        "E_X",
+        "pcie.link",
+        "W_HOST_GLIBC",
+    ]
+
+
+def test_how_the_checks_went_is_in_the_table() -> None:
+    checks = [{"id": "xid.clean", "status": each, "detail": "x"} for each in ("passed", "skipped")]
+    row = next(
+        line
+        for line in render(of(host("a", checks=checks)), "markdown").splitlines()
+        if line.startswith("| a")
+    )
+    assert "1 passed, 1 not tried" in row
+
+
 # --- JUnit --------------------------------------------------------------------------------------
 def test_junit_is_read_by_a_stock_parser_with_the_right_counts() -> None:
     suites = list(JUnitXml.fromstring(render(FLEET, "junit").encode()))
@@ -197,10 +338,10 @@ def test_junit_holds_what_xml_cannot() -> None:
 def test_markdown_says_counts_problems_and_remedies() -> None:
     text = render(FLEET, "markdown")
     assert headline(FLEET) in text.splitlines()[0]
-    for host in hosts_of(FLEET):
-        assert str(host["name"]) in text
-        if host["state"] == "failed":
-            assert f"## {host['name']}: failed" in text
+    for one_host in hosts_of(FLEET):
+        assert str(one_host["name"]) in text
+        if one_host["state"] == "failed":
+            assert f"## {one_host['name']}: failed" in text
 
 
 def test_markdown_cells_cannot_be_broken_out_of() -> None:
@@ -209,7 +350,7 @@ def test_markdown_cells_cannot_be_broken_out_of() -> None:
         for line in render(one(name=NASTY, error="a|b\nc"), "markdown").splitlines()
         if "a\\|b" in line and line.startswith("|")
     )
-    assert row.count("|") - row.count("\\|") == 5 + len(NAMES)
+    assert row.count("|") - row.count("\\|") == 6 + len(NAMES)
     assert "\\<img" in row
 
 

@@ -37,6 +37,21 @@ def test_healthy_host_passes_every_rung() -> None:
     assert state_of(checks.values(), plan_is_empty=True) is HostStatus.READY
 
 
+def test_rungs_with_work_of_their_own_tell_how_long_it_took() -> None:
+    times = {n: c.seconds for n, c in healthy().checks(stack()).items() if c.seconds is not None}
+    assert times == {
+        "nvml.answers": 0.41,
+        "cuda.driver_api": 0.02,
+        "fabric.version": 0.01,
+        "toolkit.compiles": 3.1,
+        "kernel.runs": 2.4,
+        "cudnn.runtime": 4.1,
+        "cudnn.convolution": 1.0,
+        "framework.kernel": 8.0,
+        "burn.matrix": 59.1,
+    }
+
+
 def test_healthy_host_without_stack_passes_too() -> None:
     checks = healthy().checks(None)
     assert bad(checks) == set()

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _real_road
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _real_road
 from ansible_collections.gpuprep.core.plugins.plugin_utils._real_road import *  # noqa: F403
 
 from gpuprep.model import PlanState, Step, StepKind
@@ -36,6 +36,8 @@ class Fleet(_real_road.Fleet):
         fault = templar.template(variables.get("rig_fault", ""))
         if fault:
             raise ZeroDivisionError(fault)
+        if gone := variables.get("rig_unreachable"):
+            raise _hosts.HostUnreachableError(gone)
         wanted = variables.get("rig_roles", ["conda"])
         done = [role for role in wanted if (RIG / f"done-{name}-{role}").exists()]
         roles = {role: Part(() if role in done else (_step(role),)) for role in wanted}
