@@ -444,7 +444,8 @@ def test_all_regions_are_listed_each_at_its_own_endpoint(lab: Starter) -> None:
     tenancy, place, net = world()
     tenancy.regions = ("us-ashburn-1", "eu-frankfurt-1")
     host(tenancy, "home", place, net, "10.0.0.2")
-    host(tenancy, "away", place, net, "10.0.0.3", region="eu-frankfurt-1")
+    far = tenancy.subnet(place, "far", region="eu-frankfurt-1")
+    host(tenancy, "away", place, far, "10.0.0.3", region="eu-frankfurt-1")
     here = lab(tenancy)
     here.extra["service_endpoint"] = here.emulator.url_by_region
     everywhere = here.list(regions=["all"])
