@@ -31,9 +31,11 @@ def settled(listing: Listing, on_partial: str) -> Listing:
         return replace(listing, gaps=())
     text = incomplete(gaps, listing.policies)
     if on_partial == "fail":
+        of_hosts = all(gap.hosts is not None for gap in gaps)
         raise InventoryError(
-            f"{text}\nNothing is listed, because a part looks like the whole; exclude_filters can "
-            "leave such hosts out, on_partial: warn lists what can be seen"
+            f"{text}\nNothing is listed, because a part looks like the whole; "
+            + ("exclude_filters can leave such hosts out, " if of_hosts else "")
+            + "on_partial: warn lists what can be seen"
         )
     return replace(listing, gaps=gaps, warnings=(*listing.warnings, text))
 
@@ -43,7 +45,8 @@ def incomplete(gaps: Sequence[Gap], policies: Iterable[str]) -> str:
     told = [gap.text for gap in gaps[:_TOLD_AT_MOST]]
     if len(gaps) > len(told):
         told.append(f"... and {len(gaps) - len(told)} more")
-    lines = [f"the inventory is incomplete, {len(gaps)} answers are missing:", *told]
+    count = "1 answer is" if len(gaps) == 1 else f"{len(gaps)} answers are"
+    lines = [f"the inventory is incomplete, {count} missing:", *told]
     statements = [f"  {one}" for one in policies]
     if statements:
         lines += ["OCI answers 404 when a policy is missing; these would allow it:", *statements]

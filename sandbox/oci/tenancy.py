@@ -206,7 +206,7 @@ class Tenancy:
             "publicIp": public_ip,
             "ipv6Addresses": list(ipv6),
             "vlanId": vlan,
-            "macAddress": f"02:00:17:{len(self.vnics) >> 8 & 255:02X}:{len(self.vnics) & 255:02X}:01",
+            "macAddress": "02:00:17:00:00:01",
             "nsgIds": [],
             **common,
         }

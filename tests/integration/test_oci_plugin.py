@@ -407,6 +407,24 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_tenancy(lab: Starter) -> 
     ]  # fmt: skip
 
 
+def test_the_doctor_counts_the_hosts_for_which_an_expression_fails(lab: Starter) -> None:
+    tenancy = small(2)
+    next(iter(tenancy.instances.values()))["freeformTags"]["team"] = "red"
+    here = lab(tenancy)
+    path = here.file(
+        groups={"big": "shape == 'x'"},
+        keyed_groups=[{"key": "oci_freeform_tags.team", "prefix": "team"}],
+    )
+    code, text, complaint = gpuprep(here, "doctor", str(path))
+    assert (code, complaint) == (0, "")
+    first, second = text.splitlines()[-2:]
+    assert " ".join(first.split()) == (
+        "warning expressions expression \"shape == 'x'\" fails for 2 of 2 hosts: "
+        "shape is undefined; did you mean oci_shape?"
+    )
+    assert "'oci_freeform_tags.team' fails for 1 of 2 hosts" in second
+
+
 def test_the_doctor_prints_the_missing_policies(lab: Starter) -> None:
     here = lab(small(6))
     here.emulator.api.denied.add(compartment(here.tenancy, "team1"))
