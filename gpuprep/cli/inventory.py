@@ -141,16 +141,22 @@ def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _row(host: str, variables: dict[str, Any], groups: list[str]) -> dict[str, Any]:
-    gpu, image = variables.get("oci_gpu") or {}, variables.get("oci_image") or {}
+    gpu, image = _mapping(variables, "gpu"), _mapping(variables, "image")
     return {
         "host": host,
         "shape": variables.get("oci_shape"),
-        "gpu": f"{gpu['count']}x {gpu['model']}" if gpu else None,
+        "gpu": f"{gpu.get('count')}x {gpu.get('model')}" if gpu else None,
         "os": f"{image.get('os')} {image.get('version')}" if image.get("os") else None,
-        "region": variables.get("oci_region"),
+        "region": variables.get("oci_region", variables.get("region")),
         "address": variables.get("ansible_host"),
         "groups": [one for one in groups if not one.startswith(_TOLD_ELSEWHERE)],
     }
+
+
+def _mapping(variables: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a fact of the OCI plugin, with the usual prefix or without one."""
+    found = variables.get(f"oci_{name}", variables.get(name))
+    return found if isinstance(found, dict) else {}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON

@@ -131,7 +131,12 @@ class Composer:
         variables = {prefix + key: value for key, value in (_present(**facts) | always).items()}
         login = self._options.ssh_user or (image and _IMAGE_OS.get(image.os, ("", None))[1])
         address = addresses and first(self._options.ansible_host_from, addresses)
-        return variables | {"ansible_host": address or NOWHERE} | _present(ansible_user=login)
+        return {
+            **variables,
+            "oci_shape": instance.shape,  # whatever the prefix: gpuprep's planner reads it
+            "ansible_host": address or NOWHERE,
+            **_present(ansible_user=login),
+        }
 
 
 def first(preference: Iterable[str], addresses: Addresses) -> str | None:
@@ -152,6 +157,7 @@ def _address_facts(addresses: Addresses | None) -> dict[str, Any]:
         "private_ip": addresses.private_ip,
         "public_ip": addresses.public_ip,
         "ipv6": list(addresses.ipv6),
+        "hostname_label": addresses.hostname_label,
         "fqdn": addresses.get("fqdn"),
         "subnet_id": addresses.subnet_id,
         "vnic_id": addresses.vnic_id,

@@ -129,7 +129,7 @@ options:
     default: []
   compartments:
     description:
-      - Compartments to list, by OCID, name or path (V(/research/gpu)).
+      - Compartments to list, by OCID, name or path (V(/research/gpu)); V(/) is the root.
       - Empty means all of the tenancy.
     type: list
     elements: str
@@ -172,7 +172,9 @@ options:
     elements: str
     default: []
   exclude_filters:
-    description: Jinja expressions; hosts for which one holds are left out, whatever includes them.
+    description:
+      - Jinja expressions; hosts for which one holds are left out, whatever includes them.
+      - What is missing of a host that is left out is no error, see O(on_partial).
     type: list
     elements: str
     default: []
@@ -180,7 +182,7 @@ options:
     description:
       - What to do when a part of the tenancy cannot be listed.
       - V(warn) lists the rest; a host without an address then has C(oci_address_missing). Such a
-        result is never cached.
+        result is never cached, except when a host has no VNIC at all.
     type: str
     default: fail
     choices: [fail, warn]
@@ -188,7 +190,8 @@ options:
     description:
       - What to name hosts by; the first that a host has is taken. Of V(display_name),
         V(hostname_label), V(private_ip), V(public_ip), V(ipv6), V(fqdn), V(id).
-      - Hosts that would share a name all get the last six signs of their OCID behind it.
+      - Hosts that would share a name all get the last six signs of their OCID behind it, and so
+        does one called like a group, the controller, or a host of an earlier source.
     type: list
     elements: str
     default: [display_name, private_ip]
@@ -196,6 +199,7 @@ options:
     description:
       - Where C(ansible_host) comes from; the first that a host has is taken. Of V(private_ip),
         V(public_ip), V(ipv6), V(fqdn).
+      - A host without any gets C(address-missing.invalid), to which nothing can connect.
     type: list
     elements: str
     default: [private_ip, ipv6]
@@ -222,12 +226,16 @@ options:
     type: bool
     default: false
   resolve_public_ips:
-    description: Whether to look up public addresses; V(auto) when a preference begins with them.
+    description:
+      - Whether to look up public addresses.
+      - V(auto) means when a preference begins with them or an expression names the variable.
     type: str
     default: auto
     choices: [auto, always, never]
   resolve_ipv6:
-    description: Whether to look up IPv6 addresses; V(auto) when a preference begins with them.
+    description:
+      - Whether to look up IPv6 addresses.
+      - V(auto) means when a preference begins with them or an expression names the variable.
     type: str
     default: auto
     choices: [auto, always, never]
@@ -256,7 +264,7 @@ options:
   fail_command:
     description:
       - Whether a failure ends the Ansible command. Ansible on its own warns, goes on with no
-        hosts and exits 0.
+        hosts and exits 0. A wrong option always does.
     type: bool
     default: true
 """
@@ -288,7 +296,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 import time
 from contextlib import contextmanager
 from functools import cache
@@ -392,9 +399,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _list(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         if MISSING:
-            raise AnsibleParserError(
-                f"the Python package gpuprep cannot be imported by {sys.executable}: {MISSING}"
-            )
+            raise AnsibleParserError(MISSING)
         try:
             options = Options.from_mapping(
                 {name: _plain(self.get_option(name)) for name in known_options.names()}

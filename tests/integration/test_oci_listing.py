@@ -438,6 +438,16 @@ def test_a_compartment_name_that_is_not_clear_is_refused(lab: Starter) -> None:
         here.list(compartments=["gpu"])
     with pytest.raises(ConfigError, match=r"nearest: .*research"):
         here.list(compartments=["reserch"])
+    with pytest.raises(ConfigError, match="the root is `/`"):  # by its name, as the official one
+        here.list(compartments=["sandbox"])
+
+
+def test_an_excluded_ocid_takes_what_lies_below_it(lab: Starter) -> None:
+    tenancy, places = nested()
+    here = lab(tenancy)
+    both = [places["inner"], places["twin"]]
+    found = here.list(compartments=both, exclude_compartments=[places["research"]])
+    assert names(found) == ["c"]
 
 
 def test_all_regions_are_listed_each_at_its_own_endpoint(lab: Starter) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from sandbox.oci.tenancy import REGION, TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PASSPHRASE = "PASSMARKER"  # noqa: S105 - generated keys only
 each_core = pytest.mark.parametrize("core", sorted(CORES))
@@ -208,6 +208,20 @@ def test_a_missing_sdk_names_the_interpreter(lab: Starter, tmp_path: Path) -> No
     done = here.inventory(here.file(), PYTHONPATH=str(tmp_path))
     assert done.returncode != 0
     assert told(f"the OCI SDK is missing for {sys.executable}") in told(done.stderr)
+
+
+def test_the_package_beside_the_collection_is_enough(lab: Starter, tmp_path: Path) -> None:
+    """As after an installation from Galaxy, where gpuprep is no package of this Python."""
+    here = lab(small(2))
+    root = str(Path(__file__).parents[2])
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nsys.path[:] = [one for one in sys.path if one != {root!r}]\n"
+    )
+    done = here.run("python", "-c", "import gpuprep", PYTHONPATH=str(tmp_path))
+    assert "No module named 'gpuprep'" in done.stderr
+    done = here.inventory(here.file(), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "gpu-00001" in done.stdout
 
 
 # --- cache -------------------------------------------------------------------------------------

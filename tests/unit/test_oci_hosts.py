@@ -180,6 +180,7 @@ def test_a_prefix_and_a_user_of_ones_own() -> None:
     options = Options.from_mapping({"hostvars_prefix": "cloud_", "ssh_user": "me"})
     host = Composer(options, load().shapes).host("gpu", instance(), None)
     assert host.variables["cloud_shape"] == "BM.GPU.H100.8"
+    assert host.variables["oci_shape"] == "BM.GPU.H100.8"
     assert host.variables["ansible_user"] == "me"
     assert host.variables["cloud_address_missing"] is True
 
