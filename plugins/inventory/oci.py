@@ -182,7 +182,7 @@ options:
     description:
       - What to do when a part of the tenancy cannot be listed.
       - V(warn) lists the rest; a host without an address then has C(oci_address_missing). Such a
-        result is never cached, except when a host has no VNIC at all.
+        result is never cached.
     type: str
     default: fail
     choices: [fail, warn]
@@ -404,8 +404,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             options = Options.from_mapping(
                 {name: _plain(self.get_option(name)) for name in known_options.names()}
             ).asked_by(config)
-            found = self._listing(options, fresh=fresh)
-            listing = settled(self._filtered(found), options.on_partial)
+            listing = self._listing(options, fresh=fresh)
             listing = renamed(listing, self._taken(listing))
         except GpuprepError as error:
             raise AnsibleParserError(str(error)) from None
@@ -421,18 +420,26 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _listing(self, options: Options, *, fresh: bool) -> Listing:
         profile = profiles.load(options)
         if not self.get_option("cache"):
-            return fetch(options, profile)
+            return self._wanted(fetch(options, profile), options)
         identity = _identity(options, profile)
         stored = None if fresh else self._stored(self._cache, identity)
         if stored:
-            return Listing.from_dict(stored["listing"])
+            listing = self._wanted(Listing.from_dict(stored["listing"]), options, "warn")
+            # Filters may let in a host now of which something was missing then.
+            if listing.complete:
+                return listing
         try:
-            listing = fetch(options, profile)
+            found = fetch(options, profile)
+            listing = self._wanted(found, options)
         except GpuprepError as error:
-            return self._stale(identity, error)
-        if all(gap.lasting for gap in listing.gaps):
-            self._store(identity, listing)
+            return self._wanted(self._stale(identity, error), options)
+        if listing.complete and all(gap.lasting for gap in found.gaps):
+            self._store(identity, found)
         return listing
+
+    def _wanted(self, found: Listing, options: Options, on_partial: str | None = None) -> Listing:
+        """Return the hosts that the filters leave; see ``settled``."""
+        return settled(self._filtered(found), on_partial or options.on_partial)
 
     def _stored(self, cache: Mapping[str, Any], identity: str) -> dict[str, Any] | None:
         try:

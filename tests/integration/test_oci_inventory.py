@@ -328,8 +328,12 @@ def test_a_host_without_a_vnic_can_be_left_out(
         assert found["failed"] is None
         assert found["hosts"].keys() == {"a", "b"}
     here.emulator.reset_stats()
-    assert ask(here.file(**cached(tmp_path)))["failed"]  # the cache knows that one is missing
+    assert ask(path)["failed"] is None
     assert here.emulator.stats.total == 0
+    everything = here.file(**cached(tmp_path))
+    assert ask(everything)["failed"]  # the cache knows that one is missing, and the cloud is asked
+    tenancy.vnic(bare, next(iter(tenancy.subnets)), "10.0.9.8")
+    assert ask(everything)["hosts"]["bare"]["ansible_host"] == "10.0.9.8"
 
 
 def test_a_host_whose_vnic_is_refused_can_be_left_out_but_is_not_cached(
