@@ -376,6 +376,41 @@ def test_a_service_that_wants_smaller_pages_gets_them(lab: Starter) -> None:
     assert here.emulator.stats.statuses[400] > 0
 
 
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("instances", {"id": None}),
+        ("instances", {"id": 5}),
+        ("instances", {"displayName": ["a"]}),
+        ("instances", {"shape": {"x": 1}}),
+        ("instances", {"shapeConfig": "8 GPUs"}),
+        ("instances", {"shapeConfig": {"gpus": "8"}}),
+        ("instances", {"freeformTags": ["role"]}),
+        ("instances", {"freeformTags": {"role": {"a": 1}}}),
+        ("instances", {"definedTags": {"ops": "x"}}),
+        ("instances", {"definedTags": {"ops": {"a": ["x"]}}}),
+        ("instances", {"agentConfig": {"pluginsConfig": [{"desiredState": "ENABLED"}]}}),
+        ("attachments", {"instanceId": None}),
+        ("attachments", {"vnicId": 7}),
+        ("attachments", {"timeCreated": 7, "nicIndex": "0"}),
+        ("private_ips", {"ipAddress": None}),
+        ("private_ips", {"vnicId": []}),
+        ("compartments", {"name": None}),
+        ("images", {"operatingSystem": 9}),
+    ],
+)
+def test_an_answer_of_another_form_is_told_and_breaks_nothing(
+    lab: Starter, table: str, change: dict[str, Any]
+) -> None:
+    here = lab(small(4))
+    rows = getattr(here.tenancy, table)
+    for row in rows.values() if isinstance(rows, dict) else rows:
+        kept = row.get("compartmentId")
+        row |= {"compartmentId": kept, **change}
+    with pytest.raises(InventoryError, match=r"GET .*not OCI's answer: \w+ is (missing|odd|\w+)"):
+        here.list(resolve_images=True)
+
+
 def test_clock_skew_is_named(lab: Starter) -> None:
     here = lab(small(), clock_offset=3600)
     with pytest.raises(InventoryError, match=r"clock is 3[56]\d\d s behind"):

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gpuprep.catalog import load
 from gpuprep.oci import Options
@@ -102,6 +104,24 @@ def test_no_choice_of_names_makes_two_hosts_one(
     found = distinct_names(wanted, taken)
     assert len(set(found)) == len(wanted)
     assert not set(found) & taken
+
+
+ENDINGS = st.sampled_from(["a", "a_1", "a_x1", "x1", "x2", "a_x2", "a_x1_x2", "rdma", "all", "::1"])
+
+
+@given(st.lists(ENDINGS, max_size=8), st.sets(ENDINGS))
+def test_names_are_distinct_free_and_as_wished_where_they_can(
+    wanted: list[str], taken: set[str]
+) -> None:
+    pairs = [(name, f"x{number}") for number, name in enumerate(wanted)]
+    taken -= {ocid for _, ocid in pairs}  # an OCID is the last resort, and nobody's name
+    found = distinct_names(pairs, taken)
+    assert len(set(found)) == len(found)
+    assert not set(found) & (taken | {"all", "::1"})
+    assert all(
+        ocid in name or name == plain for name, (plain, ocid) in zip(found, pairs, strict=True)
+    )
+    assert sorted(found) == sorted(distinct_names(pairs[::-1], taken))
 
 
 @pytest.mark.parametrize(
