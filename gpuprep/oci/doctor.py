@@ -97,8 +97,15 @@ def read_options(path: Path | None, environ: Mapping[str, str]) -> Options:
     """
     content = read_file(path) if path else {}
     check_file(content)
-    ours = of_gpuprep(content)
+    ours = {name: value for name, value in of_gpuprep(content).items() if value is not None}
     return Options.from_mapping({**from_environment(environ), **ours}).asked_by(content)
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves out what is encrypted: only Ansible can read it."""
+
+
+_Loader.add_constructor("!vault", lambda _loader, _node: None)
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -110,7 +117,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
     except (OSError, UnicodeDecodeError) as error:
         raise InventoryError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:

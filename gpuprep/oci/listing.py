@@ -20,7 +20,7 @@ from gpuprep.oci.client import Call, CallFailedError
 from gpuprep.oci.hosts import NOWHERE, Composer
 from gpuprep.oci.names import plain_name, renamed
 from gpuprep.oci.records import Compartment, Gap, Image, Instance, Listing
-from gpuprep.oci.selection import Funnel, select, server_side
+from gpuprep.oci.selection import Funnel, idle_patterns, select, server_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -247,6 +247,9 @@ class _Lister:
                 f"{len(bare)} hosts have no {' or '.join(self._options.ansible_host_from)} and "
                 f"cannot be reached: {', '.join(bare[:_TOLD_AT_MOST])}"
             )
+        idle = idle_patterns(self._options, self._funnel)
+        if idle:
+            self._warnings.append(f"shapes: no instance has {' or '.join(idle)}")
         if not hosts:
             self._warnings.append(f"no host is left of {self._funnel}")
 

@@ -97,7 +97,7 @@ def distinct_names(wanted: Sequence[tuple[str, str]], taken: Collection[str]) ->
             number
             for number, name in enumerate(names)
             if at[number] < len(forms[number]) - 1
-            and (count[name] > 1 or name in taken or _is_reserved(name))
+            and (count[name] > 1 or name in taken or is_reserved(name))
         ]
         if not clashing:
             return names
@@ -105,7 +105,7 @@ def distinct_names(wanted: Sequence[tuple[str, str]], taken: Collection[str]) ->
             at[number] += 1
 
 
-def _is_reserved(name: str) -> bool:
+def is_reserved(name: str) -> bool:
     """Return whether a name means this machine, or a group that is always there."""
     try:
         return is_own(ipaddress.ip_address(name))

@@ -325,6 +325,7 @@ try:
     from gpuprep.errors import GpuprepError
     from gpuprep.oci import Listing, Options, fetch, profiles, renamed, settled
     from gpuprep.oci import options as known_options
+    from gpuprep.oci.names import is_reserved
 except (ImportError, AnsibleError) as error:
     MISSING: str | None = str(error)
 else:
@@ -387,6 +388,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """List the hosts into the inventory."""
         super().parse(inventory, loader, path, cache)
         self._failures: dict[str, tuple[int, str]] = {}  # expression: how often, and why
+        self._others: set[str] = set()  # hosts of other sources
+        self._odd_groups: set[str] = set()
         try:
             config = self._read_config_data(path)
             with _one_generation():
@@ -413,6 +416,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self.display.vv(f"{self.NAME}: {listing.summary}, {listing.requests or 0} requests")
         self._populate(listing)
         self._check_names(listing)
+        self._tell_odd_groups()
         self._tell_failures(listing, options.hostvars_prefix)
 
     # --- cache ---------------------------------------------------------------------------------
@@ -502,6 +506,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 ) from None
         return False
 
+    def _sanitize_group_name(self, name: str) -> str:
+        """Make a valid name that means neither the controller nor a host of another source.
+
+        Whoever may tag an instance chooses it, if keyed_groups gives no prefix.
+        """
+        safe: str = super()._sanitize_group_name(name)
+        if not is_reserved(safe) and safe not in self._others:
+            return safe
+        self._odd_groups.add(safe)
+        return f"{safe}_group"
+
     def _compose(self, template: Any, variables: Any) -> Any:
         """Evaluate an expression; count its failures, which Ansible passes over in silence."""
         try:
@@ -529,9 +544,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if count == len(listing.hosts):
                 self.display.warning(f"{self.NAME}: {text}")
 
+    def _tell_odd_groups(self) -> None:
+        if self._odd_groups:
+            self.display.warning(
+                f"{self.NAME}: groups whose names mean another host, or this machine, now end in "
+                f"_group: {', '.join(sorted(self._odd_groups))}; give keyed_groups a prefix"
+            )
+
     def _taken(self, listing: Listing) -> set[str]:
         """Return the names that mean something else in this inventory: groups, other machines."""
         known = self.inventory.hosts
+        self._others = set(known)
         others = {
             host.name
             for host in listing.hosts

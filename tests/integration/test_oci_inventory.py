@@ -207,6 +207,21 @@ def test_an_instance_is_not_taken_for_a_host_of_another_source(
     assert (hosts["gpu-0"]["rack"], hosts["gpu-0"]["ansible_host"]) == (7, "10.0.0.4")
 
 
+@pytest.mark.parametrize("tag", ["localhost", "bastion", "all"])
+def test_a_tag_makes_no_group_called_like_the_controller_or_a_host(
+    ask: Callable[..., dict[str, Any]], lab: Callable[[Tenancy], Lab], tmp_path: Path, tag: str
+) -> None:
+    """A play for that name would run on the instances."""
+    first = tmp_path / "0.yml"
+    first.write_text("all: {hosts: {bastion: {ansible_host: 192.0.2.1}}}\n")
+    keyed = [{"key": "oci_freeform_tags.role", "separator": ""}]
+    found = ask(first, lab(called("a", role=tag)).file(keyed_groups=keyed))
+    assert found["failed"] is None
+    assert found["groups"].get(tag, []) == (["a", "bastion"] if tag == "all" else [])
+    assert "a" in next(v for k, v in found["groups"].items() if k.endswith("_group"))
+    assert "now end in _group" in found["text"]
+
+
 def test_groups_that_repeat_host_names_are_refused(
     ask: Callable[..., dict[str, Any]], lab: Callable[[Tenancy], Lab]
 ) -> None:

@@ -310,6 +310,12 @@ def test_hosts_with_ipv6_only_are_reached_by_it(lab: Starter, count: int) -> Non
     assert found == {"four": "10.0.0.2", **{f"six{n}": f"2603:c020::{n}" for n in range(count)}}
 
 
+def test_one_misspelt_shape_among_several_is_told(lab: Starter) -> None:
+    listing = lab(small(2)).list(shapes=["VM.GPU.A10.l", "BM.GPU.H100*"])
+    assert len(listing.hosts) == 2
+    assert listing.warnings == ("shapes: no instance has VM.GPU.A10.l",)
+
+
 def test_no_match_tells_the_counts_of_each_stage(lab: Starter) -> None:
     tenancy, place, net = world()
     host(tenancy, "web", place, net, "10.0.0.2", shape="VM.X", gpus=0)
@@ -317,7 +323,8 @@ def test_no_match_tells_the_counts_of_each_stage(lab: Starter) -> None:
     host(tenancy, "gpu", place, net, "10.0.0.4")
     listing = lab(tenancy).list(lifecycle_states=["RUNNING", "STOPPING"], shapes=["*A10*"])
     assert listing.hosts == ()
-    (warning,) = listing.warnings
+    idle, warning = listing.warnings
+    assert idle == "shapes: no instance has *A10*"
     assert "3 instances" in warning
     assert "1 not in state RUNNING or STOPPING" in warning
     assert "1 without a GPU" in warning

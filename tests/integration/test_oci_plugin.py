@@ -439,6 +439,23 @@ def test_the_doctor_counts_the_hosts_for_which_an_expression_fails(lab: Starter)
     assert "'oci_freeform_tags.team' fails for 1 of 2 hosts" in second
 
 
+def test_the_doctor_takes_what_is_encrypted_from_the_environment(
+    lab: Starter, tmp_path: Path
+) -> None:
+    here = lab(small(2))
+    secret = keys.create(tmp_path / "enc", TENANCY, REGION, passphrase=PASSPHRASE)
+    here.emulator.verifier.keys[secret.key_id] = secret.public_key  # type: ignore[index]
+    path = tmp_path / "secret.oci.yml"
+    path.write_text(
+        f"plugin: gpuprep.core.oci\nconfig_file: {secret.config}\n"
+        f"service_endpoint: {here.emulator.url}\n"
+        "api_user_key_pass_phrase: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  00\n"
+    )
+    given = {"OCI_USER_KEY_PASS_PHRASE": PASSPHRASE}
+    done = here.run("python", "-m", "gpuprep", "inventory", "doctor", str(path), **given)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_doctor_prints_the_missing_policies(lab: Starter) -> None:
     here = lab(small(6))
     here.emulator.api.denied.add(compartment(here.tenancy, "team1"))
