@@ -305,6 +305,7 @@ from typing import TYPE_CHECKING, Any
 from ansible import constants
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.inventory.data import InventoryData
+from ansible.inventory.host import Host as AnsibleHost
 from ansible.plugins.inventory import (
     BaseInventoryPlugin,
     Cacheable,
@@ -388,7 +389,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         """List the hosts into the inventory."""
         super().parse(inventory, loader, path, cache)
         self._failures: dict[str, tuple[int, str]] = {}  # expression: how often, and why
-        self._others: set[str] = set()  # hosts of other sources
+        self._known_hosts = set(inventory.hosts)  # of other sources
         self._odd_groups: set[str] = set()
         try:
             config = self._read_config_data(path)
@@ -408,14 +409,15 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 {name: _plain(self.get_option(name)) for name in known_options.names()}
             ).asked_by(config)
             listing = self._listing(options, fresh=fresh)
-            listing = renamed(listing, self._taken(listing))
         except GpuprepError as error:
             raise AnsibleParserError(str(error)) from None
+        others = {host.name for host in listing.hosts if self._is_another(host)}
+        draft = self._drafted(listing, others)
+        listing = renamed(listing, {*others, *self.inventory.groups, *draft.groups})
         for warning in listing.warnings:
             self.display.warning(f"{self.NAME}: {warning}")
         self.display.vv(f"{self.NAME}: {listing.summary}, {listing.requests or 0} requests")
-        self._populate(listing)
-        self._check_names(listing)
+        self._add(listing, draft)
         self._tell_odd_groups()
         self._tell_failures(listing, options.hostvars_prefix)
 
@@ -512,7 +514,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         Whoever may tag an instance chooses it, if keyed_groups gives no prefix.
         """
         safe: str = super()._sanitize_group_name(name)
-        if not is_reserved(safe) and safe not in self._others:
+        if not is_reserved(safe) and safe not in self._known_hosts:
             return safe
         self._odd_groups.add(safe)
         return f"{safe}_group"
@@ -551,64 +553,51 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 f"_group: {', '.join(sorted(self._odd_groups))}; give keyed_groups a prefix"
             )
 
-    def _taken(self, listing: Listing) -> set[str]:
-        """Return the names that mean something else in this inventory: groups, other machines."""
-        known = self.inventory.hosts
-        self._others = set(known)
-        others = {
-            host.name
-            for host in listing.hosts
-            if host.name in known and _is_other_machine(host, known[host.name].vars)
-        }
-        return others | set(self.inventory.groups) | self._made_groups(listing)
+    def _is_another(self, host: Host) -> bool:
+        """Return whether a host of an earlier source only happens to have this host's name.
 
-    def _made_groups(self, listing: Listing) -> set[str]:
-        """Return the names of the groups that the user's expressions make."""
-        if not self.get_option("groups") and not self.get_option("keyed_groups"):
-            return set()
+        A source may well add to a host of the cloud: then it does not say how to reach it.
+        """
+        known = self.inventory.hosts.get(host.name)
+        if known is None or host.id in known.vars.values():
+            return False
+        return not {"ansible_host", "ansible_connection"}.isdisjoint(known.vars)
+
+    def _drafted(self, listing: Listing, others: set[str]) -> InventoryData:
+        """Return an inventory of the listing alone: by its OCID, no host is called like a group."""
         real = self.inventory
-        names = _OnlyNames()
-        self.inventory = names
+        self.inventory = draft = InventoryData()
         try:
-            self._populate(listing)
+            for host in listing.hosts:
+                draft.hosts[host.id] = AnsibleHost(host.name)
+                if host.name in real.hosts and host.name not in others:
+                    draft.hosts[host.id].vars.update(real.hosts[host.name].vars)
+                self._draft(host, listing.group_parents)
+        except AnsibleError as error:  # an expression, with strict
+            raise AnsibleParserError(str(error).replace(host.id, host.name)) from None
         finally:
             self.inventory = real
-        return set(names.groups)
+        return draft
 
-    def _populate(self, listing: Listing) -> None:
-        self._failures = {}
-        for host in listing.hosts:
-            self._add(host, listing.group_parents)
-
-    def _check_names(self, listing: Listing) -> None:
-        both = self.inventory.groups.keys() & {host.name for host in listing.hosts}
-        if both:
-            raise AnsibleParserError(
-                f"groups are named like hosts: {', '.join(sorted(both))}; give the groups that "
-                "keyed_groups makes a prefix"
-            )
-
-    def _add(self, host: Host, parents: Mapping[str, Sequence[str]]) -> None:
+    def _draft(self, host: Host, parents: Mapping[str, Sequence[str]]) -> None:
         strict, variables = self.get_option("strict"), _safe(host.variables)
-        self.inventory.add_host(host.name)
-        # All at once: one by one, Ansible marks each value's origin, for 0.3 ms a host.
-        self.inventory.hosts[host.name].vars.update(variables)
+        self.inventory.hosts[host.id].vars.update(variables)
         for group in host.groups:
             self._add_group(group, parents)
-            self.inventory.add_child(group, host.name)
+            self.inventory.add_host(host.id, group)
         if compose := self.get_option("compose"):
-            self._set_composite_vars(compose, variables, host.name, strict)
+            self._set_composite_vars(compose, variables, host.id, strict)
         for group, condition in (self.get_option("groups") or {}).items():
             try:  # one by one, to learn which fails
                 self._add_host_to_composed_groups(
-                    {group: condition}, variables, host.name, strict=True
+                    {group: condition}, variables, host.id, strict=True
                 )
             except AnsibleError as error:
                 self._failed(condition, error)
                 if strict:
                     raise
         if keyed := self.get_option("keyed_groups"):
-            self._add_host_to_keyed_groups(keyed, variables, host.name, strict)
+            self._add_host_to_keyed_groups(keyed, variables, host.id, strict)
 
     def _add_group(self, group: str, parents: Mapping[str, Sequence[str]]) -> None:
         if group in self.inventory.groups:
@@ -618,24 +607,25 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             self.inventory.add_group(parent)
             self.inventory.add_child(parent, group)
 
-
-class _OnlyNames(InventoryData):
-    """Takes down which groups are made; hosts may be called like them."""
-
-    def add_child(self, group: str, child: str) -> bool:
-        """Leave it: who is in which group does not matter."""
-        del group, child
-        return False
-
-
-def _is_other_machine(host: Host, variables: Mapping[str, Any]) -> bool:
-    """Return whether a host of an earlier source is not the one of that name in the cloud.
-
-    A source may well add to a host of the cloud: then it does not say how to reach it.
-    """
-    if host.id in variables.values():
-        return False
-    return not {"ansible_host", "ansible_connection"}.isdisjoint(variables)
+    def _add(self, listing: Listing, draft: InventoryData) -> None:
+        """Take over what was drafted, with the names that the hosts got."""
+        names = {}
+        for host in listing.hosts:
+            names[draft.hosts[host.id]] = self.inventory.add_host(host.name)
+            # All at once: one by one, Ansible marks each value's origin, for 0.3 ms a host.
+            self.inventory.hosts[host.name].vars.update(_safe(host.variables))
+            for variable in self.get_option("compose") or ():
+                if variable in draft.hosts[host.id].vars:
+                    value = draft.hosts[host.id].vars[variable]
+                    self.inventory.set_variable(host.name, variable, value)
+        made = [one for name, one in draft.groups.items() if name not in {"all", "ungrouped"}]
+        for group in made:
+            self.inventory.add_group(group.name)
+            for one in group.hosts:
+                self.inventory.add_host(names[one], group.name)
+        for group in made:
+            for child in group.child_groups:
+                self.inventory.add_child(group.name, child.name)
 
 
 @contextmanager

@@ -222,13 +222,43 @@ def test_a_tag_makes_no_group_called_like_the_controller_or_a_host(
     assert "now end in _group" in found["text"]
 
 
-def test_groups_that_repeat_host_names_are_refused(
+def test_groups_that_repeat_host_names_cost_the_hosts_theirs(
     ask: Callable[..., dict[str, Any]], lab: Callable[[Tenancy], Lab]
 ) -> None:
     keyed = [{"key": "inventory_hostname", "separator": ""}]
-    found = ask(lab(called("a", "b")).file(keyed_groups=keyed))
-    assert found["failed"]
-    assert "itself" in found["text"] or "give the groups" in found["text"]
+    tenancy = called("a", "b")
+    found = ask(lab(tenancy).file(keyed_groups=keyed))
+    assert found["groups"]["a"] == [f"a_{ending(tenancy, 'a')}"]
+    assert found["hosts"].keys() == {f"{name}_{ending(tenancy, name)}" for name in "ab"}
+
+
+def test_expressions_see_what_earlier_sources_and_groups_say_of_a_host(
+    ask: Callable[..., dict[str, Any]], lab: Callable[[Tenancy], Lab], tmp_path: Path
+) -> None:
+    first = tmp_path / "0.yml"
+    first.write_text("all: {hosts: {a: {rack: 7}}}\n")
+    path = lab(called("a", "b")).file(
+        compose={"place": "oci_ad ~ '!'"},
+        groups={"seven": "rack | default(0) == 7", "gpu": "'oci_gpu' in group_names"},
+        keyed_groups=[{"key": "place", "parent_group": "places"}],
+    )
+    found = ask(first, path)
+    assert found["groups"]["seven"] == ["a"]
+    assert found["groups"]["gpu"] == found["groups"]["places"] == ["a", "b"]
+    assert found["hosts"]["b"]["place"].endswith("-AD-1!")
+
+
+def test_a_strict_expression_that_fails_names_the_host(
+    ask: Callable[..., dict[str, Any]], lab: Callable[[Tenancy], Lab]
+) -> None:
+    for given in (
+        {"compose": {"x": "nope"}},
+        {"groups": {"x": "nope"}},
+        {"keyed_groups": [{"key": "nope"}]},
+    ):
+        found = ask(lab(called("first-host")).file(strict=True, **given))
+        assert found["failed"]
+        assert "host first-host" in found["text"]
 
 
 # --- expressions -------------------------------------------------------------------------------
