@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gpuprep.errors import ExitCode, InventoryError
+from gpuprep.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gpuprep.oci.doctor import Finding
 
 _OUTPUT = click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -21,6 +28,8 @@ _TOLD_ELSEWHERE: Final = (
     "ad_", "arch_", "fd_", "gpu_count_", "gpu_model_", "oci_gpu", "os_", "region_", "shape_",
     "all", "ungrouped",
 )  # fmt: skip
+# What the plugin says of an expression that fails, to those who ask with -v.
+_EXPRESSION: Final = re.compile(r"^gpuprep\.core\.oci: (expression .*)$", re.MULTILINE)
 _COLUMNS: Final = ("host", "shape", "gpu", "os", "region", "address", "groups")
 
 
@@ -35,7 +44,16 @@ def inventory_group() -> None:
 @_OUTPUT
 def list_(inventory: tuple[str, ...], limit: str | None, output: str) -> None:
     """List the hosts of any inventory, as Ansible sees it."""
-    rows = _rows(_ask_ansible(inventory, limit))
+    from gpuprep.run.environment import has_inventory  # noqa: PLC0415 - help must not load it
+    from gpuprep.run.options import limit_arguments  # noqa: PLC0415
+
+    if not inventory and not has_inventory(os.environ, Path.cwd()):
+        raise ConfigError("no inventory: name one with -i (a file, a directory, or hosts)")
+    done = _ask_ansible(inventory, limit_arguments(limit))
+    click.echo(done.stderr, err=True, nl=False)
+    rows = _rows(json.loads(done.stdout))
+    if limit is not None and not rows:
+        raise ConfigError(f"no host matches --limit {limit}")
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
         return
@@ -53,8 +71,8 @@ def doctor(file: Path | None, output: str) -> int:
     """
     from gpuprep.oci.doctor import examine  # noqa: PLC0415  (help must not load it)
 
-    findings = []
-    for finding in examine(file, os.environ):
+    findings: list[Finding] = []
+    for finding in chain(examine(file, os.environ), _expressions(file, findings)):
         findings.append(finding)
         if output == "text":
             detail = finding.detail.replace("\n", "\n" + " " * 23)
@@ -70,13 +88,32 @@ def doctor(file: Path | None, output: str) -> int:
     return max((finding.exit_code for finding in findings), default=ExitCode.OK)
 
 
-def _ask_ansible(inventory: tuple[str, ...], limit: str | None) -> dict[str, Any]:
+def _expressions(file: Path | None, before: Sequence[Finding]) -> Iterator[Finding]:
+    """Tell which expressions of the file fail; only Ansible can evaluate them."""
+    from gpuprep.oci.doctor import Finding, Verdict, read_file  # noqa: PLC0415
+    from gpuprep.oci.options import has_expressions  # noqa: PLC0415
+
+    well = all(one.verdict is not Verdict.FAILED for one in before)
+    if file is None or not well or not has_expressions(read_file(file)):
+        return
+    said = _ask_ansible([str(file)], ["-v"])
+    failing = _EXPRESSION.findall(said.stdout)
+    yield Finding(
+        "expressions",
+        Verdict.WARNING if failing else Verdict.OK,
+        "\n".join(failing) or "none fails for any host",
+    )
+
+
+def _ask_ansible(
+    inventory: Sequence[str], arguments: Sequence[str]
+) -> subprocess.CompletedProcess[str]:
+    from gpuprep.run.ansible_errors import engine_error  # noqa: PLC0415
     from gpuprep.run.environment import playbook_user_environment  # noqa: PLC0415
 
-    arguments = [f"--inventory={one}" for one in inventory]
-    arguments += [f"--limit={limit}"] if limit else []
+    sources = [f"--inventory={one}" for one in inventory]
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "inventory", "--list", *arguments],
+        [sys.executable, "-m", "ansible", "inventory", "--list", *sources, *arguments],
         env={
             **os.environ,
             **playbook_user_environment(os.environ, Path.cwd()),
@@ -87,10 +124,8 @@ def _ask_ansible(inventory: tuple[str, ...], limit: str | None) -> dict[str, Any
         check=False,
     )
     if done.returncode != 0:
-        raise InventoryError(f"Ansible cannot read the inventory:\n{done.stderr.strip()}")
-    click.echo(done.stderr, err=True, nl=False)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+        raise engine_error(done.returncode, done.stderr, None)
+    return done
 
 
 def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
@@ -106,16 +141,22 @@ def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _row(host: str, variables: dict[str, Any], groups: list[str]) -> dict[str, Any]:
-    gpu, image = variables.get("oci_gpu") or {}, variables.get("oci_image") or {}
+    gpu, image = _mapping(variables, "gpu"), _mapping(variables, "image")
     return {
         "host": host,
         "shape": variables.get("oci_shape"),
-        "gpu": f"{gpu['count']}x {gpu['model']}" if gpu else None,
+        "gpu": f"{gpu.get('count')}x {gpu.get('model')}" if gpu else None,
         "os": f"{image.get('os')} {image.get('version')}" if image.get("os") else None,
-        "region": variables.get("oci_region"),
+        "region": variables.get("oci_region", variables.get("region")),
         "address": variables.get("ansible_host"),
         "groups": [one for one in groups if not one.startswith(_TOLD_ELSEWHERE)],
     }
+
+
+def _mapping(variables: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a fact of the OCI plugin, with the usual prefix or without one."""
+    found = variables.get(f"oci_{name}", variables.get(name))
+    return found if isinstance(found, dict) else {}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON

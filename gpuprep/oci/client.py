@@ -12,10 +12,10 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, cast
 
 from gpuprep.errors import ConfigError, InventoryError
-from gpuprep.oci import principals
+from gpuprep.oci import answers, principals
 from gpuprep.oci.oci_errors import clock_advice, clock_skew, network_reason
 from gpuprep.oci.sdk import sdk
 
@@ -300,9 +300,13 @@ class Client:
 
 def _shaped(call: Call, found: Any, kind: type[T]) -> T:  # noqa: ANN401 - JSON
     if not isinstance(found, kind):
-        text = f"expected a JSON {kind.__name__}, got {type(found).__name__}"
-        raise CallFailedError(call, call.service, Answer(None, "not OCI's answer", text))
-    return found
+        wrong: str | None = f"expected a JSON {kind.__name__}, got {type(found).__name__}"
+    else:
+        rows = found if isinstance(found, list) else [found]
+        wrong = next(filter(None, (answers.wrong_with(row, call.path) for row in rows)), None)
+    if wrong:
+        raise CallFailedError(call, call.service, Answer(None, "not OCI's answer", wrong))
+    return cast("T", found)
 
 
 class _RetryableError(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +12,8 @@ import yaml
 from gpuprep.errors import ConfigError, ExitCode, GpuprepError, InventoryError
 from gpuprep.oci import listing, profile, scope
 from gpuprep.oci.client import CallFailedError, Client
-from gpuprep.oci.options import OF_THE_PLUGIN, Options, from_environment, reject_unknown
+from gpuprep.oci.gaps import settled
+from gpuprep.oci.options import Options, check_file, from_environment, of_gpuprep
 from gpuprep.oci.sdk import sdk
 from gpuprep.oci.signin import Identity, sign_in
 
@@ -94,15 +95,29 @@ def read_options(path: Path | None, environ: Mapping[str, str]) -> Options:
         InventoryError: the file cannot be read.
 
     """
-    content = _read(path) if path else {}
-    reject_unknown(content)
-    ours = {key: value for key, value in content.items() if key not in OF_THE_PLUGIN}
-    return Options.from_mapping({**from_environment(environ), **ours})
+    content = read_file(path) if path else {}
+    check_file(content)
+    ours = {name: value for name, value in of_gpuprep(content).items() if value is not None}
+    return Options.from_mapping({**from_environment(environ), **ours}).asked_by(content)
 
 
-def _read(path: Path) -> dict[str, Any]:
+class _Loader(yaml.SafeLoader):
+    """Leaves out what is encrypted: only Ansible can read it."""
+
+
+_Loader.add_constructor("!vault", lambda _loader, _node: None)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read an inventory file of the plugin.
+
+    Raises:
+        ConfigError: it is not one.
+        InventoryError: it cannot be read.
+
+    """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe one
     except (OSError, UnicodeDecodeError) as error:
         raise InventoryError(f"{path} cannot be read: {error}") from None
     except yaml.YAMLError as error:
@@ -145,7 +160,7 @@ def _reached(client: Client, options: Options) -> Iterator[Finding]:
 def _listed(client: Client, options: Options) -> Iterator[Finding]:
     from gpuprep.catalog import load  # noqa: PLC0415 - not needed before
 
-    found = listing.list_hosts(client, replace(options, on_partial="warn"), load().shapes)
+    found = settled(listing.list_hosts(client, options, load().shapes), "warn")
     told = "\n".join(found.warnings[len(client.identity.warnings) :])
     if not found.complete:
         code = ExitCode.UNAVAILABLE

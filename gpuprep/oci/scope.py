@@ -60,10 +60,9 @@ def compartments(client: Client, options: Options) -> tuple[Compartment, ...]:
     """
     wanted = options.compartments
     by_ocid = wanted and all(one.startswith(_OCIDS) for one in wanted)
-    others = [one for one in options.exclude_compartments if not one.startswith(_OCIDS)]
-    if by_ocid and not options.include_subcompartments and not others:
-        excluded = set(options.exclude_compartments)
-        return tuple(Compartment(one) for one in dict.fromkeys(wanted) if one not in excluded)
+    # What lies below an excluded one is excluded too, and only the tree tells what that is.
+    if by_ocid and not options.include_subcompartments and not options.exclude_compartments:
+        return tuple(Compartment(one) for one in dict.fromkeys(wanted))
     tree = _tree(client, options)
     chosen = _chosen(tree, wanted, options.include_subcompartments) if wanted else list(tree)
     dropped = {one.id for one in _chosen(tree, options.exclude_compartments, below=True)}
@@ -127,7 +126,9 @@ def _find(tree: Sequence[Compartment], wanted: str) -> Compartment:
     known = [str(one.path) for one in tree] + [str(one.name) for one in tree]
     near = ", ".join(difflib.get_close_matches(wanted, known, n=3))
     hint = f"nearest: {near}" if near else f"{len(tree)} compartments are visible"
-    raise ConfigError(f"compartment {wanted} is not in the tenancy, or not visible; {hint}")
+    raise ConfigError(
+        f"compartment {wanted} is not in the tenancy, or not visible; {hint}; the root is `/`"
+    )
 
 
 def _tenancy(identity: Identity, what: str) -> str:

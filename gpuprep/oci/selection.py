@@ -21,6 +21,7 @@ class Funnel:
 
     def __init__(self) -> None:
         self.seen = 0
+        self.shapes: set[str] = set()
         self.left_out: Counter[str] = Counter()
 
     def __str__(self) -> str:
@@ -36,12 +37,20 @@ def select(
     chosen = []
     for instance in instances:
         funnel.seen += 1
+        funnel.shapes.add(instance.shape)
         reason = _refusal(instance, options, shapes)
         if reason:
             funnel.left_out[reason] += 1
         else:
             chosen.append(instance)
     return chosen
+
+
+def idle_patterns(options: Options, funnel: Funnel) -> list[str]:
+    """Return the patterns of shapes that no instance has, so perhaps misspelt."""
+    return [
+        one for one in options.shapes if not any(fnmatchcase(shape, one) for shape in funnel.shapes)
+    ]
 
 
 def server_side(options: Options) -> dict[str, str]:

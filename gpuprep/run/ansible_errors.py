@@ -41,7 +41,10 @@ _MEANINGS: Final[tuple[tuple[str, type[GpuprepError], str], ...]] = (
     ),
 )
 _UNPARSED: Final = re.compile(r"failed to parse inventory source (\S+)|parse (\S+) as an inventory")
-_REASON: Final = re.compile(r"Failed to parse (?:inventory|\S+) with '?\w+'? plugin: (.+)")
+_REASON: Final = re.compile(
+    r"Failed to parse (?:inventory|\S+) with '?\w+'? plugin: "
+    r"(.+(?:\n(?!\[|Origin: |<<<|Failed to parse ).+)*)"
+)
 _ORIGIN: Final = re.compile(r"^Origin: (.+)$", re.MULTILINE)
 _NO_REASON: Final = "not YAML inventory"  # one plugin refusing what is meant for another
 

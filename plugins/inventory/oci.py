@@ -129,7 +129,7 @@ options:
     default: []
   compartments:
     description:
-      - Compartments to list, by OCID, name or path (V(/research/gpu)).
+      - Compartments to list, by OCID, name or path (V(/research/gpu)); V(/) is the root.
       - Empty means all of the tenancy.
     type: list
     elements: str
@@ -172,7 +172,9 @@ options:
     elements: str
     default: []
   exclude_filters:
-    description: Jinja expressions; hosts for which one holds are left out, whatever includes them.
+    description:
+      - Jinja expressions; hosts for which one holds are left out, whatever includes them.
+      - What is missing of a host that is left out is no error, see O(on_partial).
     type: list
     elements: str
     default: []
@@ -188,7 +190,8 @@ options:
     description:
       - What to name hosts by; the first that a host has is taken. Of V(display_name),
         V(hostname_label), V(private_ip), V(public_ip), V(ipv6), V(fqdn), V(id).
-      - Hosts that would share a name all get the last six signs of their OCID behind it.
+      - Hosts that would share a name all get the last six signs of their OCID behind it, and so
+        does one called like a group, the controller, or a host of an earlier source.
     type: list
     elements: str
     default: [display_name, private_ip]
@@ -196,6 +199,7 @@ options:
     description:
       - Where C(ansible_host) comes from; the first that a host has is taken. Of V(private_ip),
         V(public_ip), V(ipv6), V(fqdn).
+      - A host without any gets C(address-missing.invalid), to which nothing can connect.
     type: list
     elements: str
     default: [private_ip, ipv6]
@@ -222,12 +226,16 @@ options:
     type: bool
     default: false
   resolve_public_ips:
-    description: Whether to look up public addresses; V(auto) when a preference begins with them.
+    description:
+      - Whether to look up public addresses.
+      - V(auto) means when a preference begins with them or an expression names the variable.
     type: str
     default: auto
     choices: [auto, always, never]
   resolve_ipv6:
-    description: Whether to look up IPv6 addresses; V(auto) when a preference begins with them.
+    description:
+      - Whether to look up IPv6 addresses.
+      - V(auto) means when a preference begins with them or an expression names the variable.
     type: str
     default: auto
     choices: [auto, always, never]
@@ -256,7 +264,7 @@ options:
   fail_command:
     description:
       - Whether a failure ends the Ansible command. Ansible on its own warns, goes on with no
-        hosts and exits 0.
+        hosts and exits 0. A wrong option always does.
     type: bool
     default: true
 """
@@ -282,6 +290,7 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.cache/gpuprep
 """
 
+import dataclasses
 import gc
 import hashlib
 import json
@@ -294,7 +303,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible import constants
-from ansible.errors import AnsibleParserError
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.inventory.data import InventoryData
+from ansible.inventory.host import Host as AnsibleHost
 from ansible.plugins.inventory import (
     BaseInventoryPlugin,
     Cacheable,
@@ -302,6 +313,7 @@ from ansible.plugins.inventory import (
     get_cache_plugin,
 )
 from ansible.utils.unsafe_proxy import wrap_var
+from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 
 try:  # ansible-core 2.19: strings are inert unless trusted
     from ansible.template import trust_as_template
@@ -309,11 +321,13 @@ except ImportError:  # 2.18: strings are templates unless wrapped
     trust_as_template = None
 
 try:
+    ensure_package()
     from gpuprep import __version__
     from gpuprep.errors import GpuprepError
-    from gpuprep.oci import Listing, Options, list_hosts, profiles
+    from gpuprep.oci import Listing, Options, fetch, profiles, renamed, settled
     from gpuprep.oci import options as known_options
-except ImportError as error:
+    from gpuprep.oci.names import is_reserved
+except (ImportError, AnsibleError) as error:
     MISSING: str | None = str(error)
 else:
     MISSING = None
@@ -321,13 +335,16 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible.inventory.data import InventoryData
     from ansible.parsing.dataloader import DataLoader
 
     from gpuprep.oci import Host
     from gpuprep.oci.profile import Profile
 
+# Raised when what is stored in caches takes another form.
+CACHE_FORM = 2
+UNDEFINED = re.compile(r"'(\w+)' is undefined").search
 # Strings in which no template can hide.
+OURS = re.compile(r"^plugin:\s*['\"]?gpuprep\.core\.oci['\"]?\s*$", re.MULTILINE).search
 HARMLESS = re.compile(r"[\w\s.:,;/@=+*()\[\]<>~-]*").fullmatch
 
 
@@ -335,10 +352,32 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """The inventory plugin gpuprep.core.oci."""
 
     NAME = "gpuprep.core.oci"
+    inventory: InventoryData
 
     def verify_file(self, path: str) -> bool:
-        """Take files named *.oci.yml and *.oci.yaml."""
-        return super().verify_file(path) and path.endswith((".oci.yml", ".oci.yaml"))
+        """Take files named *.oci.yml and *.oci.yaml; tell of others that are meant for us."""
+        if not super().verify_file(path):
+            return False
+        if path.endswith((".oci.yml", ".oci.yaml")):
+            return True
+        if path.endswith((".yml", ".yaml")) and OURS(Path(path).read_text(errors="replace")):
+            self.display.warning(f"{self.NAME}: the name of {path} must end in .oci.yml")
+            constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+        return False
+
+    def set_options(
+        self,
+        task_keys: Any = None,
+        var_options: Any = None,
+        direct: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse wrong values of the file before Ansible makes of them what it can."""
+        if direct and not MISSING:
+            try:
+                known_options.check_file(_plain_mapping(direct))
+            except GpuprepError as error:
+                raise AnsibleParserError(str(error)) from None
+        super().set_options(task_keys, var_options, direct)
 
     def parse(
         self,
@@ -349,10 +388,13 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     ) -> None:
         """List the hosts into the inventory."""
         super().parse(inventory, loader, path, cache)
-        config = self._read_config_data(path)
+        self._failures: dict[str, tuple[int, str]] = {}  # expression: how often, and why
+        self._known_hosts = set(inventory.hosts)  # of other sources
+        self._odd_groups: set[str] = set()
         try:
+            config = self._read_config_data(path)
             with _one_generation():
-                self._list(config, fresh=not cache)
+                self._list(_plain_mapping(config), fresh=not cache)
         except Exception:
             if self.get_option("fail_command"):
                 # Left alone, Ansible warns, goes on with no hosts, and exits 0.
@@ -361,39 +403,49 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _list(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         if MISSING:
-            raise AnsibleParserError(
-                f"gpuprep is not installed for this Python ({MISSING}): pip install gpuprep"
-            )
+            raise AnsibleParserError(MISSING)
         try:
-            known_options.reject_unknown(config)
             options = Options.from_mapping(
                 {name: _plain(self.get_option(name)) for name in known_options.names()}
-            )
+            ).asked_by(config)
             listing = self._listing(options, fresh=fresh)
         except GpuprepError as error:
             raise AnsibleParserError(str(error)) from None
+        others = {host.name for host in listing.hosts if self._is_another(host)}
+        draft = self._drafted(listing, others)
+        listing = renamed(listing, {*others, *self.inventory.groups, *draft.groups})
         for warning in listing.warnings:
             self.display.warning(f"{self.NAME}: {warning}")
         self.display.vv(f"{self.NAME}: {listing.summary}, {listing.requests or 0} requests")
-        self._populate(listing)
+        self._add(listing, draft)
+        self._tell_odd_groups()
+        self._tell_failures(listing, options.hostvars_prefix)
 
     # --- cache ---------------------------------------------------------------------------------
 
     def _listing(self, options: Options, *, fresh: bool) -> Listing:
         profile = profiles.load(options)
         if not self.get_option("cache"):
-            return list_hosts(options, profile)
+            return self._wanted(fetch(options, profile), options)
         identity = _identity(options, profile)
         stored = None if fresh else self._stored(self._cache, identity)
         if stored:
-            return Listing.from_dict(stored["listing"])
+            listing = self._wanted(Listing.from_dict(stored["listing"]), options, "warn")
+            # Filters may let in a host now of which something was missing then.
+            if listing.complete:
+                return listing
         try:
-            listing = list_hosts(options, profile)
+            found = fetch(options, profile)
+            listing = self._wanted(found, options)
         except GpuprepError as error:
-            return self._stale(identity, error)
-        if listing.complete:
-            self._store(identity, listing)
+            return self._wanted(self._stale(identity, error), options)
+        if listing.complete and all(gap.lasting for gap in found.gaps):
+            self._store(identity, found)
         return listing
+
+    def _wanted(self, found: Listing, options: Options, on_partial: str | None = None) -> Listing:
+        """Return the hosts that the filters leave; see ``settled``."""
+        return settled(self._filtered(found), on_partial or options.on_partial)
 
     def _stored(self, cache: Mapping[str, Any], identity: str) -> dict[str, Any] | None:
         try:
@@ -431,14 +483,18 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     # --- filters and inventory -----------------------------------------------------------------
 
-    def _populate(self, listing: Listing) -> None:
+    def _filtered(self, listing: Listing) -> Listing:
         include, exclude = self.get_option("include_filters"), self.get_option("exclude_filters")
+        if not include and not exclude:
+            return listing
+        hosts = []
         for host in listing.hosts:
-            variables = {name: _safe(value) for name, value in host.variables.items()}
+            variables = _safe(host.variables)
             if include and not self._holds(include, host.name, variables):
                 continue
             if not self._holds(exclude, host.name, variables):
-                self._add(host, variables, listing.group_parents)
+                hosts.append(host)
+        return dataclasses.replace(listing, hosts=tuple(hosts))
 
     def _holds(self, expressions: Iterable[str], name: str, variables: Mapping[str, Any]) -> bool:
         """Return whether one of the expressions is true for a host."""
@@ -452,23 +508,96 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 ) from None
         return False
 
-    def _add(
-        self, host: Host, variables: dict[str, Any], parents: Mapping[str, Sequence[str]]
-    ) -> None:
-        strict, compose = self.get_option("strict"), self.get_option("compose")
-        groups, keyed = self.get_option("groups"), self.get_option("keyed_groups")
-        self.inventory.add_host(host.name)
-        # All at once: one by one, Ansible marks each value's origin, for 0.3 ms a host.
-        self.inventory.hosts[host.name].vars.update(variables)
+    def _sanitize_group_name(self, name: str) -> str:
+        """Make a valid name that means neither the controller nor a host of another source.
+
+        Whoever may tag an instance chooses it, if keyed_groups gives no prefix.
+        """
+        safe: str = super()._sanitize_group_name(name)
+        if not is_reserved(safe) and safe not in self._known_hosts:
+            return safe
+        self._odd_groups.add(safe)
+        return f"{safe}_group"
+
+    def _compose(self, template: Any, variables: Any) -> Any:
+        """Evaluate an expression; count its failures, which Ansible passes over in silence."""
+        try:
+            return super()._compose(template, variables)
+        except Exception as error:
+            self._failed(template, error)
+            raise
+
+    def _failed(self, expression: object, error: Exception) -> None:
+        count, _ = self._failures.get(str(expression), (0, ""))
+        self._failures[str(expression)] = (count + 1, str(error))
+
+    def _tell_failures(self, listing: Listing, prefix: str) -> None:
+        """Warn of expressions that fail for every host; the doctor tells of the others, too."""
+        known = {name for host in listing.hosts[:1] for name in host.variables}
+        for expression, (count, reason) in self._failures.items():
+            missing = UNDEFINED(reason)
+            meant = prefix + missing[1] if missing else ""
+            text = (
+                f"expression {expression!r} fails for {count} of {len(listing.hosts)} hosts: "
+                + (f"{missing[1]} is undefined" if missing else reason)
+            )
+            text += f"; did you mean {meant}?" if meant in known else ""
+            self.display.v(f"{self.NAME}: {' '.join(text.split())}")
+            if count == len(listing.hosts):
+                self.display.warning(f"{self.NAME}: {text}")
+
+    def _tell_odd_groups(self) -> None:
+        if self._odd_groups:
+            self.display.warning(
+                f"{self.NAME}: groups whose names mean another host, or this machine, now end in "
+                f"_group: {', '.join(sorted(self._odd_groups))}; give keyed_groups a prefix"
+            )
+
+    def _is_another(self, host: Host) -> bool:
+        """Return whether a host of an earlier source only happens to have this host's name.
+
+        A source may well add to a host of the cloud: then it does not say how to reach it.
+        """
+        known = self.inventory.hosts.get(host.name)
+        if known is None or host.id in known.vars.values():
+            return False
+        return not {"ansible_host", "ansible_connection"}.isdisjoint(known.vars)
+
+    def _drafted(self, listing: Listing, others: set[str]) -> InventoryData:
+        """Return an inventory of the listing alone: by its OCID, no host is called like a group."""
+        real = self.inventory
+        self.inventory = draft = InventoryData()
+        try:
+            for host in listing.hosts:
+                draft.hosts[host.id] = AnsibleHost(host.name)
+                if host.name in real.hosts and host.name not in others:
+                    draft.hosts[host.id].vars.update(real.hosts[host.name].vars)
+                self._draft(host, listing.group_parents)
+        except AnsibleError as error:  # an expression, with strict
+            raise AnsibleParserError(str(error).replace(host.id, host.name)) from None
+        finally:
+            self.inventory = real
+        return draft
+
+    def _draft(self, host: Host, parents: Mapping[str, Sequence[str]]) -> None:
+        strict, variables = self.get_option("strict"), _safe(host.variables)
+        self.inventory.hosts[host.id].vars.update(variables)
         for group in host.groups:
             self._add_group(group, parents)
-            self.inventory.add_child(group, host.name)
-        if compose:
-            self._set_composite_vars(compose, variables, host.name, strict)
-        if groups:
-            self._add_host_to_composed_groups(groups, variables, host.name, strict)
-        if keyed:
-            self._add_host_to_keyed_groups(keyed, variables, host.name, strict)
+            self.inventory.add_host(host.id, group)
+        if compose := self.get_option("compose"):
+            self._set_composite_vars(compose, variables, host.id, strict)
+        for group, condition in (self.get_option("groups") or {}).items():
+            try:  # one by one, to learn which fails
+                self._add_host_to_composed_groups(
+                    {group: condition}, variables, host.id, strict=True
+                )
+            except AnsibleError as error:
+                self._failed(condition, error)
+                if strict:
+                    raise
+        if keyed := self.get_option("keyed_groups"):
+            self._add_host_to_keyed_groups(keyed, variables, host.id, strict)
 
     def _add_group(self, group: str, parents: Mapping[str, Sequence[str]]) -> None:
         if group in self.inventory.groups:
@@ -477,6 +606,26 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for parent in parents.get(group, ()):
             self.inventory.add_group(parent)
             self.inventory.add_child(parent, group)
+
+    def _add(self, listing: Listing, draft: InventoryData) -> None:
+        """Take over what was drafted, with the names that the hosts got."""
+        names = {}
+        for host in listing.hosts:
+            names[draft.hosts[host.id]] = self.inventory.add_host(host.name)
+            # All at once: one by one, Ansible marks each value's origin, for 0.3 ms a host.
+            self.inventory.hosts[host.name].vars.update(_safe(host.variables))
+            for variable in self.get_option("compose") or ():
+                if variable in draft.hosts[host.id].vars:
+                    value = draft.hosts[host.id].vars[variable]
+                    self.inventory.set_variable(host.name, variable, value)
+        made = [one for name, one in draft.groups.items() if name not in {"all", "ungrouped"}]
+        for group in made:
+            self.inventory.add_group(group.name)
+            for one in group.hosts:
+                self.inventory.add_host(names[one], group.name)
+        for group in made:
+            for child in group.child_groups:
+                self.inventory.add_child(group.name, child.name)
 
 
 @contextmanager
@@ -499,7 +648,7 @@ def _one_generation() -> Iterator[None]:
 def _identity(options: Options, profile: Profile) -> str:
     """Sum up everything that the result depends on; no secret among it."""
     who = [profile.values.get(key) for key in ("tenancy", "user", "region")]
-    text = json.dumps([__version__, repr(options), who])
+    text = json.dumps([__version__, CACHE_FORM, repr(options), who])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -525,6 +674,16 @@ def _safe_string(value: str) -> str:
     return value if trust_as_template else wrap_var(value)
 
 
+def _plain_mapping(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the file's values without Ansible's marks; what is encrypted is left to Ansible."""
+    kinds = (str, bool, int, float, list, dict)
+    return {
+        str(key): _plain(value)
+        for key, value in config.items()
+        if value is None or isinstance(value, kinds)
+    }
+
+
 def _plain(value: Any) -> Any:
     """Take Ansible's marks off an option's value: no option of ours is a template."""
     if isinstance(value, str):
@@ -533,4 +692,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return type(value + 0)(value)
     return value

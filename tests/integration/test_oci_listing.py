@@ -285,8 +285,8 @@ def test_a_host_whose_vnics_are_all_secondary_is_an_error(lab: Starter) -> None:
 
 def test_hosts_without_the_wanted_kind_of_address_are_told(lab: Starter) -> None:
     listing = lab(small(3)).list(ansible_host_from=["public_ip"])
-    assert set(addresses(listing).values()) == {None}
-    assert "3 hosts have no public_ip and get no ansible_host" in listing.warnings[0]
+    assert set(addresses(listing).values()) == {"address-missing.invalid"}
+    assert "3 hosts have no public_ip and cannot be reached" in listing.warnings[0]
 
 
 def test_a_service_in_trouble_is_not_asked_host_by_host(
@@ -310,6 +310,12 @@ def test_hosts_with_ipv6_only_are_reached_by_it(lab: Starter, count: int) -> Non
     assert found == {"four": "10.0.0.2", **{f"six{n}": f"2603:c020::{n}" for n in range(count)}}
 
 
+def test_one_misspelt_shape_among_several_is_told(lab: Starter) -> None:
+    listing = lab(small(2)).list(shapes=["VM.GPU.A10.l", "BM.GPU.H100*"])
+    assert len(listing.hosts) == 2
+    assert listing.warnings == ("shapes: no instance has VM.GPU.A10.l",)
+
+
 def test_no_match_tells_the_counts_of_each_stage(lab: Starter) -> None:
     tenancy, place, net = world()
     host(tenancy, "web", place, net, "10.0.0.2", shape="VM.X", gpus=0)
@@ -317,7 +323,8 @@ def test_no_match_tells_the_counts_of_each_stage(lab: Starter) -> None:
     host(tenancy, "gpu", place, net, "10.0.0.4")
     listing = lab(tenancy).list(lifecycle_states=["RUNNING", "STOPPING"], shapes=["*A10*"])
     assert listing.hosts == ()
-    (warning,) = listing.warnings
+    idle, warning = listing.warnings
+    assert idle == "shapes: no instance has *A10*"
     assert "3 instances" in warning
     assert "1 not in state RUNNING or STOPPING" in warning
     assert "1 without a GPU" in warning
@@ -374,6 +381,41 @@ def test_a_service_that_wants_smaller_pages_gets_them(lab: Starter) -> None:
     here.emulator.faults.append(Fault("limit=1000", 400))
     assert len(here.list().hosts) == 250
     assert here.emulator.stats.statuses[400] > 0
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("instances", {"id": None}),
+        ("instances", {"id": 5}),
+        ("instances", {"displayName": ["a"]}),
+        ("instances", {"shape": {"x": 1}}),
+        ("instances", {"shapeConfig": "8 GPUs"}),
+        ("instances", {"shapeConfig": {"gpus": "8"}}),
+        ("instances", {"freeformTags": ["role"]}),
+        ("instances", {"freeformTags": {"role": {"a": 1}}}),
+        ("instances", {"definedTags": {"ops": "x"}}),
+        ("instances", {"definedTags": {"ops": {"a": ["x"]}}}),
+        ("instances", {"agentConfig": {"pluginsConfig": [{"desiredState": "ENABLED"}]}}),
+        ("attachments", {"instanceId": None}),
+        ("attachments", {"vnicId": 7}),
+        ("attachments", {"timeCreated": 7, "nicIndex": "0"}),
+        ("private_ips", {"ipAddress": None}),
+        ("private_ips", {"vnicId": []}),
+        ("compartments", {"name": None}),
+        ("images", {"operatingSystem": 9}),
+    ],
+)
+def test_an_answer_of_another_form_is_told_and_breaks_nothing(
+    lab: Starter, table: str, change: dict[str, Any]
+) -> None:
+    here = lab(small(4))
+    rows = getattr(here.tenancy, table)
+    for row in rows.values() if isinstance(rows, dict) else rows:
+        kept = row.get("compartmentId")
+        row |= {"compartmentId": kept, **change}
+    with pytest.raises(InventoryError, match=r"GET .*not OCI's answer: \w+ is (missing|odd|\w+)"):
+        here.list(resolve_images=True)
 
 
 def test_clock_skew_is_named(lab: Starter) -> None:
@@ -438,13 +480,24 @@ def test_a_compartment_name_that_is_not_clear_is_refused(lab: Starter) -> None:
         here.list(compartments=["gpu"])
     with pytest.raises(ConfigError, match=r"nearest: .*research"):
         here.list(compartments=["reserch"])
+    with pytest.raises(ConfigError, match="the root is `/`"):  # by its name, as the official one
+        here.list(compartments=["sandbox"])
+
+
+def test_an_excluded_ocid_takes_what_lies_below_it(lab: Starter) -> None:
+    tenancy, places = nested()
+    here = lab(tenancy)
+    both = [places["inner"], places["twin"]]
+    found = here.list(compartments=both, exclude_compartments=[places["research"]])
+    assert names(found) == ["c"]
 
 
 def test_all_regions_are_listed_each_at_its_own_endpoint(lab: Starter) -> None:
     tenancy, place, net = world()
     tenancy.regions = ("us-ashburn-1", "eu-frankfurt-1")
     host(tenancy, "home", place, net, "10.0.0.2")
-    host(tenancy, "away", place, net, "10.0.0.3", region="eu-frankfurt-1")
+    far = tenancy.subnet(place, "far", region="eu-frankfurt-1")
+    host(tenancy, "away", place, far, "10.0.0.3", region="eu-frankfurt-1")
     here = lab(tenancy)
     here.extra["service_endpoint"] = here.emulator.url_by_region
     everywhere = here.list(regions=["all"])

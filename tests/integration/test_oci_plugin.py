@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +19,6 @@ from sandbox.oci.tenancy import REGION, TENANCY, Tenancy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PASSPHRASE = "PASSMARKER"  # noqa: S105 - generated keys only
 each_core = pytest.mark.parametrize("core", sorted(CORES))
@@ -208,6 +208,20 @@ def test_a_missing_sdk_names_the_interpreter(lab: Starter, tmp_path: Path) -> No
     done = here.inventory(here.file(), PYTHONPATH=str(tmp_path))
     assert done.returncode != 0
     assert told(f"the OCI SDK is missing for {sys.executable}") in told(done.stderr)
+
+
+def test_the_package_beside_the_collection_is_enough(lab: Starter, tmp_path: Path) -> None:
+    """As after an installation from Galaxy, where gpuprep is no package of this Python."""
+    here = lab(small(2))
+    root = str(Path(__file__).parents[2])
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import sys\nsys.path[:] = [one for one in sys.path if one != {root!r}]\n"
+    )
+    done = here.run("python", "-c", "import gpuprep", PYTHONPATH=str(tmp_path))
+    assert "No module named 'gpuprep'" in done.stderr
+    done = here.inventory(here.file(), PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "gpu-00001" in done.stdout
 
 
 # --- cache -------------------------------------------------------------------------------------
@@ -405,6 +419,41 @@ def test_the_doctor_finds_nothing_wrong_with_a_healthy_tenancy(lab: Starter) -> 
         for step in ("configuration", "profile", "sdk", "key", "network", "clock", "permissions",
                      "hosts")
     ]  # fmt: skip
+
+
+def test_the_doctor_counts_the_hosts_for_which_an_expression_fails(lab: Starter) -> None:
+    tenancy = small(2)
+    next(iter(tenancy.instances.values()))["freeformTags"]["team"] = "red"
+    here = lab(tenancy)
+    path = here.file(
+        groups={"big": "shape == 'x'"},
+        keyed_groups=[{"key": "oci_freeform_tags.team", "prefix": "team"}],
+    )
+    code, text, complaint = gpuprep(here, "doctor", str(path))
+    assert (code, complaint) == (0, "")
+    first, second = text.splitlines()[-2:]
+    assert " ".join(first.split()) == (
+        "warning expressions expression \"shape == 'x'\" fails for 2 of 2 hosts: "
+        "shape is undefined; did you mean oci_shape?"
+    )
+    assert "'oci_freeform_tags.team' fails for 1 of 2 hosts" in second
+
+
+def test_the_doctor_takes_what_is_encrypted_from_the_environment(
+    lab: Starter, tmp_path: Path
+) -> None:
+    here = lab(small(2))
+    secret = keys.create(tmp_path / "enc", TENANCY, REGION, passphrase=PASSPHRASE)
+    here.emulator.verifier.keys[secret.key_id] = secret.public_key  # type: ignore[index]
+    path = tmp_path / "secret.oci.yml"
+    path.write_text(
+        f"plugin: gpuprep.core.oci\nconfig_file: {secret.config}\n"
+        f"service_endpoint: {here.emulator.url}\n"
+        "api_user_key_pass_phrase: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  00\n"
+    )
+    given = {"OCI_USER_KEY_PASS_PHRASE": PASSPHRASE}
+    done = here.run("python", "-m", "gpuprep", "inventory", "doctor", str(path), **given)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_doctor_prints_the_missing_policies(lab: Starter) -> None:

@@ -61,6 +61,22 @@ def test_a_right_key_signs_in_quietly(plain: keys.Credentials) -> None:
     assert identity.signer.api_key == plain.key_id
 
 
+def test_what_windows_and_consoles_add_to_files_does_no_harm(plain: keys.Credentials) -> None:
+    """Lines that end in CRLF, a label behind the key, a comment behind a profile's name."""
+    key = plain.key_file.read_text().rstrip()
+    plain.key_file.write_bytes(f"{key}\nOCI_API_KEY\n".replace("\n", "\r\n").encode())
+    edit(plain, "[DEFAULT]", "[DEFAULT] # prod")
+    plain.config.write_bytes(plain.config.read_text().replace("\n", "\r\n").encode())
+    identity = enter(plain)
+    assert (identity.tenancy, identity.region) == (TENANCY, REGION)
+    assert identity.signer.api_key == plain.key_id
+
+
+def test_a_comment_behind_a_value_is_part_of_it_and_shown(plain: keys.Credentials) -> None:
+    edit(plain, f"key_file={plain.key_file}", f"key_file={plain.key_file} # mine")
+    assert f"key_file names {plain.key_file} # mine, which does not exist" in refusal(plain)
+
+
 def test_an_encrypted_key_needs_its_passphrase(encrypted: keys.Credentials) -> None:
     assert enter(encrypted, api_user_key_pass_phrase=PASSPHRASE).tenancy == TENANCY
     assert "no passphrase was given" in refusal(encrypted)
