@@ -13,6 +13,7 @@ from gpuprep.components.differences import (
     diff_files,
     diff_holds,
     diff_packages,
+    diff_sources,
     diff_units,
     shared_version,
 )
@@ -79,6 +80,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         return RoleState(differences.role)
     packages = observation.packages
     files = (*family.repository_files(stack), *_files(stack))
+    foreign = diff_sources(differences, observation, stack.repository, family.paths)
     diff_files(differences, observation, files)
     roots = [p for p in stack.packages if p.component == "driver"]
     pre_install = [p for p in roots if p.pre_install]
@@ -112,6 +114,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     return RoleState(
         differences.role,
         files=files,
+        foreign=foreign,
         preparation=tuple(family.preparation(stack)),
         pre_install=pins.wanted,
         packages=main.wanted,

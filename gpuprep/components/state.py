@@ -57,6 +57,7 @@ class RoleState:
     Attributes:
         role: its name.
         files: managed files; those of conda lie within its prefix.
+        foreign: files of others that are set aside before ours are written.
         preparation: operations that the package family needs before its first transaction.
         pre_install: packages of the first transaction (pins).
         packages: packages of the main transaction.
@@ -78,6 +79,7 @@ class RoleState:
 
     role: str
     files: tuple[ManagedFile, ...] = ()
+    foreign: tuple[str, ...] = ()
     preparation: tuple[Operation, ...] = ()
     pre_install: tuple[PackageRequest, ...] = ()
     packages: tuple[PackageRequest, ...] = ()
@@ -112,6 +114,8 @@ class RoleState:
         if write_files and self.files:
             entries = [asdict(file) for file in self.files]
             files = [{"op": "files", "files": entries, "linker_cache": self.linker}]
+        if StepKind.SOURCE in do and self.foreign:
+            files.insert(0, {"op": "set_aside", "paths": list(self.foreign)})
         stages = {
             "files": [] if self.conda else files,
             "packages": self._packages(do, refresh=refresh),

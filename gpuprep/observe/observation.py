@@ -131,14 +131,43 @@ class LockHolder:
 
 
 @dataclass(frozen=True)
+class PackageRule:
+    """A rule of the package manager's own configuration, such as an apt preference.
+
+    Attributes:
+        path: file that holds it.
+        names: package names that it is about, or patterns of them.
+        pin: what of them it means, in the family's words: ``release o=NVIDIA``.
+        priority: their priority; below zero, none of them may be installed.
+
+    """
+
+    path: str
+    names: tuple[str, ...]
+    pin: str
+    priority: int
+
+
+@dataclass(frozen=True)
 class PackageManager:
-    """State of the package manager; ``indexes`` are the names of its index files."""
+    """State of the package manager.
+
+    Attributes:
+        family: package family.
+        broken: packages that are neither whole nor absent.
+        locks: who works on packages.
+        indexes: names of its index files.
+        sources: addresses of its repositories by the file that names them.
+        rules: rules by which it prefers or forbids packages, in the order that they apply.
+
+    """
 
     family: Family
     broken: tuple[BrokenPackage, ...] = ()
     locks: tuple[LockHolder, ...] = ()
     indexes: tuple[str, ...] = ()
-    foreign_sources: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: tuple[PackageRule, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from gpuprep.model import (
 from gpuprep.model.names import matches
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
+from gpuprep.packages.foreign import rivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -288,7 +289,7 @@ class _Planner:
         """Return whether the package index must be read again before packages are installed."""
         if not differences.has(StepKind.PACKAGE):
             return False
-        if differences.has(StepKind.REPOSITORY, StepKind.KEY):
+        if differences.has(StepKind.SOURCE, StepKind.REPOSITORY, StepKind.KEY):
             return True
         repository = stack.repository
         indexes = self._observation.package_manager.indexes
@@ -326,7 +327,29 @@ class _Planner:
             return rules.refusal("E_GPU_BUSY", processes=names)
         if not any(plan.roles[r].kinds for r in plan.roles):
             return None
-        return self._broken(plan) or self._no_space(plan)
+        return self._foreign(plan) or self._broken(plan) or self._no_space(plan)
+
+    def _foreign(self, plan: HostPlan) -> Message | None:
+        """Return what others told the package manager that forbids the plan."""
+        stack, manager = plan.stack, self._observation.package_manager
+        family = family_of(manager.family)
+        if stack is None or stack.repository is None or family is None:
+            return None
+        installed = {StepKind.PACKAGE, StepKind.SOURCE}
+        if not any(step.kind in installed for step in plan.steps):
+            return None
+        for rival in rivals(manager.sources, stack.repository, family.paths):
+            if not rival.alone:
+                values = {"path": rival.path, "url": rival.address}
+                return host_rules().refusal("E_FOREIGN_SOURCE", **values)
+        wanted = [p.name for p in stack.packages if p.origin == "nvidia"]
+        targets = {step.target for step in plan.steps if step.kind == StepKind.PACKAGE}
+        names = [name for name in wanted if name in targets]
+        for rule, forbidden in family.forbidding(manager.rules, stack, names):
+            values = {"path": rule.path, "pin": rule.pin, "priority": str(rule.priority)}
+            listed = ", ".join(forbidden)
+            return host_rules().refusal("E_FOREIGN_PIN", packages=listed, **values)
+        return None
 
     def _broken(self, plan: HostPlan) -> Message | None:
         manager = self._observation.package_manager

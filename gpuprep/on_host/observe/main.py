@@ -49,7 +49,7 @@ def observe(request):
             "on_disk": kernel.modules_on_disk(kernels["target"]),
         },
         "driver": hardware.driver(),
-        "package_manager": packages.manager(family, backend, broken, paths),
+        "package_manager": packages.manager(family, backend, broken),
         "packages": found,
         "files": {path: files.describe(path) for path in paths},
         "keys": files.key_fingerprints(request.get("keys") or []),
