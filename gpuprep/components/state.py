@@ -129,7 +129,8 @@ class RoleState:
         if StepKind.PACKAGE in do:
             found += self.preparation
             if self.pre_install:
-                found.append(_transaction(self.pre_install, refresh=refresh))
+                later = [asdict(package) for package in self.packages]
+                found.append({**_transaction(self.pre_install, refresh=refresh), "later": later})
         if self.purge:
             found.append({"op": "purge", "names": list(self.purge)})
         if StepKind.PACKAGE in do and (self.packages or self.remove):

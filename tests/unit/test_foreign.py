@@ -122,7 +122,9 @@ def test_enabled_repositories_of_dnf_are_read(
     ],
 )
 def test_a_source_of_the_same_packages_is_seen_whatever_its_spelling(address: str) -> None:
-    assert rivals({"/x.list": [address]}, REPOSITORY, ()) == (Rival("/x.list", address, alone=True),)
+    assert rivals({"/x.list": [address]}, REPOSITORY, ()) == (
+        Rival("/x.list", address, alone=True),
+    )
 
 
 @pytest.mark.parametrize(
