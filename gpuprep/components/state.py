@@ -25,6 +25,17 @@ SAFE_TO_REPEAT: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentState:
+    """A desired conda environment; ``cuda``: the driver's, to solve it for, None = as conda sees.
+
+    Builds for CUDA are chosen only where conda sees a driver, and the first time none runs yet.
+    """
+
+    environment: Environment
+    cuda: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CondaState:
     """The desired conda installation.
 
@@ -39,7 +50,7 @@ class CondaState:
     prefix: str
     installer: CondaInstaller
     is_new: bool
-    environments: tuple[Environment, ...] = ()
+    environments: tuple[EnvironmentState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +181,10 @@ class RoleState:
             if self.linker:
                 found.append({"op": "linker_cache"})
         if StepKind.ENVIRONMENT in do and self.conda and self.conda.environments:
-            environments = [asdict(environment) for environment in self.conda.environments]
+            environments = [
+                {**asdict(state.environment), "cuda": state.cuda}
+                for state in self.conda.environments
+            ]
             found.append(
                 {
                     "op": "conda_environments",

@@ -264,7 +264,7 @@ class CondaEnvironment:
 
 @dataclass(frozen=True)
 class Conda:
-    """The installation at a prefix; ``envs`` by name."""
+    """The installation at a prefix; ``envs`` by name, ``broken``: others in ``envs/``."""
 
     prefix: str | None = None
     exists: bool = False
@@ -273,6 +273,7 @@ class Conda:
     packages: Mapping[str, str] = field(default_factory=dict)
     marker: Mapping[str, Any] | None = None
     envs: Mapping[str, CondaEnvironment] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -262,7 +262,8 @@ class _Planner:
     def _roles(
         self, components: Iterable[Component], stack: Stack, family: PackageFamily
     ) -> dict[str, RolePlan]:
-        situation = Situation(self._observation, stack, self._settings, family)
+        cuda = self._driver_cuda(stack)
+        situation = Situation(self._observation, stack, self._settings, family, cuda)
         roles: dict[str, RolePlan] = {}
         taken: set[str] = set()  # paths
         for component in components:
@@ -284,6 +285,12 @@ class _Planner:
                 version=stack.versions.get(component.name, "-"),
             )
         return roles
+
+    def _driver_cuda(self, stack: Stack) -> str | None:
+        """Return the newest CUDA of the driver that the host gets, else of the one it has."""
+        current = self._versions.get("driver", "").partition(".")[0]
+        branch = self._catalog.branches.get(stack.branch or current)
+        return branch.native_cuda if branch else None
 
     def _needs_index(self, differences: Differences, stack: Stack, family: PackageFamily) -> bool:
         """Return whether the package index must be read again before packages are installed."""

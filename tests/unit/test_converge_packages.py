@@ -391,8 +391,7 @@ def test_needed_packages_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     "text",
     [
         "E: Package 'libcuda1' has no installation candidate",
-        "x : Depends: libc6 (>= 9) but 8 is to be installed Depends: libcuda1 (= 1) but it is not"
-        " installable",
+        "x : Depends: libc6 (>= 9) but 8 is there Depends: libcuda1 but it is not installable",
         "x : Depends: libcuda1 but it is not going to be installed",
     ],
 )
@@ -400,7 +399,7 @@ def test_a_pin_that_forbids_a_dependency_is_named(
     monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     answers = {
-        "apt-cache policy libcuda1": "libcuda1:\n  Candidate: (none)\n  Version table:\n     1-1 -1\n",
+        "apt-cache policy libcuda1": "libcuda1:\n  Version table:\n     1-1 -1\n",
         "grep": "/etc/apt/preferences.d/x\n",
     }
     monkeypatch.setattr(deb, "command", Commands(answers))

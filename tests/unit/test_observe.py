@@ -301,3 +301,14 @@ def test_the_loaded_driver_is_told_by_itself_or_by_sysfs() -> None:
     for told, expected in (("580.1", "580.1"), (None, "580.2"), ("odd", "580.2")):
         seen = observe.read(answer(driver={"proc_version": told}, modules=modules))
         assert seen.running_driver == expected
+
+
+def test_environments_are_what_conda_takes_for_them(tmp_path: Path) -> None:
+    for name, history in (("whole", True), ("half", False), ("bare", False)):
+        (tmp_path / "envs" / name / "conda-meta").mkdir(parents=True)
+        if history:
+            (tmp_path / "envs" / name / "conda-meta/history").touch()
+    (tmp_path / "envs/file").touch()
+    seen = conda.conda(str(tmp_path))
+    assert set(seen["envs"]) == {"whole"}
+    assert seen["broken"] == ["bare", "file", "half"]

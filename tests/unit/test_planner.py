@@ -514,3 +514,63 @@ def test_what_an_interrupted_transaction_of_ours_left_is_no_obstacle(
     host = bare()
     host["package_manager"] |= {"broken": [{"name": name, "status": status}]}
     assert plan(host).state == "drifted"
+
+
+# --- environments and the driver's CUDA ---------------------------------------------------------
+
+
+def environment_operations(made: HostPlan) -> list[dict[str, Any]]:
+    stage = made.roles["conda"].to_dict()["operations"]["configure"]
+    (operation,) = (op for op in stage if op["op"] == "conda_environments")
+    found: list[dict[str, Any]] = operation["environments"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "cuda"),
+    [
+        ({}, "13.0"),
+        ({"gpu_driver_branch": "570"}, "12.8"),
+        ({"gpu_driver_branch": "none"}, None),
+        ({"gpuprep_components": ["conda"]}, None),
+    ],
+)
+def test_environments_are_solved_for_the_drivers_cuda(
+    settings: dict[str, Any], cuda: str | None
+) -> None:
+    made = plan(bare(), **settings)
+    assert [env["cuda"] for env in environment_operations(made)] == [cuda]
+
+
+def test_an_installed_driver_counts_where_none_is_asked_for() -> None:
+    host = converged()
+    host["conda"] = bare()["conda"]
+    made = plan(host, gpuprep_components=["conda"])
+    assert [env["cuda"] for env in environment_operations(made)] == ["13.0"]
+
+
+def test_a_list_of_exact_packages_is_not_solved() -> None:
+    entry = {"name": "e", "lock": "e.txt"}
+    settings = settings_from({"conda_environments": [entry]}, files={"e.txt": "@EXPLICIT\n"})
+    made = plan_host(observed(bare()), settings, CATALOG)
+    assert [env["cuda"] for env in environment_operations(made)] == [None]
+
+
+@pytest.mark.parametrize("noted", ["12.8", None])
+def test_an_environment_for_another_cuda_differs(noted: str | None) -> None:
+    host = converged()
+    marker = host["conda"]["envs"]["tools"]["marker"]
+    marker.pop("cuda")
+    if noted:
+        marker["cuda"] = noted
+    (step,) = plan(host).steps
+    assert (step.id, step.action) == ("conda.environment.tools", "rebuild")
+    assert (step.before, step.after) == (f"for CUDA {noted or 'unknown'}", "for CUDA 13.0")
+
+
+def test_what_is_no_environment_is_told_before_it_is_set_aside() -> None:
+    host = converged()
+    host["conda"] |= {"envs": {}, "broken": ["tools", "of-a-user"]}
+    (step,) = plan(host).steps
+    assert step.id == "conda.environment.tools"
+    assert "kept beside it as tools.broken" in step.reason

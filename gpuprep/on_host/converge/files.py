@@ -12,7 +12,7 @@ import time
 
 from .. import openpgp
 from . import fetch, folders
-from .base import OperationError, command, done, listed
+from .base import OperationError, command, done, last_lines, listed
 
 MAX_FILE = 1 << 20  # bytes; what is larger is not ours
 MAX_KEY = 1 << 16
@@ -274,7 +274,7 @@ def refresh_linker_cache():
     before = _bytes_of(LINKER_CACHE)
     outcome = command(["ldconfig"])
     if outcome.code != 0:
-        raise OperationError("E_COMMAND", "ldconfig failed: %s" % outcome.err.strip()[-300:])
+        raise OperationError("E_COMMAND", "ldconfig failed: %s" % last_lines(outcome))
     return _bytes_of(LINKER_CACHE) != before
 
 
