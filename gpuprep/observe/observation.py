@@ -88,11 +88,29 @@ class DiskModule:
 
 
 @dataclass(frozen=True)
+class ModuleRule:
+    """A line of modprobe's configuration, or a word of the kernel's command line."""
+
+    path: str
+    line: str
+
+
+@dataclass(frozen=True)
 class Modules:
-    """NVIDIA's and nouveau's kernel modules; ``loaded`` is their version by name."""
+    """Kernel modules.
+
+    Attributes:
+        loaded: version of NVIDIA's and nouveau's by name.
+        on_disk: files of NVIDIA's.
+        others: other modules by name: loaded, builtin, available or absent; None = not known.
+        rules: what modprobe and the kernel are told of NVIDIA's.
+
+    """
 
     loaded: Mapping[str, str | None] = field(default_factory=dict)
     on_disk: tuple[DiskModule, ...] = ()
+    others: Mapping[str, str | None] = field(default_factory=dict)
+    rules: tuple[ModuleRule, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from gpuprep.catalog.rules import host_rules
 from gpuprep.components import BY_NAME, BY_ROLE, COMPONENTS, resolve
 from gpuprep.components.base import Situation
 from gpuprep.components.differences import Differences
+from gpuprep.components.module_rules import blocking, firmware_off
 from gpuprep.model import (
     SHARED_KINDS,
     DesiredStack,
@@ -147,6 +148,9 @@ def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
         "files": [*managed, *own],
         "keys": [path for path in managed if path.endswith((".asc", ".gpg"))],
         "units": sorted(units),
+        "modules": sorted(
+            {m for fabric in catalog.fabrics.values() for m in fabric.kernel_modules}
+        ),
         "kernel": settings.kernel,
         "conda": settings.conda_prefix,
         "commands": list(rules.observed_commands),
@@ -227,7 +231,7 @@ class _Planner:
             facts=self._facts,
             stack=answer,
             roles=roles,
-            warnings=(*answer.warnings, *self._replacement(answer)),
+            warnings=(*answer.warnings, *self._replacement(answer), *self._firmware(answer)),
             versions=self._versions,
             reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
         )
@@ -322,10 +326,23 @@ class _Planner:
             return ()
         return (host_rules().warning("W_DRIVER_REPLACED", found=current, branch=stack.branch),)
 
+    def _firmware(self, stack: Stack) -> tuple[Message, ...]:
+        """Return the warning that open modules do without the firmware that they need."""
+        if stack.flavour != "open" or not stack.manage_driver:
+            return ()
+        rule = firmware_off(self._observation.modules.rules, stack)
+        if rule is None:
+            return ()
+        return (host_rules().warning("W_GPU_FIRMWARE_OFF", path=rule.path, line=rule.line),)
+
     def _obstacle(self, plan: HostPlan) -> Message | None:
         """Return what forbids carrying out the plan now, None when nothing does."""
         rules, observation = host_rules(), self._observation
         driver = plan.roles.get(BY_NAME["driver"].role)
+        if driver is not None and plan.stack is not None and plan.stack.manage_driver:
+            rule = blocking(observation.modules.rules, plan.stack)
+            if rule is not None:
+                return rules.refusal("E_MODULE_BLOCKED", path=rule.path, line=rule.line)
         changes_driver = driver is not None and StepKind.PACKAGE in driver.kinds
         holders = observation.driver.holders
         others = [p for p in holders if p.command not in rules.own_daemons]
