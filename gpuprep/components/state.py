@@ -79,7 +79,7 @@ class RoleState:
         hold: name patterns; installed packages that match are held.
         units: systemd units to enable and start.
         kernel: kernel release that needs the module; None = no module wanted.
-        load: kernel module to load; None = nothing to load.
+        load: kernel modules to load, before the units start.
         initramfs: rebuild the initial RAM disk.
         reboot: a reboot is needed.
         default_link: what ``/usr/local/cuda`` has to show.
@@ -101,7 +101,7 @@ class RoleState:
     hold: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     kernel: str | None = None
-    load: str | None = None
+    load: tuple[str, ...] = ()
     initramfs: bool = False
     reboot: bool = False
     default_link: str | None = None
@@ -173,7 +173,7 @@ class RoleState:
         if StepKind.INITRAMFS in do and self.initramfs:
             found.append({"op": "initramfs", "kernel": self.kernel})
         if StepKind.LOAD in do and self.load:
-            found.append({"op": "load", "modules": [self.load]})
+            found.append({"op": "load", "modules": list(self.load)})
         if StepKind.UNIT in do and self.units:
             found.append({"op": "services", "units": list(self.units)})
         if StepKind.ALTERNATIVE in do and self.default_link:

@@ -340,9 +340,9 @@ class _Planner:
         rules, observation = host_rules(), self._observation
         driver = plan.roles.get(BY_NAME["driver"].role)
         if driver is not None and plan.stack is not None and plan.stack.manage_driver:
-            rule = blocking(observation.modules.rules, plan.stack)
-            if rule is not None:
-                return rules.refusal("E_MODULE_BLOCKED", path=rule.path, line=rule.line)
+            obstacle = self._module_obstacle(plan.stack)
+            if obstacle is not None:
+                return obstacle
         changes_driver = driver is not None and StepKind.PACKAGE in driver.kinds
         holders = observation.driver.holders
         others = [p for p in holders if p.command not in rules.own_daemons]
@@ -352,6 +352,18 @@ class _Planner:
         if not any(plan.roles[r].kinds for r in plan.roles):
             return None
         return self._foreign(plan) or self._broken(plan) or self._no_space(plan)
+
+    def _module_obstacle(self, stack: Stack) -> Message | None:
+        """Return what keeps the kernel from the modules of driver and fabric."""
+        rules, modules = host_rules(), self._observation.modules
+        rule = blocking(modules.rules, stack)
+        if rule is not None:
+            return rules.refusal("E_MODULE_BLOCKED", path=rule.path, line=rule.line)
+        absent = [name for name in stack.kernel_modules if modules.others.get(name) == "absent"]
+        if absent:
+            kernel = self._observation.kernel.target
+            return rules.refusal("E_FABRIC_MODULE", kernel=kernel, modules=", ".join(absent))
+        return None
 
     def _foreign(self, plan: HostPlan) -> Message | None:
         """Return what others told the package manager that forbids the plan."""

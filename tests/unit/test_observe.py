@@ -312,3 +312,13 @@ def test_environments_are_what_conda_takes_for_them(tmp_path: Path) -> None:
     seen = conda.conda(str(tmp_path))
     assert set(seen["envs"]) == {"whole"}
     assert seen["broken"] == ["bare", "file", "half"]
+
+
+def test_other_modules_are_found_where_the_kernel_has_them(tmp_path: Path) -> None:
+    (tmp_path / "6.1").mkdir()
+    (tmp_path / "6.1/modules.dep").write_text("kernel/ib-umad.ko.xz: kernel/a.ko\nx/mlx5_ib.ko:\n")
+    (tmp_path / "6.1/modules.builtin").write_text("kernel/fs/ext4.ko\n")
+    names = ["ib_umad", "mlx5-ib", "ext4", "nowhere"]
+    found = kernel.other_modules(names, "6.1", f"{tmp_path}/")
+    assert list(found.values()) == ["available", "available", "builtin", "absent"]
+    assert kernel.other_modules(["ib_umad"], "6.2", f"{tmp_path}/") == {"ib_umad": None}

@@ -16,6 +16,7 @@ MODPROBE = (
     "/lib/modprobe.d",
 )
 RULES = ("alias", "blacklist", "install", "options")
+KERNEL_WORD = re.compile(r"(?:module_blacklist=|modprobe\.blacklist=).*nvidia|nvidia\w*\.")
 
 
 def kernels(target):
@@ -149,12 +150,8 @@ def module_rules(folders=MODPROBE, command_line="/proc/cmdline"):
             words = line.split()
             if len(words) > 1 and words[0] in RULES and "nvidia" in words[1]:
                 found.append({"path": path, "line": " ".join(words)})
-    for word in read(command_line).split():
-        if "nvidia" in word and re.match(
-            r"(module_blacklist|modprobe\.blacklist|nvidia\w*\.)", word
-        ):
-            found.append({"path": command_line, "line": word})
-    return found
+    words = (word for word in read(command_line).split() if KERNEL_WORD.match(word))
+    return found + [{"path": command_line, "line": word} for word in words]
 
 
 def initramfs(release):
