@@ -252,6 +252,7 @@ def _system(name: str, raw: Raw, data: Raw) -> System:
         names=_known(raw["names"], data["driver_packages"], f"{where}.names"),
         kernels=_known(raw["kernels"], data["kernel_headers"], f"{where}.kernels"),
         cuda=Range(*raw["cuda"]),
+        branches=Range(*raw.get("branches", (None, None))),
         dkms_from=tuple(raw.get("dkms_from", ())),
         gcc=raw.get("gcc"),
         gccs=tuple(raw.get("gccs", ())),

@@ -78,7 +78,7 @@ def test_a_line_that_comes_later_is_refused_too() -> None:
 
 
 def test_the_archives_own_module_is_looked_at_by_its_name() -> None:
-    archive = {"gpu_driver_source": "distro", "gpuprep_components": ["driver"]}
+    archive: dict[str, Any] = {"gpu_driver_source": "distro", "gpuprep_components": ["driver"]}
     assert plan("blacklist nvidia-current", **archive).code == "E_MODULE_BLOCKED"
     assert plan("blacklist nvidia-current").code is None
 
