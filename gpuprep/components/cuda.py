@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuprep.components.base import REPOSITORY, Component, Situation, Written
+from gpuprep.components.base import REPOSITORY, TEMPORARY, Component, Situation, Written
 from gpuprep.components.differences import (
     Differences,
     VersionLock,
@@ -120,7 +120,7 @@ COMPONENT = Component(
     current=current,
     desired=desired,
     paths=lambda _settings: (PROFILE, LINKER),
-    space_mb={"/usr": 6500, "/var": 3500},
+    space_mb={"/usr": 6500, "/var": 3500, TEMPORARY: 20},
     checks=("toolkit.present", "toolkit.default", "toolkit.compiles"),
     exports={"cuda_toolkit_installed_versions": "versions on the host"},
     writes=(

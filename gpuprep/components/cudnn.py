@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuprep.components.base import REPOSITORY, Component, Situation, Written
+from gpuprep.components.base import REPOSITORY, TEMPORARY, Component, Situation, Written
 from gpuprep.components.differences import (
     Differences,
     VersionLock,
@@ -99,7 +99,7 @@ COMPONENT = Component(
     plan=plan,
     current=current,
     desired=desired,
-    space_mb={"/usr": 1800, "/var": 900},
+    space_mb={"/usr": 1800, "/var": 900, TEMPORARY: 20},
     checks=("cudnn.agree", "cudnn.runtime", "cudnn.convolution"),
     exports={"cudnn_installed_version": "versions on the host"},
     writes=(

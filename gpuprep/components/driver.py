@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.rules import host_rules
-from gpuprep.components.base import REPOSITORY, Component, Situation, Written
+from gpuprep.components.base import REPOSITORY, TEMPORARY, Component, Situation, Written
 from gpuprep.components.differences import (
     Differences,
     VersionLock,
@@ -284,7 +284,7 @@ COMPONENT = Component(
     desired=desired,
     locks=locks,
     paths=lambda _settings: (BLACKLIST, MODULES),
-    space_mb={"/usr": 1500, "/var": 600},
+    space_mb={"/usr": 1500, "/var": 600, TEMPORARY: 50},
     checks=(
         "module.on_disk",
         "module.next_boot",

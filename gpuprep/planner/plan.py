@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpuprep.catalog.rules import host_rules
 from gpuprep.components import BY_NAME, BY_ROLE, COMPONENTS, resolve
-from gpuprep.components.base import Situation
+from gpuprep.components.base import TEMPORARY, Situation
 from gpuprep.components.differences import Differences
 from gpuprep.components.module_rules import blocking, firmware_off
 from gpuprep.model import (
@@ -412,8 +412,11 @@ class _Planner:
         needs: dict[str, int] = {}
         installing = {StepKind.PACKAGE, StepKind.INSTALLATION}
         for name, role in plan.roles.items():
-            if any(s.kind in installing and s.before is None for s in role.steps):
-                for path, megabytes in BY_ROLE[name].space_mb.items():
+            steps = [step for step in role.steps if step.kind in installing]
+            is_new = any(step.before is None for step in steps)
+            for path, megabytes in BY_ROLE[name].space_mb.items() if steps else ():
+                # What an update takes is not known; room for temporary files it needs too.
+                if is_new or path == TEMPORARY:
                     needs[path] = needs.get(path, 0) + megabytes
         for path, need in needs.items():
             free = self._observation.free_mb.get(path)

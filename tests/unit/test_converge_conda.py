@@ -71,8 +71,12 @@ def test_a_prefix_among_others_files_is_refused_or_safe(tmp_path: Path, web: str
     os.chown(shared / "conda", 65534, 65534)
     with pytest.raises(OperationError, match="belongs to another user"):
         install(shared / "conda", web)
-    shared.chmod(0o777)
     os.chown(shared / "conda", 0, 0)
+    os.chown(shared, 0, 100)
+    shared.chmod(0o2775)
+    with pytest.raises(OperationError, match="written by a group of users"):
+        install(shared / "conda", web)
+    shared.chmod(0o777)
     with pytest.raises(OperationError, match="written by everybody"):
         install(shared / "conda", web)
 

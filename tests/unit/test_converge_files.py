@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import io
 import os
 import stat
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -221,3 +224,46 @@ def test_what_an_earlier_run_replaced_is_not_taken_back(tmp_path: Path) -> None:
     os.utime(book, (1, 1))
     assert files.take_back() == []
     assert (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(("status", "tries"), [(503, 3), (429, 3), (408, 3), (404, 1), (403, 1)])
+def test_a_fault_of_the_moment_is_tried_again_and_told_with_address_and_status(
+    monkeypatch: pytest.MonkeyPatch, status: int, tries: int
+) -> None:
+    asked: list[str] = []
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(status)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/key"
+        with pytest.raises(OperationError, match=f"{url} cannot be fetched: HTTP status {status}"):
+            fetch.fetch(url, io.BytesIO(), 10, 60)
+        server.shutdown()
+    assert len(asked) == tries
+
+
+def test_a_redirection_without_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Circling(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"/{len(self.path)}{self.path[-1]}")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Circling) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/key"
+        with pytest.raises(OperationError, match=f"{url} cannot be fetched: HTTP status 302"):
+            fetch.fetch(url, io.BytesIO(), 10, 60)
+        server.shutdown()

@@ -432,3 +432,22 @@ def test_versions_that_are_offered_are_told_with_the_pin_that_is_not(
     text = "E: Unable to locate package pin-7"
     told = deb.explain(text, {"install": {"pin-7": None, "x": "7*", "y": "9*"}})
     assert told == "The repositories offer x in: 2."
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        (base.Outcome(-9, "", ""), "(killed by SIGKILL)"),
+        (base.Outcome(-15, "", "W: slow\nE: broken\n"), "W: slow E: broken (killed by SIGTERM)"),
+        (base.Outcome(137, "", ""), "(killed by SIGKILL)"),
+        (base.Outcome(100, "", ""), "it said nothing (exit 100)"),
+        (base.Outcome(255, "", "no"), "no"),
+        (base.Outcome(-99, "", ""), "(killed by signal 99)"),
+    ],
+)
+def test_what_ended_a_command_is_told(
+    monkeypatch: pytest.MonkeyPatch, outcome: Any, told: str
+) -> None:
+    monkeypatch.setattr(deb, "command", lambda *_, **__: outcome)
+    assert deb.refresh().text == told
+    assert base.last_lines(outcome) == told

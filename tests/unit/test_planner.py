@@ -430,6 +430,16 @@ def test_a_disk_that_is_too_small_forbids_it_with_figures() -> None:
     assert "/usr has 1000 MiB free" in error
 
 
+def test_a_full_folder_for_temporary_files_forbids_updates_too() -> None:
+    full = {**bare()["free_mb"], "/tmp": 3}
+    code, error = refusal(bare(free_mb=full))
+    assert (code, "/tmp has 3 MiB free" in error) == ("E_DISK", True)
+    moved = {**converged(), "free_mb": full}
+    assert plan(moved).state == "converged"
+    package_at("libcuda1", f"{NEWER}-1")(moved)
+    assert refusal(moved)[0] == "E_DISK"
+
+
 def test_without_persistence_its_daemon_is_neither_wanted_nor_proven() -> None:
     made = plan(bare(), gpu_driver_persistence=False)
     assert made.stack is not None

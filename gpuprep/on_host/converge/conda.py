@@ -184,7 +184,8 @@ def _anew(env, anew):
     except BaseException:
         if anew:
             shutil.rmtree(env, ignore_errors=True)
-            os.rename(before, env)
+            with contextlib.suppress(OSError):  # the first failure is the one that counts
+                os.rename(before, env)
         raise
     shutil.rmtree(before, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """Managed files: content or a verified key, owner and mode, replaced as a whole."""
 
 import base64
+import contextlib
 import grp
 import io
 import json
@@ -127,7 +128,8 @@ def write(path, data, mode, owner):
                 os.fsync(stream.fileno())
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
-            os.unlink(temporary, dir_fd=directory)
+            with contextlib.suppress(OSError):  # the first failure is the one that counts
+                os.unlink(temporary, dir_fd=directory)
             raise
     except OSError as error:
         raise OperationError("E_FILE", "%s: %s" % (path, error.strerror)) from error
