@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from gpuprep.observe.observation import Conda, HostObservation
     from gpuprep.resolve.case import Case
 
+# A login or a token in an address.
+SECRET = re.compile(r"://[^/\s@]+@|/t/[^/\s]+|[?&]\w*token=", re.IGNORECASE)
 PROFILE = "/etc/profile.d/gpuprep-conda.sh"
 
 
@@ -140,8 +143,10 @@ def _files(settings: Settings, marker: str) -> tuple[ManagedFile, ...]:
     if settings.conda_channel_alias:
         lines.append(f"channel_alias: {settings.conda_channel_alias}")
     script = f"{prefix}/etc/profile.d/conda.sh"
+    text = "\n".join(lines) + "\n"
+    mode = "0600" if SECRET.search(text) else "0644"
     return (
-        ManagedFile(condarc_path(prefix), StepKind.CONDARC, "\n".join(lines) + "\n"),
+        ManagedFile(condarc_path(prefix), StepKind.CONDARC, text, mode=mode),
         ManagedFile(PROFILE, StepKind.PROFILE, f"{HEADER}[ ! -r {script} ] || . {script}\n"),
         ManagedFile(marker_path(prefix), StepKind.MARKER, marker),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cmp_to_key, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gpuprep.model import Family, ManagedFile, StepKind
 from gpuprep.model.names import matches
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
 PREFERENCES = "/etc/apt/preferences.d/gpuprep-nvidia"
+LOGIN = "/etc/apt/auth.conf.d/gpuprep-nvidia.conf"
 _OPERATORS = {"<<": "<", ">>": ">"}
 _RELATION = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9+.-]*)(?::\w+)?\s*(?:\((?P<op><<|<=|=|>=|>>)\s*(?P<version>[^)\s]+)\))?"
@@ -84,12 +85,22 @@ def parse_depends(text: str) -> tuple[tuple[Requirement, ...], ...]:
     return tuple(groups)
 
 
+def _address_and_login(url: str) -> tuple[str, str]:
+    """Return an address without its login, and that in the words of apt_auth.conf(5)."""
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    words = {"login": unquote(user), "password": unquote(password)}
+    text = " ".join(f"{word} {value}" for word, value in words.items() if value)
+    return parts._replace(netloc=host).geturl(), text
+
+
 @dataclass(frozen=True, slots=True)
 class Deb:
     """The deb family; implements :class:`gpuprep.packages.family.PackageFamily`."""
 
     name: Family = Family.DEB
-    paths: tuple[str, ...] = (REPOSITORY, KEYRING, PREFERENCES)
+    paths: tuple[str, ...] = (REPOSITORY, KEYRING, PREFERENCES, LOGIN)
     initramfs_tool: str = "update-initramfs"
     repair: str = "dpkg --configure -a && apt-get -f install"
     absent: Collection[str] = ("not-installed", "config-files")
@@ -120,11 +131,15 @@ class Deb:
         files = []
         repository = stack.repository
         if repository is not None:
-            source = f"URIs: {repository.url}\nSuites: /\nSigned-By: {KEYRING}\n"
+            address, login = _address_and_login(repository.url)
+            source = f"URIs: {address}\nSuites: /\nSigned-By: {KEYRING}\n"
             files = [
                 ManagedFile(KEYRING, StepKind.KEY, key=repository.key),
                 ManagedFile(REPOSITORY, StepKind.REPOSITORY, f"{HEADER}Types: deb\n{source}"),
             ]
+            if login:  # everybody can read the source
+                text = f"{HEADER}machine {address} {login}\n"
+                files.insert(1, ManagedFile(LOGIN, StepKind.REPOSITORY, text, mode="0600"))
         if repository is not None or stack.pins:
             files.append(ManagedFile(PREFERENCES, StepKind.PIN, self.preferences(stack)))
         return tuple(files)
@@ -188,7 +203,7 @@ class Deb:
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return whether apt has read the index of a repository."""
         # apt names an index after its URL: it writes "/" as "_", and so "_" itself as "%5f".
-        address = repository.url.split("://", 1)[-1].rstrip("/")
+        address = _address_and_login(repository.url)[0].split("://", 1)[-1].rstrip("/")
         listed = address.replace("_", "%5f").replace("/", "_") + "_"
         return any(name.startswith(listed) for name in indexes)
 

@@ -267,3 +267,10 @@ def test_a_redirection_without_end_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(OperationError, match=f"{url} cannot be fetched: HTTP status 302"):
             fetch.fetch(url, io.BytesIO(), 10, 60)
         server.shutdown()
+
+
+def test_what_not_everybody_may_read_is_not_shown(tmp_path: Path) -> None:
+    (change,) = converge(setting(tmp_path / "a", "secret\n", mode="0600"))["diff"]
+    assert "secret" not in change["after"]
+    (change,) = converge(setting(tmp_path / "a", "newer\n", mode="0600"))["diff"]
+    assert "secret" not in change["before"] + change["after"]

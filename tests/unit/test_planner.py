@@ -644,3 +644,59 @@ def test_gpus_without_such_a_fabric_need_no_modules() -> None:
 
 def test_modules_that_others_need_are_asked_for() -> None:
     assert observation_request(CATALOG, settings_from({}))["modules"] == ["ib_umad", "mlx5_ib"]
+
+
+# --- secrets on the host ------------------------------------------------------------------------
+
+
+def managed(made: HostPlan) -> dict[str, Any]:
+    return {file.path: file for role in made.roles.values() for file in role.state.files}
+
+
+@pytest.mark.parametrize(
+    ("login", "words"),
+    [
+        ("bot:s%40cret", "login bot password s@cret"),
+        ("TOKEN", "login TOKEN"),
+        ("bot:", "login bot"),
+    ],
+)
+def test_the_login_of_a_mirror_is_for_root_alone(login: str, words: str) -> None:
+    files = managed(plan(bare(), gpuprep_mirror=f"https://{login}@mirror:8443/nv"))
+    address = "https://mirror:8443/nv/debian12/x86_64/"
+    login_file = files["/etc/apt/auth.conf.d/gpuprep-nvidia.conf"]
+    assert (login_file.mode, login_file.owner) == ("0600", "root")
+    assert f"\nmachine {address} {words}\n" in login_file.content
+    assert f"URIs: {address}\n" in files[REPOSITORY].content
+    paths = list(files)
+    assert paths.index(login_file.path) < paths.index(REPOSITORY)
+
+
+def test_without_a_login_there_is_no_file_for_it() -> None:
+    files = managed(plan(bare(), gpuprep_mirror="http://mirror/nv"))
+    assert not any("auth.conf" in path for path in files)
+
+
+def test_the_index_of_a_mirror_with_a_login_is_known() -> None:
+    mirror = "https://bot:pw@mirror/nv"
+    host = converged(gpuprep_mirror=mirror)
+    host["package_manager"]["indexes"] = ["mirror_nv_debian12_x86%5f64_Packages"]
+    del host["packages"]["libcuda1"]
+    assert not plan(host, gpuprep_mirror=mirror).roles["gpu_driver"].refresh
+
+
+@pytest.mark.parametrize(
+    ("setting", "mode"),
+    [
+        ({"conda_channel_alias": "https://conda.example/t/tk-1234/get"}, "0600"),
+        ({"conda_channel_alias": "https://bot:pw@conda.example"}, "0600"),
+        ({"conda_channels": ["https://tk@conda.example/x"]}, "0600"),
+        ({"conda_channels": ["https://conda.example/x?token=tk"]}, "0600"),
+        ({"conda_channel_alias": "https://conda.example/team"}, "0644"),
+        ({}, "0644"),
+    ],
+)
+def test_a_configuration_of_conda_with_a_secret_is_for_root_alone(
+    setting: dict[str, Any], mode: str
+) -> None:
+    assert managed(plan(bare(), **setting))[CONDARC].mode == mode

@@ -246,6 +246,8 @@ def _converge(setting, data, status, wanted, context):
         else:
             _set_rights(path, mode, owner)
     diff = {"before_header": path, "after_header": path}
+    if other_content and not mode & stat.S_IROTH:
+        return dict(diff, before="", after="(not shown: not everybody may read it)\n")
     if other_content:
         return dict(diff, before=shown(data), after=shown(wanted))
     before = "mode %04o, owner %d:%d\n" % rights
