@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
-PREFERENCES = "/etc/apt/preferences.d/gpuprep-nvidia"
+_PREFERENCES_FOLDER = "/etc/apt/preferences.d/"
+PREFERENCES = f"{_PREFERENCES_FOLDER}gpuprep-nvidia"
 LOGIN = "/etc/apt/auth.conf.d/gpuprep-nvidia.conf"
 _OPERATORS = {"<<": "<", ">>": ">"}
 _RELATION = re.compile(
@@ -180,7 +181,14 @@ class Deb:
         """Return the rules of others that forbid packages of the stack's repository, with those."""
         if stack.repository is None:
             return ()
-        foreign = [rule for rule in rules if rule.path not in self.paths]
+        # Files of NVIDIA's pinning packages: those for another driver go with this plan.
+        pins = tuple(
+            f"{_PREFERENCES_FOLDER}{package.name.rpartition('-')[0]}"
+            for package in stack.packages
+            if package.pre_install
+        )
+        ours = (*self.paths, *pins)
+        foreign = [rule for rule in rules if not rule.path.startswith(ours)]
         # apt reads /etc/apt/preferences, then preferences.d by name.
         all_rules = sorted([*self._rules(stack), *foreign], key=lambda rule: rule.path)
         host = urlsplit(stack.repository.url).hostname or ""

@@ -224,6 +224,7 @@ def test_a_rule_that_forbids_the_driver_is_refused_with_its_file(names: str, pin
         [rule("nouveau-firmware snapd", "release *")],
         [rule("*", "release o=NVIDIA", path="/etc/apt/preferences.d/zz")],  # ours comes first
         [rule("nvidia-* cuda-* *cudnn*", "release o=NVIDIA", 600), rule("*", "release *")],
+        [rule("*", "release o=NVIDIA", path="/etc/apt/preferences.d/nvidia-driver-pinning-535")],
         [rule("nvidia-*", "/bad(/"), rule("/bad(/", "release *")],
     ],
 )
