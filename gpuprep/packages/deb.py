@@ -24,6 +24,7 @@ REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
 _PREFERENCES_FOLDER = "/etc/apt/preferences.d/"
 PREFERENCES = f"{_PREFERENCES_FOLDER}gpuprep-nvidia"
+ARCHIVE = Offer("(the distribution's)", "", None)  # only what means everything means its packages
 LOGIN = "/etc/apt/auth.conf.d/gpuprep-nvidia.conf"
 _OPERATORS = {"<<": "<", ">>": ">"}
 _RELATION = re.compile(
@@ -178,7 +179,7 @@ class Deb:
     def forbidding(
         self, rules: Sequence[PackageRule], stack: Stack, names: Sequence[str]
     ) -> Sequence[tuple[PackageRule, Sequence[str]]]:
-        """Return the rules of others that forbid packages of the stack's repository, with those."""
+        """Return the rules of others that forbid packages of the stack, with those."""
         if stack.repository is None:
             return ()
         # Files of NVIDIA's pinning packages: those for another driver go with this plan.
@@ -193,11 +194,12 @@ class Deb:
         all_rules = sorted([*self._rules(stack), *foreign], key=lambda rule: rule.path)
         host = urlsplit(stack.repository.url).hostname or ""
         found: dict[PackageRule, list[str]] = {}
+        of_distribution = {p.name for p in stack.packages if p.origin == "distro"}
         for name in names:
-            of_driver = matches(name, stack.version_locked)
-            offer = Offer(
-                host, stack.repository.origin, self._version(stack) if of_driver else None
-            )
+            version = self._version(stack) if matches(name, stack.version_locked) else None
+            offer = Offer(host, stack.repository.origin, version)
+            if name in of_distribution:
+                offer = ARCHIVE
             rule = deciding(name, offer, all_rules)
             if rule is not None and rule.priority < 0 and rule.path != PREFERENCES:
                 found.setdefault(rule, []).append(name)

@@ -87,7 +87,7 @@ class PackageFamily(Protocol):
     def forbidding(
         self, rules: Sequence[PackageRule], stack: Stack, names: Sequence[str]
     ) -> Sequence[tuple[PackageRule, Sequence[str]]]:
-        """Return the rules of others that forbid packages of the stack's repository, with those.
+        """Return the rules of others that forbid packages of the stack, with those.
 
         Args:
             rules: the host's, in the order that they apply.

@@ -378,7 +378,7 @@ class _Planner:
             if not rival.alone:
                 values = {"path": rival.path, "url": rival.address}
                 return host_rules().refusal("E_FOREIGN_SOURCE", **values)
-        wanted = [p.name for p in stack.packages if p.origin == "nvidia"]
+        wanted = [package.name for package in stack.packages]
         targets = {step.target for step in plan.steps if step.kind == StepKind.PACKAGE}
         names = [name for name in wanted if name in targets]
         for rule, forbidden in family.forbidding(manager.rules, stack, names):

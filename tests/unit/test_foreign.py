@@ -213,6 +213,14 @@ def test_a_rule_that_forbids_the_driver_is_refused_with_its_file(names: str, pin
 
 
 @pytest.mark.parametrize(
+    ("pin", "code"),
+    [("release *", "E_FOREIGN_PIN"), ("release o=Debian", None), ('origin ""', None)],
+)
+def test_headers_are_looked_at_where_a_rule_means_everything(pin: str, code: str | None) -> None:
+    assert plan(with_manager(rules=[rule("linux-*", pin)])).code == code
+
+
+@pytest.mark.parametrize(
     "given",
     [
         [rule("nvidia-*", "release o=Ubuntu")],
