@@ -231,7 +231,7 @@ def test_headers_are_looked_at_where_a_rule_means_everything(pin: str, code: str
         [rule("nvidia-*", 'origin ""')],
         [rule("nouveau-firmware snapd", "release *")],
         [rule("*", "release o=NVIDIA", path="/etc/apt/preferences.d/zz")],  # ours comes first
-        [rule("nvidia-* cuda-* *cudnn*", "release o=NVIDIA", 600), rule("*", "release *")],
+        [rule("nvidia-* cuda-* *cudnn*", "release o=NVIDIA", 600), rule("*", "release o=NVIDIA")],
         [rule("*", "release o=NVIDIA", path="/etc/apt/preferences.d/nvidia-driver-pinning-535")],
         [rule("nvidia-*", "/bad(/"), rule("/bad(/", "release *")],
     ],
