@@ -150,7 +150,7 @@ class LockHolder:
 
 @dataclass(frozen=True)
 class PackageRule:
-    """A rule of the package manager's own configuration, such as an apt preference.
+    """A rule of the package manager's own configuration, such as a preference or a pin.
 
     Attributes:
         path: file that holds it.

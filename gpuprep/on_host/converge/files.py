@@ -20,7 +20,7 @@ MAX_KEY = 1 << 16
 KEY_SECONDS = 120
 REPOSITORY_KINDS = ("key", "repository", "pin")
 LINKER_CACHE = "/etc/ld.so.cache"
-DISABLED = ".disabled"  # apt and dnf ignore such files without a word
+DISABLED = ".disabled"  # package managers do not read such files
 REPLACED_SECONDS = 7200
 REPLACED = "replaced.json"  # in the run's directory: what these files were before
 
