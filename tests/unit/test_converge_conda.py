@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -224,6 +225,30 @@ def test_what_is_no_environment_is_kept_beside_it(prefix: Path, what: str) -> No
     assert "kept what was no environment as" in answer["detail"]
     assert names(prefix / "envs") == ["e", "e.2.broken", "e.broken"]
     assert not environments(prefix)["changed"]
+
+
+def test_directories_that_cannot_be_renamed_are_copied(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layers of a container's file system refuse to rename what came with its image."""
+    environments(prefix)
+    history = prefix / "envs/e/conda-meta/history"
+    (prefix / "envs/e/link").symlink_to("/nowhere")
+    rename = os.rename
+
+    def refusing(source: str, place: str, **options: Any) -> None:
+        if os.path.isdir(source):  # noqa: PTH112 - as the program calls it
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source, place, **options)
+
+    monkeypatch.setattr(os, "rename", refusing)
+    assert environments(prefix, cuda="13.2")["changed"]
+    assert names(prefix / "envs") == ["e"]
+    (prefix / "envs/e/link").symlink_to("/nowhere")
+    history.unlink()
+    assert environments(prefix)["changed"]
+    assert names(prefix / "envs") == ["e", "e.broken"]
+    assert (prefix / "envs/e.broken/link").is_symlink()
 
 
 def test_an_environment_for_another_cuda_is_made_anew(prefix: Path) -> None:

@@ -1,6 +1,7 @@
 """conda: its installer, and environments as specified."""
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
@@ -142,7 +143,7 @@ def _environment(prefix, setting, work):
     if os.path.lexists(env) and not is_environment(env):
         # What an interrupted run left, or somebody's own: conda would refuse it, root keeps it.
         aside = files.free_name(env, BROKEN)
-        os.rename(env, aside)
+        _move(env, aside)
     elif os.path.lexists(env):
         os.close(folders.open_directory(env))
         env = os.path.realpath(env)
@@ -169,6 +170,13 @@ def _environment(prefix, setting, work):
     return aside
 
 
+def _move(source, place):
+    """Rename a directory; copied where the file system cannot, such as a container's layers."""
+    if os.path.lexists(place):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), place)
+    shutil.move(source, place)
+
+
 @contextlib.contextmanager
 def _anew(env, anew):
     """Take an environment away while it is made anew; it comes back when that fails.
@@ -178,14 +186,14 @@ def _anew(env, anew):
     before = env + BEFORE
     if anew:
         shutil.rmtree(before, ignore_errors=True)  # of a run that was killed
-        os.rename(env, before)
+        _move(env, before)
     try:
         yield
     except BaseException:
         if anew:
             shutil.rmtree(env, ignore_errors=True)
             with contextlib.suppress(OSError):  # the first failure is the one that counts
-                os.rename(before, env)
+                _move(before, env)
         raise
     shutil.rmtree(before, ignore_errors=True)
 
