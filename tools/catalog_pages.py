@@ -154,13 +154,21 @@ def _repositories(catalog: Catalog) -> Table:
         s.distro: (
             s.distro,
             s.family,
+            str(s.branches),
             f"`{s.key.fingerprint}`",
             s.key.file,
             sums.get(s.distro, "-"),
         )
         for s in catalog.systems.values()
     }
-    columns = ("Directory", "family", "key", "key file", "sha256 of the keyring package")
+    columns = (
+        "Directory",
+        "family",
+        "driver branches",
+        "key",
+        "key file",
+        "sha256 of the keyring package",
+    )
     return Table("NVIDIA's repositories", columns, tuple(rows.values()))
 
 

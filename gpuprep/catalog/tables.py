@@ -251,6 +251,7 @@ class System:
         names: rule set for driver package names.
         kernels: rule set for kernel headers.
         cuda: toolkits that NVIDIA's directory was seen to have.
+        branches: driver branches that it has.
         dkms_from: packages that make dkms installable.
         gcc: major version of its default compiler, where the archive's compilers are known.
         gccs: major versions in its archive.
@@ -266,6 +267,7 @@ class System:
     names: str
     kernels: str
     cuda: Range
+    branches: Range
     dkms_from: tuple[str, ...]
     gcc: int | None = None
     gccs: tuple[int, ...] = ()
@@ -389,6 +391,7 @@ class RepositoryRules:
     key_url: str
     arch_dir: Mapping[str, str]
     origin: str
+    elsewhere: tuple[str, ...]  # patterns of host and path of NVIDIA's repositories
     revoked_keys: tuple[str, ...]
     keyring_file: str
     keyring_sha256: Mapping[str, str]

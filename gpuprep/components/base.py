@@ -7,7 +7,7 @@ takes its list from :mod:`gpuprep.components`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gpuprep.observe import HostObservation
     from gpuprep.packages.family import PackageFamily
     from gpuprep.resolve.case import Case
+
+TEMPORARY: Final = "/tmp"  # noqa: S108 - where package managers unpack what they check
 
 Resolve: TypeAlias = "Callable[[Case, Stack], Stack]"
 
@@ -31,6 +33,7 @@ class Situation:
         stack: what the resolver chose for it.
         settings: what the user set.
         family: its package family.
+        driver_cuda: newest CUDA that the driver runs which the host gets or has; None = no driver.
 
     """
 
@@ -38,6 +41,7 @@ class Situation:
     stack: Stack
     settings: Settings
     family: PackageFamily
+    driver_cuda: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

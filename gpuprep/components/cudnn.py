@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuprep.components.base import REPOSITORY, Component, Situation, Written
+from gpuprep.components.base import REPOSITORY, TEMPORARY, Component, Situation, Written
 from gpuprep.components.differences import (
     Differences,
     VersionLock,
     diff_files,
     diff_holds,
     diff_packages,
+    diff_sources,
     shared_version,
 )
 from gpuprep.components.state import PackageRequest, RoleState
@@ -50,6 +51,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     if not packages:
         return RoleState(differences.role)
     files = family.repository_files(stack)
+    foreign = diff_sources(differences, observation, stack.repository, family.paths)
     diff_files(differences, observation, files)
     wanted: list[PackageRequest] = []
     for major in sorted({_cuda_major(package.name) for package in packages}):
@@ -63,7 +65,13 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         wanted += found.wanted
     changing = differences.has(StepKind.PACKAGE)
     diff_holds(differences, observation.packages, stack.holds, renew=changing)
-    return RoleState(differences.role, files=files, packages=tuple(wanted), hold=stack.holds)
+    return RoleState(
+        differences.role,
+        files=files,
+        foreign=foreign,
+        packages=tuple(wanted),
+        hold=stack.holds,
+    )
 
 
 def current(observation: HostObservation) -> str | None:
@@ -91,7 +99,7 @@ COMPONENT = Component(
     plan=plan,
     current=current,
     desired=desired,
-    space_mb={"/usr": 1800, "/var": 900},
+    space_mb={"/usr": 1800, "/var": 900, TEMPORARY: 20},
     checks=("cudnn.agree", "cudnn.runtime", "cudnn.convolution"),
     exports={"cudnn_installed_version": "versions on the host"},
     writes=(

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from functools import cmp_to_key, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from gpuprep.model import Family, ManagedFile, StepKind
+from gpuprep.model.names import matches
+from gpuprep.observe.observation import PackageRule
+from gpuprep.packages.apt_preferences import Offer, deciding
 from gpuprep.packages.family import HEADER, Requirement, upstream_version
 
 if TYPE_CHECKING:
@@ -18,7 +22,10 @@ if TYPE_CHECKING:
 
 REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
-PREFERENCES = "/etc/apt/preferences.d/gpuprep-nvidia"
+_PREFERENCES_FOLDER = "/etc/apt/preferences.d/"
+PREFERENCES = f"{_PREFERENCES_FOLDER}gpuprep-nvidia"
+ARCHIVE = Offer("(the distribution's)", "", None)  # only what means everything means its packages
+LOGIN = "/etc/apt/auth.conf.d/gpuprep-nvidia.conf"
 _OPERATORS = {"<<": "<", ">>": ">"}
 _RELATION = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9+.-]*)(?::\w+)?\s*(?:\((?P<op><<|<=|=|>=|>>)\s*(?P<version>[^)\s]+)\))?"
@@ -80,12 +87,22 @@ def parse_depends(text: str) -> tuple[tuple[Requirement, ...], ...]:
     return tuple(groups)
 
 
+def _address_and_login(url: str) -> tuple[str, str]:
+    """Return an address without its login, and that in the words of apt_auth.conf(5)."""
+    parts = urlsplit(url)
+    login, _, host = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    words = {"login": unquote(user), "password": unquote(password)}
+    text = " ".join(f"{word} {value}" for word, value in words.items() if value)
+    return parts._replace(netloc=host).geturl(), text
+
+
 @dataclass(frozen=True, slots=True)
 class Deb:
     """The deb family; implements :class:`gpuprep.packages.family.PackageFamily`."""
 
     name: Family = Family.DEB
-    paths: tuple[str, ...] = (REPOSITORY, KEYRING, PREFERENCES)
+    paths: tuple[str, ...] = (REPOSITORY, KEYRING, PREFERENCES, LOGIN)
     initramfs_tool: str = "update-initramfs"
     repair: str = "dpkg --configure -a && apt-get -f install"
     absent: Collection[str] = ("not-installed", "config-files")
@@ -116,43 +133,87 @@ class Deb:
         files = []
         repository = stack.repository
         if repository is not None:
-            source = f"URIs: {repository.url}\nSuites: /\nSigned-By: {KEYRING}\n"
+            address, login = _address_and_login(repository.url)
+            source = f"URIs: {address}\nSuites: /\nSigned-By: {KEYRING}\n"
             files = [
                 ManagedFile(KEYRING, StepKind.KEY, key=repository.key),
                 ManagedFile(REPOSITORY, StepKind.REPOSITORY, f"{HEADER}Types: deb\n{source}"),
             ]
+            if login:  # everybody can read the source
+                text = f"{HEADER}machine {address} {login}\n"
+                files.insert(1, ManagedFile(LOGIN, StepKind.REPOSITORY, text, mode="0600"))
         if repository is not None or stack.pins:
             files.append(ManagedFile(PREFERENCES, StepKind.PIN, self.preferences(stack)))
         return tuple(files)
 
     def preferences(self, stack: Stack) -> str:
         """Return the text of the preferences file, see apt_preferences(5)."""
-        parts = [HEADER]
+        paragraphs = (
+            f"Package: {' '.join(rule.names)}\nPin: {rule.pin}\nPin-Priority: {rule.priority}\n"
+            for rule in self._rules(stack)
+        )
+        return HEADER + "\n".join(paragraphs)
+
+    def _rules(self, stack: Stack) -> Sequence[PackageRule]:
+        rules = []
         if stack.repository is not None:
             # One origin for everything named nvidia or cuda: mixing archives breaks dependencies.
-            parts.append("Package: *\nPin: release o=NVIDIA\nPin-Priority: 600\n")
-        parts += map(self._pin, stack.pins)
+            rules.append(PackageRule(PREFERENCES, ("*",), "release o=NVIDIA", 600))
+        rules += map(self._pin, stack.pins)
         # What packages need, apt takes the newest of; 1000 moves nothing down by itself.
         for name, version in stack.exact.items():
-            parts.append(f"\nPackage: {name}\nPin: version {version}\nPin-Priority: 1000\n")
-        return "".join(parts)
+            rules.append(PackageRule(PREFERENCES, (name,), f"version {version}", 1000))
+        return rules
 
-    def _pin(self, pin: Pin) -> str:
-        """Return a paragraph for a rule; 1001 downgrades, -1 forbids."""
+    def _pin(self, pin: Pin) -> PackageRule:
+        """Return apt's form of a rule; 1001 downgrades, -1 forbids."""
         if pin.origin:
             rule = f"release o={pin.origin}"
         elif pin.version:
             rule = f"version {self.release_of(pin.version)}"
         else:
             rule = f"version {self.branch_of(pin.branch or '')}"
-        names = " ".join(name for name in pin.names if not name.startswith("!"))
-        priority = 1001 if pin.prefer else -1
-        return f"\nPackage: {names}\nPin: {rule}\nPin-Priority: {priority}\n"
+        names = tuple(name for name in pin.names if not name.startswith("!"))
+        return PackageRule(PREFERENCES, names, rule, 1001 if pin.prefer else -1)
+
+    def forbidding(
+        self, rules: Sequence[PackageRule], stack: Stack, names: Sequence[str]
+    ) -> Sequence[tuple[PackageRule, Sequence[str]]]:
+        """Return the rules of others that forbid packages of the stack, with those."""
+        if stack.repository is None:
+            return ()
+        # Files of NVIDIA's pinning packages: those for another driver go with this plan.
+        pins = tuple(
+            f"{_PREFERENCES_FOLDER}{package.name.rpartition('-')[0]}"
+            for package in stack.packages
+            if package.pre_install
+        )
+        ours = (*self.paths, *pins)
+        foreign = [rule for rule in rules if not rule.path.startswith(ours)]
+        # apt reads /etc/apt/preferences, then preferences.d by name.
+        all_rules = sorted([*self._rules(stack), *foreign], key=lambda rule: rule.path)
+        host = urlsplit(stack.repository.url).hostname or ""
+        found: dict[PackageRule, list[str]] = {}
+        of_distribution = {p.name for p in stack.packages if p.origin == "distro"}
+        for name in names:
+            version = self._version(stack) if matches(name, stack.version_locked) else None
+            offer = Offer(host, stack.repository.origin, version)
+            if name in of_distribution:
+                offer = ARCHIVE
+            rule = deciding(name, offer, all_rules)
+            if rule is not None and rule.priority < 0 and rule.path != PREFERENCES:
+                found.setdefault(rule, []).append(name)
+        return tuple(found.items())
+
+    def _version(self, stack: Stack) -> str | None:
+        if stack.driver_version:
+            return self.release_of(stack.driver_version)
+        return self.branch_of(stack.branch) if stack.branch else None
 
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return whether apt has read the index of a repository."""
         # apt names an index after its URL: it writes "/" as "_", and so "_" itself as "%5f".
-        address = repository.url.split("://", 1)[-1].rstrip("/")
+        address = _address_and_login(repository.url)[0].split("://", 1)[-1].rstrip("/")
         listed = address.replace("_", "%5f").replace("/", "_") + "_"
         return any(name.startswith(listed) for name in indexes)
 

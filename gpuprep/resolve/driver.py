@@ -10,7 +10,9 @@ from gpuprep.model.versions import at_least, key
 from gpuprep.resolve.case import Case, Driver, Refused
 
 if TYPE_CHECKING:
-    from gpuprep.catalog.tables import Archive, Branch
+    from collections.abc import Iterable
+
+    from gpuprep.catalog.tables import Archive, Branch, Catalog
     from gpuprep.model import Flavour
 
 
@@ -78,9 +80,9 @@ def _by_channel(case: Case) -> tuple[Branch, str, None]:
     catalog = case.catalog
     channel = case.desired.channel
     line = catalog.channels[channel]
-    others = tuple(b for b in catalog.channels[catalog.default_channel] if b not in line)
+    others = dict.fromkeys(b for names in _channels(catalog) for b in names if b not in line)
     refusal: Refused | None = None
-    for name in line + others:
+    for name in (*line, *others):
         branch = catalog.branches[name]
         try:
             _check_branch(case, branch, branch.latest)
@@ -91,6 +93,12 @@ def _by_channel(case: Case) -> tuple[Branch, str, None]:
         _explain_branch(case, branch, refusal)
         return branch, branch.latest, None
     raise refusal or Refused("E_BRANCH_UNKNOWN", "channel", b="auto", known=", ".join(line))
+
+
+def _channels(catalog: Catalog) -> Iterable[tuple[str, ...]]:
+    """Return the branches of each channel, the default one's first."""
+    yield catalog.channels[catalog.default_channel]
+    yield from catalog.channels.values()
 
 
 def _explain_branch(case: Case, branch: Branch, refusal: Refused | None) -> None:
@@ -163,6 +171,8 @@ def _known_branch(case: Case, name: str, setting: str) -> Branch:
 
 
 def _check_branch(case: Case, branch: Branch, version: str, *settings: str) -> None:
+    if case.desired.source == "nvidia" and not case.desired.keep_driver:
+        _check_system(case, branch, *settings)
     for gpu in case.gpus:
         last = gpu.arch.last_branch
         if last is not None and key(branch.name) > key(last):
@@ -183,6 +193,13 @@ def _check_branch(case: Case, branch: Branch, version: str, *settings: str) -> N
                 b=branch.name,
                 have=version,
             )
+
+
+def _check_system(case: Case, branch: Branch, *settings: str) -> None:
+    branches = case.system.branches
+    if branch.name not in branches:
+        values = {"os": case.facts.os, "b": branch.name, "known": str(branches)}
+        raise Refused("E_BRANCH_SYSTEM", *settings, **values)
 
 
 def _check_proprietary(case: Case, branch: Branch) -> None:

@@ -22,6 +22,7 @@ KERNEL = os.uname().release  # containers run this machine's
 ANOTHER_KEY = "/usr/share/keyrings/debian-archive-bookworm-stable.gpg"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
 REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
+RIVAL = "/etc/apt/sources.list.d/cuda-debian12-x86_64.list"  # as cuda-keyring names it
 PREFERENCES = "/etc/apt/preferences.d/gpuprep-nvidia"
 BLACKLIST = "/etc/modprobe.d/gpuprep-nouveau.conf"
 CUDA_PROFILE = "/etc/profile.d/gpuprep-cuda.sh"
@@ -62,6 +63,13 @@ ARTEFACTS = (
     of_file("linker path emptied", CUDA_LINKER, f": >{CUDA_LINKER}"),
     of_file("profile a link", CONDA_PROFILE, f"ln -sf /etc/hostname {CONDA_PROFILE}"),
     of_file("condarc with paid channels", CONDARC, f"echo 'channels: [defaults]' >{CONDARC}"),
+    # Set aside, not removed: the file is taken away here, so that nothing differs in the end.
+    Alteration(
+        "a second source under another key",
+        f"echo \"deb [signed-by={ANOTHER_KEY}] $(sed -n 's/^URIs: //p' {REPOSITORY}) /\" >{RIVAL}",
+        frozenset({f"gpu_driver.source.{RIVAL}"}),
+        f"rm -f {RIVAL}.disabled; ls {RIVAL} 2>&1 || true",
+    ),
     Alteration(
         "marker of another installer",
         f"sed -i 's/[0-9]/7/' {MARKER}",
@@ -129,10 +137,10 @@ OTHERWISE = (
         f"ls /lib/modules/{KERNEL}/updates/dkms",
     ),
     Alteration(
-        "environment gone",
-        "rm -r /opt/conda/envs/tools",
+        "environment half made",
+        "rm -r /opt/conda/envs/tools/conda-meta",
         frozenset({"conda.environment.tools"}),
-        "ls /opt/conda/envs/tools/conda-meta 2>&1 || true",
+        "rm -rf /opt/conda/envs/tools.broken; ls /opt/conda/envs/tools/conda-meta 2>&1 || true",
     ),
 )  # fmt: skip
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.server
+import io
 import os
 import stat
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -198,3 +201,76 @@ def test_files_of_a_repository_that_works_stay(tmp_path: Path) -> None:
     files.keep_replaced()
     assert files.take_back() == []
     assert (tmp_path / "a").exists()
+
+
+def test_a_source_of_others_is_set_aside_and_can_come_back(tmp_path: Path) -> None:
+    source = tmp_path / "cuda.list"
+    source.write_text("deb x /\n")
+    (tmp_path / "cuda.list.disabled").write_text("older\n")
+    operation = {"paths": [str(source), str(tmp_path / "absent.list")]}
+    assert files.set_aside(operation, LOOKING)["items"] == [str(source)]
+    assert source.exists()
+    assert files.set_aside(operation, CONTEXT)["items"] == [str(source)]
+    assert (tmp_path / "cuda.list.2.disabled").read_text() == "deb x /\n"
+    assert not source.exists()
+    assert not files.set_aside(operation, CONTEXT)["changed"]
+    assert files.take_back() == [str(source)]
+    assert source.read_text() == "deb x /\n"
+
+
+def test_what_an_earlier_run_replaced_is_not_taken_back(tmp_path: Path) -> None:
+    converge(setting(tmp_path / "a", kind="repository"))
+    book = os.path.join(folders.RUN, files.REPLACED)  # noqa: PTH118 - as the program names it
+    os.utime(book, (1, 1))
+    assert files.take_back() == []
+    assert (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(("status", "tries"), [(503, 3), (429, 3), (408, 3), (404, 1), (403, 1)])
+def test_a_fault_of_the_moment_is_tried_again_and_told_with_address_and_status(
+    monkeypatch: pytest.MonkeyPatch, status: int, tries: int
+) -> None:
+    asked: list[str] = []
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(status)
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/key"
+        with pytest.raises(OperationError, match=f"{url} cannot be fetched: HTTP status {status}"):
+            fetch.fetch(url, io.BytesIO(), 10, 60)
+        server.shutdown()
+    assert len(asked) == tries
+
+
+def test_a_redirection_without_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Circling(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"/{len(self.path)}{self.path[-1]}")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Circling) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/key"
+        with pytest.raises(OperationError, match=f"{url} cannot be fetched: HTTP status 302"):
+            fetch.fetch(url, io.BytesIO(), 10, 60)
+        server.shutdown()
+
+
+def test_what_not_everybody_may_read_is_not_shown(tmp_path: Path) -> None:
+    (change,) = converge(setting(tmp_path / "a", "secret\n", mode="0600"))["diff"]
+    assert "secret" not in change["after"]
+    (change,) = converge(setting(tmp_path / "a", "newer\n", mode="0600"))["diff"]
+    assert "secret" not in change["before"] + change["after"]

@@ -61,6 +61,21 @@ REFUSALS = [
         setting={"branch": "550"},
         settings=("branch",),
     ),
+    Reach(
+        "E_BRANCH_SYSTEM",
+        ("ubuntu-26.04", "595 and newer", "580"),
+        os="ubuntu-26.04",
+        setting={"branch": "580"},
+        settings=("branch",),
+        nearest=("driver 595",),
+    ),
+    Reach(
+        "E_BRANCH_SYSTEM",
+        ("ubuntu-26.04", "580"),
+        os="ubuntu-26.04",
+        setting={"version": "580.95.05"},
+        settings=("version",),
+    ),
     Reach("E_BRANCH_UNKNOWN", ("999", "580"), setting={"branch": "999"}, settings=("branch",)),
     Reach(
         "E_CONDA_ARCH",

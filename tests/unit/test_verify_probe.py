@@ -19,7 +19,7 @@ from verify_cases import CATALOG, healthy
 from gpuprep.ladder.expect import expectation
 from gpuprep.model import CheckStatus, Family, Tier
 from gpuprep.observe import probe as shipped
-from gpuprep.on_host.probe import base, burn, cuda, kernel_log, matrices
+from gpuprep.on_host.probe import base, burn, compiled, cuda, frameworks, kernel_log, matrices
 from tools import ptx
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "verify"
@@ -317,9 +317,10 @@ def test_framework_is_tried_with_the_environments_own_python(conda: Path, tmp_pa
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_a_users_environment_is_never_run_as_root(conda: Path, tmp_path: Path) -> None:
-    owned = conda / "envs" / "train"
-    os.chown(owned / "bin", 65534, 65534)
+@pytest.mark.parametrize("part", ["bin", "lib/python3*/site-packages"])
+def test_a_users_environment_is_never_run_as_root(conda: Path, tmp_path: Path, part: str) -> None:
+    (owned,) = (conda / "envs" / "train").glob(part)
+    os.chown(owned, 65534, 65534)
     for folder in [tmp_path, *tmp_path.parents[:3]]:
         folder.chmod(folder.stat().st_mode | 0o055)
     answers = probe("libnone.so", tmp_path, Tier.FULL, conda_prefixes=[str(conda)])
@@ -329,6 +330,24 @@ def test_a_users_environment_is_never_run_as_root(conda: Path, tmp_path: Path) -
 
 
 # --- parts ----------------------------------------------------------------------------------------
+def test_temporary_files_of_programs_are_where_nobody_else_can_foresee_them(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "program"
+    program.write_text('#!/bin/sh\nstat -c "%a %u %n" "$TMPDIR"\n')
+    program.chmod(0o755)
+    folder = tmp_path / "work"
+    folder.mkdir(mode=0o700)
+    step = compiled._compile(str(program), str(folder), "a.cu", "a", [], [])
+    assert step["output"].split() == ["700", str(os.getuid()), str(folder)]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").symlink_to(program)
+    tried = frameworks._tried(str(tmp_path / "bin/python"), 10)
+    mode, user, place = tried["command"]["output"].split()
+    assert (mode, user) == ("700", str(os.getuid()))
+    assert not Path(place).exists()
+
+
 def test_xid_lines() -> None:
     head = "4,1234,56789,-;NVRM: Xid (PCI:0000:2d:00): 79, "
     new = head + "pid='<unknown>', GPU has fallen off the bus."

@@ -11,6 +11,7 @@ from .base import OperationError
 
 CHUNK = 1 << 16
 TRIES = 3
+PASSING = (408, 425, 429, *range(500, 600))  # what a server may answer differently in a moment
 PAUSE_SECONDS = 2
 ANSWER_SECONDS = 30  # to wait for a server's next bytes
 
@@ -87,7 +88,7 @@ def fetch(url, stream, limit, seconds):
         try:
             _pour(url, stream, limit, deadline)
         except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors
-            final = isinstance(error, urllib.error.HTTPError) and error.code < 500
+            final = isinstance(error, urllib.error.HTTPError) and error.code not in PASSING
             refused = isinstance(getattr(error, "reason", None), socket.gaierror)
             if final or refused or attempt + 1 == TRIES or time.monotonic() > deadline:
                 text = "%s cannot be fetched: %s" % (without_secrets(url), _reason(error))

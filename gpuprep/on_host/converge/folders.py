@@ -22,9 +22,12 @@ def _check(path, info):
     """Refuse a directory that somebody else than root could exchange or fill."""
     if info.st_uid not in (0, os.geteuid()):
         refuse(path, "belongs to another user (uid %d)" % info.st_uid)
-    world = info.st_mode & stat.S_IWOTH
-    if world and not info.st_mode & stat.S_ISVTX:
+    if info.st_mode & stat.S_ISVTX:
+        return  # nobody can exchange what is not theirs
+    if info.st_mode & stat.S_IWOTH:
         refuse(path, "can be written by everybody")
+    if info.st_mode & stat.S_IWGRP and info.st_gid not in (0, os.getegid()):
+        refuse(path, "can be written by a group of users (gid %d)" % info.st_gid)
 
 
 def open_directory(path):

@@ -81,7 +81,9 @@ def _compile(nvcc, folder, source, program, architectures, flags):  # noqa: PLR0
         number = architecture.replace(".", "")
         targets += ["-gencode", "arch=compute_%s,code=sm_%s" % (number, number)]
     argv = [nvcc, "-O2", source, "-o", program, *targets, *list(flags)]
-    step = base.command(argv, COMPILE_SECONDS, cwd=folder)
+    # nvcc's own temporary files have names that others can foresee.
+    environment = dict(os.environ, TMPDIR=folder)
+    step = base.command(argv, COMPILE_SECONDS, cwd=folder, environment=environment)
     step["architectures"] = list(architectures)
     return step
 
@@ -89,7 +91,7 @@ def _compile(nvcc, folder, source, program, architectures, flags):  # noqa: PLR0
 def _run(argv, options):
     """Run a program of ours and read the JSON lines it prints."""
     folders = options.get("library_folders") or []
-    environment = dict(os.environ)
+    environment = dict(os.environ, TMPDIR=os.path.dirname(argv[0]))
     if folders:
         known = [environment["LD_LIBRARY_PATH"]] if environment.get("LD_LIBRARY_PATH") else []
         environment["LD_LIBRARY_PATH"] = ":".join(folders + known)

@@ -1,9 +1,11 @@
 """Try the frameworks of conda environments, each with the environment's own Python."""
 
+import glob
 import json
 import os
+import shutil
 
-from . import base
+from . import base, compiled
 
 SECONDS = 180.0  # the first import of a framework from a cold disk takes a minute
 PREFIXES = ("/opt/conda",)
@@ -125,8 +127,18 @@ for name, attempt in (("torch", try_torch), ("jax", try_jax), ("tensorflow", try
 def collect(options):
     """Return one entry per environment that has a framework."""
     seconds = options.get("deadlines", {}).get("framework", SECONDS)
-    envs = [_try(python, seconds) for python in interpreters(options) if has_framework(python)]
+    envs = [_tried(python, seconds) for python in interpreters(options) if has_framework(python)]
     return {"envs": envs}
+
+
+def _tried(python, seconds):
+    """Try an interpreter with a directory of its own for temporary files."""
+    folder = compiled.workspace()
+    try:
+        return _try(python, seconds, folder)
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def interpreters(options):
@@ -157,16 +169,28 @@ def has_framework(python):
     )
 
 
-def _try(python, seconds):
-    info = os.stat(os.path.dirname(python))  # the python may be a link to the system's
+def _owner(python):
+    """Return who can write what an interpreter runs, as (uid, gid): another user before root."""
+    folder = os.path.dirname(python)  # the python itself may be a link to the system's
+    library = os.path.join(os.path.dirname(folder), "lib")
+    folders = [folder, library, *glob.glob(library + "/python3*/site-packages")]
+    owners = [(info.st_uid, info.st_gid) for info in map(os.stat, filter(os.path.isdir, folders))]
+    return max(owners, key=lambda owner: owner[0] not in (0, os.geteuid()))
+
+
+def _try(python, seconds, folder):
+    owner = _owner(python)
     environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", TF_CPP_MIN_LOG_LEVEL="3")
     environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    if folder is not None:
+        os.chown(folder, *owner)
+        environment["TMPDIR"] = folder
     script = SCRIPT.replace("MARK", repr(MARK))
     step = base.command(
         [python, "-c", script],
         seconds,
         environment=environment,
-        owner=(info.st_uid, info.st_gid),
+        owner=owner,
         limit=1 << 16,
     )
     lines = step["output"].splitlines()
