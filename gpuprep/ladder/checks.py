@@ -162,7 +162,8 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "fabric.modules",
-        "Kernel modules of the fabric",
+        "Kernel modules of the fabric loaded",
+        "Kernel modules of the fabric not loaded",
         "The modules over which the fabric manager leads the switches are in the kernel.",
         APPLY + " It loads them, now and at boot.",
         fixed_by_apply=True,
