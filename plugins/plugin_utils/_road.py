@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.playbook.play_context import PlayContext
 from ansible.utils.display import Display
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
@@ -27,9 +26,10 @@ from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.ladder.expect import expectation
 from gpuprep.model import PlanState, Tier
-from gpuprep.model.text import clean
+from gpuprep.model.text import clean, clean_line
 from gpuprep.observe.probe import source
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
+from gpuprep.planner.inputs import SHAPE, checked
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 
 if TYPE_CHECKING:
@@ -64,26 +64,31 @@ def read_values(variables: Mapping[str, Any], templar: TemplateEngine) -> dict[s
         ConfigError: a variable has the wrong type, a value that is no choice, or looks misspelt.
 
     """
-    options = all_options()
     given = {
-        name: templar.template(variables[name])
-        for name in (*options, "oci_shape")
+        name: _templated(name, variables, templar)
+        for name in (*all_options(), SHAPE)
         if name in variables
     }
     misspelt = {name: near for name, near in unknown_variables(variables).items() if near}
     if misspelt:
         lines = (f"{name}: did you mean {near}?" for name, near in sorted(misspelt.items()))
         raise ConfigError("unknown variable " + "; ".join(lines))
-    # The validator would change what it is given; it sees copies of plain values.
-    checked = ArgumentSpecValidator(options).validate(
-        {k: v for k, v in given.items() if k in options}
-    )
-    if checked.error_messages:
-        raise ConfigError("; ".join(checked.error_messages))
-    values = {name: checked.validated_parameters[name] for name in given if name in options}
-    if "oci_shape" in given:
-        values["oci_shape"] = given["oci_shape"]
-    return values
+    return checked(given)
+
+
+def _templated(name: str, variables: Mapping[str, Any], templar: TemplateEngine) -> Any:
+    """Return the value of a variable.
+
+    Raises:
+        ConfigError: its template, or its encryption, cannot be resolved.
+
+    """
+    try:
+        value = templar.template(variables[name])
+        # ansible-core 2.18 decrypts only what is used as text.
+        return str(value) if hasattr(value, "__ENCRYPTED__") else value
+    except Exception as error:
+        raise ConfigError(f"{name}: {clean_line(str(error))}") from error
 
 
 def read_settings(
@@ -241,6 +246,8 @@ class Fleet:
                 self._values[name] = values
                 if variables.get(FAILED):
                     self.failures[name] = _failure(variables)
+            except AnsibleError as error:
+                self._fail(name, self._unreadable(name) or error)
             except Exception as error:  # noqa: BLE001 - any fault of a host is that host's result
                 self._fail(name, error)
 
@@ -257,6 +264,20 @@ class Fleet:
                 for name, values in self._values.items()
             }
         )
+
+    def _unreadable(self, name: str) -> ConfigError | None:
+        """Return what is wrong with a variable by which a host is reached, by its name."""
+        try:
+            variables, templar = self._variables(name)
+        except AnsibleError as error:  # a file of its variables, whole
+            return ConfigError(f"its variables cannot be read: {clean_line(str(error))}")
+        for variable in sorted(variables):
+            if variable.startswith("ansible_"):
+                try:
+                    _templated(variable, variables, templar)
+                except ConfigError as error:
+                    return error
+        return None
 
     # --- what there is ----------------------------------------------------------------------
 
