@@ -201,6 +201,8 @@ class Fleet:
         self._values: dict[str, Mapping[str, Any]] = {}
         self._targets: dict[str, _hosts.Target] = {}
         self._tier: Tier = Tier.QUICK
+        # Read by the tasks of the roles only, when the host would be touched already.
+        self._shell_variables = set(C.config.get_plugin_vars("shell", "sh"))
         self.plans: dict[str, HostPlan] = {}
         self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
@@ -239,6 +241,8 @@ class Fleet:
             try:
                 variables, templar = self._variables(name)
                 values = read_values(variables, templar)
+                for variable in self._shell_variables & variables.keys():
+                    _templated(variable, variables, templar)
                 self._seconds[name] = observe_seconds(values)
                 self.settings[name] = _settings(values, self._action._loader)
                 self._targets[name] = _hosts.make_target(name, variables, templar, context, keys)

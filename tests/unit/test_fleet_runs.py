@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import fleet_rig
@@ -81,6 +82,8 @@ def test_a_locked_host_is_neither_changed_nor_waited_for(rig: Rig) -> None:
     assert rig.log("role") == ["role conda b"]
 
 
+# Encrypted data as JSON has it; nobody has its password.
+VAULT = {"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256\n" + "3031" * 20 + "\n"}
 ODD: list[dict[str, Any]] = [
     {"ansible_connection": "nosuch"},
     {"ansible_connection": {"a": 1}},
@@ -91,8 +94,20 @@ ODD: list[dict[str, Any]] = [
     {"gpuprep_batch": "{{ nope }}"},
     {"gpuprep_hosts": "{{ nope }}"},
     {"gpuprep_observe_timeout": 0},
+    {"conda_prefix": ["/opt"]},
+    {"conda_environments": [{"name": "a", "packages": ["{{ nope }}"]}]},
+    {"gpuprep_mirror": VAULT},
+    {"oci_shape": VAULT},
+    {"ansible_host": VAULT},
+    {"ansible_connection": VAULT},
+    {"ansible_become_password": VAULT, "ansible_become": True},
+    {"ansible_become_user": "{{ nope }}", "ansible_become": True},
+    {"ansible_python_interpreter": "{{ nope }}"},
+    {"ansible_remote_tmp": VAULT},
+    {"ansible_connection": "ssh", "ansible_password": VAULT},
     {"rig_fault": "a fault of the planner"},
 ]
+VARIABLE = re.compile("(?:conda|gpuprep|gpu|oci|ansible)_[a-z_]+")
 
 
 def test_a_fault_of_one_host_is_its_own_in_any_order(rig: Rig) -> None:
@@ -100,12 +115,20 @@ def test_a_fault_of_one_host_is_its_own_in_any_order(rig: Rig) -> None:
     for hosts in ({**odd, "well": {}}, {"well": {}, **odd}):
         result = rig.run("plan", hosts)
         assert result.hosts["well"].state is HostStatus.DRIFTED
-        for name in odd:
+        for name, values in odd.items():
             host = result.hosts[name]
             assert host.state in {HostStatus.FAILED, HostStatus.REFUSED}, name
             assert host.code
-    assert result.hosts["odd9"].code == "E_INTERNAL"
-    assert result.hosts["odd9"].error == "ZeroDivisionError: a fault of the planner"
+            if host.state is HostStatus.REFUSED:
+                named = VARIABLE.match(host.error or "")
+                assert (host.code, named) == ("E_CONFIG", named)
+                assert named is not None, host.error
+                assert named[0] in values
+    states = [result.hosts[name].state for name in list(odd)[5:-1]]
+    assert set(states) == {HostStatus.REFUSED}
+    fault = result.hosts[list(odd)[-1]]
+    assert fault.code == "E_INTERNAL"
+    assert fault.error == "ZeroDivisionError: a fault of the planner"
 
 
 def test_apply_tells_of_odd_hosts_and_does_the_others(rig: Rig) -> None:
