@@ -28,6 +28,7 @@ from gpuprep.run.options import (
     Access,
     access_arguments,
     cancel_check,
+    check_prompts,
     extra_variables,
     limit_arguments,
     prompt_answers,
@@ -93,6 +94,7 @@ class Run:
 
         directory = _working_directory()
         access = self.options.get("access", Access())
+        check_prompts(access, engine.asking(os.environ, directory))
         extra = extra_variables(self.variables)
         arguments = [
             *self._inventory_arguments(run_dir, directory),
@@ -129,7 +131,11 @@ class Run:
 
     def _secrets(self, extra: Sequence[Mapping[str, Any] | Path], access: Access) -> list[str]:
         """Collect what must not be shown, from everything that this process can see."""
-        passwords = (access.connection_password, access.become_password)
+        passwords = (
+            access.connection_password,
+            access.become_password,
+            *access.vault_passwords.values(),
+        )
         named = [part for part in extra if isinstance(part, Mapping)]
         files = [part for part in extra if isinstance(part, Path)] + [*files_of(self.inventory)]
         return [

@@ -32,6 +32,9 @@ class Access:
         connection_password: password of the login; kept off disk and command line.
         become_password: password that sudo asks for; kept off disk and command line.
         vault_password_files: files, or programs, that give the passwords of encrypted data.
+        vault_ids: the same for several identities, as ``label@file``.
+        vault_passwords: passwords of encrypted data by label of their identity, ``default`` for
+            data without one; kept off disk and command line.
 
     """
 
@@ -40,6 +43,13 @@ class Access:
     connection_password: str | None = field(default=None, repr=False)
     become_password: str | None = field(default=None, repr=False)
     vault_password_files: tuple[str | os.PathLike[str], ...] = ()
+    vault_ids: tuple[str, ...] = ()
+    vault_passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def opens_vaults(self) -> bool:
+        """Whether there is any password of encrypted data."""
+        return bool(self.vault_password_files or self.vault_ids or self.vault_passwords)
 
 
 class RunOptions(TypedDict, total=False):
@@ -138,6 +148,9 @@ def access_arguments(access: Access) -> list[str]:
         arguments += ["--private-key", _file("private key", access.private_key)]
     for file in access.vault_password_files:
         arguments += ["--vault-password-file", _file("vault password file", file)]
+    for label, file in map(split_vault_id, access.vault_ids):
+        arguments.append(f"--vault-id={label}@{_file('vault password file', file)}")
+    arguments += [f"--vault-id={label}@prompt" for label in access.vault_passwords]
     if access.connection_password is not None:
         arguments.append("--ask-pass")
     if access.become_password is not None:
@@ -152,10 +165,49 @@ def _file(what: str, path: str | os.PathLike[str]) -> str:
     return str(found.absolute())
 
 
+def split_vault_id(text: str) -> tuple[str, str]:
+    """Return label and source of a vault id; as for Ansible, the first @ parts them.
+
+    >>> split_vault_id("prod@pass@word"), split_vault_id("file")
+    (('prod', 'pass@word'), ('default', 'file'))
+    """
+    label, at, source = text.partition("@")
+    return (label or "default", source) if at else ("default", text)
+
+
+def check_prompts(access: Access, asking: Sequence[str]) -> None:
+    """Refuse settings of Ansible that would make it wait for an answer that nobody gives.
+
+    Args:
+        access: with the answers that there are.
+        asking: see :func:`gpuprep.run.environment.asking`.
+
+    Raises:
+        ConfigError: names the setting, and how the password is given instead.
+
+    """
+    for setting in asking:
+        option, answered = {
+            "ask_pass": ("--ask-pass", access.connection_password is not None),
+            "become_ask_pass": ("--ask-become-pass", access.become_password is not None),
+            "ask_vault_pass": ("--ask-vault-pass", access.opens_vaults),
+        }.get(
+            setting,
+            (f"--vault-id {setting}", split_vault_id(setting)[0] in access.vault_passwords),
+        )
+        if not answered:
+            raise ConfigError(
+                f"Ansible's configuration wants to ask for a password ({setting}), which it cannot"
+                f" here: give {option}, or take the setting out"
+            )
+
+
 def prompt_answers(access: Access) -> dict[str, str]:
     """Answers to the prompts of ansible-playbook, by pattern."""
     answers = {r"^SSH password:\s*$": access.connection_password}
     answers[r"^BECOME password.*:\s*$"] = access.become_password
+    for label, password in access.vault_passwords.items():
+        answers[rf"^Vault password \({re.escape(label)}\):\s*$"] = password
     return {prompt: answer for prompt, answer in answers.items() if answer is not None}
 
 
