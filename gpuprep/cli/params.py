@@ -16,6 +16,7 @@ from gpuprep.run.options import MOST_FORKS, Access, split_vault_id
 
 if TYPE_CHECKING:
     from gpuprep.run.inventories import Source
+    from gpuprep.run.options import Limit
 
 _PROMPT: Final = "prompt"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -106,7 +107,7 @@ def _with(options: tuple[Callable[[F], F], ...], function: F) -> F:
 
 def which_hosts(
     inventory: tuple[str, ...], hosts: tuple[str, ...], limit: str | None
-) -> tuple[Source | None, str | None]:
+) -> tuple[Source | None, Limit | None]:
     """Return inventory and limit for what was typed: HOSTS narrow an inventory.
 
     Without an inventory, ``localhost`` alone means this machine.
@@ -119,7 +120,7 @@ def which_hosts(
         return LOCALHOST, None
     if hosts and limit is not None:
         raise ConfigError("name the hosts either as arguments or with --limit, not both")
-    return list(inventory) or None, ",".join(hosts) if hosts else limit
+    return list(inventory) or None, hosts or limit
 
 
 def parse_variables(texts: tuple[str, ...]) -> list[Mapping[str, Any] | str]:

@@ -21,7 +21,16 @@ from gpuprep.components import resolve
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import OBSERVATION
 from gpuprep.fleet.failures import Failure, failure_code, failure_message
-from gpuprep.fleet.policy import HOSTS, VARIABLES, default_of, observe_seconds, one_value, policy_of
+from gpuprep.fleet.patterns import check_pattern
+from gpuprep.fleet.policy import (
+    HOSTS,
+    VARIABLES,
+    default_of,
+    observe_seconds,
+    one_value,
+    policy_of,
+    settings_error,
+)
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.ladder.expect import expectation
@@ -225,6 +234,9 @@ class Fleet:
             except Exception as error:  # noqa: BLE001 - is told as the host's own, in read
                 Display().vvv(f"{name}: {HOSTS}: {error}")
         pattern = one_value(HOSTS, patterns)
+        if not isinstance(pattern, str):
+            raise ConfigError(f"{HOSTS}: expected a host pattern, found {pattern!r}")
+        check_pattern(HOSTS, pattern)
         if pattern == default_of(HOSTS):
             return names
         meant = {host.name for host in self._hostvars._inventory.get_hosts(pattern)}
@@ -233,6 +245,18 @@ class Fleet:
             raise ConfigError(f"{HOSTS}: no host of this run matches the pattern {pattern}")
         return chosen
 
+    def unmatched(self) -> list[str]:
+        """Return the patterns of the command line's limit that match no host at all."""
+        inventory = self._hostvars._inventory
+        patterns = [p for p in inventory._subset or () if p.strip() and not p.startswith("#")]
+        return [
+            pattern
+            for pattern in patterns
+            if not inventory.get_hosts(
+                pattern.lstrip("!&"), ignore_limits=True, ignore_restrictions=True
+            )
+        ]
+
     def read(self, names: list[str]) -> None:
         """Read the settings of hosts and how they are reached; nothing is touched yet."""
         context = self._play_context()
@@ -240,14 +264,13 @@ class Fleet:
         for name in names:
             try:
                 variables, templar = self._variables(name)
-                values = read_values(variables, templar)
+                values = self._values[name] = read_values(variables, templar)
                 for variable in self._shell_variables & variables.keys():
                     _templated(variable, variables, templar)
                 self._seconds[name] = observe_seconds(values)
                 self.settings[name] = _settings(values, self._action._loader)
                 self._targets[name] = _hosts.make_target(name, variables, templar, context, keys)
                 _hosts.CHILDREN[name] = str(templar.template(variables.get("ansible_host", name)))
-                self._values[name] = values
                 if variables.get(FAILED):
                     self.failures[name] = _failure(variables)
             except AnsibleError as error:
@@ -259,9 +282,11 @@ class Fleet:
         """Return the policy of the run, from the hosts whose settings can be read.
 
         Raises:
-            ConfigError: the hosts disagree, or a value makes no sense.
+            ConfigError: the hosts disagree, a value makes no sense, or no host has settings.
 
         """
+        if not self._values:
+            raise settings_error({name: plan.error or "" for name, plan in self.plans.items()})
         return policy_of(
             {
                 name: {key: values[key] for key in VARIABLES if key in values}
@@ -289,7 +314,7 @@ class Fleet:
         """Observe and plan hosts that were read, climbing the ladder as far as the tier says."""
         self._tier = tier = Tier(tier)
         extra = TIER_SECONDS[tier] + SPARE_SECONDS
-        reachable = [name for name in names if name in self._values]
+        reachable = [name for name in names if name not in self.plans]
         limits = {name: self._seconds[name] + extra for name in reachable}
         parallel = min(C.DEFAULT_FORKS, 50)
         for name, value in _hosts.for_all(reachable, self._plan, parallel, limits).items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import fleet_rig
 import pytest
 
-from gpuprep.errors import ConfigError, ExitCode
+from gpuprep.errors import ConfigError, ExitCode, GpuprepError
 from gpuprep.model import HostStatus
 
 if TYPE_CHECKING:
@@ -188,3 +188,48 @@ def test_a_pattern_in_the_inventory_counts(rig: Rig) -> None:
     assert rig.log("observe") == ["observe b", "observe b"]
     with pytest.raises(ConfigError, match="gpuprep_hosts: no host"):
         rig.run("apply", group({"gpuprep_hosts": "b"}, "a", "b"), limit="a")
+
+
+# --- which hosts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", [",", ":", "~[", "!", "a:&", ["a"], 5])
+@pytest.mark.parametrize("place", ["inventory", "variables"])
+def test_a_pattern_that_names_nothing_is_not_everything(
+    rig: Rig, pattern: object, place: str
+) -> None:
+    setting = {"gpuprep_hosts": pattern}
+    hosts = group(setting if place == "inventory" else {}, "a", "b")
+    with pytest.raises(GpuprepError):
+        rig.run("apply", hosts, variables=setting if place == "variables" else {})
+    assert rig.log() == []
+
+
+def test_a_host_that_was_named_and_is_not_there_stops_the_run(rig: Rig) -> None:
+    with pytest.raises(ConfigError, match="no host or group of the inventory is called c, d$"):
+        rig.run("apply", group({}, "a", "b"), limit=["a", "d,c", "b*"])
+    assert rig.log() == []
+
+
+def test_a_pattern_beside_others_that_matches_nothing_is_told(rig: Rig) -> None:
+    result = rig.run("plan", group({}, "a", "b"), limit="a,c,x*,!y")
+    assert list(result.hosts) == ["a"]
+    assert result.warnings == tuple(
+        f"limit: no host of the inventory matches {pattern}" for pattern in ("c", "x*", "!y")
+    )
+    assert result.to_dict()["warnings"]
+    assert rig.run("plan", group({}, "a", "b"), limit=["a", "b"]).warnings == ()
+
+
+@pytest.mark.parametrize("value", [{"conda_prefix": "x"}, {"gpu_driver_branch": "{{ nope }}"}])
+def test_settings_that_are_wrong_everywhere_are_told_with_hosts_and_variable(
+    rig: Rig, value: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigError, match=f"^a, b: {next(iter(value))}: "):
+        rig.run("apply", group(value, "a", "b"))
+    assert rig.log() == []
+
+
+def test_connections_that_are_wrong_everywhere_are_results(rig: Rig) -> None:
+    result = rig.run("plan", group({"ansible_connection": "nosuch"}, "a", "b"))
+    assert {host.code for host in result.hosts.values()} == {"E_ANSIBLE"}
