@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 
 ensure_package()
 
-from gpuprep import observe
+from gpuprep import codes, observe
 from gpuprep.catalog import load
 from gpuprep.components import resolve
 from gpuprep.errors import ConfigError
@@ -31,6 +32,7 @@ from gpuprep.fleet.policy import (
     policy_of,
     settings_error,
 )
+from gpuprep.fleet.twins import twins
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.ladder.expect import expectation
@@ -322,6 +324,15 @@ class Fleet:
                 self.plans[name] = value
             else:
                 self._fail(name, value)
+        for name, others in twins({name: self._identity(name) for name in names}).items():
+            refusal = codes.refusal("E_SAME_HOST", twins=", ".join(others))
+            self.plans[name] = replace(
+                self.plans[name],
+                state=PlanState.REFUSED,
+                code=refusal.code,
+                error=refusal.message,
+                roles={},
+            )
         self.plans = {name: self.plans[name] for name in names}
 
     def report(self, name: str) -> HostReport:
@@ -349,6 +360,10 @@ class Fleet:
         nobodys = judges(self._verb) and self._is_foreign(name)
         stack = None if nobodys else self.plans[name].stack
         return evaluate(seen, stack, self._tier, expected)
+
+    def _identity(self, name: str) -> tuple[str, ...] | None:
+        seen = self.seen.get(name)
+        return seen.identity if seen else None
 
     def _is_foreign(self, name: str) -> bool:
         seen = self.seen.get(name)

@@ -233,3 +233,14 @@ def test_settings_that_are_wrong_everywhere_are_told_with_hosts_and_variable(
 def test_connections_that_are_wrong_everywhere_are_results(rig: Rig) -> None:
     result = rig.run("plan", group({"ansible_connection": "nosuch"}, "a", "b"))
     assert {host.code for host in result.hosts.values()} == {"E_ANSIBLE"}
+
+
+def test_one_machine_under_two_names_is_refused_with_its_twin(rig: Rig) -> None:
+    hosts = {"a": {"rig_machine": "m"}, "b": {}, "c": {"rig_machine": "m"}, "d": {}}
+    result = rig.run("apply", hosts)
+    for name, twin in (("a", "c"), ("c", "a")):
+        host = result.hosts[name]
+        assert (host.state, host.code, host.changed) == (HostStatus.REFUSED, "E_SAME_HOST", False)
+        assert f"the same machine as {twin}" in (host.error or "")
+    assert sorted(rig.log("role")) == ["role conda b", "role conda d"]
+    assert result.exit_code is ExitCode.SOME_HOSTS_FAILED
