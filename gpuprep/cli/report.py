@@ -16,6 +16,7 @@ from gpuprep.cli.params import ask_access, parse_variables, which_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.report.formats import FORMATS, SUFFIXES, render
 from gpuprep.run.bundle import collect, pack
+from gpuprep.run.paths import existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,7 +109,8 @@ def bundle(  # noqa: PLR0913 - one per option
     to: Path,
 ) -> ExitCode:
     """Collect logs, states and versions of HOSTS into one redacted archive each."""
-    if not to.is_dir():
+    folder = existing(to)
+    if folder is None or not folder.is_dir():
         raise ConfigError(f"{to}: no such folder")
     source, limit = which_hosts(inventory, hosts, None)
     variables = parse_variables(extra_vars)
@@ -126,7 +128,7 @@ def bundle(  # noqa: PLR0913 - one per option
     found = collect(source, limit=limit, variables=variables, options={"access": access})
     for name, diagnosis in found.items():
         known = {name: seen["hosts"][name]} if name in seen["hosts"] else {}
-        click.echo(str(pack(diagnosis, to, {**seen, "hosts": known}, when)))
+        click.echo(str(pack(diagnosis, folder, {**seen, "hosts": known}, when)))
         if diagnosis.error:
             click.echo(f"gpuprep: {name}: {diagnosis.error}", err=True)
     failed = sum(1 for diagnosis in found.values() if diagnosis.error)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.layout import collection_root
+from gpuprep.run.paths import existing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ def find_configuration(environ: Mapping[str, str], directory: Path) -> Path | No
     every user may write to it, the home directory, /etc/ansible.
     """
     named = environ.get("ANSIBLE_CONFIG")
-    candidates = [Path(named).expanduser()] if named else []
+    candidates = [path for path in (existing(named or ""),) if named and path]
     if not directory.stat().st_mode & stat.S_IWOTH:
         candidates.append(directory / "ansible.cfg")
     candidates += [Path("~/.ansible.cfg").expanduser(), Path("/etc/ansible/ansible.cfg")]

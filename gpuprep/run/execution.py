@@ -102,7 +102,7 @@ class Run:
             *self._inventory_arguments(run_dir, directory),
             *variables_arguments(extra, run_dir),
             *access_arguments(access),
-            *limit_arguments(self.limit),
+            *limit_arguments(self.limit, run_dir),
             *(["--check"] if self.check else []),
             *["-v"] * self.options.get("verbosity", 0),
             f"--forks={self.options.get('forks', MOST_FORKS)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import threading
@@ -14,7 +13,8 @@ from typing import Any, Final, Literal, TypedDict
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.patterns import check_pattern, is_name
 from gpuprep.run.events import Event
-from gpuprep.run.inventories import write_private
+from gpuprep.run.inventories import LONGEST, write_private
+from gpuprep.run.paths import readable_file
 
 Verb = Literal["plan", "apply", "verify", "status"]
 MOST_FORKS: Final = 50  # more gain nothing: one Ansible process feeds about 120 host-tasks/s
@@ -118,7 +118,7 @@ def named_hosts(limit: Limit | None) -> list[str]:
     return [name for name in names if is_name(name)]
 
 
-def limit_arguments(limit: Limit | None) -> list[str]:
+def limit_arguments(limit: Limit | None, run_dir: Path) -> list[str]:
     """Return the arguments for a host pattern; Ansible takes one that names nothing for all hosts.
 
     Raises:
@@ -133,6 +133,10 @@ def limit_arguments(limit: Limit | None) -> list[str]:
         name = part.strip().lstrip("!&")
         if name.startswith("@"):
             _check_limit_file(Path(_file("limit file", name[1:])))
+    if len(pattern) > LONGEST:
+        path = run_dir / "limit"
+        path.write_text(pattern.replace(",", "\n"), encoding="utf-8")
+        return [f"--limit=@{path}"]
     return [f"--limit={pattern}"]
 
 
@@ -173,12 +177,10 @@ def access_arguments(access: Access) -> list[str]:
 
 
 def _file(what: str, path: str | os.PathLike[str]) -> str:
-    found = Path(path)
-    with contextlib.suppress(OSError, ValueError, RuntimeError):  # a text that is no path at all
-        found = found.expanduser()
-        if found.is_file() and os.access(found, os.R_OK):
-            return str(found.absolute())
-    raise ConfigError(f"{what} {found}: no such file, or not readable")
+    found = readable_file(path)
+    if found is None:
+        raise ConfigError(f"{what} {path}: no such file, or not readable")
+    return str(found)
 
 
 def split_vault_id(text: str) -> tuple[str, str]:

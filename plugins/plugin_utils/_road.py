@@ -119,9 +119,12 @@ def read_settings(
 def _settings(values: Mapping[str, Any], loader: Any) -> Settings:
     files = {}
     for name in environment_files(values):
-        path = Path(loader.path_dwim(name))
-        if path.is_file():
-            files[name] = path.read_text(encoding="utf-8")
+        try:
+            files[name] = Path(loader.path_dwim(name)).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue  # told by settings_from
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"conda_environments: {name} cannot be read: {error}") from error
     return settings_from(values, files=files)
 
 

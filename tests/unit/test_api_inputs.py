@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpuprep
+from gpuprep import cli
 from gpuprep.cli.params import which_hosts
 from gpuprep.errors import ConfigError, EngineError, InventoryError
 from gpuprep.fleet.failures import failure_message
@@ -409,23 +410,65 @@ def test_a_limit_that_cannot_name_hosts_is_refused(limit: str) -> None:
         gpuprep.plan("a,b,", limit=limit)
 
 
-def test_an_empty_file_of_hosts_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", "\n", "# a\n\n", ",\n", "!\n", "~[\n", "@other\n", "a\n&\n"])
+def test_a_file_of_hosts_that_names_none_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "hosts.retry"
-    path.write_text("\n")
-    with pytest.raises(ConfigError, match="names no host"):
-        limit_arguments(f"@{path}")
-    path.write_text("a\n")
-    assert limit_arguments(f"@{path}") == [f"--limit=@{path}"]
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="limit file"):
+        limit_arguments(f"@{path}", tmp_path)
+    path.write_text("# those of yesterday\na\n\n")
+    assert limit_arguments(f"@{path}", tmp_path) == [f"--limit=@{path}"]
+
+
+LONG = ",".join(f"10.0.{n // 250}.{n % 250}" for n in range(12_000))
+
+
+@pytest.mark.parametrize("hosts", [40, 12_000])
+def test_a_list_of_hosts_may_be_long(tmp_path: Path, hosts: int) -> None:
+    """No path is that long, and no argument of a program longer than 128 KiB."""
+    names = LONG.split(",")[:hosts]
+    (value,) = inventories.inventory_arguments(",".join(names), tmp_path)
+    (limit,) = limit_arguments(names, tmp_path)
+    assert inventories.files_of(",".join(names)) == ()
+    for argument in (f"--inventory={value}", limit):
+        command = [sys.executable, "-m", "ansible", "inventory", "--list", argument]
+        command += [] if argument.startswith("--inv") else [f"--inventory={value}"]
+        done = subprocess.run(command, check=True, capture_output=True)
+        assert set(json.loads(done.stdout)["ungrouped"]["hosts"]) == set(names)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda text: gpuprep.plan(text),
+        lambda text: gpuprep.plan([text]),
+        lambda text: gpuprep.plan("a,", variables=[text]),
+        lambda text: gpuprep.plan("a,", limit=f"@{text}"),
+        lambda text: gpuprep.plan("a,", access=gpuprep.Access(private_key=text)),
+        lambda text: gpuprep.plan("a,", access=gpuprep.Access(vault_password_files=(text,))),
+        lambda text: gpuprep.plan("a,", access=gpuprep.Access(vault_ids=(f"x@{text}",))),
+        lambda text: cli.root.main(["plan", "-i", "a,", "--report", text], standalone_mode=False),
+        lambda text: cli.root.main(
+            ["plan", "-i", "a,", "--locked", "--lock-file", text], standalone_mode=False
+        ),
+        lambda text: cli.root.main(["bundle", "a", "--to", text], standalone_mode=False),
+        lambda text: cli.root.main(["lock", "--check", "--file", text], standalone_mode=False),
+    ],
+)
+@pytest.mark.parametrize("text", ["x" * 300, "a/" * 3000, "~nobody-of-this-name/x"])
+def test_a_text_that_can_be_no_path_is_no_bug(call: Any, text: str) -> None:
+    with pytest.raises((ConfigError, InventoryError)):
+        call(text)
 
 
 @pytest.mark.parametrize("limit", ["a", "a,b", "gpu*:!gpu7", "~gpu[0-9]+", "--help", "[fe80::1]"])
 def test_a_limit_goes_to_ansible_as_it_is(limit: str) -> None:
-    assert limit_arguments(limit) == [f"--limit={limit}"]
-    assert limit_arguments(None) == []
+    assert limit_arguments(limit, Path()) == [f"--limit={limit}"]
+    assert limit_arguments(None, Path()) == []
 
 
 def test_empty_names_of_hosts_are_no_hosts() -> None:
     assert which_hosts((), ("",), None) == (None, ("",))
     with pytest.raises(ConfigError, match="names no host"):
-        limit_arguments(("",))
+        limit_arguments(("",), Path())
     assert which_hosts((), (), None) == (None, None)
