@@ -15,7 +15,7 @@ from gpuprep import api
 from gpuprep.cli.params import ask_access, parse_variables, which_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.report.formats import FORMATS, SUFFIXES, render
-from gpuprep.run.bundle import collect, pack
+from gpuprep.run.bundle import Diagnosis, collect, pack
 from gpuprep.run.paths import existing
 
 if TYPE_CHECKING:
@@ -126,12 +126,18 @@ def bundle(  # noqa: PLR0913 - one per option
     seen = api.status(source, limit=limit, variables=variables, access=access).to_dict()
     when = datetime.now(UTC)
     found = collect(source, limit=limit, variables=variables, options={"access": access})
-    for name, diagnosis in found.items():
+    silent = {name: Diagnosis(name, error="no answer") for name in seen["hosts"]}
+    failed = 0
+    for name, diagnosis in {**silent, **found}.items():
         known = {name: seen["hosts"][name]} if name in seen["hosts"] else {}
-        click.echo(str(pack(diagnosis, folder, {**seen, "hosts": known}, when)))
-        if diagnosis.error:
-            click.echo(f"gpuprep: {name}: {diagnosis.error}", err=True)
-    failed = sum(1 for diagnosis in found.values() if diagnosis.error)
+        problem = diagnosis.problem
+        try:
+            click.echo(str(pack(diagnosis, folder, {**seen, "hosts": known}, when)))
+        except ConfigError as error:
+            problem = str(error)
+        if problem:
+            failed += 1
+            click.echo(f"gpuprep: {name}: {problem}", err=True)
     if not failed:
         return ExitCode.OK
-    return ExitCode.ALL_HOSTS_FAILED if failed == len(found) else ExitCode.SOME_HOSTS_FAILED
+    return ExitCode.ALL_HOSTS_FAILED if failed == len({**silent, **found}) else ExitCode.SOME_HOSTS_FAILED
