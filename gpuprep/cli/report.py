@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
+import tempfile
 import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,13 +52,26 @@ def report(*, run: str, fmt: str | None, to: str | None, show: bool) -> ExitCode
     if path == Path(run):
         raise ConfigError(f"{path} is the result itself; name another file with --to")
     try:
-        path.write_text(text, encoding="utf-8")
+        _write(path, text, None if run == "-" else Path(run))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     click.echo(str(path))
     if show:
         webbrowser.open(path.absolute().as_uri())
     return ExitCode.OK
+
+
+def _write(path: Path, text: str, source: Path | None) -> None:
+    """Write a report for those who may read its source, and nobody else; not for a moment."""
+    if source is None or (path.exists() and not path.is_file()):  # a pipe or a device
+        path.write_text(text, encoding="utf-8")
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=".gpuprep-report-", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(text)
+        os.fchmod(file.fileno(), stat.S_IMODE(source.stat().st_mode) & 0o666)
+    Path(file.name).replace(path)
 
 
 def _format_of(name: str | None) -> str:
