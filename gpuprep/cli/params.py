@@ -152,7 +152,7 @@ def _parse_mapping(text: str) -> Mapping[str, Any]:
     return {name: value for name, _, value in pairs}
 
 
-def ask_access(
+def ask_access(  # noqa: PLR0913 - one per option
     user: str | None,
     private_key: str | None,
     vault_password_file: tuple[str, ...],

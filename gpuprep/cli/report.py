@@ -156,4 +156,8 @@ def bundle(  # noqa: PLR0913 - one per option
             click.echo(f"gpuprep: {name}: {problem}", err=True)
     if not failed:
         return ExitCode.OK
-    return ExitCode.ALL_HOSTS_FAILED if failed == len({**silent, **found}) else ExitCode.SOME_HOSTS_FAILED
+    return (
+        ExitCode.ALL_HOSTS_FAILED
+        if failed == len({**silent, **found})
+        else ExitCode.SOME_HOSTS_FAILED
+    )

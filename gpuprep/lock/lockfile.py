@@ -170,13 +170,8 @@ def read_lock(path: Path) -> LockFile:
     import yaml  # noqa: PLC0415  (slow to import)
 
     try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"lock file {path}: not a file")
-        with path.open(encoding="utf-8") as file:
-            text = file.read(_LARGEST)
+        text = _text_of(path)
         data = yaml.safe_load(text)
-    except ConfigError:
-        raise
     # A number or a date that is none is a ValueError, too many brackets a RecursionError.
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"lock file {path} cannot be read: {error}") from error
@@ -189,8 +184,17 @@ def read_lock(path: Path) -> LockFile:
     except DecodeError as error:
         raise ConfigError(f"lock file {path} is damaged: {error}; write it again") from error
     if not text.rstrip().endswith(f"\n{_END}"):
-        raise ConfigError(f"lock file {path} is cut off: its last line is not {_END}; write it again")
+        raise ConfigError(
+            f"lock file {path} is cut off: its last line is not {_END}; write it again"
+        )
     return lock
+
+
+def _text_of(path: Path) -> str:
+    if path.exists() and not path.is_file():  # a device has no end
+        raise OSError(f"{path} is not a file")
+    with path.open(encoding="utf-8") as file:
+        return file.read(_LARGEST)
 
 
 def _check(locked: LockedClass, raw: Mapping[str, Any], where: str) -> None:

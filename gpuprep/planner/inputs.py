@@ -91,8 +91,10 @@ def _url(*schemes: str) -> _Form:
 
 # Nothing of ours may stand in the place of a system's directory, or below one of the kernel's.
 _SYSTEM: Final = frozenset(
-    "bin boot dev etc home lib lib32 lib64 libx32 media mnt opt proc root run sbin srv sys tmp usr"
-    " var".split()
+    {
+        *("bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "media", "mnt"),
+        *("opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"),
+    }
 )
 _KERNELS: Final = ("/dev/", "/proc/", "/sys/")
 

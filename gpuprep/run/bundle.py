@@ -103,7 +103,7 @@ def read_answer(host: str, said: object) -> Diagnosis:
 
 def _take(data: Mapping[str, Any], key: str, kind: type, gaps: list[str]) -> Any:  # noqa: ANN401
     """Return a part of an answer, empty when it is missing or something else."""
-    value = data.get(key)
+    value: Any = data.get(key)
     if not _is(value, kind, key, gaps):
         return kind()
     if len(value) > _MOST:
@@ -128,7 +128,9 @@ def _command(number: int, raw: object, gaps: list[str]) -> Command | None:
         gaps.append(f"{where}: no program is named")
     whole = _is(output, str, f"{where} ({' '.join(words)[:40]}): output", gaps)
     code = raw.get("rc")
-    end = "cut off" if raw.get("timed_out") else f"exit code {code if isinstance(code, int) else '?'}"
+    end = (
+        "cut off" if raw.get("timed_out") else f"exit code {code if isinstance(code, int) else '?'}"
+    )
     return Command(words, clean(str(output), _CHARACTERS) if whole else "", end)
 
 

@@ -55,9 +55,7 @@ def find_configuration(environ: Mapping[str, str], directory: Path) -> Path | No
     return None
 
 
-def configured(
-    configuration: Path | None, key: str, section: str = "defaults"
-) -> str | None:
+def configured(configuration: Path | None, key: str, section: str = "defaults") -> str | None:
     """Read a key of a section; None when it, or the file, is not there."""
     parser = configparser.RawConfigParser(inline_comment_prefixes=(";",), strict=False)
     try:

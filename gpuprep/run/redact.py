@@ -37,9 +37,7 @@ _ASSIGNMENT: Final = re.compile(
 )
 _NOT_ITSELF: Final = ("!vault", "$ANSIBLE_VAULT", "{{")  # encrypted, or only named
 
-_URL_PASSWORD: Final = re.compile(
-    r"(?P<before>://[^/\s:@\"'<>]*:)(?P<password>[^/\s\"'<>]+)(?=@)"
-)
+_URL_PASSWORD: Final = re.compile(r"(?P<before>://[^/\s:@\"'<>]*:)(?P<password>[^/\s\"'<>]+)(?=@)")
 # A token that stands alone; the name of who logs in by ssh is none.
 _URL_TOKEN: Final = re.compile(
     r"(?P<before>(?<![a-z0-9+.-])(?!(?:git\+)?ssh:|sftp:|rsync:)[a-z][a-z0-9+.-]*://)"
@@ -122,7 +120,7 @@ def _parsed(text: str) -> list[Any] | None:
     # Knows no types and no tags: !unsafe is read, !vault stays what it is.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        documents = list(yaml.load_all(text, loader))  # noqa: S506 - makes strings only
+        documents = list(yaml.load_all(text, loader))
     except (yaml.YAMLError, RecursionError, ValueError):
         documents = []
     if any(isinstance(document, dict | list) for document in documents):

@@ -557,7 +557,7 @@ def test_a_list_of_hosts_may_be_long(tmp_path: Path, hosts: int) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda text: gpuprep.plan(text),
+        gpuprep.plan,
         lambda text: gpuprep.plan([text]),
         lambda text: gpuprep.plan("a,", variables=[text]),
         lambda text: gpuprep.plan("a,", limit=f"@{text}"),

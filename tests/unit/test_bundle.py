@@ -93,7 +93,7 @@ def test_archive_never_replaces_another(tmp_path: Path) -> None:
         pack(read_answer("gpu-1", ANSWER), tmp_path, None, WHEN)
 
 
-WHOLE = {"commands": [], "files": {}, "kernel_log": [], "device_nodes": []}
+WHOLE: dict[str, Any] = {"commands": [], "files": {}, "kernel_log": [], "device_nodes": []}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,9 @@ def test_an_odd_host_costs_the_others_nothing(
     assert cli.run(arguments) == ExitCode.SOME_HOSTS_FAILED
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == len(said)
-    assert {line.split(": ")[1] for line in told.err.splitlines() if line.startswith("gpuprep: ")} == {
+    assert {
+        line.split(": ")[1] for line in told.err.splitlines() if line.startswith("gpuprep: ")
+    } == {
         "list",
         "mute",
         "deep",

@@ -447,6 +447,19 @@ def test_a_prompt_of_ansibles_own_is_refused_not_waited_for(  # noqa: PLR0913
     assert f"give {option}, or" in capsys.readouterr().err
 
 
+def test_an_error_shows_no_token_of_a_url(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConfigError("https://MARKER-t@mirror/t/MARKER-p/x?token=MARKER-q: 404")
+
+    monkeypatch.setattr(cli.root, "main", fail)
+    assert cli.run([]) == 64
+    told = capsys.readouterr().err
+    assert "mirror" in told
+    assert "MARKER" not in told
+
+
 def test_a_terminal_gets_a_live_view_and_a_pipe_gets_lines(inventory: Inventory) -> None:
     arguments = ["-c", PROGRAM, "apply", "-i", inventory(a={**PROVEN, "stub_fail": "disk full"})]
     environment = {**os.environ, "TERM": "xterm-256color"}

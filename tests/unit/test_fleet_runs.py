@@ -206,7 +206,7 @@ def test_a_pattern_that_names_nothing_is_not_everything(
 
 
 def test_a_host_that_was_named_and_is_not_there_stops_the_run(rig: Rig) -> None:
-    with pytest.raises(ConfigError, match="no host or group of the inventory is called c, d$"):
+    with pytest.raises(ConfigError, match=r"no host or group of the inventory is called c, d$"):
         rig.run("apply", group({}, "a", "b"), limit=["a", "d,c", "b*"])
     assert rig.log() == []
 
@@ -225,7 +225,7 @@ def test_a_pattern_beside_others_that_matches_nothing_is_told(rig: Rig) -> None:
 def test_settings_that_are_wrong_everywhere_are_told_with_hosts_and_variable(
     rig: Rig, value: dict[str, str]
 ) -> None:
-    with pytest.raises(ConfigError, match=f"^a, b: {next(iter(value))}: "):
+    with pytest.raises(ConfigError, match=rf"^a, b: {next(iter(value))}: "):
         rig.run("apply", group(value, "a", "b"))
     assert rig.log() == []
 

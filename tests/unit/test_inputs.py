@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+from datetime import date
 from typing import Any
 
 import pytest
@@ -14,7 +14,20 @@ from gpuprep.planner.settings import all_options
 OPTIONS = all_options()
 # Of a wrong type for each type of an argument specification.
 NONSENSE: dict[str, tuple[Any, ...]] = {
-    "str": (None, [], ["x"], {}, {"a": 1}, True, 1.5, object(), "a\nb", "a\x00", "a\x1b[2J", "\x85"),
+    "str": (
+        None,
+        [],
+        ["x"],
+        {},
+        {"a": 1},
+        True,
+        1.5,
+        object(),
+        "a\nb",
+        "a\x00",
+        "a\x1b[2J",
+        "\x85",
+    ),
     "path": (None, [], {}, False, 3, "a\nb", "a\x00b"),
     "bool": (None, "", "maybe", [], {}, 2, -1, 1.0, "truee"),
     "int": (None, "", "x", "1.5", 1.5, 60.0, True, [], [1], {}, -1, "-1", 10**30, "9" * 5000),
@@ -119,7 +132,7 @@ def test_every_default_is_accepted_as_it_is() -> None:
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip
 def test_values_that_a_variable_cannot_mean(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"^{name}: "):
+    with pytest.raises(ConfigError, match=rf"^{name}: "):
         checked({name: value})
 
 
@@ -151,7 +164,7 @@ def test_values_that_a_variable_cannot_mean(name: str, value: Any) -> None:
     ids=lambda value: repr(value)[:40],
 )  # fmt: skip
 def test_environments_that_cannot_be(entries: Any) -> None:
-    with pytest.raises(ConfigError, match="^conda_environments"):
+    with pytest.raises(ConfigError, match=r"^conda_environments"):
         checked({"conda_environments": entries})
 
 
@@ -164,7 +177,7 @@ def test_environments_that_cannot_be(entries: Any) -> None:
         ("cuda_toolkit_versions", "12.8, 13.0", ["12.8", "13.0"]),
         ("cuda_toolkit_default", 13.0, "13.0"),
         ("cudnn_version", 9, "9"),
-        ("gpuprep_as_of", datetime.date(2026, 11, 20), "2026-11-20"),
+        ("gpuprep_as_of", date(2026, 11, 20), "2026-11-20"),
         ("gpuprep_mirror_fingerprint", "ABCD " * 10, "ABCD " * 10),
         ("gpuprep_short_cut", "No", False),
         ("gpuprep_short_cut", 1, True),
@@ -196,7 +209,7 @@ def test_what_ansible_and_yaml_make_of_a_good_value_is_understood(
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
-    with pytest.raises(ConfigError, match="conda_prefix: .*; gpu_driver_branch: "):
+    with pytest.raises(ConfigError, match=r"conda_prefix: .*; gpu_driver_branch: "):
         checked({"conda_prefix": 3, "gpuprep_channel": "pb", "gpu_driver_branch": []})
 
 

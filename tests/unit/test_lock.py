@@ -146,7 +146,24 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
         read_lock(path)
 
 
-ODD = (None, True, 7, 1.5, "", "\n", "-x", "../x", "a b", "{{ x }}", [], ["x"], [None], {}, {"a": 1}, {1: "a"})
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    7,
+    1.5,
+    "",
+    "\n",
+    "-x",
+    "../x",
+    "a b",
+    "{{ x }}",
+    [],
+    ["x"],
+    [None],
+    {},
+    {"a": 1},
+    {1: "a"},
+)
 
 
 def places(data: Any) -> Iterator[tuple[Any, Any]]:

@@ -46,7 +46,7 @@ def test_it_sees_this_machine(seen: observe.HostObservation) -> None:
     assert seen.uid == os.getuid()
     assert seen.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert seen.machine.id == Path("/etc/machine-id").read_text().strip()
-    assert seen.machine.processes == os.readlink("/proc/self/ns/pid")
+    assert seen.machine.processes == str(Path("/proc/self/ns/pid").readlink())
     assert seen.commands == {"sh": True, "no-such-program": False}
 
 
