@@ -22,7 +22,7 @@ NONSENSE: dict[str, tuple[Any, ...]] = {
         {"a": 1},
         True,
         1.5,
-        object(),
+        b"x",
         "a\nb",
         "a\x00",
         "a\x1b[2J",
