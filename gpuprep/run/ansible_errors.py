@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.errors import ConfigError, EngineError, ExitCode, GpuprepError, InventoryError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from gpuprep.fleet.failures import Failure
 
 _ERROR_LINE: Final = re.compile(r"^(?:\[ERROR\]:|ERROR!)\s*")
@@ -43,6 +47,8 @@ _MEANINGS: Final[tuple[tuple[str, type[GpuprepError], str], ...]] = (
 _UNPARSED: Final = re.compile(r"failed to parse inventory source (\S+)|parse (\S+) as an inventory")
 _REASON: Final = re.compile(r"Failed to parse (?:inventory|\S+) with '?\w+'? plugin: (.+)")
 _ORIGIN: Final = re.compile(r"^Origin: (.+)$", re.MULTILINE)
+_ENCRYPTED: Final = b"$ANSIBLE_VAULT;"
+_SHOWN: Final = 5  # files
 _NO_REASON: Final = "not YAML inventory"  # one plugin refusing what is meant for another
 
 
@@ -88,6 +94,21 @@ def engine_error(code: int, output: str, limit: str | None) -> GpuprepError:
     if code in {_PARSER_ERROR, _BAD_OPTIONS}:
         return ConfigError(f"Ansible refuses the input: {error}")
     return EngineError(f"ansible-playbook ended with exit code {code}: {error}")
+
+
+def encrypted_error(error: GpuprepError, files: Iterable[Path]) -> GpuprepError:
+    """Return an error about encrypted data with the files that are encrypted as a whole.
+
+    Ansible names none; such a file of the first host's variables ends the run of all.
+    """
+    if "encrypted data" not in str(error):
+        return error
+    found = []
+    for path in files:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if file.read(len(_ENCRYPTED)) == _ENCRYPTED:
+                found.append(str(path))
+    return ConfigError(f"{error} ({', '.join(found[:_SHOWN])})") if found else error
 
 
 def _reason_of_unparsed(output: str) -> tuple[str, str | None]:

@@ -19,7 +19,12 @@ from gpuprep.fleet.report import HostReport
 from gpuprep.model import FleetResult, PlanState, StepKind
 from gpuprep.model.codec import vocabulary
 from gpuprep.run import environment as engine
-from gpuprep.run.ansible_errors import engine_error, no_hosts_error, plan_error
+from gpuprep.run.ansible_errors import (
+    encrypted_error,
+    engine_error,
+    no_hosts_error,
+    plan_error,
+)
 from gpuprep.run.directory import run_directory
 from gpuprep.run.events import Event, EventKind
 from gpuprep.run.inventories import describe, files_of, inventory_arguments
@@ -185,7 +190,8 @@ class Run:
         for failure in transcript.failures.values():
             return plan_error(failure)
         if outcome.code:
-            return engine_error(outcome.code, transcript.output, limit_pattern(self.limit))
+            error = engine_error(outcome.code, transcript.output, limit_pattern(self.limit))
+            return encrypted_error(error, files_of(self.inventory))
         return no_hosts_error(describe(self.inventory), transcript.output)
 
 

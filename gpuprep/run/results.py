@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.errors import EngineError
-from gpuprep.fleet.policy import settings_error
+from gpuprep.fleet.failures import settings_error
 from gpuprep.fleet.report import HostReport
 from gpuprep.model import HostResult, HostStatus, PlanState, StepStatus
 from gpuprep.model.codec import DecodeError, decode

@@ -17,6 +17,7 @@ from gpuprep.fleet.verdicts import VERBS, judges, work_on
 from gpuprep.fleet.waves import waves
 from gpuprep.model import Tier
 from gpuprep.report.text import checks_in_words, fleet_in_words
+from gpuprep.run.redact import mask_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +66,8 @@ class ActionModule(ActionBase):
             self._tell(fleet, reports, verb)
         unfit = [f"{name}: {todo.unfit}" for name, todo in work.items() if todo.unfit]
         counts = Counter(plan.state for plan in fleet.plans.values())
-        result.update(changed=False, counts=dict(counts), msg="\n".join(unfit) or _summary(counts))
+        told = mask_urls("\n".join(unfit)) or _summary(counts)
+        result.update(changed=False, counts=dict(counts), msg=told)
         return result
 
     def _hand_over(self, fleet: Fleet, work: dict[str, Work], policy: Policy) -> None:
@@ -95,7 +97,7 @@ class ActionModule(ActionBase):
             told = ((name, report.to_dict()) for name, report in reports.items())
             lines = chain.from_iterable(checks_in_words(*each) for each in told)
         for line in lines:
-            self._display.display(line)
+            self._display.display(mask_urls(line))
 
 
 def _check_named(named: Iterable[str], unmatched: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from gpuprep.catalog import load
 from gpuprep.components import resolve
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import OBSERVATION
-from gpuprep.fleet.failures import Failure, failure_code, failure_message
+from gpuprep.fleet.failures import Failure, failure_code, failure_message, settings_error
 from gpuprep.fleet.patterns import check_pattern
 from gpuprep.fleet.policy import (
     HOSTS,
@@ -30,7 +30,6 @@ from gpuprep.fleet.policy import (
     observe_seconds,
     one_value,
     policy_of,
-    settings_error,
 )
 from gpuprep.fleet.twins import twins
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
@@ -42,6 +41,7 @@ from gpuprep.observe.probe import source
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from gpuprep.planner.inputs import SHAPE, checked
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
+from gpuprep.run.redact import mask_urls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -184,7 +184,7 @@ def _capabilities() -> dict[str, str]:
 
 def failed_plan(error: BaseException) -> HostPlan:
     """Return the plan of a host that could not be planned, whatever the reason."""
-    text = clean(str(error), MOST_CHARACTERS)
+    text = mask_urls(clean(str(error), MOST_CHARACTERS))
     if isinstance(error, _hosts.HostUnreachableError):
         return HostPlan(PlanState.UNREACHABLE, "E_UNREACHABLE", text)
     if isinstance(error, _hosts.HostUnusableError):

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpuprep
@@ -277,6 +277,7 @@ def test_a_secret_is_found_however_it_is_written(tmp_path: Path, spelling: str) 
         pytest.fail(f"nothing found but {secrets_in_file(path)}")
 
 
+@settings(deadline=None, max_examples=50)
 @given(secret=st.text(min_size=4, max_size=20).filter(lambda t: t.isprintable() and _is_masked(t)))
 def test_whatever_yaml_can_write_is_found(secret: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -413,6 +414,15 @@ def test_what_ansible_says_is_told_as_an_error_of_ours(
     error = engine_error(code, output, "x")
     assert type(error) is kind
     assert message in str(error)
+
+
+def test_a_file_that_is_encrypted_as_a_whole_is_named(tmp_path: Path) -> None:
+    """Ansible itself only says that something is."""
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/a.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3131\n")
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {a: {ansible_connection: local}}}\n")
+    with pytest.raises(ConfigError, match=r"give --vault-password-file .*host_vars/a\.yml\)$"):
+        gpuprep.plan(tmp_path)
 
 
 def test_several_errors_are_all_told() -> None:

@@ -161,8 +161,8 @@ def test_an_unexpected_error_is_told_in_words(
     ("typed", "expected"),
     [
         (((), ("localhost",), None), ("localhost", None)),
-        ((("i.yml",), ("localhost",), None), (["i.yml"], "localhost")),
-        ((("i.yml",), ("a", "b"), None), (["i.yml"], "a,b")),
+        ((("i.yml",), ("localhost",), None), (["i.yml"], ("localhost",))),
+        ((("i.yml",), ("a", "b"), None), (["i.yml"], ("a", "b"))),
         ((("i.yml",), (), "gpu*"), (["i.yml"], "gpu*")),
         (((), (), None), (None, None)),
     ],
