@@ -253,13 +253,12 @@ class Fleet:
     def unmatched(self) -> list[str]:
         """Return the patterns of the command line's limit that match no host at all."""
         inventory = self._hostvars._inventory
-        patterns = [p for p in inventory._subset or () if p.strip() and not p.startswith("#")]
+        given = [p for p in inventory._subset or () if p.strip() and not p.startswith("#")]
         return [
             pattern
-            for pattern in patterns
-            if not inventory.get_hosts(
-                pattern.lstrip("!&"), ignore_limits=True, ignore_restrictions=True
-            )
+            for pattern in given
+            if (name := pattern.lstrip("!&")) not in inventory.hosts
+            and not inventory.get_hosts(name, ignore_limits=True, ignore_restrictions=True)
         ]
 
     def read(self, names: list[str]) -> None:
