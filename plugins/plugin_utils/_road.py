@@ -333,6 +333,7 @@ class Fleet:
                 state=PlanState.REFUSED,
                 code=refusal.code,
                 error=refusal.message,
+                stack=None,
                 roles={},
             )
         self.plans = {name: self.plans[name] for name in names}
