@@ -12,6 +12,7 @@ from gpuprep import __version__
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
 from gpuprep.cli.output import abandon, ensure_streams
 from gpuprep.errors import ExitCode, GpuprepError
+from gpuprep.run.redact import mask_urls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,4 +84,4 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> None:
-    click.echo(f"gpuprep: {message}", err=True)
+    click.echo(f"gpuprep: {mask_urls(message)}", err=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import tempfile
 import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +17,8 @@ from gpuprep.cli.stored import read_result
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.report.compare import against
 from gpuprep.report.formats import FORMATS, SUFFIXES, render
-from gpuprep.run.bundle import collect, pack
+from gpuprep.run.bundle import Diagnosis, collect, pack
+from gpuprep.run.paths import existing
 
 
 @click.command()
@@ -48,13 +52,26 @@ def report(*, run: str, fmt: str | None, to: str | None, show: bool, old: str | 
     if path == Path(run):
         raise ConfigError(f"{path} is the result itself; name another file with --to")
     try:
-        path.write_text(text, encoding="utf-8")
+        _write(path, text, None if run == "-" else Path(run))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     click.echo(str(path))
     if show:
         webbrowser.open(path.absolute().as_uri())
     return ExitCode.OK
+
+
+def _write(path: Path, text: str, source: Path | None) -> None:
+    """Write a report for those who may read its source, and nobody else; not for a moment."""
+    if source is None or (path.exists() and not path.is_file()):  # a pipe or a device
+        path.write_text(text, encoding="utf-8")
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=".gpuprep-report-", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(text)
+        os.fchmod(file.fileno(), stat.S_IMODE(source.stat().st_mode) & 0o666)
+    Path(file.name).replace(path)
 
 
 def _format_of(name: str | None) -> str:
@@ -71,6 +88,8 @@ def _format_of(name: str | None) -> str:
 @click.option("-k", "--ask-pass", is_flag=True, help="Ask for the login's password.")
 @click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for sudo's password.")
 @click.option("--vault-password-file", multiple=True, metavar="FILE", help="Vault password file.")
+@click.option("-J", "--ask-vault-pass", is_flag=True, help="Ask for the vault password.")
+@click.option("--vault-id", multiple=True, metavar="LABEL@FILE", help="Vault password by label.")
 @click.option(
     "--to",
     type=click.Path(file_okay=False, path_type=Path),
@@ -88,10 +107,13 @@ def bundle(  # noqa: PLR0913 - one per option
     ask_pass: bool,
     ask_become_pass: bool,
     vault_password_file: tuple[str, ...],
+    ask_vault_pass: bool,
+    vault_id: tuple[str, ...],
     to: Path,
 ) -> ExitCode:
     """Collect logs, states and versions of HOSTS into one redacted archive each."""
-    if not to.is_dir():
+    folder = existing(to)
+    if folder is None or not folder.is_dir():
         raise ConfigError(f"{to}: no such folder")
     source, limit = which_hosts(inventory, hosts, None)
     variables = parse_variables(extra_vars)
@@ -101,16 +123,28 @@ def bundle(  # noqa: PLR0913 - one per option
         vault_password_file,
         ask_pass=ask_pass,
         ask_become_pass=ask_become_pass,
+        ask_vault_pass=ask_vault_pass,
+        vault_id=vault_id,
     )
     seen = api.status(source, limit=limit, variables=variables, access=access).to_dict()
     when = datetime.now(UTC)
     found = collect(source, limit=limit, variables=variables, options={"access": access})
-    for name, diagnosis in found.items():
+    silent = {name: Diagnosis(name, error="no answer") for name in seen["hosts"]}
+    failed = 0
+    for name, diagnosis in {**silent, **found}.items():
         known = {name: seen["hosts"][name]} if name in seen["hosts"] else {}
-        click.echo(str(pack(diagnosis, to, {**seen, "hosts": known}, when)))
-        if diagnosis.error:
-            click.echo(f"gpuprep: {name}: {diagnosis.error}", err=True)
-    failed = sum(1 for diagnosis in found.values() if diagnosis.error)
+        problem = diagnosis.problem
+        try:
+            click.echo(str(pack(diagnosis, folder, {**seen, "hosts": known}, when)))
+        except ConfigError as error:
+            problem = str(error)
+        if problem:
+            failed += 1
+            click.echo(f"gpuprep: {name}: {problem}", err=True)
     if not failed:
         return ExitCode.OK
-    return ExitCode.ALL_HOSTS_FAILED if failed == len(found) else ExitCode.SOME_HOSTS_FAILED
+    return (
+        ExitCode.ALL_HOSTS_FAILED
+        if failed == len({**silent, **found})
+        else ExitCode.SOME_HOSTS_FAILED
+    )

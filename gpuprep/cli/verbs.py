@@ -25,6 +25,7 @@ from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
 from gpuprep.report.terminal import explain_exit_code, render
 from gpuprep.run.inventories import LOCALHOST
+from gpuprep.run.paths import readable_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -115,6 +116,8 @@ class Typed:
     ask_pass: bool
     ask_become_pass: bool
     vault_password_file: tuple[str, ...]
+    ask_vault_pass: bool
+    vault_id: tuple[str, ...]
     forks: int
     timeout: float | None
     quiet: bool
@@ -130,9 +133,9 @@ class Typed:
         given = parse_variables(self.extra_vars)
         if not self.locked:
             return given
-        path = Path(self.lock_file).resolve()
-        if not path.is_file():
-            raise ConfigError(f"--locked: {path} is not there; gpuprep lock writes it")
+        path = readable_file(self.lock_file)
+        if path is None:
+            raise ConfigError(f"--locked: {self.lock_file} is not there; gpuprep lock writes it")
         return [*given, {"gpuprep_lock_file": str(path)}]
 
 
@@ -162,6 +165,8 @@ class Reach:
             typed.vault_password_file,
             ask_pass=typed.ask_pass,
             ask_become_pass=typed.ask_become_pass,
+            ask_vault_pass=typed.ask_vault_pass,
+            vault_id=typed.vault_id,
         )
         return cls(source, limit, variables, access)
 
@@ -284,16 +289,19 @@ def _report_file(name: str | None) -> Path | None:
     """Check before the run that its result can be stored after it."""
     if name is None:
         return None
-    path = Path(name).expanduser().absolute()
-    if path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"--report {name}: not a file in a directory that this user can write to")
-    return path
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        path = Path(name).expanduser().absolute()
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that is too long is told here, not after the run
+        if not path.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
+            return path
+    raise ConfigError(f"--report {name}: not a file in a directory that this user can write to")
 
 
 def _write_report(path: Path, result: FleetResult) -> None:
     """Replace the report as a whole: a reader never sees half of one."""
     with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+        "w", dir=path.parent, prefix=".gpuprep-report-", delete=False, encoding="utf-8"
     ) as file:
         json.dump(result.to_dict(), file, indent=2)
         file.write("\n")

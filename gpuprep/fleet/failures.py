@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from gpuprep.errors import ConfigError
 from gpuprep.model.text import clean
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NAMED: Final = 3  # hosts of a list
 _LINES: Final = 12  # of a failure's message
 _CODE: Final = re.compile(r"\bE_[A-Z][A-Z0-9_]*\b")
 _HIDDEN: Final = "failed; its output is hidden because the task handles secrets (no_log)"
@@ -78,3 +83,17 @@ def _first_lines(text: str) -> str:
     if len(lines) > _LINES:
         lines = [*lines[: _LINES - 1], f"... ({len(lines) - _LINES + 1} more lines)"]
     return "\n".join(lines)
+
+
+def names_in_words(names: Sequence[str]) -> str:
+    """Return the first of some hosts, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def settings_error(errors: Mapping[str, str]) -> ConfigError:
+    """Return the error of a run in which no host's settings make sense, by host."""
+    hosts: dict[str, list[str]] = {}
+    for host, error in errors.items():
+        hosts.setdefault(error, []).append(host)
+    return ConfigError("; ".join(f"{names_in_words(n)}: {text}" for text, n in hosts.items()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.errors import ConfigError
+from gpuprep.fleet.failures import names_in_words
 from gpuprep.fleet.waves import waves
 from gpuprep.model import Tier
 from gpuprep.planner.settings import fleet_options
@@ -23,7 +24,6 @@ VARIABLES: Final = (
     "gpuprep_verify_tier",
     "gpuprep_verify_sample",
 )
-_SHOWN: Final = 3  # hosts named per value
 _WHOLE: Final = 100  # percent
 
 
@@ -62,7 +62,7 @@ def one_value(variable: str, values: Mapping[str, object]) -> Any:  # noqa: ANN4
     for host, value in values.items():
         hosts.setdefault(json.dumps(value, default=str), []).append(host)
     if len(hosts) > 1:
-        told = "; ".join(f"{text} on {_names(names)}" for text, names in hosts.items())
+        told = "; ".join(f"{text} on {names_in_words(names)}" for text, names in hosts.items())
         raise ConfigError(
             f"{variable} has one value for all hosts of a run, but they disagree: {told}; set it"
             " where all of them share it (the group all, or -e)"
@@ -135,10 +135,6 @@ def stop_reason(max_fail_percentage: int, wave: Collection[str], failed: Collect
         return ""
     return (
         f"not begun: {len(failed)} of {len(wave)} hosts of the wave before failed"
-        f" ({_names(sorted(failed))}), gpuprep_max_fail_percentage allows {max_fail_percentage} %"
+        f" ({names_in_words(sorted(failed))}), gpuprep_max_fail_percentage allows"
+        f" {max_fail_percentage} %"
     )
-
-
-def _names(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -8,6 +8,7 @@ itself (kernel headers, compilers) follow the host's kernel and are not locked.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from gpuprep.model import (
     SigningKey,
     Stack,
 )
+from gpuprep.model.codec import DecodeError, decode
 from gpuprep.model.versions import key
 from gpuprep.packages import family_of
 from gpuprep.packages.family import upstream_version
@@ -37,6 +39,25 @@ if TYPE_CHECKING:
     from gpuprep.model import HostResult, Package
 
 SCHEMA = 1
+_LARGEST = 16 << 20  # characters
+_SHOWN = 60  # of a wrong value
+_END = "..."  # of a YAML document; a file that lost its end lacks it
+_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:-]*")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._:~^-]*")
+_FORMS = {
+    "os": re.compile(r"[a-z][a-z0-9_.-]*"),
+    "arch": re.compile(r"\w+"),
+    "gpu": re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}"),
+    "branch": re.compile(r"[0-9]+"),
+    "driver": re.compile(r"[0-9]+(\.[0-9]+)+"),
+    "flavour": re.compile(r"open|proprietary"),
+    "toolkit": re.compile(r"[0-9]+(\.[0-9]+)*"),
+    "repository": re.compile(r"https?://[!-~]+"),
+    "key": re.compile(r"[0-9A-F]{40}"),
+    "conda.version": _VERSION,
+    "conda.url": re.compile(r"https?://[!-~]+"),
+    "conda.sha256": re.compile(r"[0-9a-fA-F]{64}"),
+}
 _HEADER = "# Written by `gpuprep lock`; installed by `gpuprep apply --locked`.\n"
 
 
@@ -102,7 +123,7 @@ class LockFile:
 
         classes = [{k: v for k, v in _plain(c).items() if v} for c in self.classes]
         data = {"schema": SCHEMA, "catalog": self.catalog, "classes": classes}
-        return _HEADER + yaml.safe_dump(data, sort_keys=False, width=100)
+        return _HEADER + yaml.safe_dump(data, sort_keys=False, width=100, explicit_end=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +170,56 @@ def read_lock(path: Path) -> LockFile:
     import yaml  # noqa: PLC0415  (slow to import)
 
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = _text_of(path)
+        data = yaml.safe_load(text)
+    # A number or a date that is none is a ValueError, too many brackets a RecursionError.
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"lock file {path} cannot be read: {error}") from error
     if not isinstance(data, dict) or data.get("schema") != SCHEMA:
         raise ConfigError(f"lock file {path}: schema {SCHEMA} expected; write it with gpuprep lock")
     try:
-        return LockFile(data["catalog"], tuple(_parsed(raw) for raw in data["classes"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"lock file {path} is incomplete: {error}") from error
+        lock = decode(LockFile, data)
+        for number, locked in enumerate(lock.classes):
+            _check(locked, data["classes"][number], f"classes[{number}]")
+    except DecodeError as error:
+        raise ConfigError(f"lock file {path} is damaged: {error}; write it again") from error
+    if not text.rstrip().endswith(f"\n{_END}"):
+        raise ConfigError(
+            f"lock file {path} is cut off: its last line is not {_END}; write it again"
+        )
+    return lock
+
+
+def _text_of(path: Path) -> str:
+    if path.exists() and not path.is_file():  # a device has no end
+        raise OSError(f"{path} is not a file")
+    with path.open(encoding="utf-8") as file:
+        return file.read(_LARGEST)
+
+
+def _check(locked: LockedClass, raw: Mapping[str, Any], where: str) -> None:
+    """Check what a class says beyond its types.
+
+    Raises:
+        DecodeError: a key is unknown, or a value has another form.
+
+    """
+    unknown = sorted(str(key) for key in raw if key not in LockedClass.__slots__)
+    if unknown:
+        raise DecodeError(f"{where}: unknown key {unknown[0]!r}")
+    named = {**asdict(locked), "gpu": locked.gpus, "toolkit": locked.cuda}
+    named |= {f"conda.{name}": value for name, value in (named["conda"] or {}).items()}
+    for name, form in _FORMS.items():
+        value = named.get(name)
+        for text in value if isinstance(value, tuple | list) else (value,):
+            if text is not None and not form.fullmatch(text):
+                raise DecodeError(f"{where}.{name}: {text[:_SHOWN]!r} cannot be one")
+    for name in ("packages", "requires"):
+        for package, version in named[name].items():
+            if not (isinstance(package, str) and _PACKAGE.fullmatch(package)):
+                raise DecodeError(f"{where}.{name}: {package!r} is no name of a package")
+            if not _VERSION.fullmatch(version):
+                raise DecodeError(f"{where}.{name}.{package}: {version[:_SHOWN]!r} is no version")
 
 
 def resolve_locked(
@@ -278,18 +340,6 @@ def _merged(known: LockedClass | None, new: LockedClass) -> LockedClass:
 
 def _plain(locked: LockedClass) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(locked).items()}
-
-
-def _parsed(raw: dict[str, Any]) -> LockedClass:
-    known = {name: raw[name] for name in LockedClass.__slots__ if name in raw}
-    unknown = sorted(set(raw) - set(known))
-    if unknown:
-        raise ConfigError(f"lock file: unknown key {unknown[0]!r} in a class")
-    for name in ("gpus", "hosts", "cuda"):
-        known[name] = tuple(known.get(name, ()))
-    if known.get("conda"):
-        known["conda"] = CondaInstaller(**known["conda"])
-    return LockedClass(**known)
 
 
 def _label(facts: HostFacts) -> str:

@@ -119,6 +119,7 @@ class FleetResult:
         counts: load-independent costs: ``host_tasks``; ``round_trips``, the commands that ran on
             hosts as root; ``observations``, those of them that only looked.
         run: what was run, by whom and with what.
+        warnings: what is to be known of the run as a whole.
 
     """
 
@@ -131,6 +132,7 @@ class FleetResult:
     seconds: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)
     run: RunInfo | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:

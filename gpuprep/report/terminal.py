@@ -84,6 +84,8 @@ def render(
         console.print("Steps are summed up; -v tells each.\n")
     if many:
         console.print(_summary_table(hosts, with_checks=result.verb in _LOOKING))
+    for warning in result.warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
     if code is not None:
         console.print(explain_exit_code(result, code), soft_wrap=True)
 

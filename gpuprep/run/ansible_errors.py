@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.errors import ConfigError, EngineError, ExitCode, GpuprepError, InventoryError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from gpuprep.fleet.failures import Failure
 
 _ERROR_LINE: Final = re.compile(r"^(?:\[ERROR\]:|ERROR!)\s*")
@@ -27,7 +31,7 @@ _MEANINGS: Final[tuple[tuple[str, type[GpuprepError], str], ...]] = (
     (
         r"vault|decrypt",
         ConfigError,
-        "encrypted data cannot be read: {error}. Give --vault-password-file",
+        "encrypted data cannot be read: {error}; give --vault-password-file or --ask-vault-pass",
     ),
     (
         r"playbook.*could not be found|couldn't resolve module/action|Unable to retrieve file",
@@ -46,6 +50,8 @@ _REASON: Final = re.compile(
     r"(.+(?:\n(?!\[|Origin: |<<<|Failed to parse ).+)*)"
 )
 _ORIGIN: Final = re.compile(r"^Origin: (.+)$", re.MULTILINE)
+_ENCRYPTED: Final = b"$ANSIBLE_VAULT;"
+_SHOWN: Final = 5  # files
 _NO_REASON: Final = "not YAML inventory"  # one plugin refusing what is meant for another
 
 
@@ -85,12 +91,27 @@ def engine_error(code: int, output: str, limit: str | None) -> GpuprepError:
     for pattern, kind, message in _MEANINGS:
         if re.search(pattern, error, re.IGNORECASE):
             wanted = "the inventory" if limit is None else f"--limit {limit}"
-            return kind(message.format(error=error, limit=wanted))
+            return kind(message.format(error=error.rstrip("."), limit=wanted))
     if unparsed and code != _PARSER_ERROR:
         return InventoryError(f"the inventory cannot be read: {error}")
     if code in {_PARSER_ERROR, _BAD_OPTIONS}:
         return ConfigError(f"Ansible refuses the input: {error}")
     return EngineError(f"ansible-playbook ended with exit code {code}: {error}")
+
+
+def encrypted_error(error: GpuprepError, files: Iterable[Path]) -> GpuprepError:
+    """Return an error about encrypted data with the files that are encrypted as a whole.
+
+    Ansible names none; such a file of the first host's variables ends the run of all.
+    """
+    if "encrypted data" not in str(error):
+        return error
+    found = []
+    for path in files:
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if file.read(len(_ENCRYPTED)) == _ENCRYPTED:
+                found.append(str(path))
+    return ConfigError(f"{error} ({', '.join(found[:_SHOWN])})") if found else error
 
 
 def _reason_of_unparsed(output: str) -> tuple[str, str | None]:

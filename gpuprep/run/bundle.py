@@ -6,15 +6,18 @@ import io
 import json
 import re
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
-from gpuprep.errors import ConfigError, EngineError
+from gpuprep.errors import ConfigError
+from gpuprep.model.text import clean, clean_line
 from gpuprep.observe.probe import diagnosis
 from gpuprep.run.ansible_errors import engine_error
 from gpuprep.run.directory import run_directory
 from gpuprep.run.execution import Run
+from gpuprep.run.options import limit_pattern
 from gpuprep.run.redact import Redactor, secrets_in_text
 
 if TYPE_CHECKING:
@@ -22,26 +25,117 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuprep.run.inventories import Source
-    from gpuprep.run.options import RunOptions, Variables
+    from gpuprep.run.options import Limit, RunOptions, Variables
 
 SCRIPT = "diagnosis.py"
 ANSWERS = "diagnosis-*.json"
+_LISTS: Final = ("kernel_log", "device_nodes")
+_MOST: Final = 1000  # commands, files or lines of a list that are kept
+_CHARACTERS: Final = 1 << 20  # of one file or output; the host sends less
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program that ran on the host, and what it said; ``end`` says how it ended."""
+
+    argv: tuple[str, ...]
+    output: str
+    end: str
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What one host said.
+    """What one host said; whatever else was in its answer is named, not kept.
 
     Attributes:
         host: inventory name.
-        answer: of the collecting script; empty when it failed.
-        error: why there is none.
+        commands: programs that ran.
+        files: text by path, long ones from their end.
+        lists: lines by subject (``kernel_log``, ``device_nodes``).
+        error: why there is no answer.
+        gaps: what of the answer could not be read.
 
     """
 
     host: str
-    answer: Mapping[str, Any]
+    commands: tuple[Command, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     error: str | None = None
+    gaps: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the answer, None when it is whole."""
+        return self.error or ("; ".join(self.gaps) or None)
+
+
+def read_answer(host: str, said: object) -> Diagnosis:
+    """Read what a host said: whatever can be had, and the names of what cannot."""
+    try:
+        data = json.loads(said) if isinstance(said, str) else said
+    except (ValueError, RecursionError) as error:
+        return Diagnosis(host, error=f"its answer cannot be read: {error}")
+    if not isinstance(data, dict):
+        return Diagnosis(host, error=f"its answer is no object but {_kind(data)}")
+    gaps: list[str] = []
+    commands = _take(data, "commands", list, gaps)
+    files = _take(data, "files", dict, gaps)
+    return Diagnosis(
+        host,
+        tuple(filter(None, (_command(n, each, gaps) for n, each in enumerate(commands)))),
+        {
+            clean(path): clean(text, _CHARACTERS)
+            for path, text in files.items()
+            if _is(text, str, f"files: {clean_line(path)}", gaps)
+        },
+        {
+            name: tuple(
+                clean(line)
+                for line in _take(data, name, list, gaps)
+                if _is(line, str, f"{name}: a line", gaps)
+            )
+            for name in _LISTS
+        },
+        gaps=tuple(dict.fromkeys(gaps)),
+    )
+
+
+def _take(data: Mapping[str, Any], key: str, kind: type, gaps: list[str]) -> Any:  # noqa: ANN401
+    """Return a part of an answer, empty when it is missing or something else."""
+    value: Any = data.get(key)
+    if not _is(value, kind, key, gaps):
+        return kind()
+    if len(value) > _MOST:
+        gaps.append(f"{key}: only the first {_MOST} of {len(value)}")
+    return dict(islice(value.items(), _MOST)) if kind is dict else value[:_MOST]
+
+
+def _is(value: object, kind: type, where: str, gaps: list[str]) -> bool:
+    if not isinstance(value, kind):
+        gaps.append(f"{where}: expected a {kind.__name__}, found {_kind(value)}")
+    return isinstance(value, kind)
+
+
+def _command(number: int, raw: object, gaps: list[str]) -> Command | None:
+    where = f"commands: number {number}"
+    if not isinstance(raw, dict):
+        _is(raw, dict, where, gaps)
+        return None
+    argv, output = raw.get("argv"), raw.get("output")
+    words = tuple(clean_line(str(word)) for word in argv) if isinstance(argv, list) else ()
+    if not words:
+        gaps.append(f"{where}: no program is named")
+    whole = _is(output, str, f"{where} ({' '.join(words)[:40]}): output", gaps)
+    code = raw.get("rc")
+    end = (
+        "cut off" if raw.get("timed_out") else f"exit code {code if isinstance(code, int) else '?'}"
+    )
+    return Command(words, clean(str(output), _CHARACTERS) if whole else "", end)
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 class _Collection(Run):
@@ -61,31 +155,24 @@ class _Collection(Run):
             (run_dir / SCRIPT).write_text(diagnosis(), encoding="utf-8")
             request = self._request(run_dir)
             outcome = run_playbook(request)
+            documents = [json.loads(path.read_text()) for path in sorted(run_dir.glob(ANSWERS))]
             found = {
-                answer["host"]: Diagnosis(answer["host"], request.redactor.data(answer["said"]))
-                for answer in map(_read, sorted(run_dir.glob(ANSWERS)))
+                document["host"]: read_answer(
+                    document["host"], request.redactor.data(document["said"])
+                )
+                for document in documents
             }
         for host, failure in outcome.transcript.failures.items():
-            found.setdefault(host, Diagnosis(host, {}, failure.message))
+            found.setdefault(host, Diagnosis(host, error=failure.message))
         if not found and outcome.code:
-            raise engine_error(outcome.code, outcome.transcript.output, self.limit)
+            raise engine_error(outcome.code, outcome.transcript.output, limit_pattern(self.limit))
         return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        said = data["said"]
-        data["said"] = json.loads(said) if isinstance(said, str) else said
-    except (ValueError, KeyError, TypeError) as error:
-        raise EngineError(f"a host's answer cannot be read: {error}") from error
-    return data
 
 
 def collect(
     inventory: Source | None = None,
     *,
-    limit: str | None = None,
+    limit: Limit | None = None,
     variables: Variables | None = None,
     options: RunOptions | None = None,
 ) -> dict[str, Diagnosis]:
@@ -114,7 +201,11 @@ def pack(
     name = f"gpuprep-{safe}-{when.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     path = folder / f"{name}.tar.gz"
     try:
-        with path.open("xb") as stream:
+        stream = path.open("xb")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    try:
+        with stream:
             path.chmod(0o600)
             with tarfile.open(fileobj=stream, mode="w:gz") as archive:
                 for member, text in _members(diagnosis, result, when):
@@ -123,28 +214,28 @@ def pack(
                     info.size, info.mtime, info.mode = len(data), int(when.timestamp()), 0o600
                     archive.addfile(info, io.BytesIO(data))
     except OSError as error:
+        path.unlink(missing_ok=True)  # half an archive would pass for a whole one
         raise ConfigError(f"{path}: {error.strerror}") from error
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 
 def _members(
     diagnosis: Diagnosis, result: Mapping[str, Any] | None, when: datetime
 ) -> Iterator[tuple[str, str]]:
-    answer = diagnosis.answer
-    commands = answer.get("commands") or ()
     yield "README.txt", _readme(diagnosis, when)
     if result is not None:
         yield "report.json", json.dumps(result, indent=1)
-    for number, command in enumerate(commands):
-        argv = [str(word) for word in command.get("argv", ())]
-        word = re.sub(r"\W+", "-", " ".join(argv))[:60].strip("-")
-        end = "cut off" if command.get("timed_out") else f"exit code {command.get('rc')}"
-        text = f"$ {' '.join(argv)}\n{command.get('output', '')}\n[{end}]\n"
-        yield f"commands/{number:02}-{word}.txt", text
-    for path, text in (answer.get("files") or {}).items():
+    for number, command in enumerate(diagnosis.commands):
+        line = " ".join(command.argv)
+        word = re.sub(r"\W+", "-", line)[:60].strip("-")
+        yield f"commands/{number:02}-{word}.txt", f"$ {line}\n{command.output}\n[{command.end}]\n"
+    for path, text in diagnosis.files.items():
         yield f"files/{path.lstrip('/').replace('..', '_')}", text
-    yield "kernel-log.txt", "\n".join(answer.get("kernel_log") or ()) + "\n"
-    yield "device-nodes.txt", "\n".join(answer.get("device_nodes") or ()) + "\n"
+    for name in _LISTS:
+        yield f"{name.replace('_', '-')}.txt", "\n".join(diagnosis.lists.get(name, ())) + "\n"
 
 
 def _readme(diagnosis: Diagnosis, when: datetime) -> str:
@@ -161,6 +252,8 @@ def _readme(diagnosis: Diagnosis, when: datetime) -> str:
     ]
     if diagnosis.error:
         lines += ["", f"The host could not be asked: {diagnosis.error}"]
+    if diagnosis.gaps:
+        lines += ["", "Parts of the host's answer could not be read:", *diagnosis.gaps]
     return "\n".join(lines) + "\n"
 
 

@@ -6,15 +6,19 @@ import itertools
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from gpuprep.errors import ConfigError, InventoryError
+from gpuprep.model.text import clean_line
+from gpuprep.run.paths import existing
 
 LOCALHOST: Final = "localhost"
 _SYSTEM_PYTHON: Final = Path("/usr/bin/python3")
 _VARIABLES_BESIDE: Final = ("group_vars", "host_vars")
+LONGEST: Final = 64 * 1024  # characters of an argument; Linux takes 128 KiB
 _MOST_FILES: Final = 10_000
 _GROUP_KEYS: Final = frozenset({"hosts", "vars", "children"})
 
@@ -50,7 +54,7 @@ def files_of(source: Source | None) -> tuple[Path, ...]:
         return ()
     items = [source] if isinstance(source, str | os.PathLike) else source
     found: list[Path] = []
-    for path in (Path(item).expanduser() for item in items):
+    for path in filter(None, map(existing, items)):
         beside = [path] if path.is_dir() else [path.parent / name for name in _VARIABLES_BESIDE]
         below = (file for folder in beside for file in folder.rglob("*"))
         found += [path, *itertools.islice(below, _MOST_FILES)]
@@ -82,15 +86,16 @@ def describe(source: Source | None) -> str:
 
 def _argument(item: str | os.PathLike[str], run_dir: Path) -> str:
     text = os.fspath(item)
-    path = Path(text).expanduser()
-    if text == LOCALHOST and not path.exists():
+    path = existing(text)
+    if path is None and text == LOCALHOST:
         return _write(this_machine(), run_dir)
-    if "," in text and not path.exists():
-        return text  # a list of host names
-    if not path.exists():
+    if path is None and "," in text:
+        return text if len(text) <= LONGEST else _write_list(text, run_dir)
+    if path is None:
+        shown = clean_line(text)
         raise InventoryError(
-            f"inventory {text}: no such file or directory. Check the path; a list of host names "
-            f'needs a comma ("{text},"), and "localhost" means this machine.'
+            f"inventory {shown}: no such file or directory. Check the path; a list of host names "
+            f'needs a comma ("{shown},"), and "localhost" means this machine.'
         )
     if not os.access(path, os.R_OK):
         raise InventoryError(f"inventory {text}: not readable by this user")
@@ -140,6 +145,19 @@ def _write(structure: Mapping[str, Any], run_dir: Path) -> str:
     path = run_dir / "inventory.json"
     write_private(path, structure)
     return str(path)
+
+
+def _write_list(text: str, run_dir: Path) -> str:
+    """Write a list of hosts as an inventory, one a line."""
+    names = [name for part in text.split(",") if (name := part.strip())]
+    odd = next((name for name in names if not name.isprintable() or set(name) & set(" #;=")), None)
+    if odd is not None:
+        raise ConfigError(f"inventory: {clean_line(odd)!r} in the list is no name of a host")
+    with tempfile.NamedTemporaryFile(
+        "w", dir=run_dir, prefix="hosts-", delete=False, encoding="utf-8"
+    ) as file:
+        file.write("\n".join([*names, ""]))
+    return file.name
 
 
 def write_private(path: Path, data: object) -> None:

@@ -17,8 +17,10 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._road import (
 
 from gpuprep.catalog import load
 from gpuprep.components import BY_ROLE
+from gpuprep.errors import ConfigError
 from gpuprep.fleet.policy import observe_seconds
 from gpuprep.planner import plan_host
+from gpuprep.run.redact import mask_urls
 
 # Left open by a role: the reboot is a handler's, and the module is loaded by it.
 LEFT_TO_REBOOT = {"reboot", "load"}
@@ -80,7 +82,10 @@ class ActionModule(ActionBase):
 
     def _own_plan(self, role: str, variables: dict[str, Any]) -> dict[str, Any]:
         """Observe this host over its own connection and plan for one role."""
-        settings = read_settings(variables, self._templar, self._loader)
+        try:
+            settings = read_settings(variables, self._templar, self._loader)
+        except ConfigError as error:
+            raise AnsibleActionFail(f"[E_CONFIG] {error}") from error
         if not BY_ROLE[role].wanted(settings.values):
             return NOTHING | {"msg": "not wanted here"}
         interpreter = _hosts.interpreter(variables)
@@ -103,6 +108,6 @@ def _as_diff(step: dict[str, Any]) -> dict[str, str]:
     return {
         "before_header": header,
         "after_header": header,
-        "before": f"{step['before'] or ''}\n",
-        "after": f"{step['after'] or step['target']}\n",
+        "before": mask_urls(f"{step['before'] or ''}\n"),
+        "after": mask_urls(f"{step['after'] or step['target']}\n"),
     }

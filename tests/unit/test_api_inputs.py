@@ -8,15 +8,18 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gpuprep
+from gpuprep import cli
 from gpuprep.cli.params import which_hosts
 from gpuprep.errors import ConfigError, EngineError, InventoryError
 from gpuprep.fleet.failures import failure_message
@@ -213,6 +216,122 @@ def test_secrets_are_found_in_files_of_any_format() -> None:
     assert set(secrets_in_text(text)) == {"ini one", "yaml-two", "json-three", "url-four"}
 
 
+# Every spelling of a secret that Ansible reads in an inventory or a file of variables.
+SPELLINGS = {
+    "plain": "password: Sesame7\n",
+    "hash": "password: Sesame7#open\n",
+    "comma": "password: Sesame7,open\n",
+    "blanks": "password: Sesame7 open it\n",
+    "double": 'password: "Sesame7 \\" open"\n',
+    "escape": 'password: "Ses\\x61me7"\n',
+    "single": "password: 'Sesame7 '' open'\n",
+    "unsafe": "password: !unsafe 'Sesame7 {{ open }}'\n",
+    "literal": "password: |\n  Sesame7\n  open it\n",
+    "folded": "password: >-\n  Sesame7\n  open it\n",
+    "anchor": "other: &a Sesame7\npassword: *a\n",
+    "merge": "base: &a {db_pwd: Sesame7}\nhost:\n  <<: *a\n",
+    "nested": "vault_secrets:\n  any: {thing: Sesame7}\n",
+    "list": "api_tokens:\n- Sesame7\n- more\n",
+    "flow": "all: {hosts: {a: {password: Sesame7}}}\n",
+    "number": "password: 77777777\n",
+    "hump": "apiToken: Sesame7\n",
+    "pwd": "db_pwd: Sesame7\n",
+    "key": "ssh_key: Sesame7\n",
+    "hyphen": "api-key: Sesame7\n",
+    "two documents": "---\na: 1\n---\npassword: Sesame7\n",
+    "json": '{"all": {"vars": {"password": "Sesame7"}}}',
+    "json with tabs": '{\n\t"db_secret": "Sesame7"\n}',
+    "ini host": "[gpus]\na ansible_password=Sesame7 # comment\n",
+    "ini quoted": "a ansible_password='Sesame7 open' x=1\n",
+    "ini vars": "[all:vars]\nansible_password = Sesame7 open # it\n",
+    "ini literal": "[all:vars]\nansible_password = 'Sesame7 open'\n",
+    "toml": '[all.vars]\nansible_password = "Sesame7"\n',
+    "url": "mirror: https://bot:Sesame7@host/x\n",
+    "url with at": "mirror: https://bot:Sesame7@open@host/x\n",
+    "url encoded": "mirror: https://bot:Sesame7%40open@host/x\n",
+    "token in url": "mirror: https://Sesame77@host/x\n",
+    "conda": "alias: https://host/t/Sesame7/main\n",
+    "pre-authenticated": "image: https://objectstorage/p/Sesame7/n/x/b/y/o/z\n",
+    "query": "mirror: https://host/x?a=1&token=Sesame7\n",
+    "large": "password: Sesame7\n" + "# filler\n" * 500_000,
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_secret_is_found_however_it_is_written(tmp_path: Path, spelling: str) -> None:
+    path = tmp_path / "file"
+    path.write_text(SPELLINGS[spelling])
+    redactor = Redactor(secrets_in_file(path))
+    for shown in (
+        "Sesame7", "Sesame7 open it", 'Sesame7 " open', "Sesame7 ' open", "Sesame7#open",
+        "Sesame7,open", "Sesame7 {{ open }}", "Sesame7\nopen it", "Sesame7 open", "77777777",
+        "Sesame7@open", "Sesame77", "Sesame7%40open", "Sesame7 open # it",
+    ):  # fmt: skip
+        if shown in {found.rstrip("\n") for found in secrets_in_file(path)}:
+            for form in (shown, json.dumps(shown), repr(shown), f"'{shown}'"):
+                assert "esame" not in redactor.text(f"x {form} y")
+                assert "open" not in redactor.text(f"x {form} y")
+                assert "7777" not in redactor.text(f"x {form} y")
+            break
+    else:
+        pytest.fail(f"nothing found but {secrets_in_file(path)}")
+
+
+@settings(deadline=None, max_examples=50)
+@given(secret=st.text(min_size=4, max_size=20).filter(lambda t: t.isprintable() and _is_masked(t)))
+def test_whatever_yaml_can_write_is_found(secret: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        for style in ("", "'", '"', "|", ">"):
+            data = {"all": {"hosts": {"a": {"ansible_password": secret, "port": 22}}}}
+            path.write_text(yaml.safe_dump(data, default_style=style, allow_unicode=True))
+            assert secret in secrets_in_file(path)
+        path.write_text(json.dumps(data))
+        assert secret in secrets_in_file(path)
+
+
+def _is_masked(text: str) -> bool:
+    return not text.lstrip().startswith(("{{", "!vault", "$ANSIBLE_VAULT"))
+
+
+def test_anchors_that_multiply_are_looked_at_once(tmp_path: Path) -> None:
+    lines = ["a0: &a0 {password: Sesame7}"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    path = tmp_path / "bomb.yml"
+    path.write_text("\n".join(lines))
+    assert secrets_in_file(path) == ["Sesame7"]
+
+
+def test_what_is_encrypted_or_only_named_is_no_secret_yet(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text(
+        "a_password: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3131\nb_password: '{{ other }}'\n"
+        "PWD: /home/user\nOLDPWD: /home\nkey_file: /x\n"
+    )
+    assert secrets_in_file(path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("get https://TOKEN@h/x", f"get https://{MASK}@h/x"),
+        ("https://h/t/tk-1/main: 404", f"https://h/t/{MASK}/main: 404"),
+        ("https://h/x?token=a&b=c", f"https://h/x?token={MASK}&b=c"),
+        ("https://h/x?X-Amz-Signature=a", f"https://h/x?X-Amz-Signature={MASK}"),
+        ("https://u:p@ss@h/x", f"https://u:{MASK}@h/x"),
+        ("https://h/p/tok/n/name/b/x", f"https://h/p/{MASK}/n/name/b/x"),
+        ("ssh://u:pw@h", f"ssh://u:{MASK}@h"),
+        ("'http://a:b@h' and \"http://c:d@h\"", f"'http://a:{MASK}@h' and \"http://c:{MASK}@h\""),
+        *((text, text) for text in (
+            "ssh://opc@h/x", "git+ssh://git@h/x", "http://h:80/x", "mail a@b", "see /t/x and /p/y",
+            "http://h/x?page=2", "[fe80::1]:22", "a=b; c=d",
+        )),
+    ],
+)  # fmt: skip
+def test_urls_are_masked_where_secrets_stand(text: str, masked: str) -> None:
+    assert Redactor().text(text) == masked
+
+
 def test_short_values_and_switches_are_not_masked_everywhere() -> None:
     assert Redactor(["a", "abcd", "false"]).text("a abcd false") == f"a {MASK} false"
 
@@ -295,6 +414,15 @@ def test_what_ansible_says_is_told_as_an_error_of_ours(
     error = engine_error(code, output, "x")
     assert type(error) is kind
     assert message in str(error)
+
+
+def test_a_file_that_is_encrypted_as_a_whole_is_named(tmp_path: Path) -> None:
+    """Ansible itself only says that something is."""
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/a.yml").write_text("$ANSIBLE_VAULT;1.1;AES256\n3131\n")
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {a: {ansible_connection: local}}}\n")
+    with pytest.raises(ConfigError, match=r"give --vault-password-file .*host_vars/a\.yml\)$"):
+        gpuprep.plan(tmp_path)
 
 
 def test_several_errors_are_all_told() -> None:
@@ -409,21 +537,65 @@ def test_a_limit_that_cannot_name_hosts_is_refused(limit: str) -> None:
         gpuprep.plan("a,b,", limit=limit)
 
 
-def test_an_empty_file_of_hosts_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["", "\n", "# a\n\n", ",\n", "!\n", "~[\n", "@other\n", "a\n&\n"])
+def test_a_file_of_hosts_that_names_none_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "hosts.retry"
-    path.write_text("\n")
-    with pytest.raises(ConfigError, match="names no host"):
-        limit_arguments(f"@{path}")
-    path.write_text("a\n")
-    assert limit_arguments(f"@{path}") == [f"--limit=@{path}"]
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="limit file"):
+        limit_arguments(f"@{path}", tmp_path)
+    path.write_text("# those of yesterday\na\n\n")
+    assert limit_arguments(f"@{path}", tmp_path) == [f"--limit=@{path}"]
+
+
+LONG = ",".join(f"10.0.{n // 250}.{n % 250}" for n in range(12_000))
+
+
+@pytest.mark.parametrize("hosts", [40, 12_000])
+def test_a_list_of_hosts_may_be_long(tmp_path: Path, hosts: int) -> None:
+    """No path is that long, and no argument of a program longer than 128 KiB."""
+    names = LONG.split(",")[:hosts]
+    (value,) = inventories.inventory_arguments(",".join(names), tmp_path)
+    (limit,) = limit_arguments(names, tmp_path)
+    assert inventories.files_of(",".join(names)) == ()
+    for argument in (f"--inventory={value}", limit):
+        command = [sys.executable, "-m", "ansible", "inventory", "--list", argument]
+        command += [] if argument.startswith("--inv") else [f"--inventory={value}"]
+        done = subprocess.run(command, check=True, capture_output=True)
+        assert set(json.loads(done.stdout)["ungrouped"]["hosts"]) == set(names)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        gpuprep.plan,
+        lambda text: gpuprep.plan([text]),
+        lambda text: gpuprep.plan("a,", variables=[text]),
+        lambda text: gpuprep.plan("a,", limit=f"@{text}"),
+        lambda text: gpuprep.plan("a,", access=gpuprep.Access(private_key=text)),
+        lambda text: gpuprep.plan("a,", access=gpuprep.Access(vault_password_files=(text,))),
+        lambda text: gpuprep.plan("a,", access=gpuprep.Access(vault_ids=(f"x@{text}",))),
+        lambda text: cli.root.main(["plan", "-i", "a,", "--report", text], standalone_mode=False),
+        lambda text: cli.root.main(
+            ["plan", "-i", "a,", "--locked", "--lock-file", text], standalone_mode=False
+        ),
+        lambda text: cli.root.main(["bundle", "a", "--to", text], standalone_mode=False),
+        lambda text: cli.root.main(["lock", "--check", "--file", text], standalone_mode=False),
+    ],
+)
+@pytest.mark.parametrize("text", ["x" * 300, "a/" * 3000, "~nobody-of-this-name/x"])
+def test_a_text_that_can_be_no_path_is_no_bug(call: Any, text: str) -> None:
+    with pytest.raises((ConfigError, InventoryError)):
+        call(text)
 
 
 @pytest.mark.parametrize("limit", ["a", "a,b", "gpu*:!gpu7", "~gpu[0-9]+", "--help", "[fe80::1]"])
 def test_a_limit_goes_to_ansible_as_it_is(limit: str) -> None:
-    assert limit_arguments(limit) == [f"--limit={limit}"]
-    assert limit_arguments(None) == []
+    assert limit_arguments(limit, Path()) == [f"--limit={limit}"]
+    assert limit_arguments(None, Path()) == []
 
 
 def test_empty_names_of_hosts_are_no_hosts() -> None:
-    assert which_hosts((), ("",), None) == (None, "")
+    assert which_hosts((), ("",), None) == (None, ("",))
+    with pytest.raises(ConfigError, match="names no host"):
+        limit_arguments(("",), Path())
     assert which_hosts((), (), None) == (None, None)

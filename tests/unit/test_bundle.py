@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import re
+import shutil
 import stat
 import tarfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import fleet_rig
 import pytest
 
-from gpuprep.errors import ConfigError
+from gpuprep import cli
+from gpuprep.errors import ConfigError, ExitCode
+from gpuprep.layout import collection_root
 from gpuprep.on_host.probe import diagnose
-from gpuprep.run.bundle import Diagnosis, pack
+from gpuprep.run.bundle import Diagnosis, pack, read_answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +49,7 @@ def members(path: Path) -> dict[str, str]:
 
 
 def test_archive_holds_what_the_host_said(tmp_path: Path) -> None:
-    path = pack(Diagnosis("gpu-1", ANSWER), tmp_path, {"schema": 1}, WHEN)
+    path = pack(read_answer("gpu-1", ANSWER), tmp_path, {"schema": 1}, WHEN)
     assert path.name == "gpuprep-gpu-1-20261121T020000Z.tar.gz"
     found = members(path)
     assert "installed" in found["commands/00-dkms-status.txt"]
@@ -53,12 +59,12 @@ def test_archive_holds_what_the_host_said(tmp_path: Path) -> None:
 
 
 def test_archive_is_for_its_owner_alone(tmp_path: Path) -> None:
-    path = pack(Diagnosis("gpu-1", ANSWER), tmp_path, None, WHEN)
+    path = pack(read_answer("gpu-1", ANSWER), tmp_path, None, WHEN)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_secrets_are_masked_by_name_and_in_urls(tmp_path: Path) -> None:
-    found = members(pack(Diagnosis("gpu-1", ANSWER), tmp_path, None, WHEN))
+    found = members(pack(read_answer("gpu-1", ANSWER), tmp_path, None, WHEN))
     assert MARKER not in "".join(found.values())
     assert "mirror/ubuntu" in found["files/etc/apt/sources.list.d/mirror.list"]
     assert "quiet" in found["files/proc/cmdline"]
@@ -66,7 +72,7 @@ def test_secrets_are_masked_by_name_and_in_urls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a b/c", "..", "-x"])
 def test_names_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
-    path = pack(Diagnosis(name, ANSWER), tmp_path, None, WHEN)
+    path = pack(read_answer(name, ANSWER), tmp_path, None, WHEN)
     assert path.parent == tmp_path
     with tarfile.open(path) as archive:
         for member in archive:
@@ -77,14 +83,70 @@ def test_names_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
 
 
 def test_host_that_could_not_be_asked_has_an_archive_that_says_so(tmp_path: Path) -> None:
-    found = members(pack(Diagnosis("gpu-1", {}, "no route to host"), tmp_path, None, WHEN))
+    found = members(pack(Diagnosis("gpu-1", error="no route to host"), tmp_path, None, WHEN))
     assert "no route to host" in found["README.txt"]
 
 
 def test_archive_never_replaces_another(tmp_path: Path) -> None:
-    pack(Diagnosis("gpu-1", ANSWER), tmp_path, None, WHEN)
+    pack(read_answer("gpu-1", ANSWER), tmp_path, None, WHEN)
     with pytest.raises(ConfigError, match="exists"):
-        pack(Diagnosis("gpu-1", ANSWER), tmp_path, None, WHEN)
+        pack(read_answer("gpu-1", ANSWER), tmp_path, None, WHEN)
+
+
+WHOLE: dict[str, Any] = {"commands": [], "files": {}, "kernel_log": [], "device_nodes": []}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("", "cannot be read"),
+        ("[" * 200_000, "cannot be read"),
+        ("[1, 2]", "no object but a list"),
+        ("null", "no object but nothing"),
+        ("{}", "commands: expected a list, found nothing"),
+        ({**WHOLE, "commands": 5}, "commands: expected a list, found a int"),
+        ({**WHOLE, "commands": [None]}, "number 0: expected a dict, found nothing"),
+        ({**WHOLE, "commands": [{"argv": 3, "output": "x"}]}, "no program is named"),
+        ({**WHOLE, "commands": [{"argv": ["x"], "output": 3}]}, r"\(x\): output: expected a str"),
+        ({**WHOLE, "commands": [{"argv": ["x"]}] * 1001}, "only the first 1000 of 1001"),
+        ({**WHOLE, "files": ["x"]}, "files: expected a dict, found a list"),
+        ({**WHOLE, "files": {"/x": None}}, "files: /x: expected a str, found nothing"),
+        ({**WHOLE, "kernel_log": "x"}, "kernel_log: expected a list"),
+        ({**WHOLE, "device_nodes": [{}]}, "device_nodes: a line: expected a str"),
+    ],
+)
+def test_an_odd_answer_is_named_and_the_rest_of_it_kept(
+    said: Any, words: str, tmp_path: Path
+) -> None:
+    kept = {"files": {"/kept": "kept"}} if isinstance(said, dict) and said["files"] == {} else {}
+    diagnosis = read_answer("gpu-1", {**said, **kept} if kept else said)
+    assert re.search(words, diagnosis.problem or "")
+    found = members(pack(diagnosis, tmp_path, None, WHEN))
+    assert diagnosis.problem is not None
+    assert diagnosis.problem.partition("; ")[0] in found["README.txt"]
+    if kept:
+        assert found["files/kept"] == "kept"
+
+
+def test_control_characters_of_a_host_stay_out_of_its_archive(tmp_path: Path) -> None:
+    hostile = "a\x1b]0;title\x07\x1b[2J\ud800\x85"
+    said = {**WHOLE, "files": {f"/{hostile}": hostile}, "kernel_log": [hostile]}
+    said["commands"] = [{"argv": [hostile], "output": hostile, "rc": 0}]
+    diagnosis = read_answer("gpu-1", said)
+    assert diagnosis.problem is None
+    for name, text in members(pack(diagnosis, tmp_path, None, WHEN)).items():
+        assert "\x1b" not in name + text
+        assert "\x85" not in name + text
+
+
+def test_half_an_archive_does_not_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    with pytest.raises(ConfigError, match="No space left"):
+        pack(read_answer("gpu-1", ANSWER), tmp_path, None, WHEN)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- on the host --------------------------------------------------------------------------------
@@ -102,3 +164,43 @@ def test_collecting_leaves_out_what_is_not_there(
     assert answer["files"][str(log)].endswith("the end\n")
     assert len(answer["files"][str(log)]) == diagnose.LOG_BYTES
     assert "Linux" in answer["files"]["/proc/version"]
+
+
+# --- the fleet ------------------------------------------------------------------------------------
+def test_an_odd_host_costs_the_others_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hosts are local; the program that collects answers as it likes."""
+    rig = fleet_rig.make(tmp_path, monkeypatch, "runs")
+    said = {"well": json.dumps(WHOLE), "list": "[1,2]", "mute": "", "deep": "[" * 200_000}
+    hosts: dict[str, dict[str, object]] = {}
+    for name, text in said.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\ncat >/dev/null\ncat {program}.txt\n")
+        program.chmod(0o755)
+        hosts[name] = {**fleet_rig.LOCAL, "ansible_become": False}
+    inventory = tmp_path / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    to = tmp_path / "to"
+    to.mkdir()
+    arguments = ["bundle", "-i", str(inventory), "--to", str(to), "-e", f"rig={rig.folder}", *said]
+    playbook = rig.root / "ansible_collections/gpuprep/core/playbooks"
+    text = (playbook / "bundle.yml").read_text()
+    playbook.unlink()
+    shutil.copytree(collection_root() / "playbooks", playbook)
+    asked = 'argv: ["{{ __gpuprep_python }}", "-S", "-E", "-"]'
+    assert asked in text
+    changed = text.replace(asked, f'argv: ["{tmp_path}/{{{{ inventory_hostname }}}}"]')
+    (playbook / "bundle.yml").write_text(changed)
+    assert cli.run(arguments) == ExitCode.SOME_HOSTS_FAILED
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == len(said)
+    assert {
+        line.split(": ")[1] for line in told.err.splitlines() if line.startswith("gpuprep: ")
+    } == {
+        "list",
+        "mute",
+        "deep",
+    }
+    assert len(list(to.iterdir())) == len(said)

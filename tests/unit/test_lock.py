@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import re
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from planner_cases import bare, observed
 
 from gpuprep.catalog import load
@@ -36,7 +39,7 @@ from gpuprep.model import (
 from gpuprep.planner import plan_host, settings_from
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from gpuprep.planner.plan import Resolver
 
@@ -127,7 +130,12 @@ def test_the_file_comes_back_as_it_was(tmp_path: Path) -> None:
     [
         ("[", "cannot be read"),
         ("schema: 7", "schema 1 expected"),
-        ("schema: 1\ncatalog: x", "incomplete"),
+        ("schema: 1\ncatalog: x", "'classes' is missing"),
+        ("schema: 1\ncatalog: x\nclasses: [3]", r"classes\[0\]: expected an object, found int"),
+        ("schema: 1\ncatalog: 2026-11-20\nclasses: []", "catalog: expected str, found date"),
+        ("schema: 1\ncatalog: 2026-99-99\nclasses: []", "cannot be read"),
+        ("schema: 1\ncatalog: " + "[" * 5000, "cannot be read"),
+        ("schema: 1\ncatalog: x\nclasses: []\n", "is cut off"),
         ("schema: 1\ncatalog: x\nclasses: [{os: a, arch: b, gpus: [], bogus: 1}]", "bogus"),
     ],
 )
@@ -136,6 +144,73 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, problem: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=problem):
         read_lock(path)
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    True,
+    7,
+    1.5,
+    "",
+    "\n",
+    "-x",
+    "../x",
+    "a b",
+    "{{ x }}",
+    [],
+    ["x"],
+    [None],
+    {},
+    {"a": 1},
+    {1: "a"},
+)
+
+
+def places(data: Any) -> Iterator[tuple[Any, Any]]:
+    """Return every container of a document with each of its keys."""
+    pairs = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, value in list(pairs):
+        yield data, key
+        if isinstance(value, dict | list):
+            yield from places(value)
+
+
+def test_a_tampered_file_is_refused_or_means_something(tmp_path: Path) -> None:
+    """Whatever stands in any place, nothing but a refusal or a stack becomes of it."""
+    path = tmp_path / "lock.yml"
+    data = yaml.safe_load(written(planned(A10)).to_text())
+    refused = 0
+    for container, key in list(places(data)):
+        kept = container[key]
+        for odd in ODD:
+            container[key] = odd
+            path.write_text(yaml.safe_dump(data, explicit_end=True))
+            try:
+                lock = read_lock(path)
+            except ConfigError as error:
+                refused += 1
+                assert str(path) in str(error)  # noqa: PT017 - most are, not all
+            else:
+                assert isinstance(resolve_locked(A10, SETTING, CATALOG, lock), Stack | Refusal)
+                newer_than(lock, CATALOG, lambda _: PackageIndex(OFFER))
+        container[key] = kept
+    assert refused > 300
+
+
+def test_a_file_that_is_cut_off_is_refused_wherever(tmp_path: Path) -> None:
+    path = tmp_path / "lock.yml"
+    lines = written(planned(A10), planned(V100)).to_text().splitlines(keepends=True)
+    for number in range(len(lines)):
+        for text in ("".join(lines[:number]), "".join(lines[:number]) + lines[number][:-4]):
+            path.write_text(text)
+            with pytest.raises(ConfigError, match=re.escape(str(path))):
+                read_lock(path)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/zero", "/", "/nowhere", "x" * 300])
+def test_what_is_no_file_is_no_lock_file(path: str) -> None:
+    with pytest.raises(ConfigError, match="lock file"):
+        read_lock(Path(path))
 
 
 def test_a_missing_package_stops_the_writing() -> None:

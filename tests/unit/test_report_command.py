@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +47,21 @@ def test_report_is_written_where_and_as_told(
     written = result.parent / name
     assert written.read_text().startswith(begins)
     assert capsys.readouterr().out.strip() == str(written)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+@pytest.mark.parametrize("earlier", [None, 0o666])
+def test_who_may_not_read_the_result_may_not_read_its_report(
+    result: Path, mode: int, earlier: int | None
+) -> None:
+    result.chmod(mode)
+    written = result.with_suffix(".html")
+    if earlier is not None:
+        written.touch()
+        written.chmod(earlier)
+    assert cli.run(["report", str(result)]) == 0
+    assert stat.S_IMODE(written.stat().st_mode) == mode
+    assert sorted(result.parent.iterdir()) == [written, result]
 
 
 def test_report_reads_stdin_and_writes_stdout() -> None:

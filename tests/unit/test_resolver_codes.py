@@ -201,6 +201,12 @@ REFUSALS = [
         setting={"cuda": ("12.9",), "cuda_default": "13.0"},
         settings=("cuda_default",),
     ),
+    Reach(  # of what is chosen automatically it must be one, too
+        "E_SETTING",
+        ("cuda_toolkit_default", "99.9"),
+        setting={"cuda_default": "99.9"},
+        settings=("cuda_default",),
+    ),
 ]
 WARNINGS = [
     Reach("W_CUDA_UNSEEN", ("12.2", "debian-12", "12.3"), setting={"cuda": ("12.2",)}),
