@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -49,7 +50,8 @@ def list_(inventory: tuple[str, ...], limit: str | None, output: str) -> None:
 
     if not inventory and not has_inventory(os.environ, Path.cwd()):
         raise ConfigError("no inventory: name one with -i (a file, a directory, or hosts)")
-    done = _ask_ansible(inventory, limit_arguments(limit))
+    with TemporaryDirectory(prefix="gpuprep-") as folder:
+        done = _ask_ansible(inventory, limit_arguments(limit, Path(folder)))
     click.echo(done.stderr, err=True, nl=False)
     rows = _rows(json.loads(done.stdout))
     if limit is not None and not rows:

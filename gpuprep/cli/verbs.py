@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
-    from gpuprep.run.options import Access
+    from gpuprep.run.options import Access, Limit
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
@@ -144,7 +144,7 @@ class Reach:
     """Which hosts are meant and how they are reached: what was typed, read once."""
 
     source: Source | None
-    limit: str | None
+    limit: Limit | None
     variables: list[Mapping[str, Any] | str]
     access: Access
 
@@ -156,8 +156,8 @@ class Reach:
             ConfigError: a typed value is wrong.
 
         """
-        source, limit = which_hosts(typed.inventory, typed.hosts, typed.limit)
-        limit = with_failed_hosts(limit)
+        given = with_failed_hosts(typed.limit)
+        source, limit = which_hosts(typed.inventory, typed.hosts, given)
         variables = typed.variables
         access = ask_access(
             typed.user,

@@ -117,7 +117,7 @@ class Run:
             gpuprep=__version__,
             ansible_core=importlib.metadata.version("ansible-core"),
             inventory=tuple(redactor.data(names_of(self.inventory))),
-            limit=self.limit,
+            limit=limit_pattern(self.limit),
             settings=redactor.data({k: v for k, v in given.items() if k in documented}),
             variable_files=tuple(str(part) for part in extra if isinstance(part, Path)),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -215,6 +215,8 @@ def test_a_plain_plan_without_a_refusal_is_a_success(rig: Rig) -> None:
     assert (played.code, set(played.recap)) == (0, {"a", "b"}), played.text
     assert all(counts["ok"] and not counts["changed"] for counts in played.recap.values())
     assert not rig.log("role")
+
+
 # --- which hosts --------------------------------------------------------------------------------
 
 
