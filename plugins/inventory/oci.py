@@ -528,8 +528,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             raise
 
     def _failed(self, expression: object, error: Exception) -> None:
-        count, _ = self._failures.get(str(expression), (0, ""))
-        self._failures[str(expression)] = (count + 1, str(error))
+        before = self._failures.get(str(expression), (0, ""))
+        self._failures[str(expression)] = (before[0] + 1, str(error))
 
     def _tell_failures(self, listing: Listing, prefix: str) -> None:
         """Warn of expressions that fail for every host; the doctor tells of the others, too."""
