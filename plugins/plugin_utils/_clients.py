@@ -33,7 +33,9 @@ class _Output:
 
     def __init__(self, stream: Any, client: subprocess.Popen[bytes]) -> None:
         self._stream, self._client, self._left = stream, client, MOST_BYTES
-        self.fileno, self.close = stream.fileno, stream.close
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
     def read(self) -> bytes:
         """Return the next piece; nothing at the end."""

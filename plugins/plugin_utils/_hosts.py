@@ -46,7 +46,7 @@ PAUSE_SECONDS = (1.0, 5.0)  # before that, so that hosts do not come all at once
 OMITTED = getattr(errors, "AnsibleValueOmittedError", ())  # since ansible-core 2.19
 
 NO_PROMPT = re.compile(
-    r"waiting for privilege escalation prompt|Timed out waiting for become success"
+    r"waiting for privilege escalation (password )?prompt|Timed out waiting for become success"
 )
 # The client gave up before anything began on the host: what a crowd of connections does to a small
 # controller, a jump host or sshd's MaxStartups. A host that is down says something else.
@@ -65,6 +65,8 @@ OF_CONTEXT = {
     "shell": "ansible_shell_type",
     "executable": "ansible_shell_executable",
 }
+# What Ansible's plugins say when it is not the connection that fails.
+NOT_ROOT = re.compile(r"^(Incorrect|Missing) .* password$|become|privilege output closed")
 REFUSED_BY_SUDO = re.compile(
     r"sudo: .*(password|not allowed)|not in the sudoers|may not run sudo|is not allowed to execute"
     r"|I'm afraid I can't do that|must have a tty|sudo: (command )?not found"
@@ -147,7 +149,7 @@ class _Variables:
             if isinstance(error, OMITTED):
                 return None
             raise ConfigError(f"{name}: {error}") from error
-        return None if value is self.raw.get("omit") else value
+        return None if value == self.raw.get("omit") else value
 
     def of_plugin(self, kind: str, name: str) -> dict[str, Any]:
         """Return those that a plugin asks for, as far as they are set."""
@@ -268,10 +270,8 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
         code, out, err = connection.exec_command(command, in_data=to_bytes(script), sudoable=True)
     except _clients.AnswerTooLongError as error:
         raise HostUnusableError("E_OBSERVE", str(error)) from error
-    except AnsibleConnectionFailure as error:
-        raise _unreachable(target, error) from error
     except AnsibleError as error:
-        raise _no_sudo(str(error)) from error
+        raise _fault(target, error) from error
     finally:
         connection.close()
     answer = str(to_text(out))
@@ -282,11 +282,13 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     return answer
 
 
-def _unreachable(target: Target, error: AnsibleConnectionFailure) -> Exception:
-    """Return what a connection that failed means."""
+def _fault(target: Target, error: AnsibleError) -> Exception:
+    """Return what the fault of a plugin means."""
     text = str(error)
     if NO_PROMPT.search(text):
         return _no_prompt(target, text)
+    if not isinstance(error, AnsibleConnectionFailure) and NOT_ROOT.search(text):
+        return _no_sudo(text)
     told = _brief(text)
     if JUMP_HOST in text:
         told += (

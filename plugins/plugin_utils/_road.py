@@ -54,7 +54,10 @@ TIER_SECONDS = {
     Tier.FULL: 900,
     Tier.BURN_IN: 3600,
 }  # what a tier may take beyond looking
-FEWER = 4  # times fewer hosts at once, the second time
+# Hosts at once, the second time: sshd as it comes, on a jump host for one, turns some away when ten
+# have not logged in yet.
+MOST_AGAIN = 8
+FEWER = 4  # times fewer at once than the first time, at least
 MOST_CHARACTERS = 1000  # of an error's text
 FAILED = "__gpuprep_failed"  # the variable that the rescue of apply.yml sets on a host
 
@@ -282,7 +285,7 @@ class Fleet:
         for name in again:
             _hosts.be_patient(self._targets[name].connection)
         limits = {name: limits[name] + _hosts.PATIENCE_SECONDS for name in again}
-        few = max(1, parallel // FEWER)
+        few = max(1, min(MOST_AGAIN, parallel // FEWER))
         if again:
             found |= _hosts.for_all(again, self._plan, few, limits)
         return found

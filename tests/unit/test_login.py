@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from fleet_rig import Rig
 
 PRETENDED = Path(__file__).parent / "pretended"
-TYPED = gpuprep.Access(connection_password="typed-ssh", become_password="typed-sudo")  # noqa: S106
+TYPED = gpuprep.Access(
+    user="typed-user",
+    connection_password="typed-ssh",  # noqa: S106
+    become_password="typed-sudo",  # noqa: S106
+)
 UTILS = "ansible_collections.gpuprep.core.plugins.plugin_utils"
 
 
@@ -132,6 +136,7 @@ def test_every_host_is_reached_in_company_as_it_is_alone(rig: Rig, tmp_path: Pat
         run(rig, tmp_path, {name: variables}, access=TYPED)
         alone |= reached(rig, name)
     assert "loud" not in json.dumps(alone["bare"])
+    assert alone["bare"]["options"]["remote_user"] == "typed-user"
     assert json.dumps(alone["ssh"]).count('"loud"') > 15
     for order in (["ssh", "local", "bare"], ["bare", "local", "ssh"]):
         run(rig, tmp_path, {name: hosts[name] for name in order}, access=TYPED)
@@ -449,6 +454,23 @@ def test_a_host_that_never_answers_is_not_blamed_for_its_sudo(
         reach.hosts.twice(target, lambda: reach.hosts.run_script(target, "print('here')", 10))
 
 
+NO_CONNECTION = {
+    "an unknown host key": ("known_hosts", "echo 'Host key verification failed.' >&2; exit 255"),
+    "no program": ("Unable to execute ssh", None),
+}
+
+
+@pytest.mark.parametrize("kind", NO_CONNECTION)
+def test_what_keeps_a_typed_password_from_ssh_is_not_blamed_on_sudo(
+    reach: Reach, kind: str
+) -> None:
+    words, text = NO_CONNECTION[kind]
+    ssh = reach.program("ssh", text) if text else "/nowhere/ssh"
+    fault = reach.fault("a", ssh, ansible_password="typed", **ASKING)  # noqa: S106
+    assert isinstance(fault, reach.hosts.HostUnreachableError)
+    assert words in str(fault)
+
+
 # --- hosts that send too much, or nothing -----------------------------------------------------
 
 
@@ -468,6 +490,15 @@ def test_a_long_answer_comes_whole(reach: Reach) -> None:
     text = "import sys; sys.stdout.write('x' * 3000000); sys.stderr.write('y' * 100000)"
     target = reach.target("a", reach.program("ssh", HERE))
     assert reach.hosts.run_script(target, text, 10) == "x" * 3000000
+
+
+def test_a_connection_that_is_bounded_can_be_reset(reach: Reach) -> None:
+    """As a reboot does: the plugin then uses its clients in another way."""
+    show = 'echo "$*" >>"$log"; case "$*" in *check*) echo Master running >&2; esac'
+    target = reach.target("a", reach.program("ssh", f"{HOST}; {show}"))
+    reach.clients.bound(target.connection)
+    target.connection.reset()
+    assert "-O stop" in reach.log.read_text()
 
 
 def test_a_host_that_hangs_takes_no_other_of_its_address_with_it(reach: Reach) -> None:
