@@ -88,11 +88,29 @@ class DiskModule:
 
 
 @dataclass(frozen=True)
+class ModuleRule:
+    """A line of modprobe's configuration, or a word of the kernel's command line."""
+
+    path: str
+    line: str
+
+
+@dataclass(frozen=True)
 class Modules:
-    """NVIDIA's and nouveau's kernel modules; ``loaded`` is their version by name."""
+    """Kernel modules.
+
+    Attributes:
+        loaded: version of NVIDIA's and nouveau's by name.
+        on_disk: files of NVIDIA's.
+        others: other modules by name: loaded, builtin, available or absent; None = not known.
+        rules: what modprobe and the kernel are told of NVIDIA's.
+
+    """
 
     loaded: Mapping[str, str | None] = field(default_factory=dict)
     on_disk: tuple[DiskModule, ...] = ()
+    others: Mapping[str, str | None] = field(default_factory=dict)
+    rules: tuple[ModuleRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,14 +149,43 @@ class LockHolder:
 
 
 @dataclass(frozen=True)
+class PackageRule:
+    """A rule of the package manager's own configuration, such as an apt preference.
+
+    Attributes:
+        path: file that holds it.
+        names: package names that it is about, or patterns of them.
+        pin: what of them it means, in the family's words: ``release o=NVIDIA``.
+        priority: their priority; below zero, none of them may be installed.
+
+    """
+
+    path: str
+    names: tuple[str, ...]
+    pin: str
+    priority: int
+
+
+@dataclass(frozen=True)
 class PackageManager:
-    """State of the package manager; ``indexes`` are the names of its index files."""
+    """State of the package manager.
+
+    Attributes:
+        family: package family.
+        broken: packages that are neither whole nor absent.
+        locks: who works on packages.
+        indexes: names of its index files.
+        sources: addresses of its repositories by the file that names them.
+        rules: rules by which it prefers or forbids packages, in the order that they apply.
+
+    """
 
     family: Family
     broken: tuple[BrokenPackage, ...] = ()
     locks: tuple[LockHolder, ...] = ()
     indexes: tuple[str, ...] = ()
-    foreign_sources: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: tuple[PackageRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,7 +282,7 @@ class CondaEnvironment:
 
 @dataclass(frozen=True)
 class Conda:
-    """The installation at a prefix; ``envs`` by name."""
+    """The installation at a prefix; ``envs`` by name, ``broken``: others in ``envs/``."""
 
     prefix: str | None = None
     exists: bool = False
@@ -244,6 +291,7 @@ class Conda:
     packages: Mapping[str, str] = field(default_factory=dict)
     marker: Mapping[str, Any] | None = None
     envs: Mapping[str, CondaEnvironment] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -301,3 +301,24 @@ def test_the_loaded_driver_is_told_by_itself_or_by_sysfs() -> None:
     for told, expected in (("580.1", "580.1"), (None, "580.2"), ("odd", "580.2")):
         seen = observe.read(answer(driver={"proc_version": told}, modules=modules))
         assert seen.running_driver == expected
+
+
+def test_environments_are_what_conda_takes_for_them(tmp_path: Path) -> None:
+    for name, history in (("whole", True), ("half", False), ("bare", False)):
+        (tmp_path / "envs" / name / "conda-meta").mkdir(parents=True)
+        if history:
+            (tmp_path / "envs" / name / "conda-meta/history").touch()
+    (tmp_path / "envs/file").touch()
+    seen = conda.conda(str(tmp_path))
+    assert set(seen["envs"]) == {"whole"}
+    assert seen["broken"] == ["bare", "file", "half"]
+
+
+def test_other_modules_are_found_where_the_kernel_has_them(tmp_path: Path) -> None:
+    (tmp_path / "6.1").mkdir()
+    (tmp_path / "6.1/modules.dep").write_text("kernel/ib-umad.ko.xz: kernel/a.ko\nx/mlx5_ib.ko:\n")
+    (tmp_path / "6.1/modules.builtin").write_text("kernel/fs/ext4.ko\n")
+    names = ["ib_umad", "mlx5-ib", "ext4", "nowhere"]
+    found = kernel.other_modules(names, "6.1", f"{tmp_path}/")
+    assert list(found.values()) == ["available", "available", "builtin", "absent"]
+    assert kernel.other_modules(["ib_umad"], "6.2", f"{tmp_path}/") == {"ib_umad": None}
