@@ -34,6 +34,15 @@ class OsRelease:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What tells a machine from its copies: its id, its process namespace and its hardware."""
+
+    id: str = ""
+    processes: str = ""
+    hardware: str = ""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """Kernels of a host.
 
@@ -305,6 +314,7 @@ class HostObservation:
     package_manager: PackageManager
     hostname: str = ""
     boot_id: str = ""
+    machine: Machine = Machine()
     system_gcc: int | None = None
     pci: tuple[PciDevice, ...] = ()
     modules: Modules = Modules()
@@ -342,6 +352,14 @@ class HostObservation:
             if found:
                 return found.group(0)
         return None
+
+    @property
+    def identity(self) -> tuple[str, ...] | None:
+        """The same for two names only if both are one running machine; None when it is unknown."""
+        if not self.boot_id:
+            return None
+        machine = self.machine
+        return (self.boot_id, self.hostname, machine.id, machine.processes, machine.hardware)
 
     def is_installed(self, name: str) -> bool:
         """Return whether a package is completely installed."""

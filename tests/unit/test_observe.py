@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planner_cases import bare, observed
 from test_verify_probe import interpreter
 
 from gpuprep import observe
@@ -44,7 +45,34 @@ def test_it_sees_this_machine(seen: observe.HostObservation) -> None:
     assert seen.arch == os.uname().machine
     assert seen.uid == os.getuid()
     assert seen.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert seen.machine.id == Path("/etc/machine-id").read_text().strip()
+    assert seen.machine.processes == os.readlink("/proc/self/ns/pid")
     assert seen.commands == {"sh": True, "no-such-program": False}
+
+
+def test_a_machine_is_itself_under_any_name(seen: observe.HostObservation) -> None:
+    again = observe.read(run(REQUEST).stdout)
+    assert again.identity == seen.identity
+    assert seen.identity is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boot_id": "another"},  # the same disk, started twice
+        {"hostname": "another"},  # a copy of a machine with its memory, renamed
+        {"machine": {"hardware": "another"}},  # such a copy, elsewhere
+        {"machine": {"processes": "another"}},  # two containers on one machine
+        {"machine": {"id": "another"}},
+    ],
+)
+def test_copies_and_containers_are_machines_of_their_own(change: dict[str, Any]) -> None:
+    one = bare(machine={"id": "i", "processes": "p", "hardware": "h"})
+    machine = {**one["machine"], **change.get("machine", {})}
+    other = {**one, **change, "machine": machine}
+    assert observed(one).identity != observed(other).identity
+    assert observed(one).identity == observed({**one, "uid": 0}).identity
+    assert observed(bare(boot_id="")).identity is None
 
 
 def test_it_describes_files_links_directories_and_gaps(seen: observe.HostObservation) -> None:

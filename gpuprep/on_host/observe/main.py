@@ -40,6 +40,7 @@ def observe(request):
         "uid": os.getuid(),
         "hostname": os.uname().nodename,
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
+        "machine": system.machine(),
         "os": system.distribution(release),
         "arch": os.uname().machine,
         "kernel": kernels,
