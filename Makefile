@@ -40,7 +40,7 @@ gpu-proof: $(INSTALLED) ## Climb the whole ladder on this machine's GPU; the pro
 # --- quality -------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(INSTALLED) ## Lint, types, unit, contract and integration tests, Molecule (under 30 minutes)
+test: $(INSTALLED) ## Lint, types, unit, contract and integration tests, Molecule (under 40 minutes)
 	tools/test
 
 .PHONY: test-full
@@ -52,7 +52,7 @@ test-quick: $(INSTALLED) ## Lint, types, unit and contract tests only (no hosts)
 	tools/test --quick
 
 .PHONY: lint
-lint: $(INSTALLED) ## Ruff, mypy, import-linter, vulture, yamllint, ansible-lint
+lint: $(INSTALLED) ## Ruff, mypy, import-linter, vulture, yamllint, ansible-lint, ansible-test sanity
 	tools/lint
 
 .PHONY: docs
