@@ -287,6 +287,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import time
 from contextlib import contextmanager
 from functools import cache
@@ -362,7 +363,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _list(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         if MISSING:
             raise AnsibleParserError(
-                f"gpuprep is not installed for this Python ({MISSING}): pip install gpuprep"
+                f"the Python package gpuprep cannot be imported by {sys.executable}: {MISSING}"
             )
         try:
             known_options.reject_unknown(config)
