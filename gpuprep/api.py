@@ -16,13 +16,13 @@ from gpuprep.run.execution import Run
 if TYPE_CHECKING:
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
-    from gpuprep.run.options import Cancel, EventCallback, RunOptions, Variables
+    from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables
 
 
 def plan(
     inventory: Source | None = None,
     *,
-    limit: str | None = None,
+    limit: Limit | None = None,
     variables: Variables | None = None,
     on_event: EventCallback | None = None,
     cancel: Cancel | None = None,
@@ -39,7 +39,7 @@ def plan(
 def apply(  # noqa: PLR0913 - the public interface
     inventory: Source | None = None,
     *,
-    limit: str | None = None,
+    limit: Limit | None = None,
     check: bool = False,
     variables: Variables | None = None,
     on_event: EventCallback | None = None,
@@ -52,7 +52,8 @@ def apply(  # noqa: PLR0913 - the public interface
         inventory: a path (file, directory, script, plugin configuration), several of them,
             ``"host1,host2"``, ``"localhost"`` for this machine, or Ansible's inventory structure.
             None takes the one that Ansible's own configuration names.
-        limit: host pattern that narrows the inventory.
+        limit: host pattern that narrows the inventory; or a list of hosts, each of which must be
+            there. What else matches no host is told in the result's warnings.
         check: only say what would be done.
         variables: settings (role inputs) and other variables that win over the inventory's; a
             mapping, or a sequence of mappings and files of which later ones win.
@@ -79,7 +80,7 @@ def verify(  # noqa: PLR0913 - the public interface
     *,
     tier: Tier | str = Tier.QUICK,
     sample: int | None = None,
-    limit: str | None = None,
+    limit: Limit | None = None,
     variables: Variables | None = None,
     on_event: EventCallback | None = None,
     cancel: Cancel | None = None,
@@ -113,7 +114,7 @@ def verify(  # noqa: PLR0913 - the public interface
 def status(
     inventory: Source | None = None,
     *,
-    limit: str | None = None,
+    limit: Limit | None = None,
     variables: Variables | None = None,
     on_event: EventCallback | None = None,
     cancel: Cancel | None = None,

@@ -231,6 +231,7 @@ def _repository_rules(raw: Raw) -> RepositoryRules:
         key_url=raw["key_url"],
         arch_dir=raw["arch_dir"],
         origin=raw["origin"],
+        elsewhere=tuple(raw["elsewhere"]),
         revoked_keys=tuple(raw["revoked_keys"]),
         keyring_file=raw["deb_keyring"]["file"],
         keyring_sha256=raw["deb_keyring"]["sha256"],

@@ -389,6 +389,7 @@ class RepositoryRules:
     key_url: str
     arch_dir: Mapping[str, str]
     origin: str
+    elsewhere: tuple[str, ...]  # patterns of host and path of NVIDIA's repositories
     revoked_keys: tuple[str, ...]
     keyring_file: str
     keyring_sha256: Mapping[str, str]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 import yaml
 
 from gpuprep.errors import ConfigError
 from gpuprep.run.inventories import LOCALHOST
-from gpuprep.run.options import MOST_FORKS, Access
+from gpuprep.run.options import MOST_FORKS, Access, split_vault_id
 
 if TYPE_CHECKING:
     from gpuprep.run.inventories import Source
+    from gpuprep.run.options import Limit
 
+_PROMPT: Final = "prompt"
 F = TypeVar("F", bound=Callable[..., Any])
 
 _REACH = (
@@ -45,6 +47,15 @@ _REACH = (
         multiple=True,
         metavar="FILE",
         help="Password of encrypted variables. Repeatable.",
+    ),
+    click.option(
+        "-J", "--ask-vault-pass", is_flag=True, help="Ask for the password of encrypted variables."
+    ),
+    click.option(
+        "--vault-id",
+        multiple=True,
+        metavar="LABEL@FILE",
+        help="The same for one identity; LABEL@prompt asks. Repeatable.",
     ),
     click.option(
         "-f",
@@ -96,7 +107,7 @@ def _with(options: tuple[Callable[[F], F], ...], function: F) -> F:
 
 def which_hosts(
     inventory: tuple[str, ...], hosts: tuple[str, ...], limit: str | None
-) -> tuple[Source | None, str | None]:
+) -> tuple[Source | None, Limit | None]:
     """Return inventory and limit for what was typed: HOSTS narrow an inventory.
 
     Without an inventory, ``localhost`` alone means this machine.
@@ -109,7 +120,7 @@ def which_hosts(
         return LOCALHOST, None
     if hosts and limit is not None:
         raise ConfigError("name the hosts either as arguments or with --limit, not both")
-    return list(inventory) or None, ",".join(hosts) if hosts else limit
+    return list(inventory) or None, hosts or limit
 
 
 def parse_variables(texts: tuple[str, ...]) -> list[Mapping[str, Any] | str]:
@@ -148,14 +159,22 @@ def ask_access(
     *,
     ask_pass: bool,
     ask_become_pass: bool,
+    ask_vault_pass: bool = False,
+    vault_id: tuple[str, ...] = (),
 ) -> Access:
     """Ask for the passwords that are wanted, on the terminal and not in the arguments."""
+    asked = [label for label, source in map(split_vault_id, vault_id) if source == _PROMPT]
+    labels = ["default", *asked] if ask_vault_pass else asked
     return Access(
         user=user,
         private_key=Path(private_key) if private_key else None,
         connection_password=_ask("SSH password") if ask_pass else None,
         become_password=_ask("BECOME password") if ask_become_pass else None,
         vault_password_files=vault_password_file,
+        vault_ids=tuple(one for one in vault_id if split_vault_id(one)[1] != _PROMPT),
+        vault_passwords={
+            label: _ask(f"Vault password ({label})") for label in dict.fromkeys(labels)
+        },
     )
 
 

@@ -84,6 +84,8 @@ def _read(run: str) -> Mapping[str, Any]:
 @click.option("-k", "--ask-pass", is_flag=True, help="Ask for the login's password.")
 @click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for sudo's password.")
 @click.option("--vault-password-file", multiple=True, metavar="FILE", help="Vault password file.")
+@click.option("-J", "--ask-vault-pass", is_flag=True, help="Ask for the vault password.")
+@click.option("--vault-id", multiple=True, metavar="LABEL@FILE", help="Vault password by label.")
 @click.option(
     "--to",
     type=click.Path(file_okay=False, path_type=Path),
@@ -101,6 +103,8 @@ def bundle(  # noqa: PLR0913 - one per option
     ask_pass: bool,
     ask_become_pass: bool,
     vault_password_file: tuple[str, ...],
+    ask_vault_pass: bool,
+    vault_id: tuple[str, ...],
     to: Path,
 ) -> ExitCode:
     """Collect logs, states and versions of HOSTS into one redacted archive each."""
@@ -114,6 +118,8 @@ def bundle(  # noqa: PLR0913 - one per option
         vault_password_file,
         ask_pass=ask_pass,
         ask_become_pass=ask_become_pass,
+        ask_vault_pass=ask_vault_pass,
+        vault_id=vault_id,
     )
     seen = api.status(source, limit=limit, variables=variables, access=access).to_dict()
     when = datetime.now(UTC)

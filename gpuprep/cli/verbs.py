@@ -108,6 +108,8 @@ class Typed:
     ask_pass: bool
     ask_become_pass: bool
     vault_password_file: tuple[str, ...]
+    ask_vault_pass: bool
+    vault_id: tuple[str, ...]
     forks: int
     timeout: float | None
     quiet: bool
@@ -144,6 +146,8 @@ def carry_out(verb: Callable[..., FleetResult], typed: Typed) -> FleetResult:
         typed.vault_password_file,
         ask_pass=typed.ask_pass,
         ask_become_pass=typed.ask_become_pass,
+        ask_vault_pass=typed.ask_vault_pass,
+        vault_id=typed.vault_id,
     )
     with (
         _cancel_on_signals() as cancel,

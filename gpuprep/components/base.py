@@ -31,6 +31,7 @@ class Situation:
         stack: what the resolver chose for it.
         settings: what the user set.
         family: its package family.
+        driver_cuda: newest CUDA that the driver runs which the host gets or has; None = no driver.
 
     """
 
@@ -38,6 +39,7 @@ class Situation:
     stack: Stack
     settings: Settings
     family: PackageFamily
+    driver_cuda: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

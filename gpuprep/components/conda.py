@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep.components.base import Component, Situation, Written
 from gpuprep.components.differences import Differences, diff_files
-from gpuprep.components.state import CondaState, RoleState
+from gpuprep.components.state import CondaState, EnvironmentState, RoleState
 from gpuprep.model import Environment, ManagedFile, Stack, StepKind
 from gpuprep.packages.family import HEADER
 from gpuprep.resolve.conda import choose_installer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuprep.model import Settings
-    from gpuprep.observe.observation import Conda, CondaEnvironment, HostObservation
+    from gpuprep.observe.observation import Conda, HostObservation
     from gpuprep.resolve.case import Case
 
 PROFILE = "/etc/profile.d/gpuprep-conda.sh"
@@ -43,9 +43,13 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     _diff_installation(differences, conda, settings.conda_prefix, note)
     files = _files(settings, json.dumps(note) + "\n")
     diff_files(differences, situation.observation, files)
-    for environment in settings.environments:
-        _diff_environment(differences, environment, conda.envs.get(environment.name))
-    state = CondaState(settings.conda_prefix, installer, not conda.exists, settings.environments)
+    environments = tuple(
+        EnvironmentState(environment, _cuda_for(environment, situation))
+        for environment in settings.environments
+    )
+    for wanted in environments:
+        _diff_environment(differences, wanted, conda)
+    state = CondaState(settings.conda_prefix, installer, not conda.exists, environments)
     return RoleState(differences.role, files=files, conda=state)
 
 
@@ -95,18 +99,31 @@ def _diff_installation(
         differences.add(StepKind.INSTALLATION, prefix, "upgrade", reason, before, after)
 
 
-def _diff_environment(
-    differences: Differences, desired: Environment, current: CondaEnvironment | None
-) -> None:
-    name = desired.name
+def _cuda_for(environment: Environment, situation: Situation) -> str | None:
+    """Return the CUDA to solve an environment for; None where nothing is solved or known."""
+    return None if environment.kind == "explicit" else situation.driver_cuda
+
+
+def _diff_environment(differences: Differences, desired: EnvironmentState, conda: Conda) -> None:
+    name = desired.environment.name
+    current = conda.envs.get(name)
     if current is None:
         reason = f"environment {name} does not exist"
+        if name in conda.broken:
+            reason = (
+                f"what is there as {name} is no environment; it is kept beside it as {name}.broken"
+            )
         differences.add(StepKind.ENVIRONMENT, name, "create", reason)
         return
     note = current.marker or {}
-    if note.get("digest") != desired.digest:
+    if note.get("digest") != desired.environment.digest:
         reason = f"the specification of {name} is another than it was made from"
         differences.add(StepKind.ENVIRONMENT, name, "update", reason)
+        return
+    if note and desired.cuda and note.get("cuda") != desired.cuda:
+        before, after = f"for CUDA {note.get('cuda', 'unknown')}", f"for CUDA {desired.cuda}"
+        reason = f"{name} was solved for another CUDA than the driver's"
+        differences.add(StepKind.ENVIRONMENT, name, "rebuild", reason, before, after)
         return
     noted = note.get("packages")
     expected = noted if isinstance(noted, dict) else {}

@@ -6,7 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpuprep.components.base import REPOSITORY, Component, Situation, Written
-from gpuprep.components.differences import Differences, VersionLock, diff_files, diff_packages
+from gpuprep.components.differences import (
+    Differences,
+    VersionLock,
+    diff_files,
+    diff_packages,
+    diff_sources,
+)
 from gpuprep.components.state import RoleState
 from gpuprep.model import ManagedFile, Stack, StepKind
 from gpuprep.packages.family import HEADER
@@ -53,6 +59,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     if not stack.cuda:
         return RoleState(differences.role)
     files = (*family.repository_files(stack), *_files(observation.arch))
+    foreign = diff_sources(differences, observation, stack.repository, family.paths)
     diff_files(differences, observation, files)
     main = diff_packages(
         differences,
@@ -65,7 +72,12 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     value = f"{LINK}-{stack.cuda[0].version}"
     _diff_link(differences, observation, value)
     return RoleState(
-        differences.role, files=files, packages=main.wanted, default_link=value, linker=True
+        differences.role,
+        files=files,
+        foreign=foreign,
+        packages=main.wanted,
+        default_link=value,
+        linker=True,
     )
 
 

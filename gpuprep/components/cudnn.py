@@ -12,6 +12,7 @@ from gpuprep.components.differences import (
     diff_files,
     diff_holds,
     diff_packages,
+    diff_sources,
     shared_version,
 )
 from gpuprep.components.state import PackageRequest, RoleState
@@ -50,6 +51,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     if not packages:
         return RoleState(differences.role)
     files = family.repository_files(stack)
+    foreign = diff_sources(differences, observation, stack.repository, family.paths)
     diff_files(differences, observation, files)
     wanted: list[PackageRequest] = []
     for major in sorted({_cuda_major(package.name) for package in packages}):
@@ -63,7 +65,13 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         wanted += found.wanted
     changing = differences.has(StepKind.PACKAGE)
     diff_holds(differences, observation.packages, stack.holds, renew=changing)
-    return RoleState(differences.role, files=files, packages=tuple(wanted), hold=stack.holds)
+    return RoleState(
+        differences.role,
+        files=files,
+        foreign=foreign,
+        packages=tuple(wanted),
+        hold=stack.holds,
+    )
 
 
 def current(observation: HostObservation) -> str | None:

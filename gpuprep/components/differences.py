@@ -15,11 +15,12 @@ from gpuprep.model import Step, StepKind
 from gpuprep.model.names import matches
 from gpuprep.observe.observation import Unit
 from gpuprep.packages.closure import is_installed, walk
+from gpuprep.packages.foreign import rivals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from gpuprep.model import ManagedFile, Package
+    from gpuprep.model import ManagedFile, Package, Repository
     from gpuprep.observe.observation import HostObservation
     from gpuprep.packages.closure import Packages
     from gpuprep.packages.family import PackageFamily
@@ -80,6 +81,22 @@ def diff_files(
             reason = f"{file.path} has other rights"
             before, after = " ".join(rights), " ".join(desired)
             differences.add(file.kind, file.path, "change", reason, before, after)
+
+
+def diff_sources(
+    differences: Differences,
+    observation: HostObservation,
+    repository: Repository | None,
+    own: Collection[str],
+) -> tuple[str, ...]:
+    """Find files of others that name the stack's repository; return those to set aside."""
+    if repository is None:
+        return ()
+    found = rivals(observation.package_manager.sources, repository, own)
+    for rival in found:
+        reason = f"it names {rival.address}, which gpuprep's own source stands for"
+        differences.add(StepKind.SOURCE, rival.path, "disable", reason, rival.address)
+    return tuple(rival.path for rival in found if rival.alone)
 
 
 def _sha256(text: str) -> str:

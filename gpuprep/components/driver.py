@@ -13,6 +13,7 @@ from gpuprep.components.differences import (
     diff_files,
     diff_holds,
     diff_packages,
+    diff_sources,
     diff_units,
     shared_version,
 )
@@ -79,6 +80,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         return RoleState(differences.role)
     packages = observation.packages
     files = (*family.repository_files(stack), *_files(stack))
+    foreign = diff_sources(differences, observation, stack.repository, family.paths)
     diff_files(differences, observation, files)
     roots = [p for p in stack.packages if p.component == "driver"]
     pre_install = [p for p in roots if p.pre_install]
@@ -108,10 +110,12 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         _diff_module(differences, observation, stack, version)
     diff_units(differences, observation, stack.services)
     initramfs = _diff_initramfs(differences, situation)
+    fabric = _diff_fabric_modules(differences, situation)
     load, reboot = _diff_loaded(differences, situation, version)
     return RoleState(
         differences.role,
         files=files,
+        foreign=foreign,
         preparation=tuple(family.preparation(stack)),
         pre_install=pins.wanted,
         packages=main.wanted,
@@ -122,7 +126,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         hold=hold,
         units=stack.services,
         kernel=observation.kernel.target,
-        load=load,
+        load=(*fabric, *load),
         initramfs=initramfs,
         reboot=reboot,
     )
@@ -232,13 +236,26 @@ def _diff_initramfs(differences: Differences, situation: Situation) -> bool:
     return False
 
 
+def _diff_fabric_modules(differences: Differences, situation: Situation) -> tuple[str, ...]:
+    """Find modules that the fabric manager needs and the kernel does not have yet; return them."""
+    observation = situation.observation
+    if not observation.kernel.is_running or not observation.kernel.loads_modules:
+        return ()
+    there = observation.modules.others
+    names = [n for n in situation.stack.kernel_modules if there.get(n) not in {"loaded", "builtin"}]
+    for name in names:
+        reason = f"the fabric manager needs the kernel module {name}, which is not loaded"
+        differences.add(StepKind.LOAD, name, "load", reason)
+    return tuple(names)
+
+
 def _diff_loaded(
     differences: Differences, situation: Situation, version: str | None
-) -> tuple[str | None, bool]:
-    """Find a loaded module that is not the installed one: module to load, whether to reboot."""
+) -> tuple[tuple[str, ...], bool]:
+    """Find a loaded module that is not the installed one: modules to load, whether to reboot."""
     observation, module = situation.observation, situation.stack.module
     if not observation.kernel.is_running or not observation.kernel.loads_modules:
-        return None, False
+        return (), False
     loaded = observation.running_driver
     nouveau = "nouveau" in observation.modules.loaded
     stale = loaded is not None and (differences.has(StepKind.PACKAGE) or loaded != version)
@@ -248,12 +265,12 @@ def _diff_loaded(
         if not situation.settings.reboot_allowed:
             reason += "; gpu_driver_reboot_allowed is false, so this is left to you"
         differences.add(StepKind.REBOOT, "host", "reboot", reason, held, version)
-        return None, True
+        return (), True
     if loaded is None:
         reason = "the kernel module is not loaded"
         differences.add(StepKind.LOAD, module, "load", reason, None, version)
-        return module, False
-    return None, False
+        return (module,), False
+    return (), False
 
 
 COMPONENT = Component(

@@ -25,6 +25,17 @@ SAFE_TO_REPEAT: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentState:
+    """A desired conda environment; ``cuda``: the driver's, to solve it for, None = as conda sees.
+
+    Builds for CUDA are chosen only where conda sees a driver, and the first time none runs yet.
+    """
+
+    environment: Environment
+    cuda: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CondaState:
     """The desired conda installation.
 
@@ -39,7 +50,7 @@ class CondaState:
     prefix: str
     installer: CondaInstaller
     is_new: bool
-    environments: tuple[Environment, ...] = ()
+    environments: tuple[EnvironmentState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,7 @@ class RoleState:
     Attributes:
         role: its name.
         files: managed files; those of conda lie within its prefix.
+        foreign: files of others that are set aside before ours are written.
         preparation: operations that the package family needs before its first transaction.
         pre_install: packages of the first transaction (pins).
         packages: packages of the main transaction.
@@ -67,7 +79,7 @@ class RoleState:
         hold: name patterns; installed packages that match are held.
         units: systemd units to enable and start.
         kernel: kernel release that needs the module; None = no module wanted.
-        load: kernel module to load; None = nothing to load.
+        load: kernel modules to load, before the units start.
         initramfs: rebuild the initial RAM disk.
         reboot: a reboot is needed.
         default_link: what ``/usr/local/cuda`` has to show.
@@ -78,6 +90,7 @@ class RoleState:
 
     role: str
     files: tuple[ManagedFile, ...] = ()
+    foreign: tuple[str, ...] = ()
     preparation: tuple[Operation, ...] = ()
     pre_install: tuple[PackageRequest, ...] = ()
     packages: tuple[PackageRequest, ...] = ()
@@ -88,7 +101,7 @@ class RoleState:
     hold: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     kernel: str | None = None
-    load: str | None = None
+    load: tuple[str, ...] = ()
     initramfs: bool = False
     reboot: bool = False
     default_link: str | None = None
@@ -112,6 +125,8 @@ class RoleState:
         if write_files and self.files:
             entries = [asdict(file) for file in self.files]
             files = [{"op": "files", "files": entries, "linker_cache": self.linker}]
+        if StepKind.SOURCE in do and self.foreign:
+            files.insert(0, {"op": "set_aside", "paths": list(self.foreign)})
         stages = {
             "files": [] if self.conda else files,
             "packages": self._packages(do, refresh=refresh),
@@ -125,7 +140,8 @@ class RoleState:
         if StepKind.PACKAGE in do:
             found += self.preparation
             if self.pre_install:
-                found.append(_transaction(self.pre_install, refresh=refresh))
+                later = [asdict(package) for package in self.packages]
+                found.append({**_transaction(self.pre_install, refresh=refresh), "later": later})
         if self.purge:
             found.append({"op": "purge", "names": list(self.purge)})
         if StepKind.PACKAGE in do and (self.packages or self.remove):
@@ -157,7 +173,7 @@ class RoleState:
         if StepKind.INITRAMFS in do and self.initramfs:
             found.append({"op": "initramfs", "kernel": self.kernel})
         if StepKind.LOAD in do and self.load:
-            found.append({"op": "load", "modules": [self.load]})
+            found.append({"op": "load", "modules": list(self.load)})
         if StepKind.UNIT in do and self.units:
             found.append({"op": "services", "units": list(self.units)})
         if StepKind.ALTERNATIVE in do and self.default_link:
@@ -165,7 +181,10 @@ class RoleState:
             if self.linker:
                 found.append({"op": "linker_cache"})
         if StepKind.ENVIRONMENT in do and self.conda and self.conda.environments:
-            environments = [asdict(environment) for environment in self.conda.environments]
+            environments = [
+                {**asdict(state.environment), "cuda": state.cuda}
+                for state in self.conda.environments
+            ]
             found.append(
                 {
                     "op": "conda_environments",

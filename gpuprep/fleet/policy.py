@@ -139,6 +139,14 @@ def stop_reason(max_fail_percentage: int, wave: Collection[str], failed: Collect
     )
 
 
+def settings_error(errors: Mapping[str, str]) -> ConfigError:
+    """Return the error of a run in which no host's settings make sense, by host."""
+    hosts: dict[str, list[str]] = {}
+    for host, error in errors.items():
+        hosts.setdefault(error, []).append(host)
+    return ConfigError("; ".join(f"{_names(names)}: {text}" for text, names in hosts.items()))
+
+
 def _names(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -148,6 +148,14 @@ CHECKS: tuple[Check, ...] = (
         fixed_by_apply=True,
     ),
     Check(
+        "fabric.modules",
+        "Kernel modules of the fabric",
+        "The modules over which the fabric manager leads the switches are in the kernel.",
+        APPLY + " It loads them, now and at boot.",
+        fixed_by_apply=True,
+        made_at_boot=True,
+    ),
+    Check(
         "fabric.running",
         "NVSwitch fabric up",
         "The fabric manager runs and every GPU has joined the fabric; without it CUDA error 802.",

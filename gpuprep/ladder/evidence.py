@@ -98,6 +98,12 @@ class Evidence:
         return known.services if known else ()
 
     @property
+    def fabric_modules(self) -> tuple[str, ...]:
+        """Kernel modules that the host's fabric needs."""
+        known = self.expect.fabrics.get(self.fabric)
+        return known.kernel_modules if known else ()
+
+    @property
     def fabric_packages(self) -> tuple[str, ...]:
         """How the names of the packages of the fabric's manager begin."""
         known = self.expect.fabrics.get(self.fabric)

@@ -284,6 +284,25 @@ def fabric_version(host: Evidence) -> Finding:
     return passed(f"{version}", **facts)
 
 
+@judges("fabric.modules")
+def fabric_modules(host: Evidence) -> Finding:
+    """Judge: the kernel has what the fabric manager leads the switches over."""
+    if host.no_driver_to_judge:
+        return skipped(NO_DRIVER)
+    if not host.fabric_modules:
+        return skipped("the fabric of this host needs no kernel modules of its own")
+    kernel = host.observation.kernel
+    if not kernel.loads_modules or not kernel.is_running:
+        return skipped("this host loads no kernel modules, or its driver is for another kernel")
+    there = host.observation.modules.others
+    words = {name: there.get(name) or "not known" for name in host.fabric_modules}
+    observed = ", ".join(f"{name}: {word}" for name, word in words.items())
+    facts = {"expected": "loaded or builtin", "observed": observed, "evidence": "/proc/modules"}
+    if any(word not in {"loaded", "builtin"} for word in words.values()):
+        return failed("modules of the fabric are not in the kernel", **facts)
+    return passed(observed, **facts)
+
+
 FABRIC_COMPLETED = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gpuprep.model.stack import SigningKey
 
 # Kinds of files that several roles need; their steps belong to the first of them.
-SHARED_KINDS = frozenset({StepKind.KEY, StepKind.REPOSITORY, StepKind.PIN})
+SHARED_KINDS = frozenset({StepKind.SOURCE, StepKind.KEY, StepKind.REPOSITORY, StepKind.PIN})
 
 
 @dataclass(frozen=True, slots=True)

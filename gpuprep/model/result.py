@@ -90,6 +90,7 @@ class FleetResult:
         seconds: wall time.
         counts: load-independent costs: ``host_tasks``; ``round_trips``, the commands that ran on
             hosts as root; ``observations``, those of them that only looked.
+        warnings: what is to be known of the run as a whole.
 
     """
 
@@ -101,6 +102,7 @@ class FleetResult:
     started: str = ""
     seconds: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:

@@ -128,12 +128,16 @@ class Repository:
         url: directory that holds the index; ends with ``/``.
         family: format of its packages.
         key: the key it must be signed with.
+        origin: what its index says of where it comes from.
+        elsewhere: patterns of host and path of other places with packages of the same names.
 
     """
 
     url: str
     family: Family
     key: SigningKey
+    origin: str = ""
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

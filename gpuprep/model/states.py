@@ -84,6 +84,7 @@ class StepKind(StrEnum):
     KEY = "key"
     REPOSITORY = "repository"
     PIN = "pin"
+    SOURCE = "source"
     BLACKLIST = "blacklist"
     MODULES = "modules"
     PROFILE = "profile"

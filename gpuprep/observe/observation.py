@@ -34,6 +34,15 @@ class OsRelease:
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What tells a machine from its copies: its id, its process namespace and its hardware."""
+
+    id: str = ""
+    processes: str = ""
+    hardware: str = ""
+
+
+@dataclass(frozen=True)
 class Kernel:
     """Kernels of a host.
 
@@ -88,11 +97,29 @@ class DiskModule:
 
 
 @dataclass(frozen=True)
+class ModuleRule:
+    """A line of modprobe's configuration, or a word of the kernel's command line."""
+
+    path: str
+    line: str
+
+
+@dataclass(frozen=True)
 class Modules:
-    """NVIDIA's and nouveau's kernel modules; ``loaded`` is their version by name."""
+    """Kernel modules.
+
+    Attributes:
+        loaded: version of NVIDIA's and nouveau's by name.
+        on_disk: files of NVIDIA's.
+        others: other modules by name: loaded, builtin, available or absent; None = not known.
+        rules: what modprobe and the kernel are told of NVIDIA's.
+
+    """
 
     loaded: Mapping[str, str | None] = field(default_factory=dict)
     on_disk: tuple[DiskModule, ...] = ()
+    others: Mapping[str, str | None] = field(default_factory=dict)
+    rules: tuple[ModuleRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,14 +158,43 @@ class LockHolder:
 
 
 @dataclass(frozen=True)
+class PackageRule:
+    """A rule of the package manager's own configuration, such as an apt preference.
+
+    Attributes:
+        path: file that holds it.
+        names: package names that it is about, or patterns of them.
+        pin: what of them it means, in the family's words: ``release o=NVIDIA``.
+        priority: their priority; below zero, none of them may be installed.
+
+    """
+
+    path: str
+    names: tuple[str, ...]
+    pin: str
+    priority: int
+
+
+@dataclass(frozen=True)
 class PackageManager:
-    """State of the package manager; ``indexes`` are the names of its index files."""
+    """State of the package manager.
+
+    Attributes:
+        family: package family.
+        broken: packages that are neither whole nor absent.
+        locks: who works on packages.
+        indexes: names of its index files.
+        sources: addresses of its repositories by the file that names them.
+        rules: rules by which it prefers or forbids packages, in the order that they apply.
+
+    """
 
     family: Family
     broken: tuple[BrokenPackage, ...] = ()
     locks: tuple[LockHolder, ...] = ()
     indexes: tuple[str, ...] = ()
-    foreign_sources: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: tuple[PackageRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,7 +291,7 @@ class CondaEnvironment:
 
 @dataclass(frozen=True)
 class Conda:
-    """The installation at a prefix; ``envs`` by name."""
+    """The installation at a prefix; ``envs`` by name, ``broken``: others in ``envs/``."""
 
     prefix: str | None = None
     exists: bool = False
@@ -244,6 +300,7 @@ class Conda:
     packages: Mapping[str, str] = field(default_factory=dict)
     marker: Mapping[str, Any] | None = None
     envs: Mapping[str, CondaEnvironment] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -257,6 +314,7 @@ class HostObservation:
     package_manager: PackageManager
     hostname: str = ""
     boot_id: str = ""
+    machine: Machine = Machine()
     system_gcc: int | None = None
     pci: tuple[PciDevice, ...] = ()
     modules: Modules = Modules()
@@ -294,6 +352,14 @@ class HostObservation:
             if found:
                 return found.group(0)
         return None
+
+    @property
+    def identity(self) -> tuple[str, ...] | None:
+        """The same for two names only if both are one running machine; None when it is unknown."""
+        if not self.boot_id:
+            return None
+        machine = self.machine
+        return (self.boot_id, self.hostname, machine.id, machine.processes, machine.hardware)
 
     def is_installed(self, name: str) -> bool:
         """Return whether a package is completely installed."""

@@ -8,25 +8,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gpuprep.oci import profile as profiles
+from gpuprep.oci.gaps import settled
+from gpuprep.oci.names import renamed
 from gpuprep.oci.options import Options
 from gpuprep.oci.records import Host, Listing
 
 if TYPE_CHECKING:
     from gpuprep.oci.profile import Profile
 
-__all__ = ["Host", "Listing", "Options", "list_hosts", "profiles"]
+__all__ = ["Host", "Listing", "Options", "fetch", "list_hosts", "profiles", "renamed", "settled"]
 
 
-def list_hosts(options: Options, profile: Profile | None = None) -> Listing:
+def list_hosts(options: Options) -> Listing:
     """Sign in and list the hosts that the options ask for.
-
-    Args:
-        options: what to list, and how.
-        profile: the SDK's profile when it was read before.
 
     Raises:
         ConfigError: options, profile, key or token are wrong.
         InventoryError: the cloud refuses or does not answer; nothing is listed half.
+
+    """
+    return settled(fetch(options, profiles.load(options)), options.on_partial)
+
+
+def fetch(options: Options, profile: Profile) -> Listing:
+    """Sign in and list the hosts that the options ask for, with the gaps that there are.
+
+    Raises:
+        ConfigError: options, profile, key or token are wrong.
+        InventoryError: the cloud refuses or does not answer, so that nothing can be listed.
 
     """
     from gpuprep.catalog import load  # noqa: PLC0415 - a cached inventory needs none of these
@@ -34,5 +43,5 @@ def list_hosts(options: Options, profile: Profile | None = None) -> Listing:
     from gpuprep.oci.client import Client  # noqa: PLC0415
     from gpuprep.oci.signin import sign_in  # noqa: PLC0415
 
-    identity = sign_in(options, profile or profiles.load(options))
+    identity = sign_in(options, profile)
     return listing.list_hosts(Client(identity, options), options, load().shapes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +12,8 @@ import yaml
 from gpuprep.errors import ConfigError, ExitCode, GpuprepError, InventoryError
 from gpuprep.oci import listing, profile, scope
 from gpuprep.oci.client import CallFailedError, Client
-from gpuprep.oci.options import OF_THE_PLUGIN, Options, from_environment, reject_unknown
+from gpuprep.oci.gaps import settled
+from gpuprep.oci.options import Options, check_file, from_environment, of_gpuprep
 from gpuprep.oci.sdk import sdk
 from gpuprep.oci.signin import Identity, sign_in
 
@@ -94,13 +95,20 @@ def read_options(path: Path | None, environ: Mapping[str, str]) -> Options:
         InventoryError: the file cannot be read.
 
     """
-    content = _read(path) if path else {}
-    reject_unknown(content)
-    ours = {key: value for key, value in content.items() if key not in OF_THE_PLUGIN}
-    return Options.from_mapping({**from_environment(environ), **ours})
+    content = read_file(path) if path else {}
+    check_file(content)
+    ours = of_gpuprep(content)
+    return Options.from_mapping({**from_environment(environ), **ours}).asked_by(content)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_file(path: Path) -> dict[str, Any]:
+    """Read an inventory file of the plugin.
+
+    Raises:
+        ConfigError: it is not one.
+        InventoryError: it cannot be read.
+
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -145,7 +153,7 @@ def _reached(client: Client, options: Options) -> Iterator[Finding]:
 def _listed(client: Client, options: Options) -> Iterator[Finding]:
     from gpuprep.catalog import load  # noqa: PLC0415 - not needed before
 
-    found = listing.list_hosts(client, replace(options, on_partial="warn"), load().shapes)
+    found = settled(listing.list_hosts(client, options, load().shapes), "warn")
     told = "\n".join(found.warnings[len(client.identity.warnings) :])
     if not found.complete:
         code = ExitCode.UNAVAILABLE

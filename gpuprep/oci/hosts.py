@@ -1,9 +1,8 @@
-"""From records to hosts: names, variables and groups. Pure."""
+"""From records to hosts: variables and groups. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
 
 # Written by Oracle on every resource, with a time stamp: would give every host a group of its own.
 _NOISY_NAMESPACE: Final = "Oracle-Tags"
-# Signs that have a meaning in host patterns or templates.
-_UNSAFE_IN_NAMES: Final = re.compile(r"[^\w.\-]+")
+# No name server knows it (RFC 2606). Without an address of its own, a host would be connected to
+# by its name, which is whatever the instance was called.
+NOWHERE: Final = "address-missing.invalid"
 # Login users of OCI's platform images: docs.oracle.com, "Connecting to an Instance".
 _IMAGE_OS: Final[Mapping[str, tuple[str, str | None]]] = {
     "Oracle Linux": ("oracle", "opc"),
@@ -57,7 +57,7 @@ class Composer:
         if cluster:
             groups.append(group_name("cluster", cluster.name))
         variables = self._variables(instance, addresses, image, cluster)
-        return Host(name, tuple(dict.fromkeys(groups)), variables)
+        return Host(name, instance.id, tuple(dict.fromkeys(groups)), variables)
 
     def _shape_group(self, instance: Instance) -> str:
         group = group_name("shape", instance.shape)
@@ -95,7 +95,10 @@ class Composer:
         image: Image | None,
         cluster: Cluster | None,
     ) -> dict[str, Any]:
-        """Return the host's variables; what is not known or not there is left out."""
+        """Return the host's variables; what is not known or not there is left out.
+
+        Tags are always there, possibly empty: expressions look into them.
+        """
         compartment = instance.compartment
         gpu = self._gpu(instance)
         facts = {
@@ -111,38 +114,24 @@ class Composer:
             ),
             "gpu": dict(gpu.variables) if gpu else None,
             "image": image and asdict(image),
-            "freeform_tags": dict(instance.freeform_tags),
-            "defined_tags": {space: dict(tags) for space, tags in instance.defined_tags.items()},
-            "agent_plugins": list(instance.agent_plugins),
+            "image_id": instance.image_id,
+            "time_created": instance.time_created,
+            "capacity_reservation_id": instance.capacity_reservation_id,
+            "instance_configuration_id": instance.instance_configuration_id,
+            "shape_config": dict(instance.shape_config),
             "cluster": cluster and asdict(cluster),
             **_address_facts(addresses),
         }
+        always = {
+            "freeform_tags": dict(instance.freeform_tags),
+            "defined_tags": {space: dict(tags) for space, tags in instance.defined_tags.items()},
+            "agent_plugins": list(instance.agent_plugins),
+        }
         prefix = self._options.hostvars_prefix
-        variables = {prefix + key: value for key, value in facts.items() if value}
+        variables = {prefix + key: value for key, value in (_present(**facts) | always).items()}
         login = self._options.ssh_user or (image and _IMAGE_OS.get(image.os, ("", None))[1])
         address = addresses and first(self._options.ansible_host_from, addresses)
-        return variables | _present(ansible_host=address, ansible_user=login)
-
-
-def host_names(
-    pairs: Sequence[tuple[Instance, Addresses | None]], preference: Sequence[str]
-) -> tuple[list[str], list[str]]:
-    """Return host names by the first preference that has a value.
-
-    Hosts that would share a name all get the last six signs of their OCID behind it, so that a
-    name does not depend on the order of listing.
-
-    Returns:
-        the names in the order given, and the names that were shared.
-
-    """
-    plain = [_plain_name(instance, addresses, preference) for instance, addresses in pairs]
-    shared = {name for name, count in Counter(plain).items() if count > 1}
-    named = [
-        f"{name}_{instance.id[-6:]}" if name in shared else name
-        for name, (instance, _) in zip(plain, pairs, strict=True)
-    ]
-    return named, sorted(shared)
+        return variables | {"ansible_host": address or NOWHERE} | _present(ansible_user=login)
 
 
 def first(preference: Iterable[str], addresses: Addresses) -> str | None:
@@ -154,19 +143,6 @@ def first(preference: Iterable[str], addresses: Addresses) -> str | None:
 def group_name(kind: str, value: str) -> str:
     """Make a valid group name, in lower case: ``shape_bm_gpu_a10_4``."""
     return f"{kind}_" + re.sub(r"\W", "_", value).lower()
-
-
-def _plain_name(instance: Instance, addresses: Addresses | None, preference: Sequence[str]) -> str:
-    for kind in preference:
-        if kind == "display_name":
-            value: str | None = _UNSAFE_IN_NAMES.sub("-", instance.name).strip("-")
-        elif kind == "id":
-            value = instance.id
-        else:
-            value = addresses.get(kind) if addresses else None
-        if value:
-            return value
-    return instance.id  # always there; better than no host
 
 
 def _address_facts(addresses: Addresses | None) -> dict[str, Any]:

@@ -9,19 +9,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gpuprep.errors import InventoryError
-from gpuprep.oci import clusters, network, scope
+from gpuprep.oci import clusters, gaps, network, scope
 from gpuprep.oci.client import Call, CallFailedError
-from gpuprep.oci.hosts import Composer, host_names
-from gpuprep.oci.records import Compartment, Image, Instance, Listing
+from gpuprep.oci.hosts import NOWHERE, Composer
+from gpuprep.oci.names import plain_name, renamed
+from gpuprep.oci.records import Compartment, Gap, Image, Instance, Listing
 from gpuprep.oci.selection import Funnel, select, server_side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gpuprep.catalog import Shape
     from gpuprep.oci.client import Client, Json
@@ -36,7 +38,7 @@ _TOLD_AT_MOST: Final = 10
 
 
 def list_hosts(client: Client, options: Options, shapes: Mapping[str, Shape]) -> Listing:
-    """List the hosts that the options ask for.
+    """List the hosts that the options ask for, with the gaps that there are.
 
     Args:
         client: signed in.
@@ -44,8 +46,7 @@ def list_hosts(client: Client, options: Options, shapes: Mapping[str, Shape]) ->
         shapes: the catalog's shapes.
 
     Raises:
-        InventoryError: something could not be listed and ``on_partial`` is ``fail``; names each
-            request, its opc-request-id and the policies that are missing.
+        InventoryError: nothing can be listed without a request that failed.
         ConfigError: an option names a compartment or region that is not there.
 
     """
@@ -68,7 +69,7 @@ class _Lister:
         self._shapes = shapes
         self._pool = pool
         self._funnel = Funnel()
-        self._gaps: list[str] = []
+        self._gaps: list[Gap] = []
         self._policies: dict[str, None] = {}  # statements; an ordered set
         self._warnings = list(client.identity.warnings)
 
@@ -80,7 +81,6 @@ class _Lister:
         alive = [one for one in instances if one.id not in found.gone]
         images = self._images(alive) if self._options.resolve_images else {}
         members = self._clusters(alive) if self._options.resolve_clusters else {}
-        self._check_complete()
         return self._composed(alive, found.addresses, images, members)
 
     # --- steps ---------------------------------------------------------------------------------
@@ -105,39 +105,46 @@ class _Lister:
             ]
 
         found = (one for rows in self._each(one, places) for one in rows or ())
-        return select(found, self._options, self._shapes, self._funnel)
+        # One that is moved to another compartment meanwhile is in both lists.
+        distinct = {one.id: one for one in found}
+        return select(distinct.values(), self._options, self._shapes, self._funnel)
 
     def _addresses(self, instances: Sequence[Instance]) -> network.Found:
-        places = list(dict.fromkeys((one.region, one.compartment) for one in instances))
+        users = _users(instances, lambda one: (one.region, one.compartment))
 
         def attachments(place: Place) -> list[Json]:
             return self._client.all(network.attachments_call(*place))
 
-        answers = dict(zip(places, self._each(attachments, places), strict=True))
+        answers = dict(zip(users, self._each(attachments, users), strict=True))
         readable = [one for one in instances if answers[one.region, one.compartment] is not None]
         rows = (row for answer in answers.values() for row in answer or ())
         vnics = network.candidates(rows, {one.id for one in readable})
         found = network.Lookup(self._client, self._pool, self._options).run(readable, vnics)
-        self._gaps += found.odd
+        self._gaps += [
+            Gap(text, frozenset({ocid}), lasting=True) for ocid, text in found.odd.items()
+        ]
         for detour, count in found.detours:
             self._missing_policy(detour)
             self._warnings.append(f"{detour}; asked for {count} VNICs one by one instead")
-        for error in found.gaps:
-            self._failed(error)
+        for error, ocids in found.failed:
+            self._failed(error, ocids)
         if found.gone:
             self._funnel.left_out["terminated while listing"] = len(found.gone)
         return found
 
     def _images(self, instances: Iterable[Instance]) -> dict[str, Image]:
         """Fetch each distinct image once; that one was deleted since is no fault."""
-        users = {one.image_id: one for one in instances if one.image_id}
+        users = _users(
+            (one for one in instances if one.image_id), lambda one: (one.region, one.image_id)
+        )
 
-        def image(user: Instance) -> Image | None:
+        def image(key: tuple[str, str | None]) -> Image | None:
+            region, ocid = key
             call = Call(
                 "iaas",
-                user.region,
-                f"/images/{user.image_id}",
-                about=f"image of host {user.name}",
+                region,
+                f"/images/{ocid}",
+                about=f"image of {len(users[key])} hosts",
                 policy="read instance-images in tenancy",
             )
             try:
@@ -148,12 +155,12 @@ class _Lister:
                 self._warnings.append(f"{error}; its hosts get no ansible_user and no os group")
                 return None
 
-        found = self._each(image, list(users.values()))
+        found = self._each(image, users)
         return {one.id: one for one in found if one}
 
     def _clusters(self, instances: Sequence[Instance]) -> dict[str, Cluster]:
-        places = dict.fromkeys((one.region, one.compartment) for one in instances)
-        jobs = [(kind, place) for place in places for kind in clusters.KINDS]
+        users = _users(instances, lambda one: (one.region, one.compartment))
+        jobs = {(kind, place): users[place] for place in users for kind in clusters.KINDS}
 
         def members(job: tuple[clusters.Kind, Place]) -> dict[str, Cluster]:
             kind, (region, compartment) = job
@@ -162,16 +169,21 @@ class _Lister:
         return clusters.preferred(answer for answer in self._each(members, jobs) if answer)
 
     def _each(
-        self, function: Callable[[Item], Result], items: Sequence[Item]
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item] | Mapping[Item, frozenset[str]],
     ) -> list[Result | None]:
-        """Call the function for all items at once; None where the service refused."""
-        futures = [self._pool.submit(function, item) for item in items]
+        """Call the function for all items at once; None where the service refused.
+
+        Items of a mapping come with the hosts that lack something then.
+        """
+        futures = {item: self._pool.submit(function, item) for item in items}
         results: list[Result | None] = []
-        for future in futures:
+        for item, future in futures.items():
             try:
                 results.append(future.result())
             except CallFailedError as error:
-                self._failed(error)
+                self._failed(error, items[item] if isinstance(items, Mapping) else None)
                 results.append(None)
         return results
 
@@ -180,37 +192,16 @@ class _Lister:
     def hopeless(self, error: CallFailedError) -> InventoryError:
         """Word a failure without which nothing can be listed."""
         self._failed(error)
-        return InventoryError(self._incomplete())
+        return InventoryError(gaps.incomplete(self._gaps, self._policies))
 
-    def _failed(self, error: CallFailedError) -> None:
-        self._gaps.append(str(error))
+    def _failed(self, error: CallFailedError, hosts: frozenset[str] | None = None) -> None:
+        self._gaps.append(Gap(str(error), hosts))
         self._missing_policy(error)
 
     def _missing_policy(self, error: CallFailedError) -> None:
         statement = error.statement(self._client.identity.principal)
         if statement:
             self._policies[statement] = None
-
-    def _check_complete(self) -> None:
-        if not self._gaps:
-            return
-        text = self._incomplete()
-        if self._options.on_partial == "fail":
-            raise InventoryError(
-                f"{text}\nNothing is listed, because a part looks like the whole; "
-                "on_partial: warn lists what can be seen"
-            )
-        self._warnings.append(text)
-
-    def _incomplete(self) -> str:
-        told = self._gaps[:_TOLD_AT_MOST]
-        if len(self._gaps) > len(told):
-            told.append(f"... and {len(self._gaps) - len(told)} more")
-        lines = [f"the inventory is incomplete, {len(self._gaps)} answers are missing:", *told]
-        if self._policies:
-            lines.append("OCI answers 404 when a policy is missing; these would allow it:")
-            lines += [f"  {one}" for one in self._policies]
-        return "\n".join(lines)
 
     # --- the result ----------------------------------------------------------------------------
 
@@ -221,41 +212,50 @@ class _Lister:
         images: Mapping[str, Image],
         members: Mapping[str, Cluster],
     ) -> Listing:
-        pairs = [(one, addresses.get(one.id)) for one in instances]
-        names, shared = host_names(pairs, self._options.hostnames)
         composer = Composer(self._options, self._shapes)
         hosts = [
-            composer.host(name, one, where, images.get(one.image_id or ""), members.get(one.id))
-            for name, (one, where) in zip(names, pairs, strict=True)
+            composer.host(
+                plain_name(one, addresses.get(one.id), self._options.hostnames),
+                one,
+                addresses.get(one.id),
+                images.get(one.image_id or ""),
+                members.get(one.id),
+            )
+            for one in instances
         ]
-        hosts.sort(key=attrgetter("name"))
-        self._warn_of(hosts, shared, composer.unknown_shapes)
-        return Listing(
+        self._warn_of(hosts, composer.unknown_shapes)
+        listing = Listing(
             hosts=tuple(hosts),
             group_parents=composer.group_parents,
             summary=f"{self._funnel}; {len(hosts)} hosts",
             warnings=tuple(self._warnings),
-            complete=not self._gaps,
+            gaps=tuple(self._gaps),
             policies=tuple(self._policies),
             requests=self._client.requests,
         )
+        return renamed(listing, ())
 
-    def _warn_of(self, hosts: Sequence[Host], shared: Sequence[str], shapes: set[str]) -> None:
-        if shared:
-            self._warnings.append(
-                f"{len(shared)} names are shared by several hosts; these now end in the last six "
-                f"signs of their OCID: {', '.join(shared[:_TOLD_AT_MOST])}"
-            )
+    def _warn_of(self, hosts: Sequence[Host], shapes: set[str]) -> None:
         if shapes:
             self._warnings.append(
                 f"shapes that the catalog does not know: {', '.join(sorted(shapes))}; their "
                 "fabric and RDMA are left to what the hosts themselves show"
             )
-        bare = [one.name for one in hosts if "ansible_host" not in one.variables]
+        bare = [one.name for one in hosts if one.variables["ansible_host"] == NOWHERE]
         if bare and not self._gaps:
             self._warnings.append(
-                f"{len(bare)} hosts have no {' or '.join(self._options.ansible_host_from)} and get "
-                f"no ansible_host: {', '.join(bare[:_TOLD_AT_MOST])}"
+                f"{len(bare)} hosts have no {' or '.join(self._options.ansible_host_from)} and "
+                f"cannot be reached: {', '.join(bare[:_TOLD_AT_MOST])}"
             )
         if not hosts:
             self._warnings.append(f"no host is left of {self._funnel}")
+
+
+def _users(
+    instances: Iterable[Instance], key: Callable[[Instance], Item]
+) -> dict[Item, frozenset[str]]:
+    """Return the OCIDs of the instances that share something, by what they share."""
+    found: dict[Item, set[str]] = defaultdict(set)
+    for one in instances:
+        found[key(one)].add(one.id)
+    return {item: frozenset(ocids) for item, ocids in found.items()}

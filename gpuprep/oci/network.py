@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.oci.client import Call, CallFailedError
-from gpuprep.oci.records import Addresses, Compartment, Instance
+from gpuprep.oci.records import Addresses, Compartment, Instance, address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,16 +34,16 @@ class Found:
     Attributes:
         addresses: by instance OCID.
         gone: OCIDs of instances terminated since they were listed.
-        gaps: requests that failed and left hosts without an address.
-        odd: hosts that should have a primary VNIC and show none, in words.
+        failed: requests that failed, and the OCIDs of the hosts that lack something for it.
+        odd: hosts that should have a primary VNIC and show none, in words, by OCID.
         detours: requests that were refused, and the number of requests that made good for each.
 
     """
 
     addresses: dict[str, Addresses] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
-    gaps: list[CallFailedError] = field(default_factory=list)
-    odd: list[str] = field(default_factory=list)
+    failed: list[tuple[CallFailedError, frozenset[str]]] = field(default_factory=list)
+    odd: dict[str, str] = field(default_factory=dict)
     detours: list[tuple[CallFailedError, int]] = field(default_factory=list)
 
 
@@ -136,8 +136,7 @@ class Lookup:
             if error.hidden:
                 self._found.detours.append((error, len(wanted)))
             else:  # a service in trouble is not to be asked a hundred times more
-                self._found.gaps.append(error)
-                self._told |= set(wanted.values())
+                self._failed(error, wanted.values())
 
     def _private_ips(self, call: Call, subnet: str, wanted: dict[str, str]) -> None:
         """Take the primary addresses of the wanted VNICs, and no more pages than that is worth."""
@@ -148,7 +147,7 @@ class Lookup:
                     self._found.addresses[wanted.pop(vnic)] = Addresses(
                         vnic,
                         subnet,
-                        private_ip=row["ipAddress"],
+                        private_ip=address(row["ipAddress"]),
                         private_ip_id=row["id"],
                         hostname_label=row.get("hostnameLabel"),
                     )
@@ -158,7 +157,7 @@ class Lookup:
     def _ipv6(self, call: Call, subnet: str, owners: Mapping[str, str]) -> None:
         for row in self._client.all(call):
             ocid = owners.get(row.get("vnicId") or "")
-            if ocid:
+            if ocid and address(row["ipAddress"]):
                 known = self._found.addresses.get(ocid) or Addresses(row["vnicId"], subnet)
                 self._found.addresses[ocid] = replace(known, ipv6=(*known.ipv6, row["ipAddress"]))
 
@@ -203,8 +202,7 @@ class Lookup:
             return self._client.get(call)
         except CallFailedError as error:
             if not (error.hidden and self._is_gone(instance)):
-                self._found.gaps.append(error)
-                self._told.add(instance.id)
+                self._failed(error, [instance.id])
             return None
 
     def _is_gone(self, instance: Instance) -> bool:
@@ -220,8 +218,7 @@ class Lookup:
         except CallFailedError as error:
             gone = error.hidden  # it could be listed a moment ago
             if not gone:
-                self._found.gaps.append(error)
-                self._told.add(instance.id)
+                self._failed(error, [instance.id])
         if gone:
             self._found.gone.add(instance.id)
         return gone
@@ -230,11 +227,17 @@ class Lookup:
 
     def _public_ips(self, by_id: Mapping[str, Instance]) -> None:
         """List public addresses by compartment, then ask for the VNICs that seem to have none."""
-        places = {(one.region, one.compartment, one.availability_domain) for one in by_id.values()}
+        users: dict[tuple[str, Compartment, str | None], set[str]] = defaultdict(set)
+        for one in by_id.values():
+            users[one.region, one.compartment, one.availability_domain].add(one.id)
+            users[one.region, one.compartment, None].add(one.id)
         tables: dict[str, str] = {}
-        calls = [_public_ips_call(*place) for place in places]
-        calls += [_public_ips_call(*place) for place in {place[:2] for place in places}]
-        self._together([_bind(self._public_table, call, tables) for call in calls])
+        self._together(
+            [
+                _bind(self._public_table, _public_ips_call(*place), tables, ocids)
+                for place, ocids in users.items()
+            ]
+        )
         without = []
         for ocid, known in self._found.addresses.items():
             public = tables.get(known.private_ip_id or "")
@@ -246,29 +249,31 @@ class Lookup:
             [_bind(self._vnic, by_id[one], self._found.addresses[one].vnic_id) for one in without]
         )
 
-    def _public_table(self, call: Call, table: dict[str, str]) -> None:
+    def _public_table(self, call: Call, table: dict[str, str], users: set[str]) -> None:
         try:
             for row in self._client.all(call):
                 owner = row.get("privateIpId") or row.get("assignedEntityId")
-                if owner:
+                if owner and address(row["ipAddress"]):
                     table[owner] = row["ipAddress"]
         except CallFailedError as error:
             if not error.hidden:
-                self._found.gaps.append(error)
+                self._failed(error, users)
 
     def _domains(self, by_id: Mapping[str, Instance]) -> None:
         domains: dict[str, str] = {}
-        subnets = {(by_id[o].region, a.subnet_id) for o, a in self._found.addresses.items()}
-        self._together([_bind(self._domain, region, one, domains) for region, one in subnets])
+        users: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for ocid, known in self._found.addresses.items():
+            users[by_id[ocid].region, known.subnet_id].add(ocid)
+        self._together([_bind(self._domain, *place, domains, o) for place, o in users.items()])
         for ocid, known in self._found.addresses.items():
             self._found.addresses[ocid] = replace(known, domain=domains.get(known.subnet_id))
 
-    def _domain(self, region: str, subnet: str, domains: dict[str, str]) -> None:
+    def _domain(self, region: str, subnet: str, domains: dict[str, str], users: set[str]) -> None:
         call = replace(_subnet_call(region, subnet, f"/subnets/{subnet}"), params={})
         try:
             domains[subnet] = self._client.get(call).get("subnetDomainName") or ""
         except CallFailedError as error:
-            self._found.gaps.append(error)
+            self._failed(error, users)
 
     # --- the rest ------------------------------------------------------------------------------
 
@@ -277,11 +282,17 @@ class Lookup:
         settled = {*self._found.addresses, *self._found.gone, *self._told}
         lost = [one for one in instances if one.id not in settled and one.state in _WITH_VNIC]
         self._together([_bind(self._is_gone, one) for one in lost])
-        self._found.odd += [
-            f"host {one.name} ({one.id}) is {one.state}, but no primary VNIC is attached to it"
+        self._found.odd |= {
+            one.id: f"host {one.name} ({one.id}) is {one.state}, "
+            "but no primary VNIC is attached to it"
             for one in lost
             if one.id not in self._found.gone | self._told
-        ]
+        }
+
+    def _failed(self, error: CallFailedError, hosts: Iterable[str]) -> None:
+        ocids = frozenset(hosts)
+        self._found.failed.append((error, ocids))
+        self._told |= ocids
 
     def _together(self, tasks: Sequence[Callable[[], object]]) -> None:
         for done in as_completed([self._pool.submit(task) for task in tasks]):

@@ -6,8 +6,9 @@ The plugin's DOCUMENTATION says the same for Ansible; a contract test compares t
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -66,27 +67,35 @@ ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
-# Options that Ansible's part of the plugin reads: its own, and those of Ansible's fragments.
-OF_THE_PLUGIN: Final = frozenset(
+# Options that Ansible's part of the plugin reads, its own and those of Ansible's fragments, with a
+# value of the right kind.
+_OF_THE_PLUGIN: Final[Mapping[str, Any]] = MappingProxyType(
     {
-        "plugin",
-        "include_filters",
-        "exclude_filters",
-        "stale_if_error",
-        "fail_command",
-        "strict",
-        "compose",
-        "groups",
-        "keyed_groups",
-        "use_extra_vars",
-        "leading_separator",
-        "cache",
-        "cache_plugin",
-        "cache_timeout",
-        "cache_connection",
-        "cache_prefix",
+        "plugin": "",
+        "include_filters": (),
+        "exclude_filters": (),
+        "stale_if_error": False,
+        "fail_command": True,
+        "strict": False,
+        "compose": {},
+        "groups": {},
+        "keyed_groups": [],
+        "use_extra_vars": False,
+        "leading_separator": True,
+        "cache": False,
+        "cache_plugin": "",
+        "cache_timeout": 0,
+        "cache_connection": "",
+        "cache_prefix": "",
     }
 )
+_KEYED_GROUP: Final = (
+    "key", "prefix", "separator", "parent_group", "default_value", "trailing_separator",
+)  # fmt: skip
+# What holds expressions: everything else is taken as it is written.
+_EXPRESSIONS: Final = (
+    "include_filters", "exclude_filters", "compose", "groups", "keyed_groups",
+)  # fmt: skip
 
 # What users of oracle.oci.oci may bring along, and what to write instead.
 _ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType(
@@ -103,6 +112,8 @@ _ELSEWHERE: Final[Mapping[str, str]] = MappingProxyType(
         "fetch_compute_hosts": "nothing: compute instances are what is listed",
         "fetch_db_hosts": "the official plugin for database hosts",
         "debug": "ansible-inventory -vvv",
+        "fetch_hosts_from_subcompartments": "include_subcompartments, for all compartments",
+        "instance_principal_authentication": "auth_type: instance_principal",
     }
 )
 
@@ -175,7 +186,9 @@ class Options:
         _one_of("hostnames", self.hostnames, NAMES)
         _one_of("ansible_host_from", self.ansible_host_from, ADDRESSES)
         _one_of("lifecycle_states", self.lifecycle_states, STATES)
-        _one_of("filters", tuple(self.filters), FILTERS)
+        _check_filters(self.filters)
+        for one in fields(self):
+            _refuse_templates(one.name, getattr(self, one.name))
         for name in ("workers", "max_attempts", "timeout"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: must be at least 1, not {getattr(self, name)}")
@@ -183,6 +196,20 @@ class Options:
             raise ConfigError(
                 f"hostvars_prefix: {self.hostvars_prefix!r} cannot begin a variable name"
             )
+
+    def asked_by(self, content: Mapping[str, Any]) -> Options:
+        """Return the options, with the addresses looked up that the file's expressions name."""
+        text = repr([content.get(name) for name in _EXPRESSIONS])
+
+        def choice(now: str, fact: str) -> str:
+            word = rf"\b{re.escape(self.hostvars_prefix + fact)}\b"
+            return "always" if now == "auto" and re.search(word, text) else now
+
+        return replace(
+            self,
+            resolve_public_ips=choice(self.resolve_public_ips, "public_ip"),
+            resolve_ipv6=choice(self.resolve_ipv6, "ipv6"),
+        )
 
     def wants(self, fact: str) -> bool:
         """Return whether ``public_ip`` or ``ipv6`` must be looked up for every host."""
@@ -204,10 +231,34 @@ def reject_unknown(given: Mapping[str, Any]) -> None:
         ConfigError: naming each unknown option and what was probably meant.
 
     """
-    known = names() | OF_THE_PLUGIN
+    known = names() | _OF_THE_PLUGIN.keys()
     unknown = [str(name) for name in given if name not in known]
     if unknown:
         raise ConfigError("; ".join(_advice(name, known) for name in unknown))
+
+
+def check_file(content: Mapping[str, Any]) -> None:
+    """Check all values of an inventory file, as they are written there.
+
+    Raises:
+        ConfigError: naming the option, what it needs, and what was given.
+
+    """
+    reject_unknown(content)
+    Options.from_mapping(of_gpuprep(content))
+    for name, example in _OF_THE_PLUGIN.items():
+        if content.get(name) is not None:
+            _check_ansibles(name, content[name], example)
+
+
+def of_gpuprep(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file says for ``Options``."""
+    return {key: value for key, value in content.items() if key not in _OF_THE_PLUGIN}
+
+
+def has_expressions(content: Mapping[str, Any]) -> bool:
+    """Return whether a file holds expressions, which only Ansible can evaluate."""
+    return any(content.get(name) for name in _EXPRESSIONS)
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -250,27 +301,91 @@ def _as(kind: type[Any], name: str, value: Any, words: str) -> Any:  # noqa: ANN
     return value
 
 
+def _check_ansibles(name: str, value: Any, example: Any) -> None:  # noqa: ANN401 - from YAML
+    if isinstance(example, list):
+        _check_keyed_groups(name, value)
+        return
+    checked = _checked(name, value, example)
+    if isinstance(example, Mapping):
+        for key, expression in checked.items():
+            _expression(f"{name}: {key}", expression)
+    elif isinstance(example, tuple) and isinstance(value, str) and "," in value:
+        raise ConfigError(f"{name}: write the expression as an item of a list: - {value}")
+
+
+def _check_keyed_groups(name: str, value: Any) -> None:  # noqa: ANN401 - from YAML
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"{name}: needs a list of mappings, not {type(value).__name__}")
+    for item in value:
+        if not isinstance(item, Mapping):
+            raise ConfigError(f"{name}: needs mappings with a key, not {type(item).__name__}")
+        _one_of(name, tuple(item), _KEYED_GROUP)
+        _expression(f"{name}: key", item.get("key"))
+
+
+def _expression(where: str, value: Any) -> None:  # noqa: ANN401 - from YAML
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{where}: needs an expression in quotes, not {value!r}")
+
+
+def _check_filters(filters: Mapping[str, Any]) -> None:
+    if "lifecycle_state" in filters:
+        raise ConfigError("filters: lifecycle_state is the option lifecycle_states, a list")
+    _one_of("filters", tuple(filters), FILTERS)
+    for name, value in filters.items():
+        if name == "freeform_tags":
+            _check_tags(f"filters: {name}", value)
+        elif name == "defined_tags":
+            for space, tags in _as(Mapping, f"filters: {name}", value, "a mapping").items():
+                _check_tags(f"filters: {name}: {space}", tags)
+        elif not _as(str, f"filters: {name}", value, "a string"):
+            raise ConfigError(f"filters: {name}: is empty")
+
+
+def _check_tags(where: str, tags: Any) -> None:  # noqa: ANN401 - from YAML
+    for key, value in _as(Mapping, where, tags, "a mapping of tags to values").items():
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            # OCI's values are strings: YAML's own reading of `true` or `1.10` is none of them
+            raise ConfigError(f"{where}: {key}: needs a string in quotes, not {value!r}")
+
+
+def _refuse_templates(name: str, value: Any) -> None:  # noqa: ANN401 - from YAML
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            _refuse_templates(name, inner)
+    elif isinstance(value, tuple):
+        for inner in value:
+            _refuse_templates(name, inner)
+    elif isinstance(value, str) and ("{{" in value or "{%" in value):
+        raise ConfigError(
+            f"{name}: templates are not evaluated here: write the value itself, or set the "
+            "environment variable of the option, where it has one"
+        )
+
+
 def _strings(name: str, value: Any) -> tuple[str, ...]:  # noqa: ANN401 - from YAML
-    items = [value] if isinstance(value, str) else value
+    # Ansible takes a string for a list, parted by commas.
+    items = [one.strip() for one in value.split(",")] if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
         raise ConfigError(f"{name}: needs a list of strings, not {type(value).__name__}")
     for item in items:
         if isinstance(item, Mapping):
             raise ConfigError(f"{name}: {_flattened(name, item)}")
-        if not isinstance(item, str):
-            raise ConfigError(f"{name}: {item!r} is no string")
+        if not isinstance(item, str) or not item:
+            raise ConfigError(f"{name}: {item!r} is no string, or an empty one")
     if not items and name in {"hostnames", "ansible_host_from", "lifecycle_states"}:
         raise ConfigError(f"{name}: the list is empty")
     return tuple(items)
 
 
 def _flattened(name: str, item: Mapping[str, Any]) -> str:
-    if name != "compartments":
+    if name not in {"compartments", "exclude_compartments"}:
         return "the items must be strings, not mappings"
     which = item.get("compartment_ocid") or item.get("compartment_name") or "OCID, name or /path"
-    return (
-        f"write the compartment as a string, `- {which}`; "
+    return f"write the compartment as a string, `- {which}`; " + (
         "fetch_hosts_from_subcompartments is now the option include_subcompartments"
+        if name == "compartments"
+        else "all that lies below is left out, too"
     )
 
 

@@ -6,13 +6,37 @@ reach neither host variables nor cache files.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Json = dict[str, Any]
+
+
+def address(value: Any) -> str | None:  # noqa: ANN401 - from the cloud
+    """Return an IP address by which another machine can be reached; None for anything else."""
+    try:
+        found = ipaddress.ip_address(str(value))
+    except ValueError:
+        return None
+    return None if is_own(found) else str(value)
+
+
+def is_own(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Return whether an address means the machine that connects to it."""
+    inner = getattr(found, "ipv4_mapped", None) or found
+    return inner.is_loopback or inner.is_unspecified
+
+
+# As the official collection spells them.
+_SHAPE_CONFIG: Final = {
+    "ocpus": "ocpus",
+    "memory_in_gbs": "memoryInGBs",
+    "networking_bandwidth_in_gbps": "networkingBandwidthInGbps",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +73,10 @@ class Instance:
     availability_domain: str
     fault_domain: str | None
     image_id: str | None
+    time_created: str | None
+    capacity_reservation_id: str | None
+    instance_configuration_id: str | None
+    shape_config: Mapping[str, float]
     gpus: int
     gpu_description: str | None
     freeform_tags: Mapping[str, str]
@@ -71,10 +99,20 @@ class Instance:
             availability_domain=raw.get("availabilityDomain") or "",
             fault_domain=raw.get("faultDomain"),
             image_id=raw.get("imageId") or (raw.get("sourceDetails") or {}).get("imageId"),
+            time_created=raw.get("timeCreated"),
+            capacity_reservation_id=raw.get("capacityReservationId"),
+            instance_configuration_id=raw.get("instanceConfigurationId"),
+            shape_config={
+                ours: shape_config[theirs]
+                for ours, theirs in _SHAPE_CONFIG.items()
+                if shape_config.get(theirs) is not None
+            },
             gpus=int(shape_config.get("gpus") or 0),
             gpu_description=shape_config.get("gpuDescription"),
             freeform_tags=raw.get("freeformTags") or {},
-            defined_tags=raw.get("definedTags") or {},
+            defined_tags={
+                space: tags or {} for space, tags in (raw.get("definedTags") or {}).items()
+            },
             agent_plugins=tuple(
                 one["name"] for one in plugins if one.get("desiredState") == "ENABLED"
             ),
@@ -100,9 +138,9 @@ class Addresses:
         return cls(
             vnic_id=raw["id"],
             subnet_id=raw.get("subnetId") or "",
-            private_ip=raw.get("privateIp"),
-            public_ip=raw.get("publicIp"),
-            ipv6=tuple(raw.get("ipv6Addresses") or ()),
+            private_ip=address(raw.get("privateIp")),
+            public_ip=address(raw.get("publicIp")),
+            ipv6=tuple(one for one in raw.get("ipv6Addresses") or () if address(one)),
             hostname_label=raw.get("hostnameLabel"),
         )
 
@@ -148,11 +186,28 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A host as Ansible gets it."""
+    """A host as Ansible gets it; ``id`` is its OCID."""
 
     name: str
+    id: str
     groups: tuple[str, ...]
     variables: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that is missing from the inventory.
+
+    Attributes:
+        text: the request that failed and what was answered, or what is odd about a host.
+        hosts: OCIDs of the hosts that lack something; None = hosts nobody knows of may be missing.
+        lasting: it is the state of the cloud, not a request that failed.
+
+    """
+
+    text: str
+    hosts: frozenset[str] | None = None
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +219,7 @@ class Listing:
         group_parents: groups whose parents hold all of their hosts: shape -> GPU model, ...
         summary: how many instances were seen, and why some are no hosts.
         warnings: what the user should know.
-        complete: False when something could not be listed (only with ``on_partial: warn``).
+        gaps: what is missing.
         policies: statements that would have allowed what was refused.
         requests: how many were sent; None when it came from a cache.
 
@@ -174,16 +229,24 @@ class Listing:
     group_parents: Mapping[str, tuple[str, ...]]
     summary: str = ""
     warnings: tuple[str, ...] = ()
-    complete: bool = True
+    gaps: tuple[Gap, ...] = ()
     policies: tuple[str, ...] = ()
     requests: int | None = field(default=None, compare=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.gaps
 
     def to_dict(self) -> Json:
         """Return plain JSON types, for a cache."""
         return {
-            "hosts": [[one.name, list(one.groups), dict(one.variables)] for one in self.hosts],
+            "hosts": [
+                [one.name, one.id, list(one.groups), dict(one.variables)] for one in self.hosts
+            ],
             "group_parents": {key: list(value) for key, value in self.group_parents.items()},
             "warnings": list(self.warnings),
+            "gaps": [[one.text, sorted(one.hosts or ())] for one in self.gaps if one.lasting],
         }
 
     @classmethod
@@ -191,8 +254,10 @@ class Listing:
         """Read what ``to_dict`` gave."""
         return cls(
             hosts=tuple(
-                Host(name, tuple(groups), variables) for name, groups, variables in data["hosts"]
+                Host(name, ocid, tuple(groups), variables)
+                for name, ocid, groups, variables in data["hosts"]
             ),
             group_parents={key: tuple(value) for key, value in data["group_parents"].items()},
             warnings=tuple(data["warnings"]),
+            gaps=tuple(Gap(text, frozenset(hosts), lasting=True) for text, hosts in data["gaps"]),
         )

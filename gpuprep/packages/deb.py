@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from functools import cmp_to_key, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from gpuprep.model import Family, ManagedFile, StepKind
+from gpuprep.model.names import matches
+from gpuprep.observe.observation import PackageRule
+from gpuprep.packages.apt_preferences import Offer, deciding
 from gpuprep.packages.family import HEADER, Requirement, upstream_version
 
 if TYPE_CHECKING:
@@ -127,27 +131,59 @@ class Deb:
 
     def preferences(self, stack: Stack) -> str:
         """Return the text of the preferences file, see apt_preferences(5)."""
-        parts = [HEADER]
+        paragraphs = (
+            f"Package: {' '.join(rule.names)}\nPin: {rule.pin}\nPin-Priority: {rule.priority}\n"
+            for rule in self._rules(stack)
+        )
+        return HEADER + "\n".join(paragraphs)
+
+    def _rules(self, stack: Stack) -> Sequence[PackageRule]:
+        rules = []
         if stack.repository is not None:
             # One origin for everything named nvidia or cuda: mixing archives breaks dependencies.
-            parts.append("Package: *\nPin: release o=NVIDIA\nPin-Priority: 600\n")
-        parts += map(self._pin, stack.pins)
+            rules.append(PackageRule(PREFERENCES, ("*",), "release o=NVIDIA", 600))
+        rules += map(self._pin, stack.pins)
         # What packages need, apt takes the newest of; 1000 moves nothing down by itself.
         for name, version in stack.exact.items():
-            parts.append(f"\nPackage: {name}\nPin: version {version}\nPin-Priority: 1000\n")
-        return "".join(parts)
+            rules.append(PackageRule(PREFERENCES, (name,), f"version {version}", 1000))
+        return rules
 
-    def _pin(self, pin: Pin) -> str:
-        """Return a paragraph for a rule; 1001 downgrades, -1 forbids."""
+    def _pin(self, pin: Pin) -> PackageRule:
+        """Return apt's form of a rule; 1001 downgrades, -1 forbids."""
         if pin.origin:
             rule = f"release o={pin.origin}"
         elif pin.version:
             rule = f"version {self.release_of(pin.version)}"
         else:
             rule = f"version {self.branch_of(pin.branch or '')}"
-        names = " ".join(name for name in pin.names if not name.startswith("!"))
-        priority = 1001 if pin.prefer else -1
-        return f"\nPackage: {names}\nPin: {rule}\nPin-Priority: {priority}\n"
+        names = tuple(name for name in pin.names if not name.startswith("!"))
+        return PackageRule(PREFERENCES, names, rule, 1001 if pin.prefer else -1)
+
+    def forbidding(
+        self, rules: Sequence[PackageRule], stack: Stack, names: Sequence[str]
+    ) -> Sequence[tuple[PackageRule, Sequence[str]]]:
+        """Return the rules of others that forbid packages of the stack's repository, with those."""
+        if stack.repository is None:
+            return ()
+        foreign = [rule for rule in rules if rule.path not in self.paths]
+        # apt reads /etc/apt/preferences, then preferences.d by name.
+        all_rules = sorted([*self._rules(stack), *foreign], key=lambda rule: rule.path)
+        host = urlsplit(stack.repository.url).hostname or ""
+        found: dict[PackageRule, list[str]] = {}
+        for name in names:
+            of_driver = matches(name, stack.version_locked)
+            offer = Offer(
+                host, stack.repository.origin, self._version(stack) if of_driver else None
+            )
+            rule = deciding(name, offer, all_rules)
+            if rule is not None and rule.priority < 0 and rule.path != PREFERENCES:
+                found.setdefault(rule, []).append(name)
+        return tuple(found.items())
+
+    def _version(self, stack: Stack) -> str | None:
+        if stack.driver_version:
+            return self.release_of(stack.driver_version)
+        return self.branch_of(stack.branch) if stack.branch else None
 
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return whether apt has read the index of a repository."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from gpuprep.model import Family, ManagedFile, Repository, Stack
+    from gpuprep.observe.observation import PackageRule
 
 HEADER = "# Managed by gpuprep; changes are overwritten.\n"
 
@@ -82,6 +83,18 @@ class PackageFamily(Protocol):
 
     def repository_files(self, stack: Stack) -> tuple[ManagedFile, ...]:
         """Return the files through which a host trusts and prefers the stack's repository."""
+
+    def forbidding(
+        self, rules: Sequence[PackageRule], stack: Stack, names: Sequence[str]
+    ) -> Sequence[tuple[PackageRule, Sequence[str]]]:
+        """Return the rules of others that forbid packages of the stack's repository, with those.
+
+        Args:
+            rules: the host's, in the order that they apply.
+            stack: what is to be installed; its own rules are taken as written.
+            names: the packages.
+
+        """
 
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return whether a repository's package index is among a host's index files."""

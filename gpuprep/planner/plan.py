@@ -11,6 +11,7 @@ from gpuprep.catalog.rules import host_rules
 from gpuprep.components import BY_NAME, BY_ROLE, COMPONENTS, resolve
 from gpuprep.components.base import Situation
 from gpuprep.components.differences import Differences
+from gpuprep.components.module_rules import blocking, firmware_off
 from gpuprep.model import (
     SHARED_KINDS,
     DesiredStack,
@@ -26,6 +27,7 @@ from gpuprep.model import (
 from gpuprep.model.names import matches
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
+from gpuprep.packages.foreign import rivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,6 +148,9 @@ def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
         "files": [*managed, *own],
         "keys": [path for path in managed if path.endswith((".asc", ".gpg"))],
         "units": sorted(units),
+        "modules": sorted(
+            {m for fabric in catalog.fabrics.values() for m in fabric.kernel_modules}
+        ),
         "kernel": settings.kernel,
         "conda": settings.conda_prefix,
         "commands": list(rules.observed_commands),
@@ -226,7 +231,7 @@ class _Planner:
             facts=self._facts,
             stack=answer,
             roles=roles,
-            warnings=(*answer.warnings, *self._replacement(answer)),
+            warnings=(*answer.warnings, *self._replacement(answer), *self._firmware(answer)),
             versions=self._versions,
             reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
         )
@@ -261,7 +266,8 @@ class _Planner:
     def _roles(
         self, components: Iterable[Component], stack: Stack, family: PackageFamily
     ) -> dict[str, RolePlan]:
-        situation = Situation(self._observation, stack, self._settings, family)
+        cuda = self._driver_cuda(stack)
+        situation = Situation(self._observation, stack, self._settings, family, cuda)
         roles: dict[str, RolePlan] = {}
         taken: set[str] = set()  # paths
         for component in components:
@@ -284,11 +290,17 @@ class _Planner:
             )
         return roles
 
+    def _driver_cuda(self, stack: Stack) -> str | None:
+        """Return the newest CUDA of the driver that the host gets, else of the one it has."""
+        current = self._versions.get("driver", "").partition(".")[0]
+        branch = self._catalog.branches.get(stack.branch or current)
+        return branch.native_cuda if branch else None
+
     def _needs_index(self, differences: Differences, stack: Stack, family: PackageFamily) -> bool:
         """Return whether the package index must be read again before packages are installed."""
         if not differences.has(StepKind.PACKAGE):
             return False
-        if differences.has(StepKind.REPOSITORY, StepKind.KEY):
+        if differences.has(StepKind.SOURCE, StepKind.REPOSITORY, StepKind.KEY):
             return True
         repository = stack.repository
         indexes = self._observation.package_manager.indexes
@@ -314,10 +326,23 @@ class _Planner:
             return ()
         return (host_rules().warning("W_DRIVER_REPLACED", found=current, branch=stack.branch),)
 
+    def _firmware(self, stack: Stack) -> tuple[Message, ...]:
+        """Return the warning that open modules do without the firmware that they need."""
+        if stack.flavour != "open" or not stack.manage_driver:
+            return ()
+        rule = firmware_off(self._observation.modules.rules, stack)
+        if rule is None:
+            return ()
+        return (host_rules().warning("W_GPU_FIRMWARE_OFF", path=rule.path, line=rule.line),)
+
     def _obstacle(self, plan: HostPlan) -> Message | None:
         """Return what forbids carrying out the plan now, None when nothing does."""
         rules, observation = host_rules(), self._observation
         driver = plan.roles.get(BY_NAME["driver"].role)
+        if driver is not None and plan.stack is not None and plan.stack.manage_driver:
+            obstacle = self._module_obstacle(plan.stack)
+            if obstacle is not None:
+                return obstacle
         changes_driver = driver is not None and StepKind.PACKAGE in driver.kinds
         holders = observation.driver.holders
         others = [p for p in holders if p.command not in rules.own_daemons]
@@ -326,7 +351,41 @@ class _Planner:
             return rules.refusal("E_GPU_BUSY", processes=names)
         if not any(plan.roles[r].kinds for r in plan.roles):
             return None
-        return self._broken(plan) or self._no_space(plan)
+        return self._foreign(plan) or self._broken(plan) or self._no_space(plan)
+
+    def _module_obstacle(self, stack: Stack) -> Message | None:
+        """Return what keeps the kernel from the modules of driver and fabric."""
+        rules, modules = host_rules(), self._observation.modules
+        rule = blocking(modules.rules, stack)
+        if rule is not None:
+            return rules.refusal("E_MODULE_BLOCKED", path=rule.path, line=rule.line)
+        absent = [name for name in stack.kernel_modules if modules.others.get(name) == "absent"]
+        if absent:
+            kernel = self._observation.kernel.target
+            return rules.refusal("E_FABRIC_MODULE", kernel=kernel, modules=", ".join(absent))
+        return None
+
+    def _foreign(self, plan: HostPlan) -> Message | None:
+        """Return what others told the package manager that forbids the plan."""
+        stack, manager = plan.stack, self._observation.package_manager
+        family = family_of(manager.family)
+        if stack is None or stack.repository is None or family is None:
+            return None
+        installed = {StepKind.PACKAGE, StepKind.SOURCE}
+        if not any(step.kind in installed for step in plan.steps):
+            return None
+        for rival in rivals(manager.sources, stack.repository, family.paths):
+            if not rival.alone:
+                values = {"path": rival.path, "url": rival.address}
+                return host_rules().refusal("E_FOREIGN_SOURCE", **values)
+        wanted = [p.name for p in stack.packages if p.origin == "nvidia"]
+        targets = {step.target for step in plan.steps if step.kind == StepKind.PACKAGE}
+        names = [name for name in wanted if name in targets]
+        for rule, forbidden in family.forbidding(manager.rules, stack, names):
+            values = {"path": rule.path, "pin": rule.pin, "priority": str(rule.priority)}
+            listed = ", ".join(forbidden)
+            return host_rules().refusal("E_FOREIGN_PIN", packages=listed, **values)
+        return None
 
     def _broken(self, plan: HostPlan) -> Message | None:
         manager = self._observation.package_manager

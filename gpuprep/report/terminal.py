@@ -61,6 +61,8 @@ def render(result: FleetResult, code: ExitCode, stream: TextIO) -> None:
             console.print(_host_view(host, with_checks=result.verb != "plan" and not result.check))
     if many:
         console.print(_summary_table(hosts))
+    for warning in result.warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
     console.print(explain_exit_code(result, code), soft_wrap=True)
 
 

@@ -37,7 +37,8 @@ def choose_toolkits(case: Case, driver: Driver | None) -> tuple[Choice, ...]:
     """
     wanted = case.desired.cuda
     if not wanted:
-        return (_automatic(case, driver),)
+        automatic = _automatic(case, driver)
+        return _default_first(case, {automatic.line.version: automatic})
     chosen = {choice.line.version: choice for choice in (_find(case, w, driver) for w in wanted)}
     for choice in chosen.values():
         _check_gpus(case, choice)

@@ -29,7 +29,8 @@ def repository_of(case: Case) -> Repository:
     where = "mirror" if case.desired.mirror else "NVIDIA's repository"
     url = rules.directory.format(**names)
     case.because("repository", url, f"{where} for {case.facts.os}", "repositories")
-    return Repository(url, system.family, SigningKey(key_url, fingerprint))
+    key = SigningKey(key_url, fingerprint)
+    return Repository(url, system.family, key, rules.origin, rules.elsewhere)
 
 
 def driver_packages(case: Case, driver: Driver) -> tuple[Package, ...]:

@@ -27,7 +27,7 @@ _MEANINGS: Final[tuple[tuple[str, type[GpuprepError], str], ...]] = (
     (
         r"vault|decrypt",
         ConfigError,
-        "encrypted data cannot be read: {error}. Give --vault-password-file",
+        "encrypted data cannot be read: {error}; give --vault-password-file or --ask-vault-pass",
     ),
     (
         r"playbook.*could not be found|couldn't resolve module/action|Unable to retrieve file",
@@ -82,7 +82,7 @@ def engine_error(code: int, output: str, limit: str | None) -> GpuprepError:
     for pattern, kind, message in _MEANINGS:
         if re.search(pattern, error, re.IGNORECASE):
             wanted = "the inventory" if limit is None else f"--limit {limit}"
-            return kind(message.format(error=error, limit=wanted))
+            return kind(message.format(error=error.rstrip("."), limit=wanted))
     if unparsed and code != _PARSER_ERROR:
         return InventoryError(f"the inventory cannot be read: {error}")
     if code in {_PARSER_ERROR, _BAD_OPTIONS}:

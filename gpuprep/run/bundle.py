@@ -15,6 +15,7 @@ from gpuprep.observe.probe import diagnosis
 from gpuprep.run.ansible_errors import engine_error
 from gpuprep.run.directory import run_directory
 from gpuprep.run.execution import Run
+from gpuprep.run.options import limit_pattern
 from gpuprep.run.redact import Redactor, secrets_in_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuprep.run.inventories import Source
-    from gpuprep.run.options import RunOptions, Variables
+    from gpuprep.run.options import Limit, RunOptions, Variables
 
 SCRIPT = "diagnosis.py"
 ANSWERS = "diagnosis-*.json"
@@ -68,7 +69,7 @@ class _Collection(Run):
         for host, failure in outcome.transcript.failures.items():
             found.setdefault(host, Diagnosis(host, {}, failure.message))
         if not found and outcome.code:
-            raise engine_error(outcome.code, outcome.transcript.output, self.limit)
+            raise engine_error(outcome.code, outcome.transcript.output, limit_pattern(self.limit))
         return found
 
 
@@ -85,7 +86,7 @@ def _read(path: Path) -> dict[str, Any]:
 def collect(
     inventory: Source | None = None,
     *,
-    limit: str | None = None,
+    limit: Limit | None = None,
     variables: Variables | None = None,
     options: RunOptions | None = None,
 ) -> dict[str, Diagnosis]:

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COLLECTION: Final = "gpuprep.core"
+# Settings that make Ansible ask, by section; each is of the same name in the environment.
+_PROMPTS: Final = {
+    "ask_pass": "defaults",
+    "ask_vault_pass": "defaults",
+    "become_ask_pass": "privilege_escalation",
+}
+_PROMPT_SOURCES: Final = frozenset({"prompt", "prompt_ask_vault_pass"})
+_TRUE: Final = frozenset({"y", "yes", "on", "1", "true", "t"})
 _DEFAULT_COLLECTIONS: Final = ("~/.ansible/collections", "/usr/share/ansible/collections")
 
 
@@ -46,20 +54,37 @@ def find_configuration(environ: Mapping[str, str], directory: Path) -> Path | No
     return None
 
 
-def configured(configuration: Path | None, key: str) -> str | None:
-    """Read a key of the section ``[defaults]``; None when it, or the file, is not there."""
+def configured(
+    configuration: Path | None, key: str, section: str = "defaults"
+) -> str | None:
+    """Read a key of a section; None when it, or the file, is not there."""
     parser = configparser.RawConfigParser(inline_comment_prefixes=(";",), strict=False)
     try:
         parser.read([] if configuration is None else [configuration], encoding="utf-8")
     except configparser.Error:
         return None  # Ansible reads the file itself and says what is wrong with it
-    return parser.get("defaults", key, fallback=None) or None
+    return parser.get(section, key, fallback=None) or None
 
 
 def has_inventory(environ: Mapping[str, str], directory: Path) -> bool:
     """Return whether Ansible's own configuration names an inventory."""
     configuration = find_configuration(environ, directory)
     return bool(environ.get("ANSIBLE_INVENTORY") or configured(configuration, "inventory"))
+
+
+def asking(environ: Mapping[str, str], directory: Path) -> tuple[str, ...]:
+    """Return the settings in Ansible's own configuration that would make it ask for a password."""
+    configuration = find_configuration(environ, directory)
+
+    def value(key: str, section: str = "defaults") -> str:
+        given = environ.get(f"ANSIBLE_{key.upper()}")
+        return given if given is not None else configured(configuration, key, section) or ""
+
+    found = [
+        key for key, section in _PROMPTS.items() if value(key, section).strip().lower() in _TRUE
+    ]
+    labels = (label.strip() for label in value("vault_identity_list").split(","))
+    return (*found, *(label for label in labels if label.partition("@")[2] in _PROMPT_SOURCES))
 
 
 def collections_path(environ: Mapping[str, str], directory: Path) -> str:
@@ -103,6 +128,8 @@ def engine_environment(
         "ANSIBLE_LOCAL_TEMP": str(run_dir / "tmp"),
         "ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "False",  # task arguments may hold secrets
         "ANSIBLE_STDOUT_CALLBACK": "default",
+        # Passwords are asked for by gpuprep, and before that: see options.check_prompts.
+        **{f"ANSIBLE_{key.upper()}": "False" for key in _PROMPTS},
         "ANSIBLE_NOCOLOR": "True",
         "ANSIBLE_FORCE_COLOR": "False",
         "GPUPREP_RUN_DIR": str(run_dir),  # marks every process of the run, see processes.py

@@ -28,8 +28,11 @@ from gpuprep.run.options import (
     Access,
     access_arguments,
     cancel_check,
+    check_prompts,
     extra_variables,
     limit_arguments,
+    limit_pattern,
+    named_hosts,
     prompt_answers,
     variables_arguments,
 )
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gpuprep.run.inventories import Source
-    from gpuprep.run.options import Cancel, EventCallback, RunOptions, Variables, Verb
+    from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables, Verb
     from gpuprep.run.runner import Outcome, Request
 
 PLAN_FILE: Final = "plan.json"  # written by the plan action into the run's directory
@@ -63,7 +66,7 @@ class Run:
 
     verb: Verb
     inventory: Source | None
-    limit: str | None
+    limit: Limit | None
     variables: Variables | None
     on_event: EventCallback | None
     cancel: Cancel | None
@@ -93,6 +96,7 @@ class Run:
 
         directory = _working_directory()
         access = self.options.get("access", Access())
+        check_prompts(access, engine.asking(os.environ, directory))
         extra = extra_variables(self.variables)
         arguments = [
             *self._inventory_arguments(run_dir, directory),
@@ -110,7 +114,11 @@ class Run:
             arguments=tuple(arguments),
             environment=engine.engine_environment(os.environ, directory, run_dir),
             redactor=Redactor(self._secrets(extra, access), spared=OWN_WORDS),
-            variables={**self.settings, "gpuprep_run_dir": str(run_dir)},
+            variables={
+                **self.settings,
+                "gpuprep_run_dir": str(run_dir),
+                "__gpuprep_named": named_hosts(self.limit),
+            },
             passwords=prompt_answers(access),
             timeout=self.options.get("timeout"),
             cancelled=cancel_check(self.cancel),
@@ -129,7 +137,11 @@ class Run:
 
     def _secrets(self, extra: Sequence[Mapping[str, Any] | Path], access: Access) -> list[str]:
         """Collect what must not be shown, from everything that this process can see."""
-        passwords = (access.connection_password, access.become_password)
+        passwords = (
+            access.connection_password,
+            access.become_password,
+            *access.vault_passwords.values(),
+        )
         named = [part for part in extra if isinstance(part, Mapping)]
         files = [part for part in extra if isinstance(part, Path)] + [*files_of(self.inventory)]
         return [
@@ -151,7 +163,7 @@ class Run:
             outcome.transcript.changed,
             verb=self.verb,
             check=self.check,
-            interruption=_interruption(outcome, self.limit) or documents.stop,
+            interruption=_interruption(outcome, limit_pattern(self.limit)) or documents.stop,
         )
         return FleetResult(
             verb=self.verb,
@@ -159,6 +171,7 @@ class Run:
             check=self.check,
             cancelled=outcome.stopped is not None,
             stopped=documents.stop is not None,
+            warnings=documents.warnings,
             counts={
                 "host_tasks": outcome.transcript.host_tasks,
                 "round_trips": documents.counts.round_trips,
@@ -172,7 +185,7 @@ class Run:
         for failure in transcript.failures.values():
             return plan_error(failure)
         if outcome.code:
-            return engine_error(outcome.code, transcript.output, self.limit)
+            return engine_error(outcome.code, transcript.output, limit_pattern(self.limit))
         return no_hosts_error(describe(self.inventory), transcript.output)
 
 
@@ -183,6 +196,12 @@ class _Documents:
     plan: Mapping[str, Any] | None
     proofs: tuple[Mapping[str, Any], ...]
     counts: Counts
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the plan says of the run as a whole: patterns that mean nobody."""
+        unmatched = (self.plan or {}).get("unmatched", ())
+        return tuple(f"limit: no host of the inventory matches {pattern}" for pattern in unmatched)
 
     @property
     def stop(self) -> str | None:

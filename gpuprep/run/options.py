@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypedDict
 
 from gpuprep.errors import ConfigError
+from gpuprep.fleet.patterns import check_pattern, is_name
 from gpuprep.run.events import Event
 from gpuprep.run.inventories import write_private
 
@@ -19,6 +21,7 @@ MOST_FORKS: Final = 50  # more gain nothing: one Ansible process feeds about 120
 
 EventCallback = Callable[[Event], None]
 Cancel = threading.Event | Callable[[], bool]
+Limit = str | Sequence[str]
 Variables = Mapping[str, Any] | Sequence[Mapping[str, Any] | str | os.PathLike[str]]
 
 
@@ -32,6 +35,9 @@ class Access:
         connection_password: password of the login; kept off disk and command line.
         become_password: password that sudo asks for; kept off disk and command line.
         vault_password_files: files, or programs, that give the passwords of encrypted data.
+        vault_ids: the same for several identities, as ``label@file``.
+        vault_passwords: passwords of encrypted data by label of their identity, ``default`` for
+            data without one; kept off disk and command line.
 
     """
 
@@ -40,6 +46,13 @@ class Access:
     connection_password: str | None = field(default=None, repr=False)
     become_password: str | None = field(default=None, repr=False)
     vault_password_files: tuple[str | os.PathLike[str], ...] = ()
+    vault_ids: tuple[str, ...] = ()
+    vault_passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def opens_vaults(self) -> bool:
+        """Whether there is any password of encrypted data."""
+        return bool(self.vault_password_files or self.vault_ids or self.vault_passwords)
 
 
 class RunOptions(TypedDict, total=False):
@@ -77,10 +90,7 @@ def extra_variables(variables: Variables | None) -> tuple[Mapping[str, Any] | Pa
 def _variables_part(part: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any] | Path:
     if isinstance(part, Mapping):
         return part
-    path = Path(part).expanduser()
-    if not path.is_file() or not os.access(path, os.R_OK):
-        raise ConfigError(f"variables file {path}: no such file, or not readable")
-    return path.absolute()
+    return Path(_file("variables file", part))
 
 
 def variables_arguments(extra: Sequence[Mapping[str, Any] | Path], run_dir: Path) -> list[str]:
@@ -95,33 +105,47 @@ def variables_arguments(extra: Sequence[Mapping[str, Any] | Path], run_dir: Path
     return arguments
 
 
-def limit_arguments(limit: str | None) -> list[str]:
+def limit_pattern(limit: Limit | None) -> str | None:
+    """Return a limit as Ansible writes it."""
+    return limit if limit is None or isinstance(limit, str) else ",".join(limit)
+
+
+def named_hosts(limit: Limit | None) -> list[str]:
+    """Return the names, of hosts or groups, in a list of hosts: each of them must be there."""
+    if limit is None or isinstance(limit, str):
+        return []
+    names = (part.strip() for text in limit for part in text.split(","))
+    return [name for name in names if is_name(name)]
+
+
+def limit_arguments(limit: Limit | None) -> list[str]:
     """Return the arguments for a host pattern; Ansible takes one that names nothing for all hosts.
 
     Raises:
         ConfigError: a pattern that is given names no host, or cannot be read.
 
     """
-    if limit is None:
+    pattern = limit_pattern(limit)
+    if pattern is None:
         return []
-    parts = [part for text in limit.split(",") if (part := text.strip())]
-    if not any(part.strip("!&:") for part in parts):
-        raise ConfigError(f"limit {limit!r} names no host; leave it out to take all of them")
-    for part in parts:
-        _check_pattern(part.lstrip("!&"))
-    return [f"--limit={limit}"]
+    check_pattern("limit", pattern)
+    for part in pattern.split(","):
+        name = part.strip().lstrip("!&")
+        if name.startswith("@"):
+            _check_limit_file(Path(_file("limit file", name[1:])))
+    return [f"--limit={pattern}"]
 
 
-def _check_pattern(pattern: str) -> None:
-    if pattern.startswith("~"):
-        try:
-            re.compile(pattern[1:])
-        except re.error as error:
-            raise ConfigError(f"limit {pattern!r} is no regular expression: {error}") from error
-    if pattern.startswith("@"):
-        path = Path(_file("limit file", pattern[1:]))
-        if not path.read_text(encoding="utf-8", errors="replace").strip():
-            raise ConfigError(f"limit file {path} names no host; leave it out to take all of them")
+def _check_limit_file(path: Path) -> None:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"limit file {path} cannot be read: {error}") from error
+    parts = [part for line in lines if (part := line.strip()) and not part.startswith("#")]
+    check_pattern(f"limit file {path}:", ",".join(parts))
+    nested = [part for part in parts if part.lstrip("!&").startswith("@")]
+    if nested:
+        raise ConfigError(f"limit file {path}: {nested[0]} is a file again; name its hosts")
 
 
 def access_arguments(access: Access) -> list[str]:
@@ -138,6 +162,9 @@ def access_arguments(access: Access) -> list[str]:
         arguments += ["--private-key", _file("private key", access.private_key)]
     for file in access.vault_password_files:
         arguments += ["--vault-password-file", _file("vault password file", file)]
+    for label, file in map(split_vault_id, access.vault_ids):
+        arguments.append(f"--vault-id={label}@{_file('vault password file', file)}")
+    arguments += [f"--vault-id={label}@prompt" for label in access.vault_passwords]
     if access.connection_password is not None:
         arguments.append("--ask-pass")
     if access.become_password is not None:
@@ -146,16 +173,57 @@ def access_arguments(access: Access) -> list[str]:
 
 
 def _file(what: str, path: str | os.PathLike[str]) -> str:
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise ConfigError(f"{what} {found}: no such file")
-    return str(found.absolute())
+    found = Path(path)
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # a text that is no path at all
+        found = found.expanduser()
+        if found.is_file() and os.access(found, os.R_OK):
+            return str(found.absolute())
+    raise ConfigError(f"{what} {found}: no such file, or not readable")
+
+
+def split_vault_id(text: str) -> tuple[str, str]:
+    """Return label and source of a vault id; as for Ansible, the first @ parts them.
+
+    >>> split_vault_id("prod@pass@word"), split_vault_id("file")
+    (('prod', 'pass@word'), ('default', 'file'))
+    """
+    label, at, source = text.partition("@")
+    return (label or "default", source) if at else ("default", text)
+
+
+def check_prompts(access: Access, asking: Sequence[str]) -> None:
+    """Refuse settings of Ansible that would make it wait for an answer that nobody gives.
+
+    Args:
+        access: with the answers that there are.
+        asking: see :func:`gpuprep.run.environment.asking`.
+
+    Raises:
+        ConfigError: names the setting, and how the password is given instead.
+
+    """
+    for setting in asking:
+        option, answered = {
+            "ask_pass": ("--ask-pass", access.connection_password is not None),
+            "become_ask_pass": ("--ask-become-pass", access.become_password is not None),
+            "ask_vault_pass": ("--ask-vault-pass", access.opens_vaults),
+        }.get(
+            setting,
+            (f"--vault-id {setting}", split_vault_id(setting)[0] in access.vault_passwords),
+        )
+        if not answered:
+            raise ConfigError(
+                f"Ansible's configuration wants to ask for a password ({setting}), which it cannot"
+                f" here: give {option}, or take the setting out"
+            )
 
 
 def prompt_answers(access: Access) -> dict[str, str]:
     """Answers to the prompts of ansible-playbook, by pattern."""
     answers = {r"^SSH password:\s*$": access.connection_password}
     answers[r"^BECOME password.*:\s*$"] = access.become_password
+    for label, password in access.vault_passwords.items():
+        answers[rf"^Vault password \({re.escape(label)}\):\s*$"] = password
     return {prompt: answer for prompt, answer in answers.items() if answer is not None}
 
 

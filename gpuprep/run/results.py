@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.errors import ConfigError, EngineError
+from gpuprep.errors import EngineError
+from gpuprep.fleet.policy import settings_error
 from gpuprep.fleet.report import HostReport
 from gpuprep.model import HostResult, HostStatus, PlanState, StepStatus
 from gpuprep.model.codec import DecodeError, decode
@@ -47,7 +48,7 @@ def refuse_settings(hosts: Mapping[str, HostReport]) -> None:
 
     """
     if hosts and all(host.code == _CONFIG_CODE for host in hosts.values()):
-        raise ConfigError("; ".join(dict.fromkeys(host.error or "" for host in hosts.values())))
+        raise settings_error({name: host.error or "" for name, host in hosts.items()})
 
 
 def host_results(  # noqa: PLR0913 - everything a run leaves behind

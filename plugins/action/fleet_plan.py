@@ -19,9 +19,14 @@ from gpuprep.model import Tier
 from gpuprep.report.text import checks_in_words, fleet_in_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gpuprep.fleet.policy import Policy
     from gpuprep.fleet.report import HostReport
     from gpuprep.fleet.verdicts import Verb, Work
+
+
+NAMED = "__gpuprep_named"  # set by the API: hosts that the caller named one by one
 
 
 class ActionModule(ActionBase):
@@ -37,7 +42,9 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, variables)
         verb: Verb = self._task.args.get("verb", VERBS[0])
         fleet = Fleet(self, variables, verb)
+        unmatched = fleet.unmatched()
         try:
+            _check_named(variables.get(NAMED) or (), unmatched)
             names = fleet.choose(list(variables["ansible_play_hosts_all"]))
             fleet.read(names)
             policy = fleet.policy()
@@ -51,7 +58,8 @@ class ActionModule(ActionBase):
         work = {name: _work(fleet, name, reports[name], verb) for name in names}
         self._hand_over(fleet, work, policy)
         if policy.run_dir:
-            document = {"schema": 1, "hosts": {n: r.to_dict() for n, r in reports.items()}}
+            hosts = {name: report.to_dict() for name, report in reports.items()}
+            document = {"schema": 1, "hosts": hosts, "unmatched": unmatched}
             _state.write_report(policy.run_dir, "plan", document)
         else:
             self._tell(fleet, reports, verb)
@@ -88,6 +96,18 @@ class ActionModule(ActionBase):
             lines = chain.from_iterable(checks_in_words(*each) for each in told)
         for line in lines:
             self._display.display(line)
+
+
+def _check_named(named: Iterable[str], unmatched: Iterable[str]) -> None:
+    """Refuse names of hosts that are not there.
+
+    Raises:
+        ConfigError: with the names.
+
+    """
+    unknown = ", ".join(sorted(set(named).intersection(unmatched)))
+    if unknown:
+        raise ConfigError(f"no host or group of the inventory is called {unknown}")
 
 
 def _work(fleet: Fleet, name: str, report: HostReport, verb: Verb) -> Work:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: oci
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 short_description: GPU hosts of Oracle Cloud Infrastructure
 version_added: 0.1.0
 description:
@@ -282,11 +282,13 @@ cache_plugin: ansible.builtin.jsonfile
 cache_connection: ~/.cache/gpuprep
 """
 
+import dataclasses
 import gc
 import hashlib
 import json
 import os
 import re
+import sys
 import time
 from contextlib import contextmanager
 from functools import cache
@@ -294,7 +296,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible import constants
-from ansible.errors import AnsibleParserError
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.inventory.data import InventoryData
 from ansible.plugins.inventory import (
     BaseInventoryPlugin,
     Cacheable,
@@ -302,6 +305,7 @@ from ansible.plugins.inventory import (
     get_cache_plugin,
 )
 from ansible.utils.unsafe_proxy import wrap_var
+from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 
 try:  # ansible-core 2.19: strings are inert unless trusted
     from ansible.template import trust_as_template
@@ -309,11 +313,12 @@ except ImportError:  # 2.18: strings are templates unless wrapped
     trust_as_template = None
 
 try:
+    ensure_package()
     from gpuprep import __version__
     from gpuprep.errors import GpuprepError
-    from gpuprep.oci import Listing, Options, list_hosts, profiles
+    from gpuprep.oci import Listing, Options, fetch, profiles, renamed, settled
     from gpuprep.oci import options as known_options
-except ImportError as error:
+except (ImportError, AnsibleError) as error:
     MISSING: str | None = str(error)
 else:
     MISSING = None
@@ -321,13 +326,16 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ansible.inventory.data import InventoryData
     from ansible.parsing.dataloader import DataLoader
 
     from gpuprep.oci import Host
     from gpuprep.oci.profile import Profile
 
+# Raised when what is stored in caches takes another form.
+CACHE_FORM = 2
+UNDEFINED = re.compile(r"'(\w+)' is undefined").search
 # Strings in which no template can hide.
+OURS = re.compile(r"^plugin:\s*['\"]?gpuprep\.core\.oci['\"]?\s*$", re.MULTILINE).search
 HARMLESS = re.compile(r"[\w\s.:,;/@=+*()\[\]<>~-]*").fullmatch
 
 
@@ -335,10 +343,32 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     """The inventory plugin gpuprep.core.oci."""
 
     NAME = "gpuprep.core.oci"
+    inventory: InventoryData
 
     def verify_file(self, path: str) -> bool:
-        """Take files named *.oci.yml and *.oci.yaml."""
-        return super().verify_file(path) and path.endswith((".oci.yml", ".oci.yaml"))
+        """Take files named *.oci.yml and *.oci.yaml; tell of others that are meant for us."""
+        if not super().verify_file(path):
+            return False
+        if path.endswith((".oci.yml", ".oci.yaml")):
+            return True
+        if path.endswith((".yml", ".yaml")) and OURS(Path(path).read_text(errors="replace")):
+            self.display.warning(f"{self.NAME}: the name of {path} must end in .oci.yml")
+            constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+        return False
+
+    def set_options(
+        self,
+        task_keys: Any = None,
+        var_options: Any = None,
+        direct: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse wrong values of the file before Ansible makes of them what it can."""
+        if direct and not MISSING:
+            try:
+                known_options.check_file(_plain_mapping(direct))
+            except GpuprepError as error:
+                raise AnsibleParserError(str(error)) from None
+        super().set_options(task_keys, var_options, direct)
 
     def parse(
         self,
@@ -349,10 +379,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     ) -> None:
         """List the hosts into the inventory."""
         super().parse(inventory, loader, path, cache)
-        config = self._read_config_data(path)
+        self._failures: dict[str, tuple[int, str]] = {}  # expression: how often, and why
         try:
+            config = self._read_config_data(path)
             with _one_generation():
-                self._list(config, fresh=not cache)
+                self._list(_plain_mapping(config), fresh=not cache)
         except Exception:
             if self.get_option("fail_command"):
                 # Left alone, Ansible warns, goes on with no hosts, and exits 0.
@@ -362,36 +393,39 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     def _list(self, config: Mapping[str, Any], *, fresh: bool) -> None:
         if MISSING:
             raise AnsibleParserError(
-                f"gpuprep is not installed for this Python ({MISSING}): pip install gpuprep"
+                f"the Python package gpuprep cannot be imported by {sys.executable}: {MISSING}"
             )
         try:
-            known_options.reject_unknown(config)
             options = Options.from_mapping(
                 {name: _plain(self.get_option(name)) for name in known_options.names()}
-            )
-            listing = self._listing(options, fresh=fresh)
+            ).asked_by(config)
+            found = self._listing(options, fresh=fresh)
+            listing = settled(self._filtered(found), options.on_partial)
+            listing = renamed(listing, self._taken(listing))
         except GpuprepError as error:
             raise AnsibleParserError(str(error)) from None
         for warning in listing.warnings:
             self.display.warning(f"{self.NAME}: {warning}")
         self.display.vv(f"{self.NAME}: {listing.summary}, {listing.requests or 0} requests")
         self._populate(listing)
+        self._check_names(listing)
+        self._tell_failures(listing, options.hostvars_prefix)
 
     # --- cache ---------------------------------------------------------------------------------
 
     def _listing(self, options: Options, *, fresh: bool) -> Listing:
         profile = profiles.load(options)
         if not self.get_option("cache"):
-            return list_hosts(options, profile)
+            return fetch(options, profile)
         identity = _identity(options, profile)
         stored = None if fresh else self._stored(self._cache, identity)
         if stored:
             return Listing.from_dict(stored["listing"])
         try:
-            listing = list_hosts(options, profile)
+            listing = fetch(options, profile)
         except GpuprepError as error:
             return self._stale(identity, error)
-        if listing.complete:
+        if all(gap.lasting for gap in listing.gaps):
             self._store(identity, listing)
         return listing
 
@@ -431,14 +465,18 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     # --- filters and inventory -----------------------------------------------------------------
 
-    def _populate(self, listing: Listing) -> None:
+    def _filtered(self, listing: Listing) -> Listing:
         include, exclude = self.get_option("include_filters"), self.get_option("exclude_filters")
+        if not include and not exclude:
+            return listing
+        hosts = []
         for host in listing.hosts:
-            variables = {name: _safe(value) for name, value in host.variables.items()}
+            variables = _safe(host.variables)
             if include and not self._holds(include, host.name, variables):
                 continue
             if not self._holds(exclude, host.name, variables):
-                self._add(host, variables, listing.group_parents)
+                hosts.append(host)
+        return dataclasses.replace(listing, hosts=tuple(hosts))
 
     def _holds(self, expressions: Iterable[str], name: str, variables: Mapping[str, Any]) -> bool:
         """Return whether one of the expressions is true for a host."""
@@ -452,22 +490,89 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 ) from None
         return False
 
-    def _add(
-        self, host: Host, variables: dict[str, Any], parents: Mapping[str, Sequence[str]]
-    ) -> None:
-        strict, compose = self.get_option("strict"), self.get_option("compose")
-        groups, keyed = self.get_option("groups"), self.get_option("keyed_groups")
+    def _compose(self, template: Any, variables: Any) -> Any:
+        """Evaluate an expression; count its failures, which Ansible passes over in silence."""
+        try:
+            return super()._compose(template, variables)
+        except Exception as error:
+            self._failed(template, error)
+            raise
+
+    def _failed(self, expression: object, error: Exception) -> None:
+        count, _ = self._failures.get(str(expression), (0, ""))
+        self._failures[str(expression)] = (count + 1, str(error))
+
+    def _tell_failures(self, listing: Listing, prefix: str) -> None:
+        """Warn of expressions that fail for every host; the doctor tells of the others, too."""
+        known = {name for host in listing.hosts[:1] for name in host.variables}
+        for expression, (count, reason) in self._failures.items():
+            missing = UNDEFINED(reason)
+            meant = prefix + missing[1] if missing else ""
+            text = (
+                f"expression {expression!r} fails for {count} of {len(listing.hosts)} hosts: "
+                + (f"{missing[1]} is undefined" if missing else reason)
+            )
+            text += f"; did you mean {meant}?" if meant in known else ""
+            self.display.v(f"{self.NAME}: {' '.join(text.split())}")
+            if count == len(listing.hosts):
+                self.display.warning(f"{self.NAME}: {text}")
+
+    def _taken(self, listing: Listing) -> set[str]:
+        """Return the names that mean something else in this inventory: groups, other machines."""
+        known = self.inventory.hosts
+        others = {
+            host.name
+            for host in listing.hosts
+            if host.name in known and _is_other_machine(host, known[host.name].vars)
+        }
+        return others | set(self.inventory.groups) | self._made_groups(listing)
+
+    def _made_groups(self, listing: Listing) -> set[str]:
+        """Return the names of the groups that the user's expressions make."""
+        if not self.get_option("groups") and not self.get_option("keyed_groups"):
+            return set()
+        real = self.inventory
+        names = _OnlyNames()
+        self.inventory = names
+        try:
+            self._populate(listing)
+        finally:
+            self.inventory = real
+        return set(names.groups)
+
+    def _populate(self, listing: Listing) -> None:
+        self._failures = {}
+        for host in listing.hosts:
+            self._add(host, listing.group_parents)
+
+    def _check_names(self, listing: Listing) -> None:
+        both = self.inventory.groups.keys() & {host.name for host in listing.hosts}
+        if both:
+            raise AnsibleParserError(
+                f"groups are named like hosts: {', '.join(sorted(both))}; give the groups that "
+                "keyed_groups makes a prefix"
+            )
+
+    def _add(self, host: Host, parents: Mapping[str, Sequence[str]]) -> None:
+        strict, variables = self.get_option("strict"), _safe(host.variables)
         self.inventory.add_host(host.name)
         # All at once: one by one, Ansible marks each value's origin, for 0.3 ms a host.
         self.inventory.hosts[host.name].vars.update(variables)
         for group in host.groups:
             self._add_group(group, parents)
             self.inventory.add_child(group, host.name)
-        if compose:
+        if compose := self.get_option("compose"):
             self._set_composite_vars(compose, variables, host.name, strict)
-        if groups:
-            self._add_host_to_composed_groups(groups, variables, host.name, strict)
-        if keyed:
+        for group, condition in (self.get_option("groups") or {}).items():
+            try:  # one by one, to learn which fails
+                self._add_host_to_composed_groups(
+                    {group: condition}, variables, host.name, strict=True
+                )
+            except AnsibleError as error:
+                self._failed(condition, error)
+                if strict:
+                    raise
+        if keyed := self.get_option("keyed_groups"):
             self._add_host_to_keyed_groups(keyed, variables, host.name, strict)
 
     def _add_group(self, group: str, parents: Mapping[str, Sequence[str]]) -> None:
@@ -477,6 +582,25 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for parent in parents.get(group, ()):
             self.inventory.add_group(parent)
             self.inventory.add_child(parent, group)
+
+
+class _OnlyNames(InventoryData):
+    """Takes down which groups are made; hosts may be called like them."""
+
+    def add_child(self, group: str, child: str) -> bool:
+        """Leave it: who is in which group does not matter."""
+        del group, child
+        return False
+
+
+def _is_other_machine(host: Host, variables: Mapping[str, Any]) -> bool:
+    """Return whether a host of an earlier source is not the one of that name in the cloud.
+
+    A source may well add to a host of the cloud: then it does not say how to reach it.
+    """
+    if host.id in variables.values():
+        return False
+    return not {"ansible_host", "ansible_connection"}.isdisjoint(variables)
 
 
 @contextmanager
@@ -499,7 +623,7 @@ def _one_generation() -> Iterator[None]:
 def _identity(options: Options, profile: Profile) -> str:
     """Sum up everything that the result depends on; no secret among it."""
     who = [profile.values.get(key) for key in ("tenancy", "user", "region")]
-    text = json.dumps([__version__, repr(options), who])
+    text = json.dumps([__version__, CACHE_FORM, repr(options), who])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -525,6 +649,16 @@ def _safe_string(value: str) -> str:
     return value if trust_as_template else wrap_var(value)
 
 
+def _plain_mapping(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the file's values without Ansible's marks; what is encrypted is left to Ansible."""
+    kinds = (str, bool, int, float, list, dict)
+    return {
+        str(key): _plain(value)
+        for key, value in config.items()
+        if value is None or isinstance(value, kinds)
+    }
+
+
 def _plain(value: Any) -> Any:
     """Take Ansible's marks off an option's value: no option of ours is a template."""
     if isinstance(value, str):
@@ -533,4 +667,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return type(value + 0)(value)
     return value

@@ -148,7 +148,7 @@ class _Variables:
         except AnsibleError as error:
             if isinstance(error, OMITTED):
                 return None
-            raise ConfigError(f"{name}: {error}") from error
+            raise ConfigError(f"{name}: {clean_line(str(error))}") from error
         return None if value == self.raw.get("omit") else value
 
     def of_plugin(self, kind: str, name: str) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible import constants as C
 from ansible.errors import AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.playbook.play_context import PlayContext
 from ansible.utils.display import Display
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
@@ -17,20 +17,31 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 
 ensure_package()
 
-from gpuprep import observe
+from gpuprep import codes, observe
 from gpuprep.catalog import load
 from gpuprep.components import resolve
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import OBSERVATION
 from gpuprep.fleet.failures import Failure, failure_code, failure_message
-from gpuprep.fleet.policy import HOSTS, VARIABLES, default_of, observe_seconds, one_value, policy_of
+from gpuprep.fleet.patterns import check_pattern
+from gpuprep.fleet.policy import (
+    HOSTS,
+    VARIABLES,
+    default_of,
+    observe_seconds,
+    one_value,
+    policy_of,
+    settings_error,
+)
+from gpuprep.fleet.twins import twins
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.ladder.expect import expectation
 from gpuprep.model import PlanState, Tier
-from gpuprep.model.text import clean
+from gpuprep.model.text import clean, clean_line
 from gpuprep.observe.probe import source
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
+from gpuprep.planner.inputs import SHAPE, checked
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 
 if TYPE_CHECKING:
@@ -69,26 +80,31 @@ def read_values(variables: Mapping[str, Any], templar: TemplateEngine) -> dict[s
         ConfigError: a variable has the wrong type, a value that is no choice, or looks misspelt.
 
     """
-    options = all_options()
     given = {
-        name: templar.template(variables[name])
-        for name in (*options, "oci_shape")
+        name: _templated(name, variables, templar)
+        for name in (*all_options(), SHAPE)
         if name in variables
     }
     misspelt = {name: near for name, near in unknown_variables(variables).items() if near}
     if misspelt:
         lines = (f"{name}: did you mean {near}?" for name, near in sorted(misspelt.items()))
         raise ConfigError("unknown variable " + "; ".join(lines))
-    # The validator would change what it is given; it sees copies of plain values.
-    checked = ArgumentSpecValidator(options).validate(
-        {k: v for k, v in given.items() if k in options}
-    )
-    if checked.error_messages:
-        raise ConfigError("; ".join(checked.error_messages))
-    values = {name: checked.validated_parameters[name] for name in given if name in options}
-    if "oci_shape" in given:
-        values["oci_shape"] = given["oci_shape"]
-    return values
+    return checked(given)
+
+
+def _templated(name: str, variables: Mapping[str, Any], templar: TemplateEngine) -> Any:
+    """Return the value of a variable.
+
+    Raises:
+        ConfigError: its template, or its encryption, cannot be resolved.
+
+    """
+    try:
+        value = templar.template(variables[name])
+        # ansible-core 2.18 decrypts only what is used as text.
+        return str(value) if hasattr(value, "__ENCRYPTED__") else value
+    except Exception as error:
+        raise ConfigError(f"{name}: {clean_line(str(error))}") from error
 
 
 def read_settings(
@@ -201,6 +217,8 @@ class Fleet:
         self._values: dict[str, Mapping[str, Any]] = {}
         self._targets: dict[str, _hosts.Target] = {}
         self._tier: Tier = Tier.QUICK
+        # Read by the tasks of the roles only, when the host would be touched already.
+        self._shell_variables = set(C.config.get_plugin_vars("shell", "sh"))
         self.plans: dict[str, HostPlan] = {}
         self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
@@ -223,6 +241,9 @@ class Fleet:
             except Exception as error:  # noqa: BLE001 - is told as the host's own, in read
                 Display().vvv(f"{name}: {HOSTS}: {error}")
         pattern = one_value(HOSTS, patterns)
+        if not isinstance(pattern, str):
+            raise ConfigError(f"{HOSTS}: expected a host pattern, found {pattern!r}")
+        check_pattern(HOSTS, pattern)
         if pattern == default_of(HOSTS):
             return names
         meant = {host.name for host in self._hostvars._inventory.get_hosts(pattern)}
@@ -231,6 +252,18 @@ class Fleet:
             raise ConfigError(f"{HOSTS}: no host of this run matches the pattern {pattern}")
         return chosen
 
+    def unmatched(self) -> list[str]:
+        """Return the patterns of the command line's limit that match no host at all."""
+        inventory = self._hostvars._inventory
+        patterns = [p for p in inventory._subset or () if p.strip() and not p.startswith("#")]
+        return [
+            pattern
+            for pattern in patterns
+            if not inventory.get_hosts(
+                pattern.lstrip("!&"), ignore_limits=True, ignore_restrictions=True
+            )
+        ]
+
     def read(self, names: list[str]) -> None:
         """Read the settings of hosts and how they are reached; nothing is touched yet."""
         context = self._play_context()
@@ -238,13 +271,16 @@ class Fleet:
         for name in names:
             try:
                 variables, templar = self._variables(name)
-                values = read_values(variables, templar)
+                values = self._values[name] = read_values(variables, templar)
+                for variable in self._shell_variables & variables.keys():
+                    _templated(variable, variables, templar)
                 self._seconds[name] = observe_seconds(values)
                 self.settings[name] = _settings(values, self._action._loader)
                 self._targets[name] = _hosts.make_target(name, variables, templar, context, keys)
-                self._values[name] = values
                 if variables.get(FAILED):
                     self.failures[name] = _failure(variables)
+            except AnsibleError as error:
+                self._fail(name, self._unreadable(name) or error)
             except Exception as error:  # noqa: BLE001 - any fault of a host is that host's result
                 self._fail(name, error)
 
@@ -252,9 +288,11 @@ class Fleet:
         """Return the policy of the run, from the hosts whose settings can be read.
 
         Raises:
-            ConfigError: the hosts disagree, or a value makes no sense.
+            ConfigError: the hosts disagree, a value makes no sense, or no host has settings.
 
         """
+        if not self._values:
+            raise settings_error({name: plan.error or "" for name, plan in self.plans.items()})
         return policy_of(
             {
                 name: {key: values[key] for key in VARIABLES if key in values}
@@ -262,19 +300,42 @@ class Fleet:
             }
         )
 
+    def _unreadable(self, name: str) -> ConfigError | None:
+        """Return what is wrong with a variable by which a host is reached, by its name."""
+        try:
+            variables, templar = self._variables(name)
+        except AnsibleError as error:  # a file of its variables, whole
+            return ConfigError(f"its variables cannot be read: {clean_line(str(error))}")
+        for variable in sorted(variables):
+            if variable.startswith("ansible_"):
+                try:
+                    _templated(variable, variables, templar)
+                except ConfigError as error:
+                    return error
+        return None
+
     # --- what there is ----------------------------------------------------------------------
 
     def observe(self, names: list[str], tier: Tier = Tier.QUICK) -> None:
         """Observe and plan hosts that were read, climbing the ladder as far as the tier says."""
         self._tier = tier = Tier(tier)
         extra = TIER_SECONDS[tier] + SPARE_SECONDS
-        reachable = [name for name in names if name in self._values]
+        reachable = [name for name in names if name not in self.plans]
         limits = {name: self._seconds[name] + extra for name in reachable}
         for name, value in self._ask(reachable, limits).items():
             if isinstance(value, HostPlan):
                 self.plans[name] = value
             else:
                 self._fail(name, value)
+        for name, others in twins({name: self._identity(name) for name in names}).items():
+            refusal = codes.refusal("E_SAME_HOST", twins=", ".join(others))
+            self.plans[name] = replace(
+                self.plans[name],
+                state=PlanState.REFUSED,
+                code=refusal.code,
+                error=refusal.message,
+                roles={},
+            )
         self.plans = {name: self.plans[name] for name in names}
 
     def _ask(self, names: list[str], limits: Mapping[str, float]) -> dict[str, Any]:
@@ -315,6 +376,10 @@ class Fleet:
         nobodys = judges(self._verb) and self._is_foreign(name)
         stack = None if nobodys else self.plans[name].stack
         return evaluate(seen, stack, self._tier, expected)
+
+    def _identity(self, name: str) -> tuple[str, ...] | None:
+        seen = self.seen.get(name)
+        return seen.identity if seen else None
 
     def _is_foreign(self, name: str) -> bool:
         seen = self.seen.get(name)

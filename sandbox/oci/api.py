@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from oci.regions import REGIONS_SHORT_NAMES
+
+from gpuprep.oci.options import STATES
 from sandbox.oci.faults import CODES
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ Json = dict[str, Any]
 Query = dict[str, str]
 
 DEFAULT_PAGE: Final = 100
+_REGION_KEYS: Final = {region: key.upper() for key, region in REGIONS_SHORT_NAMES.items()}
+_SORTED_BY: Final = {
+    "DISPLAYNAME": "displayName", "NAME": "name", "TIMECREATED": "timeCreated",
+}  # fmt: skip
 LONGEST_PAGE: Final = 1000  # the emulator's choice: OCI documents none
 
 
@@ -47,10 +53,44 @@ class Result:
         if not self.paged:
             return list(self.rows), None
         start = _number(query, "page", 0)
-        size = min(_number(query, "limit", DEFAULT_PAGE), LONGEST_PAGE)
+        size = min(_number(query, "limit", DEFAULT_PAGE, least=1), LONGEST_PAGE)
         rows = list(self.rows[start : start + size])
         following = str(start + size) if start + size < len(self.rows) else None
         return ({"items": rows} if self.wrapped else rows), following
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers a path.
+
+    Attributes:
+        name: the path's pattern: ``/instances/{id}``.
+        function: takes region and query, gives the result.
+        parameters: the query parameters that it heeds; others are refused.
+
+    """
+
+    name: str
+    function: Callable[..., Result]
+    parameters: frozenset[str]
+
+    def answer(self, path: str, region: str, query: Query) -> Result:
+        """Answer a request.
+
+        Raises:
+            RefusedError: a parameter is unknown or wrong, or there is nothing to be seen.
+
+        """
+        unknown = ", ".join(sorted(query.keys() - self.parameters))
+        if unknown:
+            raise RefusedError(400, f"the emulator knows no parameter {unknown} of GET {self.name}")
+        match = self.pattern.match(path)
+        return self.function(region, query, *(match.groups() if match else ()))
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What the path looks like."""
+        return re.compile(re.sub(r"\{\w+\}", "([^/]+)", self.name) + "$")
 
 
 class Api:
@@ -59,61 +99,78 @@ class Api:
     def __init__(self, tenancy: Tenancy) -> None:
         self.tenancy = tenancy
         self.denied: set[str] = set()  # compartments the user has no policy for
-        self._routes: list[tuple[str, re.Pattern[str], Callable[..., Result]]] = [
-            (pattern, re.compile(re.sub(r"\{\w+\}", "([^/]+)", pattern) + "$"), function)
-            for pattern, function in self._table().items()
+        self._routes = [
+            Route(name, function, frozenset(parameters.split()))
+            for name, (function, parameters) in self._table().items()
         ]
 
-    def _table(self) -> Mapping[str, Callable[..., Result]]:
+    def _table(self) -> Mapping[str, tuple[Callable[..., Result], str]]:
         t = self.tenancy
+        paged = "limit page"
+        listed = f"{paged} compartmentId sortBy sortOrder"
+        named = f"{listed} displayName"
         return {
-            "/compartments": self._compartments,
-            "/compartments/{id}": self._compartment,
-            "/tenancies/{id}/regionSubscriptions": self._regions,
-            "/instances": self._instances,
-            "/instances/{id}": self._item(lambda: t.instances),
-            "/vnicAttachments": self._in_compartment(lambda: t.attachments),
-            "/vnics/{id}": self._item(lambda: t.vnics),
-            "/subnets/{id}": self._item(lambda: t.subnets),
-            "/vcns/{id}": self._item(lambda: t.vcns),
-            "/images/{id}": self._image,
-            "/privateIps": self._in_subnet(lambda: t.private_ips),
-            "/ipv6": self._in_subnet(lambda: t.ipv6s),
-            "/publicIps": self._public_ips,
-            "/instancePools": self._in_compartment(lambda: t.pools),
-            "/clusterNetworks": self._in_compartment(lambda: t.cluster_networks),
-            "/computeClusters": self._in_compartment(lambda: t.compute_clusters, wrapped=True),
-            "/computeGpuMemoryClusters": self._in_compartment(
-                lambda: t.memory_clusters, wrapped=True
+            "/compartments": (
+                self._compartments,
+                f"{listed} compartmentIdInSubtree accessLevel name lifecycleState",
             ),
-            "/instancePools/{id}/instances": self._members(wrapped=False),
-            "/clusterNetworks/{id}/instances": self._members(wrapped=False),
-            "/computeGpuMemoryClusters/{id}/instances": self._members(wrapped=True),
-        }
+            "/compartments/{id}": (self._compartment, ""),
+            "/tenancies/{id}/regionSubscriptions": (self._regions, ""),
+            "/instances": (
+                self._instances,
+                f"{named} availabilityDomain capacityReservationId computeClusterId lifecycleState",
+            ),
+            "/instances/{id}": (self._item(lambda: t.instances), ""),
+            "/vnicAttachments": (
+                self._in_compartment(lambda: t.attachments),
+                f"{paged} compartmentId availabilityDomain instanceId vnicId",
+            ),
+            "/vnics/{id}": (self._item(lambda: t.vnics), ""),
+            "/subnets/{id}": (self._item(lambda: t.subnets), ""),
+            "/vcns/{id}": (self._item(lambda: t.vcns), ""),
+            "/images/{id}": (self._image, ""),
+            "/privateIps": (
+                self._addresses(lambda: t.private_ips), f"{paged} subnetId vnicId ipAddress",
+            ),
+            "/ipv6": (self._addresses(lambda: t.ipv6s), f"{paged} subnetId vnicId ipAddress"),
+            "/publicIps": (
+                self._public_ips, f"{paged} compartmentId scope lifetime availabilityDomain",
+            ),
+            "/instancePools": (
+                self._in_compartment(lambda: t.pools), f"{named} lifecycleState",
+            ),
+            "/clusterNetworks": (
+                self._in_compartment(lambda: t.cluster_networks), f"{named} lifecycleState",
+            ),
+            "/computeClusters": (
+                self._in_compartment(lambda: t.compute_clusters, wrapped=True), named,
+            ),
+            "/computeGpuMemoryClusters": (
+                self._in_compartment(lambda: t.memory_clusters, wrapped=True), named,
+            ),
+            "/instancePools/{id}/instances": (self._members(wrapped=False), named),
+            "/clusterNetworks/{id}/instances": (self._members(wrapped=False), named),
+            "/computeGpuMemoryClusters/{id}/instances": (
+                self._members(wrapped=True), f"{paged} sortBy sortOrder",
+            ),
+        }  # fmt: skip
 
-    def route(self, path: str) -> tuple[str, Callable[[str, Query], Result]]:
-        """Find what answers a path; gives the route's name too.
-
-        Raises:
-            RefusedError: no route has this path.
-
-        """
-        for name, pattern, function in self._routes:
-            match = pattern.match(path)
-            if match:
-                return name, partial(_with_path, function, match.groups())
-        raise RefusedError(404)
+    def route(self, path: str) -> Route | None:
+        """Find what answers a path."""
+        return next((one for one in self._routes if one.pattern.match(path)), None)
 
     # --- routes --------------------------------------------------------------------------------
 
     def _compartments(self, _: str, query: Query) -> Result:
         parent = _needed(query, "compartmentId")
-        rows = [one for one in self.tenancy.compartments if one["lifecycleState"] == "ACTIVE"]
+        self._check(parent)
+        rows: Iterable[Json] = self.tenancy.compartments
         if query.get("compartmentIdInSubtree") != "true":
             rows = [one for one in rows if one["compartmentId"] == parent]
         elif parent != self.tenancy.ocid:
             raise RefusedError(400, "compartmentIdInSubtree needs the tenancy's OCID")
-        return Result(rows=tuple(rows))
+        wanted = {"lifecycleState": "ACTIVE", **query}
+        return Result(rows=_chosen(rows, wanted, "name lifecycleState"))
 
     def _compartment(self, _: str, __: Query, ocid: str) -> Result:
         if ocid == self.tenancy.ocid:
@@ -128,16 +185,21 @@ class Api:
             raise RefusedError(404)
         home = self.tenancy.regions[0]
         rows = (
-            {"regionName": one, "regionKey": one, "status": "READY", "isHomeRegion": one == home}
+            {
+                "regionName": one,
+                "regionKey": _REGION_KEYS[one],
+                "status": "READY",
+                "isHomeRegion": one == home,
+            }
             for one in self.tenancy.regions
         )
         return Result(rows=tuple(rows), paged=False)
 
     def _instances(self, region: str, query: Query) -> Result:
+        state = query.get("lifecycleState", STATES[0])
+        if state not in STATES:
+            raise RefusedError(400, f"lifecycleState: {state!r} is not one of {', '.join(STATES)}")
         rows = self._in_compartment(self.tenancy.instances.values)(region, query).rows
-        for parameter in ("displayName", "availabilityDomain", "lifecycleState"):
-            if parameter in query:
-                rows = tuple(one for one in rows if one[parameter] == query[parameter])
         if "computeClusterId" in query:
             inside = set(self.tenancy.members.get(query["computeClusterId"], ()))
             rows = tuple(one for one in rows if one["id"] in inside)
@@ -150,9 +212,8 @@ class Api:
 
     def _public_ips(self, region: str, query: Query) -> Result:
         rows = self._in_compartment(lambda: self.tenancy.public_ips)(region, query).rows
-        wanted = {"scope": _needed(query, "scope")}
-        wanted |= {key: query[key] for key in ("lifetime", "availabilityDomain") if key in query}
-        return Result(rows=tuple(one for one in rows if wanted.items() <= one.items()))
+        _needed(query, "scope")
+        return Result(rows=_chosen(rows, query, "scope lifetime"))
 
     # --- kinds of routes -----------------------------------------------------------------------
 
@@ -171,20 +232,24 @@ class Api:
         def get(region: str, query: Query) -> Result:
             compartment = _needed(query, "compartmentId")
             self._check(compartment)
-            rows = (one for one in table() if one["compartmentId"] == compartment)
-            return Result(
-                rows=tuple(one for one in rows if self._here(one, region)), wrapped=wrapped
+            rows = [one for one in table() if self._here(one, region)]
+            names = (
+                "compartmentId displayName lifecycleState availabilityDomain instanceId vnicId "
+                "capacityReservationId"
             )
+            return Result(rows=_chosen(rows, query, names), wrapped=wrapped)
 
         return get
 
-    def _in_subnet(self, table: Callable[[], Iterable[Json]]) -> Callable[[str, Query], Result]:
-        def get(_: str, query: Query) -> Result:
-            subnet = self.tenancy.subnets.get(_needed(query, "subnetId"))
-            if subnet is None:
-                raise RefusedError(404)
-            self._check(subnet["compartmentId"])
-            return Result(rows=tuple(one for one in table() if one["subnetId"] == subnet["id"]))
+    def _addresses(self, table: Callable[[], Iterable[Json]]) -> Callable[[str, Query], Result]:
+        def get(region: str, query: Query) -> Result:
+            if not {"subnetId", "vnicId"} & query.keys():
+                raise RefusedError(400, "subnetId or vnicId is required")
+            if "subnetId" in query:
+                self._item(lambda: self.tenancy.subnets)(region, query, query["subnetId"])
+            if "vnicId" in query:
+                self._item(lambda: self.tenancy.vnics)(region, query, query["vnicId"])
+            return Result(rows=_chosen(table(), query, "subnetId vnicId ipAddress"))
 
         return get
 
@@ -195,10 +260,12 @@ class Api:
             inside = self.tenancy.members.get(ocid)
             if inside is None:
                 raise RefusedError(404)
-            rows = (self.tenancy.instances[one] for one in inside)
-            keys = ("id", "displayName", "compartmentId", "availabilityDomain", "region")
+            rows = [self.tenancy.instances[one] for one in inside]
+            keys = ("id", "displayName", "compartmentId", "availabilityDomain", "region",
+                    "timeCreated")  # fmt: skip
+            found = _chosen(rows, query, "displayName")
             return Result(
-                rows=tuple({key: one[key] for key in keys} for one in rows), wrapped=wrapped
+                rows=tuple({key: one[key] for key in keys} for one in found), wrapped=wrapped
             )
 
         return get
@@ -213,10 +280,16 @@ class Api:
         return self.tenancy.region_of.get(one["id"], home) == region
 
 
-def _with_path(
-    function: Callable[..., Result], arguments: tuple[str, ...], region: str, query: Query
-) -> Result:
-    return function(region, query, *arguments)
+def _chosen(rows: Iterable[Json], query: Query, names: str) -> tuple[Json, ...]:
+    """Return the rows whose fields are as the query says, in the order it asks for."""
+    wanted = {name: query[name] for name in names.split() if name in query}
+    found = [one for one in rows if all(one.get(name) == value for name, value in wanted.items())]
+    if "sortBy" in query:
+        field = _SORTED_BY.get(query["sortBy"])
+        if field is None or query.get("sortOrder", "ASC") not in {"ASC", "DESC"}:
+            raise RefusedError(400, "sortBy or sortOrder is not valid")
+        found.sort(key=lambda one: str(one[field]), reverse=query.get("sortOrder") == "DESC")
+    return tuple(found)
 
 
 def _needed(query: Query, name: str) -> str:
@@ -225,8 +298,8 @@ def _needed(query: Query, name: str) -> str:
     return query[name]
 
 
-def _number(query: Query, name: str, otherwise: int) -> int:
+def _number(query: Query, name: str, otherwise: int, least: int = 0) -> int:
     text = query.get(name, str(otherwise))
-    if not text.isdigit():
-        raise RefusedError(400, f"{name}: {text!r} is no number")
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise RefusedError(400, f"{name}: {text!r} is no number of {least} or more")
     return int(text)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from sandbox.oci.api import Api, RefusedError
 from sandbox.oci.authority import Authority
-from sandbox.oci.faults import Bucket, Fault
+from sandbox.oci.faults import CODES, Bucket, Fault
 from sandbox.oci.keys import USER
 from sandbox.oci.signature import Request
 from sandbox.oci.verifier import Verifier
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _TARGET: Final = re.compile(r"^(?:/(?P<region>[a-z]+(?:-[a-z0-9]+)+))?/20160918(?P<rest>/.*)$")
 _FEDERATION: Final = "/v1/x509"
 _HANG_SECONDS: Final = 30
+_LARGEST_BODY: Final = 1 << 20
 
 
 class Stats:
@@ -233,8 +234,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a request for a token."""
-        self._body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        self._serve(self._federate)
+        length = self.headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()) or int(length) > _LARGEST_BODY:
+            self.send_error(400, "content-length is no number, or too large")
+            return
+        self._body = self.rfile.read(int(length))
+        self._serve(self._federate if self.path == _FEDERATION else self._ask_api)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse in JSON what is no request of a kind that is answered at all."""
+        del explain
+        self.close_connection = True  # what follows is no request
+        name, usual = CODES.get(code, ("NotImplemented", "the emulator cannot do that"))
+        self._send(_Reply.json({"code": name, "message": message or usual}, code))
 
     def _serve(self, answer: Callable[[], _Reply]) -> None:
         emulator = self.server.emulator
@@ -261,14 +273,20 @@ class _Handler(BaseHTTPRequestHandler):
         emulator = self.server.emulator
         match = _TARGET.match(self.path)
         if not match:
-            raise RefusedError(404)
-        parts, region = urlsplit(match["rest"]), match["region"] or emulator.api.tenancy.regions[0]
-        self._route, function = emulator.api.route(parts.path)
+            raise _no_route(self.command, self.path)
+        regions = emulator.api.tenancy.regions
+        parts, region = urlsplit(match["rest"]), match["region"] or regions[0]
+        route = emulator.api.route(parts.path)
+        self._route = route.name if route else "unknown"
         self._principal = emulator.verifier.principal(self._request())
+        if route is None or self.command != "GET":
+            raise _no_route(self.command, parts.path)
+        if region not in regions:
+            raise RefusedError(404, f"the tenancy is not subscribed to the region {region}")
         self._afflict(match["rest"])
         emulator.pull_triggers(match["rest"])
-        query = dict(parse_qsl(parts.query))
-        body, following = function(region, query).page(query)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        body, following = route.answer(parts.path, region, query).page(query)
         return _Reply.json(body, following=following)
 
     def _metadata(self) -> _Reply:
@@ -278,8 +296,6 @@ class _Handler(BaseHTTPRequestHandler):
         return _Reply(200, found, "text/plain")
 
     def _federate(self) -> _Reply:
-        if self.path != _FEDERATION:
-            raise RefusedError(404)
         self._route = self.path
         self._afflict(self.path)
         emulator = self.server.emulator
@@ -310,12 +326,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(reply.status)
         self.send_header("content-type", reply.kind)
         self.send_header("content-length", str(len(reply.data)))
-        asked = self.headers.get("opc-request-id") or uuid.uuid4().hex.upper()
+        headers = getattr(self, "headers", {})  # there are none of a request that is none
+        asked = headers.get("opc-request-id") or uuid.uuid4().hex.upper()
         self.send_header("opc-request-id", f"{asked}/{uuid.uuid4().hex.upper()}")
         if reply.following:
             self.send_header("opc-next-page", reply.following)
         self.end_headers()
-        self.wfile.write(reply.data)
+        if self.command != "HEAD":
+            self.wfile.write(reply.data)
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """Return the Date header by the emulator's clock."""
@@ -329,6 +347,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Send small answers at once."""
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _no_route(method: str, path: str) -> RefusedError:
+    """Say whose fault it is: by its code alone, it would look like a missing policy."""
+    return RefusedError(404, f"the emulator has no route {method} {path}")
 
 
 class _SilenceError(Exception):

@@ -6,6 +6,7 @@ Field names follow the models of the SDK; a test compares them.
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +68,9 @@ class Tenancy:
         )
         return ocid
 
-    def subnet(self, compartment: str, name: str, *, private: bool = True) -> str:
+    def subnet(
+        self, compartment: str, name: str, *, private: bool = True, region: str | None = None
+    ) -> str:
         """Add a subnet, in a VCN of its own; gives its OCID."""
         vcn, ocid = self.new_id("vcn"), self.new_id("subnet")
         number = len(self.subnets)
@@ -89,6 +92,8 @@ class Tenancy:
             "prohibitPublicIpOnVnic": private,
             **common,
         }
+        if region:
+            self.region_of[vcn] = self.region_of[ocid] = region
         return ocid
 
     def image(self, name: str, os: str, version: str) -> str:
@@ -101,6 +106,7 @@ class Tenancy:
             "operatingSystemVersion": version,
             "lifecycleState": "AVAILABLE",
             "createImageAllowed": True,
+            "sizeInMBs": 47694,
             **_created(),
         }
         return ocid
@@ -131,10 +137,16 @@ class Tenancy:
             "availabilityDomain": f"SdBx:{where.upper().removesuffix('-1')}-AD-{domain}",
             "faultDomain": f"FAULT-DOMAIN-{domain}",
             "lifecycleState": state,
-            "region": where,
+            "region": {"us-ashburn-1": "iad", "us-phoenix-1": "phx"}.get(where, where),  # as OCI
             "imageId": image,
             "sourceDetails": {"sourceType": "image", "imageId": image},
-            "shapeConfig": {"gpus": gpus, "gpuDescription": gpu_description, "ocpus": 8.0},
+            "shapeConfig": {
+                "gpus": gpus,
+                "gpuDescription": gpu_description,
+                "ocpus": 8.0,
+                "memoryInGBs": 128.0,
+                "networkingBandwidthInGbps": 50.0,
+            },
             "launchMode": "NATIVE",
             "metadata": {
                 "ssh_authorized_keys": "ssh-ed25519 AAAA sandbox",
@@ -165,7 +177,7 @@ class Tenancy:
     ) -> str:
         """Attach a VNIC with its addresses; gives its OCID."""
         host = self.instances[instance]
-        ocid, label = self.new_id("vnic"), host["displayName"].lower()
+        ocid, label = self.new_id("vnic"), _label(host["displayName"])
         compartment, where = host["compartmentId"], self.region_of.get(instance)
         domain = host["availabilityDomain"]
         common = {"compartmentId": compartment, "subnetId": subnet, **_created()}
@@ -194,6 +206,8 @@ class Tenancy:
             "publicIp": public_ip,
             "ipv6Addresses": list(ipv6),
             "vlanId": vlan,
+            "macAddress": f"02:00:17:{len(self.vnics) >> 8 & 255:02X}:{len(self.vnics) & 255:02X}:01",
+            "nsgIds": [],
             **common,
         }
         if address and subnet:
@@ -304,6 +318,11 @@ def of_hosts(hosts: Iterable[Mapping[str, Any]], gpus: Mapping[str, int]) -> Ten
         )
         tenancy.vnic(ocid, net, str(host["address"]))
     return tenancy
+
+
+def _label(name: str) -> str:
+    """Make a host label of a display name, as far as DNS allows."""
+    return re.sub(r"[^a-z0-9-]+", "-", name.lower())[:63].strip("-") or "host"
 
 
 def _created() -> Json:

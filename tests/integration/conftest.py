@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, for parallel workers, what shares hosts: the fleet, or a module's own."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        group = "fleet" if "first_run" in names else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return gpuprep's wheel, built by way of the source distribution, as a release is made."""

@@ -285,8 +285,8 @@ def test_a_host_whose_vnics_are_all_secondary_is_an_error(lab: Starter) -> None:
 
 def test_hosts_without_the_wanted_kind_of_address_are_told(lab: Starter) -> None:
     listing = lab(small(3)).list(ansible_host_from=["public_ip"])
-    assert set(addresses(listing).values()) == {None}
-    assert "3 hosts have no public_ip and get no ansible_host" in listing.warnings[0]
+    assert set(addresses(listing).values()) == {"address-missing.invalid"}
+    assert "3 hosts have no public_ip and cannot be reached" in listing.warnings[0]
 
 
 def test_a_service_in_trouble_is_not_asked_host_by_host(
@@ -444,7 +444,8 @@ def test_all_regions_are_listed_each_at_its_own_endpoint(lab: Starter) -> None:
     tenancy, place, net = world()
     tenancy.regions = ("us-ashburn-1", "eu-frankfurt-1")
     host(tenancy, "home", place, net, "10.0.0.2")
-    host(tenancy, "away", place, net, "10.0.0.3", region="eu-frankfurt-1")
+    far = tenancy.subnet(place, "far", region="eu-frankfurt-1")
+    host(tenancy, "away", place, far, "10.0.0.3", region="eu-frankfurt-1")
     here = lab(tenancy)
     here.extra["service_endpoint"] = here.emulator.url_by_region
     everywhere = here.list(regions=["all"])

@@ -72,7 +72,8 @@ def bare(**changes: Any) -> Observation:
             "broken": [],
             "locks": [],
             "indexes": ["mirror_dists_bookworm_main_binary-amd64_Packages"],
-            "foreign_sources": [],
+            "sources": {},
+            "rules": [],
         },
         "packages": {},
         "files": {},
@@ -156,11 +157,15 @@ def _install(packages: dict[str, Any], name: str) -> None:
 def _conda(target: Any) -> dict[str, Any]:
     packages = {"python": "3.12-0", "numpy": "2.0-0"}
     envs = {
-        setting.name: {
+        state.environment.name: {
             "packages": dict(packages),
-            "marker": {"digest": setting.digest, "packages": dict(packages)},
+            "marker": {
+                "digest": state.environment.digest,
+                "packages": dict(packages),
+                **({"cuda": state.cuda} if state.cuda else {}),
+            },
         }
-        for setting in target.environments
+        for state in target.environments
     }
     return {
         "prefix": target.prefix,

@@ -425,5 +425,7 @@ def test_a_limit_goes_to_ansible_as_it_is(limit: str) -> None:
 
 
 def test_empty_names_of_hosts_are_no_hosts() -> None:
-    assert which_hosts((), ("",), None) == (None, "")
+    assert which_hosts((), ("",), None) == (None, ("",))
+    with pytest.raises(ConfigError, match="names no host"):
+        limit_arguments(("",))
     assert which_hosts((), (), None) == (None, None)

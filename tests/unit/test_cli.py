@@ -383,6 +383,70 @@ def test_the_become_password_is_asked_for_and_reaches_sudo_alone(
     assert "MARKER" not in child.before
 
 
+def test_passwords_of_encrypted_data_are_asked_for_by_label(
+    inventory: Inventory, tmp_path: Path
+) -> None:
+    """Two identities, one of them from a file: both open what was encrypted for them."""
+    (tmp_path / "file").write_text("MARKER-file\n")
+    lines = [f"one: {encrypted('disk', tmp_path, 'MARKER-typed', 'default')}"]
+    lines += [f"two: {encrypted('full', tmp_path, 'MARKER-file', 'prod')}"]
+    lines += ['stub_fail: "{{ one }} {{ two }}"']
+    (tmp_path / "variables.yml").write_text("\n".join(lines))
+    arguments = ["-c", PROGRAM, "apply", "-J", "--vault-id", f"prod@{tmp_path / 'file'}"]
+    arguments += ["-e", f"@{tmp_path / 'variables.yml'}", "-i", inventory(a=PROVEN)]
+    child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=60)
+    child.expect(r"Vault password \(default\): ")
+    child.sendline("MARKER-typed")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.before is not None
+    assert "FAILED: disk full" in child.before
+    assert "MARKER" not in child.before
+
+
+def encrypted(text: str, folder: Path, password: str, label: str) -> str:
+    """Return a text as YAML that only this password opens."""
+    key = folder / "key"
+    key.write_text(password)
+    command = [sys.executable, "-m", "ansible", "vault", "encrypt_string", text]
+    identity = ["--encrypt-vault-id", label, "--vault-id", f"{label}@{key}"]
+    done = subprocess.run([*command, *identity], capture_output=True, check=True, text=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "option"),
+    [
+        ("defaults", "ask_vault_pass", "True", "--ask-vault-pass"),
+        ("defaults", "ask_pass", "yes", "--ask-pass"),
+        ("privilege_escalation", "become_ask_pass", "1", "--ask-become-pass"),
+        ("defaults", "vault_identity_list", "dev@key, prod@prompt", "--vault-id prod@prompt"),
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_a_prompt_of_ansibles_own_is_refused_not_waited_for(  # noqa: PLR0913
+    inventory: Inventory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    section: str,
+    key: str,
+    value: str,
+    option: str,
+    place: str,
+) -> None:
+    (tmp_path / "key").touch()
+    monkeypatch.chdir(tmp_path)
+    if place == "file":
+        (tmp_path / "ansible.cfg").write_text(f"[{section}]\n{key} = {value}\n")
+        monkeypatch.setenv("ANSIBLE_CONFIG", str(tmp_path / "ansible.cfg"))
+    else:
+        monkeypatch.setenv(f"ANSIBLE_{key.upper()}", value)
+    assert cli.run(["plan", "-q", "-i", inventory(a=READY), "--timeout", "20"]) == 64
+    assert f"give {option}, or" in capsys.readouterr().err
+
+
 def test_a_terminal_gets_a_live_view_and_a_pipe_gets_lines(inventory: Inventory) -> None:
     arguments = ["-c", PROGRAM, "apply", "-i", inventory(a={**PROVEN, "stub_fail": "disk full"})]
     environment = {**os.environ, "TERM": "xterm-256color"}

@@ -198,3 +198,26 @@ def test_files_of_a_repository_that_works_stay(tmp_path: Path) -> None:
     files.keep_replaced()
     assert files.take_back() == []
     assert (tmp_path / "a").exists()
+
+
+def test_a_source_of_others_is_set_aside_and_can_come_back(tmp_path: Path) -> None:
+    source = tmp_path / "cuda.list"
+    source.write_text("deb x /\n")
+    (tmp_path / "cuda.list.disabled").write_text("older\n")
+    operation = {"paths": [str(source), str(tmp_path / "absent.list")]}
+    assert files.set_aside(operation, LOOKING)["items"] == [str(source)]
+    assert source.exists()
+    assert files.set_aside(operation, CONTEXT)["items"] == [str(source)]
+    assert (tmp_path / "cuda.list.2.disabled").read_text() == "deb x /\n"
+    assert not source.exists()
+    assert not files.set_aside(operation, CONTEXT)["changed"]
+    assert files.take_back() == [str(source)]
+    assert source.read_text() == "deb x /\n"
+
+
+def test_what_an_earlier_run_replaced_is_not_taken_back(tmp_path: Path) -> None:
+    converge(setting(tmp_path / "a", kind="repository"))
+    book = os.path.join(folders.RUN, files.REPLACED)  # noqa: PTH118 - as the program names it
+    os.utime(book, (1, 1))
+    assert files.take_back() == []
+    assert (tmp_path / "a").exists()

@@ -385,3 +385,50 @@ def test_needed_packages_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     monkeypatch.setattr(deb, "command", Commands(shown))
     assert deb.needed(["a"], "2") == {"a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "E: Package 'libcuda1' has no installation candidate",
+        "x : Depends: libc6 (>= 9) but 8 is there Depends: libcuda1 but it is not installable",
+        "x : Depends: libcuda1 but it is not going to be installed",
+    ],
+)
+def test_a_pin_that_forbids_a_dependency_is_named(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    answers = {
+        "apt-cache policy libcuda1": "libcuda1:\n  Version table:\n     1-1 -1\n",
+        "grep": "/etc/apt/preferences.d/x\n",
+    }
+    monkeypatch.setattr(deb, "command", Commands(answers))
+    told = "A pin forbids libcuda1 (/etc/apt/preferences.d/x)."
+    assert deb.explain(text, {"install": {}}) == told
+
+
+def test_pins_are_not_installed_for_what_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = look(ok=False, missing=True, text="E: Unable to locate package headers")
+    backend = use(monkeypatch, previews=[missing])
+    later = [{"name": "headers", "version": None}]
+    with pytest.raises(OperationError, match="not started: E: Unable to locate package headers"):
+        packages.packages(request("pin", later=later), CONTEXT)
+    seen = [c if isinstance(c, str) else c[0] for c in backend.calls]
+    assert seen == ["preview", "refresh", "preview"]
+    assert backend.calls[0][1] == {"install": {"headers": None, "pin": None}, "remove": []}
+
+
+def test_what_only_the_pin_makes_possible_does_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    unfit = look(ok=False, text="E: unmet dependencies")
+    backend = use(monkeypatch, previews=[unfit, preview(pin="1")])
+    packages.packages(request("pin", later=[{"name": "driver"}]), CONTEXT)
+    assert made(backend) == [{"install": {"pin": None}, "remove": []}]
+
+
+def test_versions_that_are_offered_are_told_with_the_pin_that_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deb, "command", Commands({"apt-cache madison": "x | 2 | u\ny | 9 | u"}))
+    text = "E: Unable to locate package pin-7"
+    told = deb.explain(text, {"install": {"pin-7": None, "x": "7*", "y": "9*"}})
+    assert told == "The repositories offer x in: 2."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import fleet_rig
 import pytest
 
-from gpuprep.errors import ConfigError, ExitCode
+from gpuprep.errors import ConfigError, ExitCode, GpuprepError
 from gpuprep.model import HostStatus
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def test_a_locked_host_is_neither_changed_nor_waited_for(rig: Rig) -> None:
     assert rig.log("role") == ["role conda b"]
 
 
+# Encrypted data as JSON has it; nobody has its password.
+VAULT = {"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256\n" + "3031" * 20 + "\n"}
 ODD: list[dict[str, Any]] = [
     {"ansible_connection": "nosuch"},
     {"ansible_connection": {"a": 1}},
@@ -91,8 +94,20 @@ ODD: list[dict[str, Any]] = [
     {"gpuprep_batch": "{{ nope }}"},
     {"gpuprep_hosts": "{{ nope }}"},
     {"gpuprep_observe_timeout": 0},
+    {"conda_prefix": ["/opt"]},
+    {"conda_environments": [{"name": "a", "packages": ["{{ nope }}"]}]},
+    {"gpuprep_mirror": VAULT},
+    {"oci_shape": VAULT},
+    {"ansible_host": VAULT},
+    {"ansible_connection": VAULT},
+    {"ansible_become_password": VAULT, "ansible_become": True},
+    {"ansible_become_user": "{{ nope }}", "ansible_become": True},
+    {"ansible_python_interpreter": "{{ nope }}"},
+    {"ansible_remote_tmp": VAULT},
+    {"ansible_connection": "ssh", "ansible_password": VAULT},
     {"rig_fault": "a fault of the planner"},
 ]
+VARIABLE = re.compile("(?:conda|gpuprep|gpu|oci|ansible)_[a-z_]+")
 
 
 def test_a_fault_of_one_host_is_its_own_in_any_order(rig: Rig) -> None:
@@ -100,12 +115,20 @@ def test_a_fault_of_one_host_is_its_own_in_any_order(rig: Rig) -> None:
     for hosts in ({**odd, "well": {}}, {"well": {}, **odd}):
         result = rig.run("plan", hosts)
         assert result.hosts["well"].state is HostStatus.DRIFTED
-        for name in odd:
+        for name, values in odd.items():
             host = result.hosts[name]
             assert host.state in {HostStatus.FAILED, HostStatus.REFUSED}, name
             assert host.code
-    assert result.hosts["odd9"].code == "E_INTERNAL"
-    assert result.hosts["odd9"].error == "ZeroDivisionError: a fault of the planner"
+            if host.state is HostStatus.REFUSED:
+                named = VARIABLE.match(host.error or "")
+                assert (host.code, named) == ("E_CONFIG", named)
+                assert named is not None, host.error
+                assert named[0] in values
+    states = [result.hosts[name].state for name in list(odd)[5:-1]]
+    assert set(states) == {HostStatus.REFUSED}
+    fault = result.hosts[list(odd)[-1]]
+    assert fault.code == "E_INTERNAL"
+    assert fault.error == "ZeroDivisionError: a fault of the planner"
 
 
 def test_apply_tells_of_odd_hosts_and_does_the_others(rig: Rig) -> None:
@@ -165,3 +188,59 @@ def test_a_pattern_in_the_inventory_counts(rig: Rig) -> None:
     assert rig.log("observe") == ["observe b", "observe b"]
     with pytest.raises(ConfigError, match="gpuprep_hosts: no host"):
         rig.run("apply", group({"gpuprep_hosts": "b"}, "a", "b"), limit="a")
+
+
+# --- which hosts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pattern", [",", ":", "~[", "!", "a:&", ["a"], 5])
+@pytest.mark.parametrize("place", ["inventory", "variables"])
+def test_a_pattern_that_names_nothing_is_not_everything(
+    rig: Rig, pattern: object, place: str
+) -> None:
+    setting = {"gpuprep_hosts": pattern}
+    hosts = group(setting if place == "inventory" else {}, "a", "b")
+    with pytest.raises(GpuprepError):
+        rig.run("apply", hosts, variables=setting if place == "variables" else {})
+    assert rig.log() == []
+
+
+def test_a_host_that_was_named_and_is_not_there_stops_the_run(rig: Rig) -> None:
+    with pytest.raises(ConfigError, match="no host or group of the inventory is called c, d$"):
+        rig.run("apply", group({}, "a", "b"), limit=["a", "d,c", "b*"])
+    assert rig.log() == []
+
+
+def test_a_pattern_beside_others_that_matches_nothing_is_told(rig: Rig) -> None:
+    result = rig.run("plan", group({}, "a", "b"), limit="a,c,x*,!y")
+    assert list(result.hosts) == ["a"]
+    assert result.warnings == tuple(
+        f"limit: no host of the inventory matches {pattern}" for pattern in ("c", "x*", "!y")
+    )
+    assert result.to_dict()["warnings"]
+    assert rig.run("plan", group({}, "a", "b"), limit=["a", "b"]).warnings == ()
+
+
+@pytest.mark.parametrize("value", [{"conda_prefix": "x"}, {"gpu_driver_branch": "{{ nope }}"}])
+def test_settings_that_are_wrong_everywhere_are_told_with_hosts_and_variable(
+    rig: Rig, value: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigError, match=f"^a, b: {next(iter(value))}: "):
+        rig.run("apply", group(value, "a", "b"))
+    assert rig.log() == []
+
+
+def test_connections_that_are_wrong_everywhere_are_results(rig: Rig) -> None:
+    result = rig.run("plan", group({"ansible_connection": "nosuch"}, "a", "b"))
+    assert {host.code for host in result.hosts.values()} == {"E_ANSIBLE"}
+
+
+def test_one_machine_under_two_names_is_refused_with_its_twin(rig: Rig) -> None:
+    hosts = {"a": {"rig_machine": "m"}, "b": {}, "c": {"rig_machine": "m"}, "d": {}}
+    result = rig.run("apply", hosts)
+    for name, twin in (("a", "c"), ("c", "a")):
+        host = result.hosts[name]
+        assert (host.state, host.code, host.changed) == (HostStatus.REFUSED, "E_SAME_HOST", False)
+        assert f"the same machine as {twin}" in (host.error or "")
+    assert sorted(rig.log("role")) == ["role conda b", "role conda d"]
+    assert result.exit_code is ExitCode.SOME_HOSTS_FAILED

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from planner_cases import bare, observed
 from test_verify_probe import interpreter
 
 from gpuprep import observe
@@ -44,7 +45,34 @@ def test_it_sees_this_machine(seen: observe.HostObservation) -> None:
     assert seen.arch == os.uname().machine
     assert seen.uid == os.getuid()
     assert seen.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert seen.machine.id == Path("/etc/machine-id").read_text().strip()
+    assert seen.machine.processes == os.readlink("/proc/self/ns/pid")
     assert seen.commands == {"sh": True, "no-such-program": False}
+
+
+def test_a_machine_is_itself_under_any_name(seen: observe.HostObservation) -> None:
+    again = observe.read(run(REQUEST).stdout)
+    assert again.identity == seen.identity
+    assert seen.identity is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boot_id": "another"},  # the same disk, started twice
+        {"hostname": "another"},  # a copy of a machine with its memory, renamed
+        {"machine": {"hardware": "another"}},  # such a copy, elsewhere
+        {"machine": {"processes": "another"}},  # two containers on one machine
+        {"machine": {"id": "another"}},
+    ],
+)
+def test_copies_and_containers_are_machines_of_their_own(change: dict[str, Any]) -> None:
+    one = bare(machine={"id": "i", "processes": "p", "hardware": "h"})
+    machine = {**one["machine"], **change.get("machine", {})}
+    other = {**one, **change, "machine": machine}
+    assert observed(one).identity != observed(other).identity
+    assert observed(one).identity == observed({**one, "uid": 0}).identity
+    assert observed(bare(boot_id="")).identity is None
 
 
 def test_it_describes_files_links_directories_and_gaps(seen: observe.HostObservation) -> None:
@@ -301,3 +329,24 @@ def test_the_loaded_driver_is_told_by_itself_or_by_sysfs() -> None:
     for told, expected in (("580.1", "580.1"), (None, "580.2"), ("odd", "580.2")):
         seen = observe.read(answer(driver={"proc_version": told}, modules=modules))
         assert seen.running_driver == expected
+
+
+def test_environments_are_what_conda_takes_for_them(tmp_path: Path) -> None:
+    for name, history in (("whole", True), ("half", False), ("bare", False)):
+        (tmp_path / "envs" / name / "conda-meta").mkdir(parents=True)
+        if history:
+            (tmp_path / "envs" / name / "conda-meta/history").touch()
+    (tmp_path / "envs/file").touch()
+    seen = conda.conda(str(tmp_path))
+    assert set(seen["envs"]) == {"whole"}
+    assert seen["broken"] == ["bare", "file", "half"]
+
+
+def test_other_modules_are_found_where_the_kernel_has_them(tmp_path: Path) -> None:
+    (tmp_path / "6.1").mkdir()
+    (tmp_path / "6.1/modules.dep").write_text("kernel/ib-umad.ko.xz: kernel/a.ko\nx/mlx5_ib.ko:\n")
+    (tmp_path / "6.1/modules.builtin").write_text("kernel/fs/ext4.ko\n")
+    names = ["ib_umad", "mlx5-ib", "ext4", "nowhere"]
+    found = kernel.other_modules(names, "6.1", f"{tmp_path}/")
+    assert list(found.values()) == ["available", "available", "builtin", "absent"]
+    assert kernel.other_modules(["ib_umad"], "6.2", f"{tmp_path}/") == {"ib_umad": None}

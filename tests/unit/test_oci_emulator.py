@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import socket
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import oci
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sandbox.oci import keys
 from sandbox.oci.api import RefusedError
@@ -17,7 +23,7 @@ from sandbox.oci.signature import Request
 from sandbox.oci.tenancy import REGION, Tenancy, fleet, of_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SHAPE = "BM.GPU.H100.8"
@@ -143,6 +149,84 @@ def test_errors_are_oracles(emulator: Emulator, client: Any) -> None:
     assert caught.value.status == 429
 
 
+def test_filters_of_lists_are_heeded(emulator: Emulator, client: Any) -> None:
+    """What a client leaves to the service must not come back unfiltered."""
+    tenancy = emulator.api.tenancy
+    place = tenancy.compartments[0]["id"]
+    compute = client(oci.core.ComputeClient)
+    network = client(oci.core.VirtualNetworkClient)
+    identity = client(oci.identity.IdentityClient)
+    first = next(iter(tenancy.instances))
+    mine = compute.list_vnic_attachments(place, instance_id=first).data
+    assert {one.instance_id for one in mine} == {first}
+    assert len(mine) == 2
+    vnic = mine[0].vnic_id
+    (attached,) = compute.list_vnic_attachments(place, vnic_id=vnic).data
+    assert attached.id == mine[0].id
+    domain = mine[0].availability_domain
+    some = compute.list_vnic_attachments(place, availability_domain=domain).data
+    assert {one.availability_domain for one in some} == {domain}
+    (address,) = network.list_private_ips(vnic_id=vnic).data
+    assert address.vnic_id == vnic
+    subnet = mine[0].subnet_id
+    (same,) = network.list_private_ips(subnet_id=subnet, ip_address=address.ip_address).data
+    assert same.id == address.id
+    assert [one.ip_address for one in network.list_ipv6s(vnic_id=mine[1].vnic_id).data] == [
+        "2603::1"
+    ]
+    names = [
+        one.display_name
+        for one in compute.list_instances(
+            place, sort_by="DISPLAYNAME", sort_order="DESC", lifecycle_state="RUNNING", limit=3
+        ).data
+    ]
+    assert names == ["gpu-00248", "gpu-00246", "gpu-00244"]
+    assert compute.list_instances(place, capacity_reservation_id="none").data == []
+    assert [one.name for one in identity.list_compartments(tenancy.ocid, name="team1").data] == [
+        "team1"
+    ]
+    assert identity.list_compartments(tenancy.ocid, lifecycle_state="DELETED").data == []
+
+
+def refusal(call: Callable[[], Any]) -> tuple[int, str, str]:
+    with pytest.raises(oci.exceptions.ServiceError) as caught:
+        call()
+    return caught.value.status, caught.value.code, caught.value.message
+
+
+def test_what_the_emulator_does_not_know_is_refused_by_name(
+    emulator: Emulator, client: Any
+) -> None:
+    place = emulator.api.tenancy.compartments[0]["id"]
+    compute = client(oci.core.ComputeClient)
+    network = client(oci.core.VirtualNetworkClient)
+    identity = client(oci.identity.IdentityClient)
+    assert refusal(lambda: compute.list_shapes(place)) == (
+        404, "NotAuthorizedOrNotFound", "the emulator has no route GET /shapes"
+    )  # fmt: skip
+    one = next(iter(emulator.api.tenancy.instances))
+    for call, path in (
+        (lambda: compute.instance_action(one, "STOP"), f"POST /instances/{one}"),
+        (lambda: network.list_vcns(place), "GET /vcns"),
+        (lambda: identity.get_tenancy(emulator.api.tenancy.ocid), "GET /tenancies/"),
+    ):
+        status, _, text = refusal(call)
+        assert status == 404
+        assert f"no route {path}" in text
+    for call in (
+        lambda: compute.terminate_instance(one),
+        lambda: compute.update_instance(one, oci.core.models.UpdateInstanceDetails()),
+    ):
+        assert refusal(call)[:2] == (501, "NotImplemented")
+    status, code, text = refusal(lambda: network.list_private_ips(vlan_id="x", subnet_id="y"))
+    assert (status, code) == (400, "InvalidParameter")
+    assert "no parameter vlanId of GET /privateIps" in text
+    assert refusal(network.list_private_ips)[0] == 400
+    assert refusal(lambda: compute.list_instances(place, limit=0))[0] == 400
+    assert refusal(lambda: identity.list_compartments("ocid1.compartment.oc1..none"))[0] == 404
+    assert refusal(lambda: network.list_private_ips(vnic_id="none"))[0] == 404
+
+
 def status_of(url: str, **headers: str) -> int:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers)) as answer:  # noqa: S310 - loopback
@@ -168,6 +252,107 @@ def test_unsigned_and_wrongly_signed_requests_are_refused(
     with pytest.raises(oci.exceptions.ServiceError) as caught:
         compute.get_image("x")
     assert caught.value.status == 401
+
+
+def signed(
+    emulator: Emulator, credentials: keys.Credentials, dated: str = "date"
+) -> dict[str, str]:
+    """Headers of a request for the instances, signed as the scheme says."""
+    host = emulator.url.removeprefix("http://")
+    date = oci.signer.email.utils.formatdate(usegmt=True)
+    lines = f"{dated}: {date}\n(request-target): get /20160918/instances\nhost: {host}"
+    key = serialization.load_pem_private_key(credentials.key_file.read_bytes(), None)
+    assert isinstance(key, RSAPrivateKey)
+    proof = base64.b64encode(key.sign(lines.encode(), padding.PKCS1v15(), hashes.SHA256()))
+    return {
+        dated: date,
+        "host": host,
+        "authorization": (
+            f'Signature version="1",keyId="{credentials.key_id}",algorithm="rsa-sha256",'
+            f'headers="{dated} (request-target) host",signature="{proof.decode()}"'
+        ),
+    }
+
+
+def test_a_signed_x_date_counts_as_date(emulator: Emulator, credentials: keys.Credentials) -> None:
+    for dated in ("date", "x-date"):
+        request = Request("GET", "/20160918/instances", signed(emulator, credentials, dated))
+        assert emulator.verifier.principal(request) == "user"
+    stale = signed(emulator, credentials, "x-date") | {"x-date": "Thu, 01 Jan 2026 00:00:00 GMT"}
+    with pytest.raises(RefusedError, match="clock skew"):
+        emulator.verifier.principal(Request("GET", "/20160918/instances", stale))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('version="1",', ""),
+        ('version="1"', 'version="2"'),
+        ('signature="', 'signature="é'),
+        ('signature="', 'signature="%'),
+        ("date (request-target) host", "(request-target) host"),
+    ],
+)
+def test_an_odd_signature_is_refused(
+    emulator: Emulator, credentials: keys.Credentials, old: str, new: str
+) -> None:
+    headers = signed(emulator, credentials)
+    assert old in headers["authorization"]
+    headers["authorization"] = headers["authorization"].replace(old, new, 1)
+    with pytest.raises(RefusedError) as caught:
+        emulator.verifier.principal(Request("GET", "/20160918/instances", headers))
+    assert caught.value.status == 401
+
+
+@pytest.mark.parametrize("date", ["", "garbage", "Thu, 01 Jan 2026 00:00:00 -0000"])
+def test_an_odd_date_is_refused(
+    emulator: Emulator, credentials: keys.Credentials, date: str
+) -> None:
+    headers = signed(emulator, credentials) | {"date": date}
+    with pytest.raises(RefusedError) as caught:
+        emulator.verifier.principal(Request("GET", "/20160918/instances", headers))
+    assert caught.value.status == 401
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        ("POST /v1/x509 HTTP/1.1\r\ncontent-length: abc", 400),
+        ("POST /v1/x509 HTTP/1.1\r\ncontent-length: -1", 400),
+        ("POST /v1/x509 HTTP/1.1\r\ncontent-length: 99999999999", 400),
+        ("HEAD /20160918/instances HTTP/1.1", 501),
+        ("GET /20160918/nothing HTTP/1.1", 401),
+        ("nonsense", 400),
+    ],
+)
+def test_odd_requests_are_answered(emulator: Emulator, request_line: str, status: int) -> None:
+    port = int(emulator.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+        line.sendall(f"{request_line}\r\nconnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: line.recv(65536), b"")).decode()
+    if " HTTP/1.1" in request_line:  # else it is HTTP/0.9, which knows no status
+        assert answer.startswith(f"HTTP/1.1 {status} ")
+        assert "content-type: application/json" in answer
+    assert request_line.startswith("HEAD") or json.loads(answer.rpartition("\n")[2])["code"]
+
+
+def test_instances_and_regions_are_named_as_oci_names_them(emulator: Emulator, client: Any) -> None:
+    tenancy = emulator.api.tenancy
+    (region,) = client(oci.identity.IdentityClient).list_region_subscriptions(tenancy.ocid).data
+    assert (region.region_key, region.region_name) == ("IAD", "us-ashburn-1")
+    odd = Tenancy()
+    ocid = odd.instance("{{ x }} -A ", SHAPE, odd.compartment("c"))
+    odd.vnic(ocid, odd.subnet(odd.compartments[0]["id"], "n"), "10.0.0.2")
+    assert odd.instances[ocid]["region"] == "iad"
+    assert [one["hostnameLabel"] for one in odd.vnics.values()] == ["x--a"]
+
+
+def test_a_region_that_is_not_subscribed_is_refused(emulator: Emulator, client: Any) -> None:
+    compute = client(oci.core.ComputeClient)
+    compute.base_client.endpoint = f"{emulator.url}/us-phoenix-1/20160918"
+    place = emulator.api.tenancy.compartments[0]["id"]
+    status, _, text = refusal(lambda: compute.list_instances(place))
+    assert (status, "us-phoenix-1" in text) == (404, True)
 
 
 def test_a_signature_covers_the_query(emulator: Emulator, credentials: keys.Credentials) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from gpuprep.catalog import load
 from gpuprep.oci import Options
 from gpuprep.oci.gpu import gpu_facts, model_of
-from gpuprep.oci.hosts import Composer, group_name, host_names
+from gpuprep.oci.hosts import NOWHERE, Composer, group_name
+from gpuprep.oci.names import distinct_names, plain_name, renamed
 from gpuprep.oci.network import candidates
-from gpuprep.oci.records import Addresses, Compartment, Instance, Listing
+from gpuprep.oci.records import Addresses, Compartment, Host, Instance, Listing
 from gpuprep.oci.selection import Funnel, select, server_side
 
 OCID = "ocid1.instance.oc1.iad.abcdef"
@@ -72,16 +74,63 @@ def test_group_name(kind: str, value: str, expected: str) -> None:
     assert group_name(kind, value) == expected
 
 
+def one_host(name: str, ocid: str, *groups: str) -> Host:
+    return Host(name, ocid, groups, {})
+
+
 def test_names_do_not_depend_on_the_order_of_listing() -> None:
-    pairs: list[tuple[Instance, Addresses | None]] = [
-        (instance("a", "ocid1.instance.oc1.iad.111111"), None),
-        (instance("a", "ocid1.instance.oc1.iad.222222"), None),
-        (instance("b", "ocid1.instance.oc1.iad.333333"), None),
-    ]
-    forward, shared = host_names(pairs, ["display_name"])
-    backward, _ = host_names(pairs[::-1], ["display_name"])
+    wanted = {"1" * 6: "a", "2" * 6: "a", "3" * 6: "b"}
+    forward = distinct_names([(name, ocid) for ocid, name in wanted.items()], set())
+    backward = distinct_names([(name, ocid) for ocid, name in [*wanted.items()][::-1]], set())
     assert forward == ["a_111111", "a_222222", "b"] == backward[::-1]
-    assert shared == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "taken"),
+    [
+        # an instance may be called as another one with its ending
+        ([("a", "x111111"), ("a", "x222222"), ("a_222222", "x333333")], set()),
+        ([("a", "x111111"), ("a", "y111111")], set()),
+        ([("a", "x111111"), ("a", "y111111"), ("a_x111111", "z"), ("a_111111", "q")], set()),
+        ([("rdma", "x111111"), ("a", "y222222")], {"rdma", "rdma_111111"}),
+        ([("rdma", "x1"), ("x1", "y2")], {"rdma", "rdma_x1", "a"}),
+    ],
+)
+def test_no_choice_of_names_makes_two_hosts_one(
+    wanted: list[tuple[str, str]], taken: set[str]
+) -> None:
+    found = distinct_names(wanted, taken)
+    assert len(set(found)) == len(wanted)
+    assert not set(found) & taken
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["localhost", "127.0.0.1", "::1", "LocalHost", "127.1.2.3", "localhost.localdomain",
+     "localhost4", "ip6-localhost", "0.0.0.0", "::", "::ffff:127.0.0.1", "all", "ungrouped"],  # noqa: S104 - a name
+)  # fmt: skip
+def test_no_host_gets_a_name_that_means_the_controller_or_everything(name: str) -> None:
+    listing = Listing((one_host(name, "ocid1.instance.abcdef"),), {})
+    found = renamed(listing, ())
+    assert found.hosts[0].name == f"{name}_abcdef"
+    assert name in found.warnings[0]
+
+
+def test_no_host_is_called_as_a_group_of_the_listing_or_of_the_user() -> None:
+    listing = Listing(
+        (
+            one_host("tag_role_train", "x.aaaaaa", "tag_role_train", "shape_a"),
+            one_host("rdma", "x.bbbbbb", "shape_a"),
+            one_host("mine", "x.cccccc", "shape_a"),
+            one_host("free", "x.dddddd", "shape_a"),
+        ),
+        {"shape_a": ("oci_gpu", "rdma")},
+    )
+    found = renamed(listing, {"mine"})
+    assert [host.name for host in found.hosts] == [
+        "free", "mine_cccccc", "rdma_bbbbbb", "tag_role_train_aaaaaa",
+    ]  # fmt: skip
+    assert renamed(found, {"mine"}) == found
 
 
 @pytest.mark.parametrize(
@@ -99,13 +148,23 @@ def test_the_first_name_a_host_has_is_taken(preference: list[str], expected: str
     where = addresses(
         private_ip="10.0.0.2", hostname_label="node-1", domain="sub.vcn.oraclevcn.com"
     )
-    assert host_names([(instance("node #1"), where)], preference)[0] == [expected]
+    assert plain_name(instance("node #1"), where, preference) == expected
 
 
-def test_nameless_addresses_never_name_a_host_none() -> None:
-    assert host_names([(instance("{{}}"), None)], ["display_name", "private_ip"])[0] == [
-        "ocid1.instance.oc1.iad.abcdef"
-    ]
+@pytest.mark.parametrize("given", ["{{}}", "..", "-", ".-.", " "])
+def test_a_name_of_which_nothing_is_left_is_the_ocid(given: str) -> None:
+    assert plain_name(instance(given), None, ["display_name", "private_ip"]) == OCID
+
+
+@pytest.mark.parametrize("kind", ["hostname_label", "fqdn"])
+@pytest.mark.parametrize("label", ["-dash", "a b", "a,b", "../a", "{{ x }}"])
+def test_labels_are_cleaned_like_display_names(kind: str, label: str) -> None:
+    name = plain_name(instance(), addresses(hostname_label=label, domain="d"), [kind])
+    assert re.fullmatch(r"\w[\w.-]*", name)
+
+
+def test_a_name_is_no_longer_than_a_file_name_can_be() -> None:
+    assert len(plain_name(instance("ü" * 255), None, ["display_name"]).encode()) <= 128
 
 
 def test_variables_hold_no_metadata_and_no_nulls() -> None:
@@ -123,6 +182,53 @@ def test_a_prefix_and_a_user_of_ones_own() -> None:
     assert host.variables["cloud_shape"] == "BM.GPU.H100.8"
     assert host.variables["ansible_user"] == "me"
     assert host.variables["cloud_address_missing"] is True
+
+
+def test_tags_are_always_there_and_may_be_empty() -> None:
+    host = Composer(Options(), load().shapes).host("gpu", instance(), None)
+    assert host.variables["oci_freeform_tags"] == {}
+    assert host.variables["oci_defined_tags"] == {}
+    assert host.variables["oci_agent_plugins"] == []
+    nulls = instance(freeformTags=None, definedTags={"ops": None})
+    host = Composer(Options(), load().shapes).host("gpu", nulls, None)
+    assert host.variables["oci_freeform_tags"] == {}
+    assert host.variables["oci_defined_tags"] == {"ops": {}}
+
+
+def test_what_the_listing_tells_anyway_is_told() -> None:
+    one = instance(
+        imageId="ocid1.image.x",
+        timeCreated="2026-01-01T00:00:00Z",
+        capacityReservationId="ocid1.capacityreservation.x",
+        instanceConfigurationId="ocid1.instanceconfiguration.x",
+        shapeConfig={"ocpus": 8.0, "memoryInGBs": 64.0, "networkingBandwidthInGbps": 100.0,
+                     "gpus": 8, "gpuDescription": None},
+    )  # fmt: skip
+    found = Composer(Options(), load().shapes).host("gpu", one, None).variables
+    assert found["oci_image_id"] == "ocid1.image.x"
+    assert found["oci_time_created"] == "2026-01-01T00:00:00Z"
+    assert found["oci_capacity_reservation_id"] == "ocid1.capacityreservation.x"
+    assert found["oci_instance_configuration_id"] == "ocid1.instanceconfiguration.x"
+    assert found["oci_shape_config"] == {
+        "ocpus": 8.0, "memory_in_gbs": 64.0, "networking_bandwidth_in_gbps": 100.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("wanted", ["private_ip", "public_ip"])
+@pytest.mark.parametrize("where", [None, Addresses("v", "s", private_ip="10.0.0.2")])
+def test_a_host_without_the_wanted_address_is_never_looked_up_by_its_name(
+    wanted: str, where: Addresses | None
+) -> None:
+    options = Options(ansible_host_from=(wanted,))
+    found = Composer(options, load().shapes).host("internal-db", instance(), where).variables
+    assert found["ansible_host"] == ("10.0.0.2" if where and wanted == "private_ip" else NOWHERE)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "0.0.0.0", "-oProxyCommand=x", "evil"])  # noqa: S104
+def test_an_address_that_is_none_or_the_controllers_own_is_not_taken(address: str) -> None:
+    where = Addresses.from_vnic({"id": "v", "privateIp": address, "publicIp": address,
+                                 "ipv6Addresses": [address]})  # fmt: skip
+    assert (where.private_ip, where.public_ip, where.ipv6) == (None, None, ())
 
 
 @pytest.mark.parametrize(

@@ -514,3 +514,123 @@ def test_what_an_interrupted_transaction_of_ours_left_is_no_obstacle(
     host = bare()
     host["package_manager"] |= {"broken": [{"name": name, "status": status}]}
     assert plan(host).state == "drifted"
+
+
+# --- environments and the driver's CUDA ---------------------------------------------------------
+
+
+def environment_operations(made: HostPlan) -> list[dict[str, Any]]:
+    stage = made.roles["conda"].to_dict()["operations"]["configure"]
+    (operation,) = (op for op in stage if op["op"] == "conda_environments")
+    found: list[dict[str, Any]] = operation["environments"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "cuda"),
+    [
+        ({}, "13.0"),
+        ({"gpu_driver_branch": "570"}, "12.8"),
+        ({"gpu_driver_branch": "none"}, None),
+        ({"gpuprep_components": ["conda"]}, None),
+    ],
+)
+def test_environments_are_solved_for_the_drivers_cuda(
+    settings: dict[str, Any], cuda: str | None
+) -> None:
+    made = plan(bare(), **settings)
+    assert [env["cuda"] for env in environment_operations(made)] == [cuda]
+
+
+def test_an_installed_driver_counts_where_none_is_asked_for() -> None:
+    host = converged()
+    host["conda"] = bare()["conda"]
+    made = plan(host, gpuprep_components=["conda"])
+    assert [env["cuda"] for env in environment_operations(made)] == ["13.0"]
+
+
+def test_a_list_of_exact_packages_is_not_solved() -> None:
+    entry = {"name": "e", "lock": "e.txt"}
+    settings = settings_from({"conda_environments": [entry]}, files={"e.txt": "@EXPLICIT\n"})
+    made = plan_host(observed(bare()), settings, CATALOG)
+    assert [env["cuda"] for env in environment_operations(made)] == [None]
+
+
+@pytest.mark.parametrize("noted", ["12.8", None])
+def test_an_environment_for_another_cuda_differs(noted: str | None) -> None:
+    host = converged()
+    marker = host["conda"]["envs"]["tools"]["marker"]
+    marker.pop("cuda")
+    if noted:
+        marker["cuda"] = noted
+    (step,) = plan(host).steps
+    assert (step.id, step.action) == ("conda.environment.tools", "rebuild")
+    assert (step.before, step.after) == (f"for CUDA {noted or 'unknown'}", "for CUDA 13.0")
+
+
+def test_what_is_no_environment_is_told_before_it_is_set_aside() -> None:
+    host = converged()
+    host["conda"] |= {"envs": {}, "broken": ["tools", "of-a-user"]}
+    (step,) = plan(host).steps
+    assert step.id == "conda.environment.tools"
+    assert "kept beside it as tools.broken" in step.reason
+
+
+# --- modules of the fabric ----------------------------------------------------------------------
+
+
+def board(**others: str | None) -> Observation:
+    """Return a host with B200 GPUs that loads modules, its kernel's other modules as given."""
+    host = bare(pci=[{"slot": "0", "vendor": "10de", "device": "2901", "pci_class": "030200"}])
+    host["kernel"]["loads_modules"] = True
+    host["modules"]["others"] = {"ib_umad": "available", "mlx5_ib": "loaded", **others}
+    return host
+
+
+def test_modules_of_the_fabric_are_loaded_before_its_manager_starts() -> None:
+    made = plan(board())
+    (step,) = [step for step in made.steps if step.id == "gpu_driver.load.ib_umad"]
+    assert step.action == "load"
+    stage = made.roles["gpu_driver"].to_dict()["operations"]["configure"]
+    names = [operation["op"] for operation in stage]
+    assert names.index("load") < names.index("services")
+    assert stage[names.index("load")]["modules"] == ["ib_umad", "nvidia"]
+
+
+@pytest.mark.parametrize("there", ["loaded", "builtin"])
+def test_modules_in_the_kernel_are_left_alone(there: str) -> None:
+    steps = {step.id for step in plan(board(ib_umad=there)).steps}
+    assert "gpu_driver.load.ib_umad" not in steps
+
+
+def test_a_module_that_goes_away_is_drift() -> None:
+    host = board(ib_umad="loaded")
+    host["modules"]["loaded"] = {"nvidia": DRIVER}
+    packages = ("nvidia-fabricmanager", "libnvidia-nscq", "nvlsm", "infiniband-diags")
+    there = {
+        name: {"version": f"{DRIVER}-1", "status": "installed", "hold": True} for name in packages
+    }
+    host["packages"] |= there
+    host = carried_out(host, plan(host))
+    assert plan(host).steps == ()
+    host["modules"]["others"]["ib_umad"] = "available"
+    assert {step.id for step in plan(host).steps} == {"gpu_driver.load.ib_umad"}
+
+
+def test_a_kernel_without_the_fabrics_modules_is_refused() -> None:
+    made = plan(board(ib_umad="absent", mlx5_ib=None))
+    assert (made.state, made.code) == ("refused", "E_FABRIC_MODULE")
+    assert made.error
+    assert f"linux-modules-extra-{KERNEL}" in made.error
+    assert "mlx5_ib" not in made.error
+    assert plan(board(ib_umad=None)).state == "drifted"
+
+
+def test_gpus_without_such_a_fabric_need_no_modules() -> None:
+    host = bare()
+    host["modules"]["others"] = {"ib_umad": "absent"}
+    assert plan(host).state == "drifted"
+
+
+def test_modules_that_others_need_are_asked_for() -> None:
+    assert observation_request(CATALOG, settings_from({}))["modules"] == ["ib_umad", "mlx5_ib"]

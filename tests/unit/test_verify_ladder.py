@@ -370,8 +370,8 @@ def test_the_module_is_wanted_for_the_target_kernel_and_a_reboot_for_the_newest(
 @pytest.mark.parametrize(
     ("change", "wanted", "kind"),
     [
-        ({}, stack(), "fm"),
-        ({}, replace(stack(), fabric="none"), "none"),  # the stack's word counts
+        ({}, stack(), "fm+nvlsm"),  # its word counts
+        ({}, replace(stack(), fabric="none"), "none"),
         ({}, None, "fm"),
         ({"observation.pci.2": "__delete__"}, None, "none"),  # an H100 without a switch
         ({"observation.pci": []}, None, "fm"),  # a container hides the bus, NVML names H100s

@@ -1,6 +1,7 @@
 """What all operations share: their result, their failure, and commands."""
 
 import os
+import signal
 import subprocess
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ class Context(NamedTuple):
 
 # A missing program reads like one that a shell cannot find.
 NOT_FOUND = 127
+SHELL_SIGNAL = 128  # and the number of the signal
 
 
 class OperationError(Exception):
@@ -62,15 +64,24 @@ def done(detail, items=(), diff=(), changed=None):
     return result
 
 
-def command(argv, environment=None, **options):
-    """Return exit code, output and errors of a command, decoded; it never raises."""
+def command(argv, environment=None, without=(), **options):
+    """Return exit code, output and errors of a command, decoded; it never raises.
+
+    Args:
+        argv: program and arguments.
+        environment: variables beside those of this process.
+        without: beginnings of names of variables that it does not inherit.
+        options: as for subprocess.run.
+
+    """
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(tuple(without))}
     try:
         finished = subprocess.run(  # noqa: PLW1510 - the caller looks at the code
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=dict(os.environ, LC_ALL="C", **(environment or {})),
+            env=dict(inherited, LC_ALL="C", **(environment or {})),
             **options,
         )
     except FileNotFoundError:
@@ -81,14 +92,33 @@ def command(argv, environment=None, **options):
     return Outcome(finished.returncode, *texts)
 
 
+def killed(outcome):
+    """Return that a signal ended a command, or a program of the shell's; else an empty text."""
+    number = -outcome.code if outcome.code < 0 else outcome.code - SHELL_SIGNAL
+    if number <= 0:
+        return ""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return "" if outcome.code > 0 else "(killed by signal %d)" % number
+    return "(killed by %s)" % name
+
+
+def ended(outcome):
+    """Return what a command said and what ended it; never empty."""
+    text = (outcome.err if outcome.err.strip() else outcome.out).strip()
+    said = " ".join(part for part in (text, killed(outcome)) if part)
+    return said or "it said nothing (exit %d)" % outcome.code
+
+
 def last_lines(outcome, count=8, prefixes=()):
     """Return the telling end of a command's output as one line."""
-    text = outcome.err if outcome.err.strip() else outcome.out
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in ended(outcome).splitlines() if line.strip()]
     if prefixes:
         every = (outcome.out + "\n" + outcome.err).splitlines()
-        lines = [line.strip() for line in every if line.startswith(prefixes)] or lines
-    return " ".join(lines[-count:])
+        telling = [line.strip() for line in every if line.startswith(prefixes)]
+        lines = [*telling, killed(outcome)] if telling else lines
+    return " ".join(line for line in lines[-count:] if line)
 
 
 def listed(names, limit=6):

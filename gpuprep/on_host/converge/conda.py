@@ -1,15 +1,21 @@
 """conda: its installer, and environments as specified."""
 
+import contextlib
 import glob
 import hashlib
 import json
 import os
+import shutil
 
 from . import fetch, files, folders
-from .base import OperationError, command, done, listed
+from .base import OperationError, command, done, ended, listed
 
 MAX_INSTALLER = 1 << 30  # bytes
 INSTALLER_SECONDS = 3600
+# They would choose channels, environments and interpreters of their own.
+FOREIGN_VARIABLES = ("CONDA", "_CONDA", "MAMBA", "PYTHON")
+BROKEN = ".broken"  # what was in an environment's place
+BEFORE = ".gpuprep-before"  # an environment that is made anew
 SUFFIXES = {"packages": ".yml", "yaml": ".yml", "explicit": ".txt"}
 
 
@@ -59,11 +65,16 @@ def conda_install(operation, context):
             argv = ["bash", path, "-b", "-p", prefix] + ([] if operation["is_new"] else ["-u"])
         finally:
             stream.close()
-        outcome = command(argv, {"TMPDIR": work}, cwd=work)
+        outcome = _run(argv, work, cwd=work)
     if outcome.code != 0:
-        text = (outcome.err or outcome.out).strip()[-1500:]
-        raise OperationError("E_CONDA", "conda's installer failed: %s" % text)
+        raise OperationError("E_CONDA", "conda's installer failed: %s" % ended(outcome)[-1500:])
     return done(detail, [prefix])
+
+
+def _run(argv, work, variables=None, **options):
+    """Return the outcome of a command of conda's that no configuration of a user reaches."""
+    own = {"TMPDIR": work, "HOME": work, "XDG_CONFIG_HOME": work}
+    return command(argv, dict(own, **(variables or {})), without=FOREIGN_VARIABLES, **options)
 
 
 def packages_of(env):
@@ -75,24 +86,44 @@ def packages_of(env):
     return found
 
 
-def as_noted(env, digest):
-    """Return whether an environment is as its note says, made from this specification."""
+def note_of(env):
+    """Return the note that an environment was left with, empty when there is none."""
     data = files.current(env + "/conda-meta/gpuprep")[0]
     try:
         note = json.loads((data or b"").decode("utf-8"))
     except ValueError:
-        return False
-    if not isinstance(note, dict):
-        return False
-    return note.get("digest") == digest and note.get("packages") == packages_of(env)
+        return {}
+    return note if isinstance(note, dict) else {}
 
 
-def argv_of(conda, kind, env, path):
-    """Return the conda call that brings an environment to its specification, no more, no less."""
+def for_another_cuda(env, setting):
+    """Return whether an environment was solved for another CUDA than is wanted now."""
+    cuda = setting.get("cuda")
+    return bool(cuda) and bool(note_of(env)) and note_of(env).get("cuda") != cuda
+
+
+def as_noted(env, setting):
+    """Return whether an environment is as its note says, made from this specification."""
+    note = note_of(env)
+    return (
+        is_environment(env)
+        and note.get("digest") == setting["digest"]
+        and note.get("packages") == packages_of(env)
+        and not for_another_cuda(env, setting)
+    )
+
+
+def is_environment(env):
+    """Return whether conda takes a directory for an environment."""
+    return os.path.isfile(env + "/conda-meta/history")
+
+
+def argv_of(kind, env, path):
+    """Return the arguments that make conda bring an environment to its specification."""
     if kind == "explicit":
-        return [conda, "create", "-y", "-q", "-p", env, "--file", path]
-    verb = ["update", "--prune"] if os.path.isdir(env + "/conda-meta") else ["create", "-y"]
-    return [conda, "env"] + verb + ["-q", "-p", env, "-f", path]
+        return ["create", "-y", "-q", "-p", env, "--file", path]
+    verb = ["update", "--prune"] if is_environment(env) else ["create", "-y"]
+    return ["env"] + verb + ["-q", "-p", env, "-f", path]
 
 
 def as_file(setting):
@@ -103,24 +134,59 @@ def as_file(setting):
     return "dependencies:\n" + "".join("  - %s\n" % spec for spec in specs)
 
 
-def _environment(prefix, setting, work, cuda):
-    """Create or update one environment and note the outcome."""
+def _environment(prefix, setting, work):
+    """Create or update one environment and note the outcome; return what was set aside for it."""
     env = os.path.join(prefix, "envs", setting["name"])
+    os.close(folders.open_directory(os.path.dirname(env)))
+    aside = None
+    if os.path.lexists(env) and not is_environment(env):
+        # What an interrupted run left, or somebody's own: conda would refuse it, root keeps it.
+        aside = files.free_name(env, BROKEN)
+        os.rename(env, aside)
+    elif os.path.lexists(env):
+        os.close(folders.open_directory(env))
+        env = os.path.realpath(env)
     path = os.path.join(work, "specification" + SUFFIXES[setting["kind"]])
     with open(path, "w", encoding="utf-8") as stream:
         stream.write(as_file(setting))
-    variables = {"TMPDIR": work, "CONDA_ENVS_PATH": prefix + "/envs"}
-    if cuda:
-        variables["CONDA_OVERRIDE_CUDA"] = cuda
-    outcome = command(argv_of(prefix + "/bin/conda", setting["kind"], env, path), variables)
-    if outcome.code != 0:
-        text = (outcome.err or outcome.out).strip()
-        raise OperationError(
-            "E_CONDA", "conda cannot make environment %s: %s" % (setting["name"], text[-1500:])
+    variables = {"CONDA_ENVS_PATH": prefix + "/envs"}
+    if setting.get("cuda"):
+        variables["CONDA_OVERRIDE_CUDA"] = setting["cuda"]
+    with _anew(env, anew=for_another_cuda(env, setting)):
+        outcome = _run(
+            [prefix + "/bin/conda", *argv_of(setting["kind"], env, path)], work, variables
         )
+        if outcome.code != 0:
+            raise OperationError(
+                "E_CONDA",
+                "conda cannot make environment %s: %s" % (setting["name"], ended(outcome)[-1500:]),
+            )
     note = {"digest": setting["digest"], "packages": packages_of(env)}
+    if setting.get("cuda"):
+        note["cuda"] = setting["cuda"]
     data = json.dumps(note, sort_keys=True).encode("utf-8")
     files.write(env + "/conda-meta/gpuprep", data, 0o644, (os.geteuid(), os.getegid()))
+    return aside
+
+
+@contextlib.contextmanager
+def _anew(env, anew):
+    """Take an environment away while it is made anew; it comes back when that fails.
+
+    An update would keep the builds that are there as long as their versions fit.
+    """
+    before = env + BEFORE
+    if anew:
+        shutil.rmtree(before, ignore_errors=True)  # of a run that was killed
+        os.rename(env, before)
+    try:
+        yield
+    except BaseException:
+        if anew:
+            shutil.rmtree(env, ignore_errors=True)
+            os.rename(before, env)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def conda_environments(operation, context):
@@ -129,12 +195,15 @@ def conda_environments(operation, context):
     changed = [
         setting
         for setting in operation["environments"]
-        if not as_noted(os.path.join(prefix, "envs", setting["name"]), setting["digest"])
+        if not as_noted(os.path.join(prefix, "envs", setting["name"]), setting)
     ]
     names = [setting["name"] for setting in changed]
+    aside = []
     if changed and not context.check:
-        with folders.fresh_directory(prefix) as work:
-            for setting in changed:
-                _environment(prefix, setting, work, operation.get("cuda"))
+        for setting in changed:
+            with folders.fresh_directory(prefix) as work:
+                aside.append(_environment(prefix, setting, work))
     detail = "made %s" % listed(names) if names else "all environments are as specified"
+    if any(aside):
+        detail += "; kept what was no environment as %s" % listed(filter(None, aside))
     return done(detail, names)

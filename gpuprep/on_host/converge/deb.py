@@ -4,10 +4,11 @@ import functools
 import glob
 import os
 import re
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from . import locks
-from .base import command, last_lines
+from .base import command, last_lines, listed
 
 NAMES = {"manager": "apt", "database": "dpkg"}
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
@@ -34,6 +35,10 @@ KERNEL = re.compile(
 )
 MISSING = re.compile(
     r"E: (Unable to locate package|Version '.*' for '.*' was not found|Package '.*' has no)"
+)
+BLOCKED = re.compile(
+    r"(?:Package '|Depends: )([a-z0-9][a-z0-9+.-]+)(?:(?!Depends: ).)*?"
+    r"(?:has no installation candidate|but it is not (?:installable|going to be installed))"
 )
 # A mirror that is being written; upstream says to try again after a few minutes.
 UNSETTLED = re.compile(r"Mirror sync in progress|Hash Sum mismatch|unexpected size")
@@ -216,6 +221,11 @@ def build_logs():
     return logs + glob.glob("/var/lib/dkms/*/*/*/*/log/make.log")
 
 
+def _is_forbidden(name):
+    """Return whether a negative priority keeps a package out."""
+    return bool(re.search(r"^\s+\S+ -\d+$", command(["apt-cache", "policy", name]).out, re.M))
+
+
 def explain(text, transaction):
     """Return what helps with a transaction that cannot be made, as sentences."""
     parts = []
@@ -225,23 +235,20 @@ def explain(text, transaction):
             "The archive no longer has %s: upgrade the kernel, reboot, and run again."
             % headers.group(1)
         )
-    for name, version in sorted(transaction["install"].items()):
-        if version and re.search(r"Version '[^']*' for '%s'" % re.escape(name), text):
-            offered = sorted(available([name]).get(name, ()))
-            parts.append(
-                "The repositories offer %s in: %s." % (name, ", ".join(offered) or "no version")
-            )
-    blocked = re.search(r"Package '([^']+)' has no installation candidate", text)
-    if blocked:
-        policy = command(["apt-cache", "policy", blocked.group(1)]).out
-        if re.search(r"^\s+\S+ -\d+$", policy, re.M):
-            files = command(
-                ["grep", "-ls", "Pin-Priority: -", "-r", "/etc/apt/preferences.d",
-                 "/etc/apt/preferences"]
-            ).out.split()  # fmt: skip
-            parts.append(
-                "A pin forbids it (%s)." % (", ".join(sorted(files)) or "negative priority")
-            )
+    exact = {name: version for name, version in transaction["install"].items() if version}
+    offers = available(sorted(exact)) if exact and re.search(MISSING, text) else {}
+    for name, versions in sorted(offers.items()):
+        if not any(fnmatchcase(version, exact[name]) for version in versions):
+            parts.append("The repositories offer %s in: %s." % (name, ", ".join(sorted(versions))))
+    forbidden = [name for name in re.findall(BLOCKED, text) if _is_forbidden(name)]
+    if forbidden:
+        files = command(
+            ["grep", "-lsr", "Pin-Priority: *-", "/etc/apt/preferences.d", "/etc/apt/preferences"]
+        ).out.split()
+        parts.append(
+            "A pin forbids %s (%s)."
+            % (listed(sorted(set(forbidden))), ", ".join(sorted(files)) or "negative priority")
+        )
     return " ".join(parts)
 
 

@@ -8,16 +8,19 @@ import os
 import pwd
 import stat
 import tempfile
+import time
 
 from .. import openpgp
 from . import fetch, folders
-from .base import OperationError, command, done, listed
+from .base import OperationError, command, done, last_lines, listed
 
 MAX_FILE = 1 << 20  # bytes; what is larger is not ours
 MAX_KEY = 1 << 16
 KEY_SECONDS = 120
 REPOSITORY_KINDS = ("key", "repository", "pin")
 LINKER_CACHE = "/etc/ld.so.cache"
+DISABLED = ".disabled"  # apt and dnf ignore such files without a word
+REPLACED_SECONDS = 7200
 REPLACED = "replaced.json"  # in the run's directory: what these files were before
 
 
@@ -161,14 +164,39 @@ def shown(data):
 
 def _note(path, data, status):
     """Note what a repository's file was, in case the repository turns out to be unusable."""
-    book = os.path.join(folders.run_directory(), REPLACED)
-    noted = json.loads((current(book)[0] or b"{}").decode("ascii"))
     text = None if data is None else base64.b64encode(data).decode("ascii")
     rights = [0o644, 0, 0]
     if status is not None:
         rights = [stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid]
-    noted.setdefault(path, {"content": text, "rights": rights})
+    _note_in_book(path, {"content": text, "rights": rights})
+
+
+def _note_in_book(path, entry):
+    book = os.path.join(folders.run_directory(), REPLACED)
+    noted = json.loads((current(book)[0] or b"{}").decode("ascii"))
+    noted.setdefault(path, entry)
     write(book, json.dumps(noted).encode("ascii"), 0o600, (os.geteuid(), os.getegid()))
+
+
+def set_aside(operation, context):
+    """Rename files of others, so that the package manager reads them no more."""
+    paths = [path for path in operation["paths"] if os.path.lexists(path)]
+    for path in [] if context.check else paths:
+        os.close(folders.open_directory(os.path.dirname(path)))
+        place = free_name(path, DISABLED)
+        _note_in_book(path, {"now": place})
+        os.rename(path, place)
+    detail = "disabled %s" % listed(paths) if paths else "no source of others is in the way"
+    return done(detail, paths)
+
+
+def free_name(path, ending):
+    """Return a name beside a path, with an ending, that nothing has yet."""
+    place, number = path + ending, 1
+    while os.path.lexists(place):
+        number += 1
+        place = "%s.%d%s" % (path, number, ending)
+    return place
 
 
 def keep_replaced():
@@ -181,12 +209,18 @@ def keep_replaced():
 
 def take_back():
     """Bring the repository's files back to what they were before this run; return their paths."""
-    data = current(os.path.join(folders.RUN, REPLACED))[0]
+    data, status = current(os.path.join(folders.RUN, REPLACED))
     if data is None:
+        return []
+    if time.time() - status.st_mtime > REPLACED_SECONDS:
+        keep_replaced()  # of an earlier run, which never read the index
         return []
     noted = json.loads(data.decode("ascii"))
     for path, was in sorted(noted.items()):
-        if was["content"] is not None:
+        if was.get("now"):
+            if os.path.lexists(was["now"]) and not os.path.lexists(path):
+                os.rename(was["now"], path)
+        elif was["content"] is not None:
             mode, user, group = was["rights"]
             write(path, base64.b64decode(was["content"]), mode, (user, group))
         elif current(path)[0] is not None:
@@ -240,7 +274,7 @@ def refresh_linker_cache():
     before = _bytes_of(LINKER_CACHE)
     outcome = command(["ldconfig"])
     if outcome.code != 0:
-        raise OperationError("E_COMMAND", "ldconfig failed: %s" % outcome.err.strip()[-300:])
+        raise OperationError("E_COMMAND", "ldconfig failed: %s" % last_lines(outcome))
     return _bytes_of(LINKER_CACHE) != before
 
 

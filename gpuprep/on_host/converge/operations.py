@@ -8,6 +8,7 @@ from . import base, conda, files, lease, packages, services
 SCHEMA = 1
 OPERATIONS = {
     "files": files.files,
+    "set_aside": files.set_aside,
     "linker_cache": files.linker_cache,
     "packages": packages.packages,
     "purge": packages.purge,

@@ -151,6 +151,35 @@ def is_there(backend, operation):
     )
 
 
+def cannot_be_made(backend, preview, transaction):
+    """Return the failure of a transaction that was only looked at."""
+    parts = [
+        "the transaction cannot be made, so it was not started:",
+        preview.text,
+        backend.explain(preview.text, transaction),
+    ]
+    return OperationError("E_PACKAGES", " ".join(part for part in parts if part))
+
+
+def look_ahead(backend, operation, context, may_refresh):
+    """See that what later transactions need is offered; return whether a refresh is still worth it.
+
+    Pins that are installed first would stay behind otherwise.
+    """
+    later = {package["name"]: package.get("version") for package in operation.get("later") or ()}
+    if not later or context.check:
+        return may_refresh
+    ahead = {"install": dict(later, **complete(backend, operation)["install"]), "remove": []}
+    found = backend.preview(ahead)
+    if found.missing and may_refresh:
+        refresh(context)
+        may_refresh = False
+        found = backend.preview(ahead)
+    if found.missing:
+        raise cannot_be_made(backend, found, ahead)
+    return may_refresh
+
+
 def look(operation, context):
     """Return a transaction that can be made, and its preview."""
     backend = _backend(context)
@@ -158,6 +187,7 @@ def look(operation, context):
     if operation.get("refresh") and may_refresh:
         refresh(context)
         may_refresh = False
+    may_refresh = look_ahead(backend, operation, context, may_refresh)
     transaction = complete(backend, operation)
     preview = backend.preview(transaction)
     if not preview.ok and preview.missing and may_refresh:
@@ -165,12 +195,7 @@ def look(operation, context):
         transaction = complete(backend, operation)
         preview = backend.preview(transaction)
     if not preview.ok:
-        parts = [
-            "the transaction cannot be made, so it was not started:",
-            preview.text,
-            backend.explain(preview.text, transaction),
-        ]
-        raise OperationError("E_PACKAGES", " ".join(part for part in parts if part))
+        raise cannot_be_made(backend, preview, transaction)
     asked = {package["name"] for package in operation["install"]}
     unasked = (set(preview.installs) - asked) | set(preview.removes)
     kernels = sorted(name for name in unasked if backend.is_kernel(name))

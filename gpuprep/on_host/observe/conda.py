@@ -29,12 +29,15 @@ def conda(prefix):
     if not prefix or not os.path.isdir(prefix):
         return {"prefix": prefix, "exists": False, "complete": False, "envs": {}}
     envs = {}
-    for path in sorted(glob.glob(prefix + "/envs/*/conda-meta")):
-        env = os.path.dirname(path)
+    broken = []
+    for env in sorted(glob.glob(prefix + "/envs/*")):
+        if not os.path.isfile(env + "/conda-meta/history"):  # what conda goes by
+            broken.append(os.path.basename(env))
+            continue
         envs[os.path.basename(env)] = {
             "path": env,
             "packages": conda_packages(env),
-            "marker": marker(path + "/gpuprep"),
+            "marker": marker(env + "/conda-meta/gpuprep"),
         }
     packages = conda_packages(prefix)
     return {
@@ -45,4 +48,5 @@ def conda(prefix):
         "packages": packages,
         "marker": marker(prefix + "/conda-meta/gpuprep"),
         "envs": envs,
+        "broken": broken,
     }

@@ -1,11 +1,16 @@
 """What dpkg and apt have on record."""
 
+import glob
 import os
 import re
+
+from .base import read
 
 DISTRIBUTIONS = ("debian", "ubuntu")
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
 SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/*")
+PREFERENCES = ("/etc/apt/preferences", "/etc/apt/preferences.d/*")
+CONFIGURATION_BYTES = 1 << 20
 ALTERNATIVES = "/var/lib/dpkg/alternatives"
 SIGNING_KEYS = ("/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der")
 
@@ -46,3 +51,72 @@ def indexes():
         return sorted(n for n in os.listdir("/var/lib/apt/lists") if n.endswith("_Packages"))
     except OSError:
         return []
+
+
+def _files(patterns, name):
+    """Return the files that apt reads, in its order; it ignores those of other names."""
+    paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+    return [p for p in paths if p == patterns[0] or re.match(name, os.path.basename(p))]
+
+
+def _stanzas(text):
+    """Return the fields of each paragraph of a deb822 text, names in lower case."""
+    found, fields, last = [], {}, None
+    for line in [line for line in text.splitlines() if not line.startswith("#")] + [""]:
+        if not line.strip():
+            found += [fields] if fields else []
+            fields, last = {}, None
+        elif line[0] in " \t" and last:
+            fields[last] += " " + line.strip()
+        elif ":" in line:
+            name, _, value = line.partition(":")
+            last = name.strip().lower()
+            fields[last] = value.strip()
+    return found
+
+
+def _one_line_addresses(text):
+    """Return the addresses of a file of one-line entries."""
+    lines = [line.split("#", 1)[0] for line in text.splitlines()]
+    entries = [re.match(r"\s*deb(?:-src)?\s+(?:\[[^\]]*\]\s*)?(\S+)", line) for line in lines]
+    return [entry.group(1) for entry in entries if entry]
+
+
+def _stanza_addresses(text):
+    """Return the addresses of a deb822 file, of enabled entries."""
+    return [
+        address
+        for fields in _stanzas(text)
+        if fields.get("enabled", "yes").lower() not in ("no", "false", "without", "off", "disable")
+        for address in fields.get("uris", "").split()
+    ]
+
+
+def sources():
+    """Return the addresses that apt's sources name, by file."""
+    found = {}
+    for path in _files(SOURCES, r"[\w.-]+\.(list|sources)$"):
+        text = read(path, CONFIGURATION_BYTES)
+        one_line = not path.endswith(".sources")
+        addresses = _one_line_addresses(text) if one_line else _stanza_addresses(text)
+        if addresses:
+            found[path] = sorted({re.sub("//[^/@]*@", "//", address) for address in addresses})
+    return found
+
+
+def rules():
+    """Return apt's preferences in the order that they apply."""
+    found = []
+    for path in _files(PREFERENCES, r"([\w-]+|[\w.-]+\.pref)$"):
+        for fields in _stanzas(read(path, CONFIGURATION_BYTES)):
+            priority = re.match(r"[+-]?\d{1,9}", fields.get("pin-priority", ""))
+            if priority and "package" in fields and "pin" in fields:
+                found.append(
+                    {
+                        "path": path,
+                        "names": fields["package"].split(),
+                        "pin": fields["pin"],
+                        "priority": int(priority.group(0)),
+                    }
+                )
+    return found

@@ -7,6 +7,17 @@ import struct
 
 from .base import natural, open_to_read, output, read
 
+# modprobe.d(5): the first folder wins.
+MODPROBE = (
+    "/etc/modprobe.d",
+    "/run/modprobe.d",
+    "/usr/local/lib/modprobe.d",
+    "/usr/lib/modprobe.d",
+    "/lib/modprobe.d",
+)
+RULES = ("alias", "blacklist", "install", "options")
+KERNEL_WORD = re.compile(r"(?:module_blacklist=|modprobe\.blacklist=).*nvidia|nvidia\w*\.")
+
 
 def kernels(target):
     """Return what is known of kernels; `Kernel` in observe/observation.py tells each key."""
@@ -97,12 +108,50 @@ def modules_on_disk(release):
 
 def modules_loaded():
     """Return NVIDIA and nouveau modules in the kernel, with their version."""
-    names = [line.split(" ", 1)[0] for line in read("/proc/modules", 1 << 20).splitlines()]
     return {
         name: read("/sys/module/%s/version" % name).strip() or None
-        for name in names
+        for name in _in_kernel()
         if name.startswith("nvidia") or name == "nouveau"
     }
+
+
+def _in_kernel():
+    return [line.split(" ", 1)[0] for line in read("/proc/modules", 1 << 20).splitlines()]
+
+
+def other_modules(names, release, base="/lib/modules/"):
+    """Return where other modules are: loaded, builtin, available, absent; None = not known."""
+    folder = base + release
+    listed = read(folder + "/modules.dep", 1 << 23)
+    files = {_module_of(line.split(":", 1)[0]) for line in listed.splitlines()}
+    builtin = set(map(_module_of, read(folder + "/modules.builtin", 1 << 20).splitlines()))
+    loaded = set(_in_kernel()) if release == os.uname().release else set()
+    found = {}
+    for name in names:
+        module = name.replace("-", "_")
+        there = "available" if module in files else "absent" if listed else None
+        found[name] = "loaded" if module in loaded else "builtin" if module in builtin else there
+    return found
+
+
+def _module_of(path):
+    return os.path.basename(path.strip()).split(".ko")[0].replace("-", "_")
+
+
+def module_rules(folders=MODPROBE, command_line="/proc/cmdline"):
+    """Return the lines of modprobe's configuration, and words of the kernel's, that name nvidia."""
+    paths = {}
+    for folder in reversed(folders):  # a file hides those of its name in folders behind
+        paths.update((os.path.basename(p), p) for p in glob.glob(folder + "/*.conf"))
+    found = []
+    for _, path in sorted(paths.items()):
+        text = read(path, 1 << 20).replace("\\\n", " ")
+        for line in map(str.strip, text.splitlines()):
+            words = line.split()
+            if len(words) > 1 and words[0] in RULES and "nvidia" in words[1]:
+                found.append({"path": path, "line": " ".join(words)})
+    words = (word for word in read(command_line).split() if KERNEL_WORD.match(word))
+    return found + [{"path": command_line, "line": word} for word in words]
 
 
 def initramfs(release):

@@ -7,6 +7,7 @@ Keys of the request:
     files      paths to describe
     keys       paths of repository keys to fingerprint
     units      systemd units to describe
+    modules    kernel modules beside NVIDIA's to look for
     kernel     kernel release the driver is built for, or null for the running one
     conda      conda prefix
     commands   programs whose presence matters
@@ -39,6 +40,7 @@ def observe(request):
         "uid": os.getuid(),
         "hostname": os.uname().nodename,
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
+        "machine": system.machine(),
         "os": system.distribution(release),
         "arch": os.uname().machine,
         "kernel": kernels,
@@ -47,9 +49,11 @@ def observe(request):
         "modules": {
             "loaded": kernel.modules_loaded(),
             "on_disk": kernel.modules_on_disk(kernels["target"]),
+            "others": kernel.other_modules(request.get("modules") or [], kernels["target"]),
+            "rules": kernel.module_rules(),
         },
         "driver": hardware.driver(),
-        "package_manager": packages.manager(family, backend, broken, paths),
+        "package_manager": packages.manager(family, backend, broken),
         "packages": found,
         "files": {path: files.describe(path) for path in paths},
         "keys": files.key_fingerprints(request.get("keys") or []),

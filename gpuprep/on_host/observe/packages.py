@@ -1,22 +1,19 @@
 """The package manager's state: packages, locks, indexes, sources."""
 
-import glob
 import os
-import re
 
 from .base import read
 
-REPOSITORY = re.compile(r"^[^#]*(developer\.download\.nvidia|/cuda/repos/)", re.M)
 
-
-def manager(name, backend, broken, own):
-    """Return the state of the package manager of a family; ``own``: paths of gpuprep's files."""
+def manager(name, backend, broken):
+    """Return the state of the package manager of a family."""
     return {
         "family": name,
         "broken": broken,
         "locks": lock_holders(backend.LOCKS),
         "indexes": backend.indexes(),
-        "foreign_sources": foreign_sources(backend.SOURCES, own),
+        "sources": backend.sources(),
+        "rules": backend.rules(),
     }
 
 
@@ -37,9 +34,3 @@ def lock_holders(paths):
             command = read("/proc/%s/comm" % pid).strip()
             holders.append({"path": inodes[int(inode)], "pid": int(pid), "command": command})
     return holders
-
-
-def foreign_sources(patterns, own):
-    """Return the files that name NVIDIA's repository and are not gpuprep's."""
-    paths = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
-    return [path for path in paths if path not in own and REPOSITORY.search(read(path))]

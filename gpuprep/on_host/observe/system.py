@@ -18,6 +18,23 @@ def os_release():
     return found
 
 
+def machine():
+    """Return what tells this machine, with its name and boot, from copies and containers.
+
+    A copy of a disk has the same id but other hardware and another boot; a container has both of
+    the machine that it runs on, but sees processes of its own.
+    """
+    try:
+        processes = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        processes = ""
+    return {
+        "id": read("/etc/machine-id").strip(),
+        "processes": processes,
+        "hardware": read("/sys/class/dmi/id/product_uuid").strip(),
+    }
+
+
 def distribution(fields):
     """Return id, version, codename and pretty name of the distribution."""
     return {

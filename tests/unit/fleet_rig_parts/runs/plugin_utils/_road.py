@@ -42,3 +42,7 @@ class Fleet(_real_road.Fleet):
         drifted = any(part.steps for part in roles.values())
         state = PlanState.DRIFTED if drifted else PlanState.CONVERGED
         return HostPlan(state, roles=roles)  # type: ignore[arg-type]
+
+    def _identity(self, name: str) -> tuple[str, ...] | None:
+        machine = self._variables(name)[0].get("rig_machine")
+        return machine and (machine,)

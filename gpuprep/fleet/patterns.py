@@ -1,0 +1,42 @@
+"""Host patterns that somebody typed: Ansible takes one that names nothing for all hosts. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gpuprep.errors import ConfigError
+
+_NAME: Final = re.compile(r"[^\s*?\[\]!&~@:,]+")
+_SIGN_ALONE: Final = re.compile(r"(?:^|[,:])\s*[!&]+\s*(?=$|[,:])")
+
+
+def is_name(pattern: str) -> bool:
+    """Return whether a pattern is the plain name of a host or group."""
+    return _NAME.fullmatch(pattern) is not None
+
+
+def check_pattern(what: str, pattern: str) -> None:
+    """Check a pattern that is to name hosts; its files are not read.
+
+    Args:
+        what: where it stands, as messages say it.
+        pattern: one or several, with commas.
+
+    Raises:
+        ConfigError: it names nothing, or cannot be read.
+
+    """
+    if not pattern.strip("!&:, \t\r\n"):
+        raise ConfigError(f"{what} {pattern!r} names no host; leave it out to take all of them")
+    if _SIGN_ALONE.search(pattern):
+        raise ConfigError(f"{what} {pattern!r}: a ! or & stands alone; a pattern belongs behind it")
+    for part in pattern.split(","):
+        expression = part.strip().lstrip("!&")
+        if expression.startswith("~"):
+            try:
+                re.compile(expression[1:])
+            except re.error as error:
+                raise ConfigError(
+                    f"{what} {part.strip()!r} is no regular expression: {error}"
+                ) from error
