@@ -39,7 +39,7 @@ def cases() -> list[tuple[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize(("name", "value"), cases(), ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(("name", "value"), cases(), ids=lambda value: repr(value).partition(" at 0x")[0][:30])
 def test_nonsense_is_told_for_every_variable(name: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         checked({name: value})
