@@ -9,9 +9,11 @@ import shlex
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from weakref import WeakSet
 
 from ansible import constants as C
 from ansible import errors
@@ -41,7 +43,7 @@ MISSING_PYTHON = 127
 CONNECTION_LOST = 255
 MOST_AT_ONCE = 50  # hosts; more gain nothing
 KEY_EXCHANGES_PER_CORE = 10
-PATIENCE_SECONDS = 60  # for a connection that is tried again
+PATIENCE = 3  # times the connection's own timeout, when it is tried again
 PAUSE_SECONDS = (1.0, 5.0)  # before that, so that hosts do not come all at once again
 OMITTED = getattr(errors, "AnsibleValueOmittedError", ())  # since ansible-core 2.19
 
@@ -314,7 +316,7 @@ def _no_prompt(target: Target, text: str) -> Exception:
     if b"sudo-rs" in out:
         why = f"{program} is sudo-rs, whose question for the password Ansible does not understand"
         cure = "set ansible_become_exe: sudo.ws, the classic sudo, or"
-    elif _is_patient(target.connection):
+    elif target.connection in _patient or target.connection.transport == "local":
         why = f"the host answers, but {program} neither asks for the password nor lets the user in"
         cure = "see what it says on the host, or"
     else:
@@ -372,20 +374,16 @@ def twice(target: Target, work: Callable[[], T]) -> T:
         return work()
 
 
+_patient: WeakSet[Any] = WeakSet()  # connections that have been given more time
+
+
 def be_patient(connection: Any) -> None:
     """Give a connection that is tried again more time."""
-    try:
-        if not _is_patient(connection):
-            connection.set_option("timeout", PATIENCE_SECONDS)
-    except KeyError:  # a plugin without this option
+    if connection in _patient:
         return
-
-
-def _is_patient(connection: Any) -> bool:
-    try:
-        return float(connection.get_option("timeout") or 0) >= PATIENCE_SECONDS
-    except KeyError:
-        return True
+    _patient.add(connection)
+    with suppress(KeyError):  # a plugin without this option
+        connection.set_option("timeout", PATIENCE * connection.get_option("timeout"))
 
 
 def at_once(targets: Iterable[Target], forks: int) -> int:

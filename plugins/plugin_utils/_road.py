@@ -345,7 +345,7 @@ class Fleet:
         again = [n for n, value in found.items() if isinstance(value, _hosts.NotBegunError)]
         for name in again:
             _hosts.be_patient(self._targets[name].connection)
-        limits = {name: limits[name] + _hosts.PATIENCE_SECONDS for name in again}
+        limits = {name: limits[name] + _hosts.PATIENCE * SPARE_SECONDS for name in again}
         few = max(1, min(MOST_AGAIN, parallel // FEWER))
         if again:
             found |= _hosts.for_all(again, self._plan, few, limits)

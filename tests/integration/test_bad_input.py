@@ -56,6 +56,7 @@ def sick(lab: Lab) -> Iterator[FleetResult]:
     text = inventory.read_text().replace(
         "s-hangs:\n", "s-hangs:\n      ansible_python_interpreter: /hang\n", 1
     )
+    text = text.replace("s-frozen:\n", "s-frozen:\n      ansible_timeout: 3\n", 1)
     inventory.write_text(text)
     settings = {**DRIVER_ONLY, "gpuprep_observe_timeout": 5}
     yield gpuprep.apply(inventory, variables=settings)

@@ -14,7 +14,20 @@ from gpuprep.planner.settings import all_options
 OPTIONS = all_options()
 # Of a wrong type for each type of an argument specification.
 NONSENSE: dict[str, tuple[Any, ...]] = {
-    "str": (None, [], ["x"], {}, {"a": 1}, True, 1.5, object(), "a\nb", "a\x00", "a\x1b[2J", "\x85"),
+    "str": (
+        None,
+        [],
+        ["x"],
+        {},
+        {"a": 1},
+        True,
+        1.5,
+        object(),
+        "a\nb",
+        "a\x00",
+        "a\x1b[2J",
+        "\x85",
+    ),
     "path": (None, [], {}, False, 3, "a\nb", "a\x00b"),
     "bool": (None, "", "maybe", [], {}, 2, -1, 1.0, "truee"),
     "int": (None, "", "x", "1.5", 1.5, 60.0, True, [], [1], {}, -1, "-1", 10**30, "9" * 5000),
@@ -39,7 +52,9 @@ def cases() -> list[tuple[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize(("name", "value"), cases(), ids=lambda value: repr(value).partition(" at 0x")[0][:30])
+@pytest.mark.parametrize(
+    ("name", "value"), cases(), ids=lambda value: repr(value).partition(" at 0x")[0][:30]
+)
 def test_nonsense_is_told_for_every_variable(name: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         checked({name: value})
