@@ -308,7 +308,7 @@ def _no_prompt(target: Target, text: str) -> Exception:
     become = target.connection.become
     program = become.get_option("become_exe") or become.name
     try:
-        code, out, _ = target.connection.exec_command(f"{program} --version", sudoable=False)
+        code, out, _err = target.connection.exec_command(f"{program} --version", sudoable=False)
     except AnsibleError:
         return NotBegunError(_brief(text))
     if code in {CONNECTION_LOST, *range(-64, 0)}:
