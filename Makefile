@@ -22,7 +22,9 @@ setup: $(INSTALLED) ## Make .venv with gpuprep and its development tools
 
 .PHONY: demo
 demo: $(INSTALLED) ## Prepare four throw-away hosts from bare to proven, and check that it happened
+	@echo "demo, 1 of 2: build and boot the hosts; the first time takes minutes"
 	$(BIN)/python -m sandbox up --fleet demo
+	@echo "demo, 2 of 2: prepare them, and check what happened; minutes on bare hosts"
 	$(BIN)/python -m sandbox.demo
 
 .PHONY: sandbox-up
@@ -40,7 +42,7 @@ gpu-proof: $(INSTALLED) ## Climb the whole ladder on this machine's GPU; the pro
 # --- quality -------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(INSTALLED) ## Lint, types, unit, contract and integration tests, Molecule (under 30 minutes)
+test: $(INSTALLED) ## Lint, types, unit, contract and integration tests, Molecule (under 40 minutes)
 	tools/test
 
 .PHONY: test-full
@@ -52,7 +54,7 @@ test-quick: $(INSTALLED) ## Lint, types, unit and contract tests only (no hosts)
 	tools/test --quick
 
 .PHONY: lint
-lint: $(INSTALLED) ## Ruff, mypy, import-linter, vulture, yamllint, ansible-lint
+lint: $(INSTALLED) ## Ruff, mypy, import-linter, vulture, yamllint, ansible-lint, ansible-test sanity
 	tools/lint
 
 .PHONY: docs

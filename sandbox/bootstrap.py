@@ -29,6 +29,8 @@ PACKAGES: Final = (
     "libc6-dev",
     "openssh-client",
 )
+# Of no use to the sandbox: a browser for the report's page, and what tests call to judge.
+FOR_TESTS: Final = ("chromium", "patch")
 # systemd in every host takes some; with the default of 128 about 20 hosts boot, the rest hang.
 INOTIFY_INSTANCES: Final = 8192
 _INOTIFY: Final = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -71,8 +73,11 @@ def install(packages: Iterable[str]) -> None:
             raise SandboxError(f"{' '.join(command)}: exit {done.returncode}:\n{tail}")
 
 
-def ensure() -> None:
+def ensure(*more: str) -> None:
     """Bring this machine to the state the sandbox needs; quick when it already is.
+
+    Args:
+        more: packages to install beside those of the sandbox.
 
     Raises:
         SandboxError: not root, no apt, or a package cannot be installed.
@@ -83,7 +88,7 @@ def ensure() -> None:
     if not Path("/usr/bin/dpkg-query").exists():
         raise SandboxError("the sandbox needs a Debian machine: dpkg is not here")
     with locked("bootstrap"):
-        install(PACKAGES)
+        install((*PACKAGES, *more))
         if int(_INOTIFY.read_text()) < INOTIFY_INSTANCES:
             _INOTIFY.write_text(str(INOTIFY_INSTANCES))
         podman.configure()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TextIO
@@ -13,9 +14,11 @@ def abandon(stream: TextIO) -> None:
 
 
 def ensure_streams() -> None:
-    """Give a process that was started without standard streams the null device for them.
+    """Make all standard streams fit to print to.
 
-    Else the next file that is opened gets the number of one, and what is printed goes into it.
+    A process that was started without gets the null device for them: else the next file that is
+    opened gets the number of one, and what is printed goes into it. Names that the locale has no
+    characters for are escaped: else the first of them ends the run.
     """
     for number in range(3):
         try:
@@ -26,3 +29,6 @@ def ensure_streams() -> None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -156,8 +156,9 @@ class Reach:
             ConfigError: a typed value is wrong.
 
         """
-        given = with_failed_hosts(typed.limit)
-        source, limit = which_hosts(typed.inventory, typed.hosts, given)
+        hosts = tuple(str(with_failed_hosts(host)) for host in typed.hosts)
+        limit = with_failed_hosts(typed.limit)
+        source, which = which_hosts(typed.inventory, hosts, limit)
         variables = typed.variables
         access = ask_access(
             typed.user,
@@ -168,7 +169,7 @@ class Reach:
             ask_vault_pass=typed.ask_vault_pass,
             vault_id=typed.vault_id,
         )
-        return cls(source, limit, variables, access)
+        return cls(source, which, variables, access)
 
 
 def carry_out(

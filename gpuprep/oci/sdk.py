@@ -29,7 +29,8 @@ def sdk() -> ModuleType:
     except ImportError as error:
         raise InventoryError(
             f"the OCI SDK is missing for {sys.executable} ({error}); "
-            f"install it there: {sys.executable} -m pip install oci"
+            f"install it there: {sys.executable} -m pip install oci, "
+            "or gpuprep with its extra [oci], which brings it"
         ) from None
     module: ModuleType = oci
     return module

@@ -10,7 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _hosts, _state
 
 from gpuprep.fleet.counters import PREFIX
 
@@ -50,7 +50,11 @@ class ActionModule(ActionBase):
 
     def _reboot(self, timeout: int, question: str, message: str) -> dict[str, Any]:
         """Reboot the host and wait for another boot."""
-        code, before = self._command(question)
+        try:
+            code, before = self._command(question)
+        except AnsibleConnectionFailure:  # it only asks: another try, with more time, does no harm
+            _hosts.be_patient(self._connection)
+            code, before = self._command(question)
         if code != 0 or not before:
             return self._failed(f"boot_time_command failed (exit {code}): {before}")
         if not self._task.args.get("boot_time_command") and before == _own_boot_id():
@@ -75,6 +79,7 @@ class ActionModule(ActionBase):
 
     def _command(self, command: str) -> tuple[int, str]:
         """Run a shell command as root on the host: exit code, last words."""
+        _clients.bound(self._connection)
         shell = f"sh -c {shlex.quote(command)}"
         if self._connection.become is not None:
             shell = self._connection.become.build_become_command(shell, self._connection._shell)

@@ -88,10 +88,9 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"[E_CONFIG] {error}") from error
         if not BY_ROLE[role].wanted(settings.values):
             return NOTHING | {"msg": "not wanted here"}
-        interpreter = _hosts.interpreter(variables)
-        target = _hosts.Target(variables["inventory_hostname"], self._connection, interpreter)
+        target, seconds = _hosts.own_target(self, variables), observe_seconds(settings.values)
         try:
-            observation = observe_host(target, settings, observe_seconds(settings.values))
+            observation = _hosts.twice(target, lambda: observe_host(target, settings, seconds))
             resolver = resolver_for(settings, self._loader)
             plan = plan_host(observation, settings, load(), resolver, role)
         except (_hosts.HostUnreachableError, _hosts.HostUnusableError) as error:

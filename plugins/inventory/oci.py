@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: oci
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 short_description: GPU hosts of Oracle Cloud Infrastructure
 version_added: 0.1.0
 description:

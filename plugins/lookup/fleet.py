@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 DOCUMENTATION = """
 name: fleet
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 short_description: What the plan of the running playbook says
 description:
   - Reads the plan that gpuprep.core.fleet_plan made earlier in the same run.
@@ -38,6 +36,8 @@ _raw:
   elements: raw
 """
 
+from typing import Any
+
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
@@ -49,27 +49,27 @@ NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "hosts": [], "roles
 class LookupModule(LookupBase):
     """Answer a question about the fleet's plan."""
 
-    def run(  # noqa: PLR0911 - one return per question
-        self, terms: list[str], variables: Any = None, **_options: Any
-    ) -> list[Any]:
+    def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[Any]:
         """Return host names, role names, numbers or a text; see the documentation."""
         del variables
         match terms:
             case ["drifted" | "unfit" | "hosts" as which]:
-                return list(_fleet()[which]) or NOBODY
+                answer = list(_fleet()[which]) or NOBODY
             case ["waves"]:
-                return [len(wave) for wave in _fleet()["waves"]]
+                answer = [len(wave) for wave in _fleet()["waves"]]
             case ["stop"]:
-                return [_state.read(_state.STOP) or ""]
+                answer = [_state.read(_state.STOP) or ""]
             case ["roles"]:
-                return list(_fleet()["roles"])
+                answer = list(_fleet()["roles"])
             case ["roles", host]:
-                return list(_work(host)["roles"])
+                answer = list(_work(host)["roles"])
             case ["reason", host]:
-                return [_work(host)["unfit"]]
+                answer = [_work(host)["unfit"]]
             case ["verdict", host]:
-                return [_state.read(_state.verdict_name(host)) or ""]
-        raise AnsibleLookupError(f"gpuprep.core.fleet: unknown question {terms!r}")
+                answer = [_state.read(_state.verdict_name(host)) or ""]
+            case _:
+                raise AnsibleLookupError(f"gpuprep.core.fleet: unknown question {terms!r}")
+        return answer
 
 
 def _fleet() -> dict[str, Any]:

@@ -10,13 +10,14 @@ DOCUMENTATION = r"""
 module: converge
 short_description: Carry out one stage of a role's plan on a host
 description:
-  - Sends the operations that P(gpuprep.core.role_plan#module) planned for a role and a stage to the host, in one round trip over its own connection and become method,
-    together with the program that carries them out. Nothing is installed for that; Python 3.6 without any module of others is enough on the host.
+  - Sends the operations that P(gpuprep.core.role_plan#module) planned for a role and a stage to the host, in one round trip
+    over its own connection and become method, together with the program that carries them out.
+    Nothing is installed for that; Python 3.6 without any module of others is enough on the host.
   - Operations run in order and stop at the first failure, which says why, and how to repair it.
   - Package transactions and installers run in a transient systemd unit of their own where systemd runs, so that a lost connection does not end them.
     A later run finds the unit, waits for it and goes on from its result.
   - Does not contact the host when the plan has nothing for the stage.
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 options:
   role:
     description: The role whose plan is carried out.

@@ -14,7 +14,7 @@ description:
     connection and become plugins that Ansible itself would use.
   - Resolves the stack that fits each host and compares it with what is there. Changes nothing.
   - The plans serve the lookup P(gpuprep.core.fleet#lookup) and the roles in later plays of the same run.
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 options:
   verb:
     description:

@@ -13,7 +13,7 @@ description:
   - Runs once for all hosts of the play that have not failed. Makes one read-only round trip to each host.
   - A host is proven when its plan is empty and no rung of the verification ladder failed.
   - The verdicts serve the lookup P(gpuprep.core.fleet#lookup).
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 options:
   tier:
     description: How far the ladder is climbed.

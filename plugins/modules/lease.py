@@ -12,7 +12,7 @@ short_description: A lease on a host against two runs at once
 description:
   - Takes or gives back a lease in C(/run/gpuprep), which a reboot clears.
   - A lease of a run that has ended without giving it back is taken over by the next run from the same controller, or when it expires.
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 options:
   state:
     description: Take the lease, or give it back.

@@ -12,7 +12,7 @@ short_description: Reboot a host and wait until it has booted anew
 description:
   - Works with plain commands over the host's own connection, so that a host needs no newer Python than gpuprep does.
   - Never reboots on a C(local) connection.
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 options:
   timeout:
     description: Seconds to wait for the host.

@@ -12,7 +12,7 @@ short_description: Give a role its part of a host's plan
 description:
   - Uses the plan of P(gpuprep.core.fleet_plan#module) when it was made in this run, else observes the host and plans for the role alone.
   - In check mode it reports the steps as changes, with their reasons as diff; the role then ends.
-author: The gpuprep project
+author: The gpuprep project (@gpuprep)
 options:
   role:
     description: The role that asks.

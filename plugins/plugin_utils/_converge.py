@@ -54,15 +54,14 @@ def ask(
         AnsibleActionFail: the host answered, but cannot be worked on.
 
     """
-    name = variables["inventory_hostname"]
-    target = _hosts.Target(name, action._connection, _hosts.interpreter(variables))
+    target = _hosts.own_target(action, variables)
     asked = converge.request(operations, environment=environment_of(action), **values)
     # Values of Ansible's carry tags that only Ansible's own tools understand.
     program, marker = converge.script(json.loads(json.dumps(asked, default=str)))
     try:
-        return converge.read(
-            _hosts.run_script(target, program, seconds + asked["lock_timeout"]), marker
-        )
+        limit = seconds + asked["lock_timeout"]
+        answer = _hosts.twice(target, lambda: _hosts.run_script(target, program, limit))
+        return converge.read(answer, marker)
     except _hosts.HostUnreachableError as error:
         raise _hosts.HostUnreachableError(str(error).replace(*LOOKING)) from error
     except _hosts.HostUnusableError as error:

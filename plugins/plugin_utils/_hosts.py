@@ -3,41 +3,100 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shlex
-import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from weakref import WeakSet
 
 from ansible import constants as C
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible import errors
+from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import become_loader, connection_loader
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 
 ensure_package()
 
+from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import PREFIX
 from gpuprep.model.text import clean_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.playbook.play_context import PlayContext
+    from ansible.plugins.action import ActionBase
+
+T = TypeVar("T")
 
 MISSING_PYTHON = 127
 CONNECTION_LOST = 255
+MOST_AT_ONCE = 50  # hosts; more gain nothing
+KEY_EXCHANGES_PER_CORE = 10
+PATIENCE = 3  # times the connection's own timeout, when it is tried again
+PAUSE_SECONDS = (1.0, 5.0)  # before that, so that hosts do not come all at once again
+OMITTED = getattr(errors, "AnsibleValueOmittedError", ())  # since ansible-core 2.19
+
+NO_PROMPT = re.compile(
+    r"waiting for privilege escalation (password )?prompt|Timed out waiting for become success"
+)
+# The client gave up before anything began on the host: what a crowd of connections does to a small
+# controller, a jump host or sshd's MaxStartups. A host that is down says something else.
+NOT_BEGUN = re.compile(
+    r"banner exchange|exchange_identification"
+    r"|Connection to \S+ port \d+:? (Connection )?timed out"
+    r"|Connection (closed|reset) by \S+ port"
+    r"|Temporary failure in name resolution|Resource temporarily unavailable"
+)
+DOWN_BEHIND_JUMP_HOST = re.compile(r"open failed: (connect failed|administratively prohibited)")
+JUMP_HOST = "UNKNOWN port 65535"  # ssh knows no address of the host where it speaks through another
+
+# What Ansible hands to plugins not as their option but by way of its play context.
+OF_CONTEXT = {
+    "timeout": "ansible_timeout",
+    "shell": "ansible_shell_type",
+    "executable": "ansible_shell_executable",
+}
+# What Ansible's plugins say when it is not the connection that fails.
+NOT_ROOT = re.compile(r"^(Incorrect|Missing) .* password$|become|privilege output closed")
+REFUSED_BY_SUDO = re.compile(
+    r"sudo: .*(password|not allowed)|not in the sudoers|may not run sudo|is not allowed to execute"
+    r"|I'm afraid I can't do that|must have a tty|sudo: (command )?not found"
+)
+# What sudo says, the code, and what is told of it.
+WANTS_TTY = (
+    "sudo on the host wants a terminal, and gpuprep's program has none: {told};"
+    " add `Defaults:USER !requiretty` for the login user to its sudoers"
+)
+WRONG_PASSWORD = "the password given for becoming root is wrong"  # noqa: S105
+NOT_THERE = "the host has no sudo: {told}; install it, set ansible_become_method, or log in as root"
+NO_SUDO = (
+    (r"must have a tty", "E_SUDO_TTY", WANTS_TTY),
+    (r"^(Incorrect|Duplicate become password prompt)", "E_NO_SUDO", WRONG_PASSWORD),
+    (r"sudo: (command )?not found", "E_NO_SUDO", NOT_THERE),
+)
+NO_SUDO_OTHERWISE = (
+    "the login user may not become root without a password: {told};"
+    " allow it in sudoers or give --ask-become-pass"
+)
 
 
 class HostUnreachableError(Exception):
     """The host did not answer."""
+
+
+class NotBegunError(HostUnreachableError):
+    """The connection failed before anything began on the host, perhaps because of a crowd."""
 
 
 class HostUnusableError(Exception):
@@ -64,11 +123,40 @@ class Target:
     interpreter: str
 
 
-def _option_variables(
-    kind: str, name: str, variables: Mapping[str, Any], templar: TemplateEngine
-) -> dict[str, Any]:
-    names = C.config.get_plugin_vars(kind, name)
-    return {key: templar.template(variables[key]) for key in names if key in variables}
+@dataclass(frozen=True)
+class _Variables:
+    """The variables of a host.
+
+    Attributes:
+        raw: not templated.
+        templar: templates them.
+
+    """
+
+    raw: Mapping[str, Any]
+    templar: TemplateEngine
+
+    def get(self, name: str) -> Any:
+        """Return a value, None where it is not set.
+
+        Raises:
+            ConfigError: it cannot be told.
+
+        """
+        if name not in self.raw:
+            return None
+        try:
+            value = self.templar.template(self.raw[name])
+        except AnsibleError as error:
+            if isinstance(error, OMITTED):
+                return None
+            raise ConfigError(f"{name}: {clean_line(str(error))}") from error
+        return None if value == self.raw.get("omit") else value
+
+    def of_plugin(self, kind: str, name: str) -> dict[str, Any]:
+        """Return those that a plugin asks for, as far as they are set."""
+        values = {name: self.get(name) for name in C.config.get_plugin_vars(kind, name)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def make_target(
@@ -87,49 +175,61 @@ def make_target(
         play_context: settings of the command line, none of any host.
         task_keys: attributes of the task, for plugin options that come from keywords.
 
+    Raises:
+        AnsibleError: there is no such plugin.
+        ConfigError: a variable cannot be told.
+
     """
-    kind = templar.template(
-        variables.get("ansible_connection", task_keys.get("connection") or "ssh")
-    )
+    own = _Variables(variables, templar)
+    kind = own.get("ansible_connection") or task_keys.get("connection") or "ssh"
     if not isinstance(kind, str):
         raise AnsibleError(f"host {name}: ansible_connection is no name of a plugin: {kind!r}")
     if kind == "smart":
         kind = "ssh"
     context = play_context.copy()  # plugins write into it
-    context.remote_addr = templar.template(variables.get("ansible_host", name))
+    context.remote_addr = own.get("ansible_host") or name
+    for attribute, variable in OF_CONTEXT.items():
+        value = own.get(variable)
+        if value is not None:
+            setattr(context, attribute, value)
     connection = connection_loader.get(kind, context, os.devnull)
     if connection is None:
         raise AnsibleError(f"host {name}: no connection plugin {kind!r}")
-    options = _option_variables("connection", connection._load_name, variables, templar)
+    keys = {**task_keys, "timeout": context.timeout}
+    options = own.of_plugin("connection", connection._load_name)
     options.setdefault("inventory_hostname", name)
-    connection.set_options(task_keys=task_keys, var_options=options)
-    become = boolean(
-        templar.template(variables.get("ansible_become", task_keys.get("become") or False))
+    connection.set_options(task_keys=keys, var_options=options)
+    become = _become_plugin(own, keys)
+    if become is not None and not _same_user(connection, become, context):
+        connection.set_become_plugin(become)
+    return Target(name, connection, interpreter(own.get("ansible_python_interpreter")))
+
+
+def _become_plugin(own: _Variables, task_keys: Mapping[str, Any]) -> Any:
+    """Return the plugin that a host's login user becomes root by, None where it must not."""
+    wanted = own.get("ansible_become")
+    if not boolean(task_keys.get("become") or False if wanted is None else wanted):
+        return None
+    method = own.get("ansible_become_method") or task_keys.get("become_method") or "sudo"
+    plugin = become_loader.get(method)
+    if plugin is None:
+        raise AnsibleError(f"no become plugin {method!r}")
+    plugin.set_options(
+        task_keys={**task_keys, "become": True},
+        var_options=own.of_plugin("become", plugin._load_name),
     )
-    if become:
-        method = variables.get("ansible_become_method", task_keys.get("become_method")) or "sudo"
-        method = templar.template(method)
-        plugin = become_loader.get(method)
-        if plugin is None:
-            raise AnsibleError(f"host {name}: no become plugin {method!r}")
-        plugin.set_options(
-            task_keys={**task_keys, "become": True},
-            var_options=_option_variables("become", plugin._load_name, variables, templar),
-        )
-        if not _same_user(connection, plugin, context):
-            connection.set_become_plugin(plugin)
-    named = {
-        key: templar.template(variables[key])
-        for key in ("ansible_python_interpreter",)
-        if key in variables
-    }
-    return Target(name, connection, interpreter(named))
+    return plugin
 
 
-def interpreter(variables: Mapping[str, Any]) -> str:
+def interpreter(named: Any) -> str:
     """Return the Python of a host; ``auto`` and its kin would cost a round trip of their own."""
-    named = str(variables.get("ansible_python_interpreter", ""))
-    return named if named.startswith("/") else "/usr/bin/python3"
+    return str(named) if str(named).startswith("/") else "/usr/bin/python3"
+
+
+def own_target(action: ActionBase, variables: Mapping[str, Any]) -> Target:
+    """Return the host of a task, over the task's own connection."""
+    python = interpreter(_Variables(variables, action._templar).get("ansible_python_interpreter"))
+    return Target(str(variables["inventory_hostname"]), action._connection, python)
 
 
 def _same_user(connection: Any, plugin: Any, play_context: PlayContext) -> bool:
@@ -156,11 +256,13 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
         purpose: one word, for the count.
 
     Raises:
+        NotBegunError: the connection failed early; it may be worth another try.
         HostUnreachableError: no connection, or no answer.
-        HostUnusableError: no Python, or no right to become root.
+        HostUnusableError: no Python, no right to become root, or no end of the answer.
 
     """
     connection = target.connection
+    _clients.bound(connection)
     # The host's own clock ends a hanging observation; the caller's ends a hanging connection.
     inner = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E -"
     command = inner
@@ -168,10 +270,10 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
         command = connection.become.build_become_command(inner, connection._shell)
     try:
         code, out, err = connection.exec_command(command, in_data=to_bytes(script), sudoable=True)
-    except AnsibleConnectionFailure as error:
-        raise HostUnreachableError(_brief(str(error))) from error
+    except _clients.AnswerTooLongError as error:
+        raise HostUnusableError("E_OBSERVE", str(error)) from error
     except AnsibleError as error:
-        raise _no_sudo(str(error)) from error
+        raise _fault(target, error) from error
     finally:
         connection.close()
     answer = str(to_text(out))
@@ -182,19 +284,64 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     return answer
 
 
-def _no_sudo(text: str) -> HostUnusableError:
+def _fault(target: Target, error: AnsibleError) -> Exception:
+    """Return what the fault of a plugin means."""
+    text = str(error)
+    if NO_PROMPT.search(text):
+        return _no_prompt(target, text)
+    if not isinstance(error, AnsibleConnectionFailure) and NOT_ROOT.search(text):
+        return _no_sudo(text)
+    told = _brief(text)
+    if JUMP_HOST in text:
+        told += (
+            "; the connection goes through a jump host, which may be what does not answer:"
+            f" try ssh -v {_address(target)}"
+        )
+    final = isinstance(error, AnsibleAuthenticationFailure) or DOWN_BEHIND_JUMP_HOST.search(text)
+    if not final and NOT_BEGUN.search(text):
+        return NotBegunError(told)
+    return HostUnreachableError(told)
+
+
+def _no_prompt(target: Target, text: str) -> Exception:
+    """Return whose fault it is that sudo did not ask: its own, or a connection's that is not there."""
+    become = target.connection.become
+    program = become.get_option("become_exe") or become.name
+    try:
+        code, out, _err = target.connection.exec_command(f"{program} --version", sudoable=False)
+    except AnsibleError:
+        return NotBegunError(_brief(text))
+    if code in {CONNECTION_LOST, *range(-64, 0)}:
+        return NotBegunError(_brief(text))
+    if b"sudo-rs" in out:
+        why = f"{program} is sudo-rs, whose question for the password Ansible does not understand"
+        cure = "set ansible_become_exe: sudo.ws, the classic sudo, or"
+    elif target.connection in _patient or target.connection.transport == "local":
+        why = f"the host answers, but {program} neither asks for the password nor lets the user in"
+        cure = "see what it says on the host, or"
+    else:
+        return NotBegunError(_brief(text))
     return HostUnusableError(
-        "E_NO_SUDO",
-        "the login user may not become root without a password: "
-        f"{_brief(text)}; allow it in sudoers or give --ask-become-pass",
+        "E_SUDO_PROMPT", f"{why}; {cure} allow the login user in sudoers with NOPASSWD"
     )
+
+
+def _address(target: Target) -> str:
+    return str(target.connection._play_context.remote_addr)
+
+
+def _no_sudo(text: str) -> HostUnusableError:
+    """Return what it means that the user may not become root."""
+    told = _brief(text)
+    for pattern, code, words in NO_SUDO:
+        if re.search(pattern, text):
+            return HostUnusableError(code, words.format(told=told))
+    return HostUnusableError("E_NO_SUDO", NO_SUDO_OTHERWISE.format(told=told))
 
 
 def _explain(target: Target, code: int, text: str, seconds: int) -> NoReturn:
     """Raise what a failed observation means."""
-    if re.search(
-        r"sudo: .*(password|not in the sudoers|not allowed)|sudo: command not found", text
-    ):
+    if REFUSED_BY_SUDO.search(text):
         raise _no_sudo(text)
     # Negative: a signal ended the client on this side.
     if code < 0 or (code == CONNECTION_LOST and target.connection.transport == "ssh"):
@@ -215,6 +362,64 @@ def _brief(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Warning: Permanently", "BECOME-"))]
     return clean_line(" ".join(lines[-3:])) or "no answer"
+
+
+def twice(target: Target, work: Callable[[], T]) -> T:
+    """Return what ``work`` returns; it gets another chance when the connection failed early."""
+    try:
+        return work()
+    except NotBegunError:
+        be_patient(target.connection)
+        time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - only to spread hosts
+        return work()
+
+
+_patient: WeakSet[Any] = WeakSet()  # connections that have been given more time
+
+
+def be_patient(connection: Any) -> None:
+    """Give a connection that is tried again more time."""
+    if connection in _patient:
+        return
+    _patient.add(connection)
+    with suppress(KeyError):  # a plugin without this option
+        connection.set_option("timeout", PATIENCE * connection.get_option("timeout"))
+
+
+def at_once(targets: Iterable[Target], forks: int) -> int:
+    """Return for how many hosts at a time this machine has the power.
+
+    Key exchanges are work for its processors: with too many at once all of them are late. Hosts
+    whose connection is still open cost next to nothing.
+    """
+    cold = sum(not _is_connected(target.connection) for target in targets)
+    widest = max(1, min(forks, MOST_AT_ONCE))
+    few = max(1, int(KEY_EXCHANGES_PER_CORE * cores()))
+    return widest if cold <= few else min(widest, few)
+
+
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
+    """Return how many processors this process may use; containers often have less than one."""
+    count = float(len(os.sched_getaffinity(0)))
+    try:
+        most, period = quota.read_text().split()
+        return min(count, int(most) / int(period))
+    except (OSError, ValueError):  # no such file, or no limit in it
+        return count
+
+
+def _is_connected(connection: Any) -> bool:
+    """Return whether a connection needs no key exchange."""
+    if connection.transport == "local":
+        return True
+    try:
+        path = connection.get_option("control_path") or connection._create_control_path(
+            *(connection.get_option(name) for name in ("host", "port", "remote_user"))
+        )
+        folder = connection.get_option("control_path_dir")
+        return Path(path % {"directory": folder}).expanduser().is_socket()
+    except (KeyError, AttributeError, TypeError, ValueError, OSError):  # not ssh, or not our names
+        return False
 
 
 def for_all(
@@ -238,6 +443,7 @@ def for_all(
 
     def one(name: str) -> None:
         started[name] = time.monotonic()
+        _clients.work_for(name)
         try:
             value = work(name)
         except Exception as error:  # noqa: BLE001 - any fault of a host is that host's result
@@ -256,23 +462,6 @@ def for_all(
             for name, begun in list(started.items()):
                 if name not in results and now - begun > seconds[name]:
                     results[name] = HostUnreachableError(f"no answer within {seconds[name]:.0f} s")
-                    _end_children_of(name)
+                    _clients.end(name)
     pool.shutdown(wait=False, cancel_futures=True)
     return results
-
-
-CHILDREN: dict[str, str] = {}  # host -> address, to find the processes of a hanging connection
-
-
-def _end_children_of(name: str) -> None:
-    """End the client processes of a connection that hangs."""
-    address = CHILDREN.get(name, name)
-    own = os.getpid()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent == own and any(address == word or word.endswith(f"@{address}") for word in words):
-            os.kill(int(entry.name), signal.SIGTERM)

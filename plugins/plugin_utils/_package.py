@@ -22,7 +22,8 @@ def ensure_package() -> None:
         root = Path(__file__).resolve().parents[2]
         if not (root / "gpuprep/__init__.py").is_file():
             raise AnsibleError(
-                "the Python package gpuprep is not importable by"
-                f" {sys.executable}: run '{sys.executable} -m pip install gpuprep'"
+                f"the Python package gpuprep is neither installed for {sys.executable} nor in {root}:"
+                f" install the collection again, or run '{sys.executable} -m pip install .' in a clone"
+                " of gpuprep's repository"
             ) from None
         sys.path.append(str(root))

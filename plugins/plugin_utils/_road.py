@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -65,6 +66,10 @@ TIER_SECONDS = {
     Tier.FULL: 900,
     Tier.BURN_IN: 3600,
 }  # what a tier may take beyond looking
+# Hosts at once, the second time: sshd as it comes, on a jump host for one, turns some away when ten
+# have not logged in yet.
+MOST_AGAIN = 8
+FEWER = 4  # times fewer at once than the first time, at least
 MOST_CHARACTERS = 1000  # of an error's text
 FAILED = "__gpuprep_failed"  # the variable that the rescue of apply.yml sets on a host
 
@@ -275,7 +280,6 @@ class Fleet:
                 self._seconds[name] = observe_seconds(values)
                 self.settings[name] = _settings(values, self._action._loader)
                 self._targets[name] = _hosts.make_target(name, variables, templar, context, keys)
-                _hosts.CHILDREN[name] = str(templar.template(variables.get("ansible_host", name)))
                 if variables.get(FAILED):
                     self.failures[name] = _failure(variables)
             except AnsibleError as error:
@@ -321,8 +325,7 @@ class Fleet:
         extra = TIER_SECONDS[tier] + SPARE_SECONDS
         reachable = [name for name in names if name not in self.plans]
         limits = {name: self._seconds[name] + extra for name in reachable}
-        parallel = min(C.DEFAULT_FORKS, 50)
-        for name, value in _hosts.for_all(reachable, self._plan, parallel, limits).items():
+        for name, value in self._ask(reachable, limits).items():
             if isinstance(value, HostPlan):
                 self.plans[name] = value
             else:
@@ -338,6 +341,19 @@ class Fleet:
                 roles={},
             )
         self.plans = {name: self.plans[name] for name in names}
+
+    def _ask(self, names: list[str], limits: Mapping[str, float]) -> dict[str, Any]:
+        """Return each host's plan or fault; who was not reached in the crowd is asked once more."""
+        parallel = _hosts.at_once((self._targets[name] for name in names), C.DEFAULT_FORKS)
+        found: dict[str, Any] = _hosts.for_all(names, self._plan, parallel, limits)
+        again = [n for n, value in found.items() if isinstance(value, _hosts.NotBegunError)]
+        for name in again:
+            _hosts.be_patient(self._targets[name].connection)
+        limits = {name: limits[name] + _hosts.PATIENCE * SPARE_SECONDS for name in again}
+        few = max(1, min(MOST_AGAIN, parallel // FEWER))
+        if again:
+            found |= _hosts.for_all(again, self._plan, few, limits)
+        return found
 
     def report(self, name: str) -> HostReport:
         """Return what is told of a host; a fault in the judgement is the host's own too."""
@@ -399,16 +415,21 @@ class Fleet:
         return variables, self._action._templar.copy_with_new_env(available_variables=variables)
 
     def _play_context(self) -> PlayContext:
-        """Return the connection settings of the command line, without those of any host."""
-        given = self._action._play_context
+        """Return the connection settings of the command line, without those of any host.
+
+        The action's own hold what is set for the host that its task is delegated to; those that
+        Ansible gave to this process do not.
+        """
+        own = self._action._play_context
+        given = getattr(multiprocessing.current_process(), "_play_context", own)
         passwords = {"conn_pass": given.password, "become_pass": given.become_pass}
-        return PlayContext(self._action._task.get_play(), passwords, given.connection_lockfd)
+        return PlayContext(self._action._task.get_play(), passwords, own.connection_lockfd)
 
     def _task_keys(self, context: PlayContext) -> dict[str, Any]:
         """Return the plugin options that come from the play and the command line."""
         keys: dict[str, Any] = self._action._task.dump_attrs()
-        del keys["retries"]  # of the task, not of the connection
-        keys["timeout"] = context.timeout  # the task's own timeout would cut connections short
+        for key in ("retries", "timeout"):  # of the task, not of the connection
+            del keys[key]
         for key in ("password", "become_pass"):
             if value := getattr(context, key):
                 keys[key] = value

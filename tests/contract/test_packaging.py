@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
@@ -82,6 +83,20 @@ def test_supported_ansible_is_equal() -> None:
         assert yaml.safe_load(path.read_text())["galaxy_info"]["min_ansible_version"] == lowest
 
 
+def test_sanity_overlooks_the_licence_of_plugins_alone_in_every_supported_ansible() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (core,) = [one for one in project["dependencies"] if one.startswith("ansible-core")]
+    lowest, above = (int(minor) for minor in re.findall(r"2\.(\d+)", core))
+    files = [path.relative_to(ROOT) for path in tracked("tests/sanity/*")]
+    assert [str(path) for path in files] == [
+        f"tests/sanity/ignore-2.{minor}.txt" for minor in range(lowest, above)
+    ]
+    plugins = tracked("plugins/inventory/*.py", "plugins/lookup/*.py", "plugins/modules/*.py")
+    rule = "validate-modules:missing-gplv3-license # Apache-2.0, see LICENSE"
+    overlooked = "".join(f"{path.relative_to(ROOT)} {rule}\n" for path in plugins)
+    assert {(ROOT / path).read_text() for path in files} == {overlooked}
+
+
 def test_package_shows_the_collection_in_the_checkout() -> None:
     inside = ROOT / COLLECTION
     assert {entry.name for entry in inside.iterdir()} == {*PARTS, "README.md"}
@@ -109,7 +124,7 @@ def test_tarball_has_collection_and_package(tarball: Path, checkout: set[str]) -
     tops = {name.split("/")[0] for name in names}
     assert tops == {
         *PARTS[:-1],
-        *("gpuprep", "README.md", "CHANGELOG.md", "LICENSE", "requirements.yml"),
+        *("gpuprep", "tests", "README.md", "CHANGELOG.md", "LICENSE", "requirements.yml"),
         *("MANIFEST.json", "FILES.json"),
     }
 

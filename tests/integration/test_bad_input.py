@@ -56,6 +56,7 @@ def sick(lab: Lab) -> Iterator[FleetResult]:
     text = inventory.read_text().replace(
         "s-hangs:\n", "s-hangs:\n      ansible_python_interpreter: /hang\n", 1
     )
+    text = text.replace("s-frozen:\n", "s-frozen:\n      ansible_timeout: 3\n", 1)
     inventory.write_text(text)
     settings = {**DRIVER_ONLY, "gpuprep_observe_timeout": 5}
     yield gpuprep.apply(inventory, variables=settings)
@@ -78,6 +79,22 @@ def test_the_well_host_of_a_sick_fleet_is_prepared(sick: FleetResult) -> None:
     assert (host.state, failed_checks(host)) == (HostStatus.PREPARED, [])
     assert sick.exit_code is ExitCode.SOME_HOSTS_FAILED
     assert sick.seconds < 300
+
+
+def test_a_typed_password_lets_every_task_become_root(sick: FleetResult, lab: Lab) -> None:
+    """Real sudo asks the observation, the lease and the roles alike; what it dislikes is told."""
+    name, rule = "s-nosudo", "ops ALL=(ALL) ALL"
+    assert sick.hosts[name].code == "E_NO_SUDO"  # first in the module's fleet
+    lab.sh(name, f"echo ops:right | chpasswd; echo '{rule}' >/etc/sudoers.d/ops")
+    inventory = lab.inventory(name)
+    typed, mistyped = (gpuprep.Access(become_password=word) for word in ("right", "wrong"))
+    refused = gpuprep.status(inventory, access=mistyped).hosts[name]
+    assert (refused.code, "password given" in str(refused.error)) == ("E_NO_SUDO", True), refused
+    done = gpuprep.apply(inventory, variables=CONDA_ONLY, access=typed).hosts[name]
+    assert (done.state, done.changed) == (HostStatus.PREPARED, True), done.error
+    lab.sh(name, f"printf '%s\\n' '{rule}' 'Defaults requiretty' >/etc/sudoers.d/ops")
+    refused = gpuprep.status(inventory, access=typed).hosts[name]
+    assert (refused.code, "!requiretty" in str(refused.error)) == ("E_SUDO_TTY", True), refused
 
 
 # --- a setting or a source that is wrong --------------------------------------------------------

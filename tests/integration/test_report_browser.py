@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,8 @@ from report_cases import fleet
 
 from gpuprep.report.formats import render
 
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+BROWSER = "chromium"
+pytestmark = pytest.mark.needs("chromium")
 QUIET = [
     "--headless",
     "--no-sandbox",
@@ -33,7 +32,7 @@ QUIET = [
 def browse(page: Path, *arguments: str, fragment: str = "") -> tuple[str, list[str]]:
     """Open a page in a fresh profile; give what is printed, and the console's lines."""
     command = [
-        str(BROWSER),
+        BROWSER,
         *QUIET,
         f"--user-data-dir={page.parent / 'profile'}",
         "--enable-logging=stderr",

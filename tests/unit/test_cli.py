@@ -604,6 +604,22 @@ def test_nobody_is_asked_without_a_terminal(inventory: Inventory) -> None:
     assert "2 of 2 hosts changed" in out
 
 
+@pytest.mark.parametrize("locale", ["POSIX", "en_US.ISO-8859-1"])
+def test_a_locale_that_is_not_utf8_is_no_obstacle(inventory: Inventory, locale: str) -> None:
+    """Ansible itself refuses to start with one."""
+    arguments = ["-c", PROGRAM, "status", "-i", inventory(ä={**READY})]
+    python = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "LC_ALL": locale, **python},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"ready" in done.stdout
+
+
 def test_a_lock_is_not_replaced_when_no_host_can_be_locked(
     inventory: Inventory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -304,6 +304,7 @@ def test_an_apt_index_proposes_facts_and_leaves_rules_to_people(tmp_path: Path) 
     assert "999" not in patch + notes
 
 
+@pytest.mark.needs("patch")
 def test_the_patch_applies_and_the_result_is_a_valid_catalog(tmp_path: Path) -> None:
     (tmp_path / "Packages").write_text(PACKAGES)
     copy = tmp_path / "gpuprep/catalog/nvidia.yml"

@@ -11,6 +11,9 @@ from gpuprep import catalog
 from sandbox.nvrepo import content, cuda, cudnn, driver, fabric, headers
 from sandbox.nvrepo.deb import Deb, Entry, build_all
 
+# Libraries and modules are compiled, packages are packed.
+pytestmark = pytest.mark.needs("gcc", "dpkg-deb")
+
 OLD, FIRST_580, LAST_580, NEW = content.DRIVERS
 FROM_DEBIAN = {"dkms", "libc6", "init-system-helpers", "kmod", "build-essential"}
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,9 +20,9 @@ import pytest
 import gpuprep
 from gpuprep.errors import ConfigError, EngineError, ExitCode, GpuprepError, InventoryError
 from gpuprep.model import HostStatus, StepStatus
+from gpuprep.run import ansible_playbook, processes
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
-from gpuprep.run import processes
 from gpuprep.run.events import Event, EventKind
 
 if TYPE_CHECKING:
@@ -467,3 +468,20 @@ def test_a_killed_engine_is_told_from_a_finished_one(
     assert host.state is HostStatus.UNKNOWN
     assert "ansible-playbook ended" in (host.error or "")
     assert result.exit_code is ExitCode.ALL_HOSTS_FAILED
+
+
+def test_the_engine_finds_the_gpuprep_that_started_it_and_the_programs_of_ansible(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also from a checkout that was never installed, and where neither is on PATH."""
+    home = str(Path(gpuprep.__file__).parents[1])
+    seen: list[tuple[list[str], list[str]]] = []
+    stand_in = SimpleNamespace(main=lambda _: seen.append((list(sys.path), list(sys.argv))))
+    monkeypatch.setitem(sys.modules, "ansible.cli.playbook", stand_in)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != home])
+    monkeypatch.setattr(sys, "argv", [str(Path(ansible_playbook.__file__)), "x.yml"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    ansible_playbook.main()
+    ((path, argv),) = seen
+    assert home in path
+    assert os.access(Path(argv[0]).with_name("ansible"), os.X_OK)

@@ -231,10 +231,16 @@ def run(request, texts):
         if unit is None or not _start_unit(unit):
             _write("state.json", dict(_read("state.json"), unit=None))
             worker = _start_process(turn.handle)
-            lives = lambda: worker.poll() is None  # noqa: E731
+
+            def lives():
+                return worker.poll() is None
+
         else:
             state = {"unit": unit}
-            lives = lambda: _lives(state)  # noqa: E731
+
+            def lives():
+                return _lives(state)
+
         turn.release()
         answer = _wait(identity, lives)
     # The answer stays for another run that waits for it.

@@ -1,0 +1,536 @@
+"""How hosts are reached: each by what is set for it, in any company, and by what was typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import fleet_rig
+import pytest
+
+import gpuprep
+from gpuprep.errors import ConfigError
+from gpuprep.model import HostStatus
+from gpuprep.run import bundle
+from gpuprep.run.environment import collections_root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from fleet_rig import Rig
+
+PRETENDED = Path(__file__).parent / "pretended"
+TYPED = gpuprep.Access(
+    user="typed-user",
+    connection_password="typed-ssh",  # noqa: S106
+    become_password="typed-sudo",  # noqa: S106
+)
+UTILS = "ansible_collections.gpuprep.core.plugins.plugin_utils"
+
+
+# --- whole runs: ssh and sudo are pretended, all else is real ----------------------------------
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    monkeypatch.setenv("PRETENDED_LOG", str(tmp_path / "pretended"))
+    monkeypatch.setenv("ANSIBLE_SSH_EXECUTABLE", str(PRETENDED / "ssh"))
+    monkeypatch.setenv("ANSIBLE_BECOME_EXE", str(PRETENDED / "sudo"))
+    return fleet_rig.make(tmp_path, monkeypatch, "reach")
+
+
+def pretended(tmp_path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (tmp_path / "pretended").read_text().splitlines()]
+
+
+def run(
+    rig: Rig, tmp_path: Path, hosts: Mapping[str, Any], verb: str = "status", **more: Any
+) -> Any:
+    """Run over hosts that have only these variables, in this order."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": dict(hosts)}}))
+    return rig.run(verb, inventory, **more)
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply", "verify", "status"])
+def test_typed_passwords_reach_all_hosts_that_have_none_of_their_own(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Also where the programs of Ansible are not on PATH, as after an installation by pipx."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    own = {"ansible_password": "own-ssh", "ansible_become_password": "own-sudo"}
+    result = run(rig, tmp_path, {"first": own, "a": {}, "b": {}}, verb, access=TYPED)
+    assert {host.error for host in result.hosts.values()} == {None}
+    given = pretended(tmp_path)
+    ssh = {told["host"]: told["password"] for told in given if "host" in told}
+    sudo = {told["sudo"]: told["password"] for told in given if "sudo" in told}
+    assert ssh == {"first": "own-ssh", "a": "typed-ssh", "b": "typed-ssh"}
+    assert sudo == {"first": "own-sudo", "a": "typed-sudo", "b": "typed-sudo"}
+
+
+@pytest.mark.usefixtures("rig")
+def test_a_bundle_too_is_taken_with_the_typed_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And kept on this machine, whatever host is called localhost."""
+    monkeypatch.setattr(bundle, "diagnosis", lambda: "print('{\"schema\": 1}')")
+    inventory = tmp_path / "hosts.yml"
+    hosts = {"localhost": {"ansible_connection": "ssh", "ansible_become_password": "own"}, "a": {}}
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
+    found = bundle.collect(inventory, options={"access": TYPED})
+    assert {name for name, each in found.items() if each.answer} == set(hosts)
+    given = pretended(tmp_path)
+    assert [told["host"] for told in given if "host" in told].count("localhost") == 1
+    sudo = {told["sudo"]: told["password"] for told in given if "sudo" in told}
+    assert sudo == {"localhost": "own", "a": "typed-sudo"}
+
+
+def loud(connection: str) -> dict[str, Any]:
+    """Return every variable that decides how a host is reached, each with a value of its own."""
+    from ansible import constants as C  # noqa: N812, PLC0415
+    from ansible.plugins.loader import become_loader, connection_loader  # noqa: PLC0415
+
+    connection_loader.get(connection, class_only=True)
+    become_loader.get("sudo", class_only=True)
+    variables: dict[str, Any] = {}
+    for kind, name in (("connection", connection), ("become", "sudo")):
+        for option in C.config.get_configuration_definitions(kind, name).values():
+            value = {"bool": not option.get("default"), "boolean": not option.get("default")}.get(
+                option.get("type"), 77 if str(option.get("type")).startswith("int") else "loud"
+            )
+            value = [*option["choices"]][-1] if option.get("choices") else value
+            variables |= {each["name"]: value for each in option.get("vars") or ()}
+    magic = (name for names in C.MAGIC_VARIABLE_MAPPING.values() for name in names)
+    variables |= {name: "loud" for name in magic if name not in variables}
+    variables.pop("inventory_hostname", None)
+    return variables | {
+        "ansible_connection": connection,
+        "ansible_become": True,
+        "ansible_become_method": "sudo",
+        "ansible_pipelining": False,
+        "ansible_shell_type": "sh",
+        "ansible_python_interpreter": "/loud/python",
+        "ansible_remote_tmp": "/loud",
+    }
+
+
+def reached(rig: Rig, *names: str) -> dict[str, Any]:
+    told = {}
+    for name in names:
+        document = json.loads((rig.folder / f"reached-{name}").read_text())
+        document["options"].pop("control_path_dir", None)  # of the run
+        told[name] = document
+    return told
+
+
+def test_every_host_is_reached_in_company_as_it_is_alone(rig: Rig, tmp_path: Path) -> None:
+    """Each variable on its own host, first and last, and on the host that runs gpuprep."""
+    hosts: dict[str, dict[str, Any]] = {"ssh": loud("ssh"), "local": loud("local"), "bare": {}}
+    assert len(hosts["ssh"]) > 50
+    alone: dict[str, Any] = {}
+    for name, variables in hosts.items():
+        run(rig, tmp_path, {name: variables}, access=TYPED)
+        alone |= reached(rig, name)
+    assert "loud" not in json.dumps(alone["bare"])
+    assert alone["bare"]["options"]["remote_user"] == "typed-user"
+    assert json.dumps(alone["ssh"]).count('"loud"') > 15
+    for order in (["ssh", "local", "bare"], ["bare", "local", "ssh"]):
+        run(rig, tmp_path, {name: hosts[name] for name in order}, access=TYPED)
+        assert reached(rig, *hosts) == alone, order
+    localhost = hosts["local"] | hosts["ssh"]
+    run(rig, tmp_path, {"localhost": localhost, "bare": {}}, access=TYPED)
+    assert reached(rig, "bare")["bare"] == alone["bare"]
+
+
+UNTOLD = (
+    "ansible_become", "ansible_become_password", "ansible_become_user", "ansible_become_exe",
+    "ansible_become_flags", "ansible_password", "ansible_user", "ansible_host", "ansible_port",
+    "ansible_pipelining", "ansible_private_key_file", "ansible_ssh_common_args",
+    "ansible_python_interpreter", "ansible_connection", "ansible_become_method",
+)  # fmt: skip
+
+
+def test_a_variable_that_cannot_be_told_is_its_hosts_own_fault(rig: Rig, tmp_path: Path) -> None:
+    """In any position, and when its host has the name of the machine that gpuprep runs on."""
+    bad = {f"bad{number}": {name: "{{ nope }}"} for number, name in enumerate(UNTOLD)}
+    local = dict.fromkeys((*UNTOLD, "ansible_shell_type", "ansible_remote_tmp"), "{{ nope }}")
+    result = run(rig, tmp_path, {**bad, "localhost": local, "well": {}}, access=TYPED)
+    assert result.hosts["well"].error is None
+    for number, name in enumerate(UNTOLD):
+        host = result.hosts[f"bad{number}"]
+        assert (host.state, host.code) == (HostStatus.REFUSED, "E_CONFIG")
+        assert f"{name}: 'nope' is undefined" in host.error
+    assert result.hosts["localhost"].code == "E_CONFIG"
+
+
+def test_a_variable_that_is_omitted_is_not_set(rig: Rig, tmp_path: Path) -> None:
+    omitted = dict.fromkeys(UNTOLD, "{{ nope | default(omit) }}")
+    result = run(rig, tmp_path, {"same": omitted, "bare": {}}, access=TYPED)
+    assert result.hosts["same"].error is None
+    told = json.dumps(reached(rig, "same")["same"])
+    assert json.loads(told.replace('"same"', '"bare"')) == reached(rig, "bare")["bare"]
+
+
+# --- one host, or a few, within this process -------------------------------------------------
+
+
+class Reach:
+    """The part of the collection that talks to hosts, over programs of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        from ansible.parsing.dataloader import DataLoader  # noqa: PLC0415
+        from ansible.playbook.play_context import PlayContext  # noqa: PLC0415
+        from ansible.template import Templar  # noqa: PLC0415
+        from ansible_collections.gpuprep.core.plugins.plugin_utils import (  # noqa: PLC0415
+            _clients,
+            _hosts,
+            _road,
+        )
+
+        self.hosts, self.road, self.clients = _hosts, _road, _clients
+        self.folder = folder
+        self.log = folder / "log"
+        self._context, self._templar = PlayContext(), Templar(loader=DataLoader())
+
+    def program(self, name: str, text: str) -> str:
+        """Write a shell script; ``$log`` is a file of the test."""
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\nlog={self.log}\n{text}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    def target(self, name: str, ssh: str, **variables: Any) -> Any:
+        given = {"ansible_ssh_executable": ssh, "ansible_timeout": 0, **variables}
+        return self.hosts.make_target(name, given, self._templar, self._context, {})
+
+    def ask(self, name: str, ssh: str, **variables: Any) -> str:
+        target = self.target(name, ssh, **variables)
+        return str(self.hosts.run_script(target, "print('here')", 10))
+
+    def fault(self, name: str, ssh: str, **variables: Any) -> Any:
+        """Return the exception that asking a host ends with."""
+        with pytest.raises((self.hosts.HostUnreachableError, self.hosts.HostUnusableError)) as told:
+            self.ask(name, ssh, **variables)
+        return told.value
+
+    def fleet(self, ssh: str, *names: str, **variables: Any) -> dict[str, Any]:
+        """Ask hosts as a fleet does; return what was found of each."""
+        action = SimpleNamespace()
+        fleet = self.road.Fleet(action, {"hostvars": None}, "plan")
+        fleet._targets = {name: self.target(name, ssh, **variables) for name in names}
+        fleet._plan = lambda name: self.hosts.run_script(fleet._targets[name], "print('here')", 10)
+        found: dict[str, Any] = fleet._ask(list(names), dict.fromkeys(names, 30.0))
+        return found
+
+    def attempts(self) -> dict[str, int]:
+        """Return how often each host was tried, from lines that the test's ssh wrote."""
+        lines = self.log.read_text().splitlines()
+        return {line: lines.count(line) for line in lines}
+
+
+@pytest.fixture
+def reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reach]:
+    monkeypatch.setattr(sys, "path", [str(collections_root()), *sys.path])
+    monkeypatch.setenv("GPUPREP_RUN_DIR", str(tmp_path))
+    made = Reach(tmp_path)
+    monkeypatch.setattr(made.hosts, "PAUSE_SECONDS", (0.0, 0.0))
+    yield made
+    for name in [one for one in sys.modules if one.startswith("ansible_collections")]:
+        del sys.modules[name]
+
+
+# The last word of ssh's arguments is the command, the one before it the host.
+HOST = 'for word; do host=$command command=$word; done; echo "$host" >>"$log"'
+HERE = f'{HOST}; exec sh -c "$command"'
+CROWD = "kex_exchange_identification: Connection closed by remote host"
+BEHIND = (
+    "channel 0: open failed: connect failed: Connection timed out\nstdio forwarding failed\n"
+    f"{CROWD}\nConnection closed by UNKNOWN port 65535"
+)
+
+
+def test_a_host_that_was_lost_in_the_crowd_is_asked_once_more(reach: Reach) -> None:
+    crowded = (
+        f'{HOST}; [ "$(grep -cx "$host" "$log")" -gt 1 ] && exec sh -c "$command";'
+        f" echo '{CROWD}' >&2; exit 255"
+    )
+    names = [f"h{number}" for number in range(9)]
+    found = reach.fleet(reach.program("ssh", crowded), *names)
+    assert found == dict.fromkeys(names, "here\n")
+    assert reach.attempts() == dict.fromkeys(names, 2)
+
+
+def test_the_second_time_there_are_fewer_at_once_and_more_patience(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    real = reach.hosts.for_all
+
+    def spy(names: list[str], work: Callable[[str], Any], parallel: int, seconds: Any) -> Any:
+        seen.append((parallel, min(seconds.values())))
+        return real(names, work, parallel, seconds)
+
+    monkeypatch.setattr(reach.hosts, "for_all", spy)
+    monkeypatch.setattr(reach.hosts, "cores", lambda: 0.8)
+    monkeypatch.setattr(reach.road.C, "DEFAULT_FORKS", 50)
+    ssh = reach.program("ssh", f"{HOST}; echo \"$*\" | grep -o 'ConnectTimeout=[0-9]*' >>\"$log\"; "
+                        f"echo '{CROWD}' >&2; exit 255")  # fmt: skip
+    names = [f"h{number}" for number in range(20)]
+    found = reach.fleet(ssh, *names, ansible_timeout=2)
+    assert seen == [(8, 30.0), (2, 75.0)]  # ten for a core, then fewer
+    assert {type(value) for value in found.values()} == {reach.hosts.NotBegunError}
+    assert reach.attempts() == {
+        **dict.fromkeys(names, 2), "ConnectTimeout=2": 20, "ConnectTimeout=6": 20
+    }  # fmt: skip
+
+
+FINAL = [
+    "ssh: connect to host x port 22: Connection timed out",
+    "ssh: connect to host x port 22: Connection refused",
+    "ssh: connect to host x port 22: No route to host",
+    "ssh: Could not resolve hostname x: Name or service not known",
+    "ops@x: Permission denied (publickey,password).",
+    "Host key verification failed.",
+    "Connection to x closed by remote host.",
+    BEHIND,
+]
+
+
+@pytest.mark.parametrize("said", FINAL)
+def test_a_host_that_is_down_or_turns_us_away_is_tried_once(reach: Reach, said: str) -> None:
+    """Another login with a password that is wrong could lock the account."""
+    found = reach.fleet(
+        reach.program("ssh", f"{HOST}\ncat >&2 <<'EOF'\n{said}\nEOF\nexit 255"), "a"
+    )
+    assert isinstance(found["a"], reach.hosts.HostUnreachableError)
+    assert reach.attempts() == {"a": 1}
+
+
+WORTH_IT = [
+    CROWD,
+    "kex_exchange_identification: read: Connection reset by peer\nConnection reset by x port 22",
+    "Connection timed out during banner exchange\nConnection to x port 22 timed out",
+    "Connection closed by x port 22",
+    "ssh: Could not resolve hostname x: Temporary failure in name resolution",
+    "ssh_dispatch_run_fatal: Connection to x port 22: Connection timed out",
+]
+
+
+@pytest.mark.parametrize("said", WORTH_IT)
+def test_what_a_crowd_does_to_a_connection_is_known(reach: Reach, said: str) -> None:
+    found = reach.fleet(
+        reach.program("ssh", f"{HOST}\ncat >&2 <<'EOF'\n{said}\nEOF\nexit 255"), "a"
+    )
+    assert isinstance(found["a"], reach.hosts.HostUnreachableError)
+    assert said.splitlines()[-1].split()[-1] in str(found["a"])
+    assert reach.attempts() == {"a": 2}
+
+
+def test_a_role_too_asks_once_more(reach: Reach) -> None:
+    again = '[ -e "$log.2" ] && exec sh -c "$command"; >"$log.2"'
+    ssh = reach.program("ssh", f"{HOST}; {again}; echo '{CROWD}' >&2; exit 255")
+    target = reach.target("a", ssh)
+    said = reach.hosts.twice(target, lambda: reach.hosts.run_script(target, "print('here')", 10))
+    assert (said, reach.attempts()) == ("here\n", {"a": 2})
+
+
+def test_key_exchanges_are_as_many_as_there_are_cores_for(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = [reach.target(f"h{number}", "ssh") for number in range(100)]
+    for cores, few in ((2.0, 20), (0.5, 5), (0.01, 1), (64.0, 50)):
+        monkeypatch.setattr(reach.hosts, "cores", lambda cores=cores: cores)
+        assert reach.hosts.at_once(targets, 50) == few
+        assert reach.hosts.at_once(targets, 3) == min(3, few)
+        assert reach.hosts.at_once(targets[:few], 50) == 50
+
+
+def test_open_connections_are_not_held_back(reach: Reach, monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket  # noqa: PLC0415
+
+    monkeypatch.setattr(reach.hosts, "cores", lambda: 0.1)
+    shown = reach.program("ssh", 'printf \'%s\\n\' "$@" >"$log"')
+    folder = {"ansible_control_path_dir": str(reach.folder)}
+    more = {"ansible_port": 2222, "ansible_user": "ops"}
+    reach.ask("a", shown, **folder, **more)
+    path = next(line for line in reach.log.read_text().splitlines() if "ControlPath=" in line)
+    with socket.socket(socket.AF_UNIX) as master:
+        master.bind(path.split("=", 1)[1].strip('"'))
+        targets = [reach.target("a", shown, **folder, **more) for _ in range(9)]
+        assert reach.hosts.at_once(targets, 50) == 50
+    cold = [reach.target("a", shown, **folder) for _ in range(9)]
+    assert reach.hosts.at_once(cold, 50) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("50000 100000\n", 0.5), ("max 100000\n", None), ("", None)]
+)
+def test_a_containers_share_of_the_processors_counts(
+    reach: Reach, text: str, count: float | None
+) -> None:
+    quota = reach.folder / "cpu.max"
+    quota.write_text(text)
+    assert reach.hosts.cores(quota) == (count or len(os.sched_getaffinity(0)))
+    assert reach.hosts.cores(reach.folder / "nosuch") == len(os.sched_getaffinity(0))
+
+
+# --- sudo ----------------------------------------------------------------------------------
+
+ASKING = {"ansible_become": True, "ansible_become_password": "right"}
+VERSION = '[ "$1" = --version ] && echo "Sudo version 1.9.13p3" && exit'
+WRONG = (
+    'while [ "$1" != -p ]; do shift; done; printf %s "$2" >&2; read given;'
+    " echo 'Sorry, try again.' >&2; sleep 5"
+)
+RUST = (
+    '[ "$1" = --version ] && echo "sudo-rs 0.2.5" && exit;'
+    ' printf "[sudo: x] Password: " >&2; sleep 20'
+)
+SUDOS = {
+    "wrong": (
+        "E_NO_SUDO",
+        "password given for becoming root is wrong",
+        WRONG,
+    ),
+    "tty": (
+        "E_SUDO_TTY",
+        "!requiretty",
+        "echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1",
+    ),
+    "rs": (
+        "E_SUDO_PROMPT",
+        "ansible_become_exe: sudo.ws",
+        RUST,
+    ),
+    "nobody": ("E_NO_SUDO", "sudoers", "echo 'ops is not in the sudoers file.' >&2; exit 1"),
+    "missing": ("E_NO_SUDO", "install it", "echo 'sh: 1: sudo: not found' >&2; exit 127"),
+}
+
+
+@pytest.mark.parametrize("kind", SUDOS)
+def test_what_sudo_has_against_it_is_told(reach: Reach, kind: str) -> None:
+    code, words, text = SUDOS[kind]
+    sudo = reach.program("sudo", text)
+    fault = reach.fault("a", reach.program("ssh", HERE), ansible_become_exe=sudo, **ASKING)
+    assert (fault.code, words in str(fault)) == (code, True), fault
+
+
+@pytest.mark.parametrize("kind", SUDOS)
+def test_the_same_on_the_machine_that_gpuprep_runs_on(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    code, words, text = SUDOS[kind]
+    text = text.replace("; sleep 5", '; printf %s "$2" >&2; sleep 5')
+    more = {"ansible_become_exe": reach.program("sudo", text), "ansible_connection": "local"}
+    fault = reach.fault("a", "", ansible_local_become_success_timeout=1, **more, **ASKING)
+    assert (fault.code, words in str(fault)) == (code, True), fault
+
+
+def test_a_sudo_that_never_asks_is_given_time_before_it_is_blamed(reach: Reach) -> None:
+    """It may be the connection, until the host is seen to answer."""
+    sudo = reach.program("sudo", f"{VERSION}; sleep 20")
+    ssh = reach.program("ssh", HERE)
+    target = reach.target("a", ssh, ansible_become_exe=sudo, **ASKING)
+    with pytest.raises(reach.hosts.HostUnusableError, match="the host answers, but") as told:
+        reach.hosts.twice(target, lambda: reach.hosts.run_script(target, "print('here')", 10))
+    assert told.value.code == "E_SUDO_PROMPT"
+
+
+def test_a_host_that_never_answers_is_not_blamed_for_its_sudo(reach: Reach) -> None:
+    ssh = reach.program("ssh", f'{HOST}; case "$command" in *version*) exit 255; esac; sleep 20')
+    target = reach.target("a", ssh, **ASKING)
+    with pytest.raises(reach.hosts.HostUnreachableError):
+        reach.hosts.twice(target, lambda: reach.hosts.run_script(target, "print('here')", 10))
+
+
+NO_CONNECTION = {
+    "an unknown host key": ("known_hosts", "echo 'Host key verification failed.' >&2; exit 255"),
+    "no program": ("Unable to execute ssh", None),
+}
+
+
+@pytest.mark.parametrize("kind", NO_CONNECTION)
+def test_what_keeps_a_typed_password_from_ssh_is_not_blamed_on_sudo(
+    reach: Reach, kind: str
+) -> None:
+    words, text = NO_CONNECTION[kind]
+    ssh = reach.program("ssh", text) if text else "/nowhere/ssh"
+    fault = reach.fault("a", ssh, ansible_password="typed", **ASKING)  # noqa: S106
+    assert isinstance(fault, reach.hosts.HostUnreachableError)
+    assert words in str(fault)
+
+
+# --- hosts that send too much, or nothing -----------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+@pytest.mark.parametrize("more", [{}, ASKING | {"ansible_become_exe": "sudo"}])
+def test_a_host_that_sends_without_end_is_cut_off(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch, stream: int, more: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(reach.clients, "MOST_BYTES", 1 << 20)
+    ssh = reach.program("ssh", f'{HOST}; echo $$ >"$log"; exec cat /dev/zero >&{stream}')
+    fault = reach.fault("a", ssh, **more)
+    assert (fault.code, "longer than 1 MiB" in str(fault)) == ("E_OBSERVE", True), fault
+    assert not Path(f"/proc/{reach.log.read_text().strip()}").exists()
+
+
+def test_a_long_answer_comes_whole(reach: Reach) -> None:
+    text = "import sys; sys.stdout.write('x' * 3000000); sys.stderr.write('y' * 100000)"
+    target = reach.target("a", reach.program("ssh", HERE))
+    assert reach.hosts.run_script(target, text, 10) == "x" * 3000000
+
+
+def test_a_connection_that_is_bounded_can_be_reset(reach: Reach) -> None:
+    """As a reboot does: the plugin then uses its clients in another way."""
+    show = 'echo "$*" >>"$log"; case "$*" in *check*) echo Master running >&2; esac'
+    target = reach.target("a", reach.program("ssh", f"{HOST}; {show}"))
+    reach.clients.bound(target.connection)
+    target.connection.reset()
+    assert "-O stop" in reach.log.read_text()
+
+
+def test_a_host_that_hangs_takes_no_other_of_its_address_with_it(reach: Reach) -> None:
+    """Hosts behind one address differ by port alone."""
+    hang = 'case "$*" in *Port=1*) echo $$ >"$log.1"; exec sleep 60; esac; sleep 1'
+    ssh = reach.program("ssh", f'{HOST}; {hang}; exec sh -c "$command"')
+    targets = {
+        f"h{port}": reach.target(f"h{port}", ssh, ansible_host="127.0.0.1", ansible_port=port)
+        for port in (1, 2)
+    }
+    found = reach.hosts.for_all(
+        ["h1", "h2"],
+        lambda name: reach.hosts.run_script(targets[name], "print('here')", 10),
+        2,
+        {"h1": 0.5, "h2": 30.0},
+    )
+    assert found["h2"] == "here\n"
+    assert "no answer within" in str(found["h1"])
+    hanging = Path("/proc", (reach.folder / "log.1").read_text().strip(), "cmdline")
+    assert not hanging.exists() or hanging.read_bytes() == b""  # ended, perhaps not yet waited for
+
+
+def test_a_jump_host_is_named_as_what_may_not_answer(reach: Reach) -> None:
+    said = f"{CROWD}\nConnection closed by UNKNOWN port 65535"
+    ssh = reach.program("ssh", f"cat >&2 <<'EOF'\n{said}\nEOF\nexit 255")
+    fault = reach.fault("a", ssh, ansible_host="192.0.2.7")
+    assert "through a jump host" in str(fault)
+    assert "ssh -v 192.0.2.7" in str(fault)
+
+
+@pytest.mark.parametrize("address", ["fe80::1%eth0", "fd77::2", "192.0.2.7", "a.example"])
+def test_an_address_reaches_ssh_as_it_is(reach: Reach, address: str) -> None:
+    reach.ask("a", reach.program("ssh", HERE), ansible_host=address)
+    assert reach.attempts() == {address: 1}
+
+
+def test_a_variable_that_cannot_be_told_is_named(reach: Reach) -> None:
+    from ansible._internal._datatag._tags import TrustedAsTemplate  # noqa: PLC0415
+
+    with pytest.raises(ConfigError, match=r"^ansible_user: 'nope' is undefined"):
+        reach.target("a", "ssh", ansible_user=TrustedAsTemplate().tag("{{ nope }}"))
