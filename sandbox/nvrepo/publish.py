@@ -56,15 +56,28 @@ class SigningKey:
         self._gpg("--export", "--output", str(target))
         return target
 
+    def secret(self) -> bytes:
+        """Return the whole key pair, ASCII-armoured; the agent that gpg starts ends."""
+        text = self._gpg("--export-secret-keys", "--armor")
+        self._end_agent()
+        return text.encode()
+
     def sign(self, release: Path) -> None:
         """Write InRelease and Release.gpg beside `release`; the agent that gpg starts ends."""
-        for name, mode in (
-            ("InRelease", ("--clear-sign",)),
-            ("Release.gpg", ("--armor", "--detach-sign")),
-        ):
-            target = str(release.with_name(name))
-            options = ("--yes", "--digest-algo", "SHA512", "--output", target)
-            self._gpg(*options, *mode, str(release))
+        self._sign(release, "InRelease", "--clear-sign")
+        self._sign(release, "Release.gpg", "--armor", "--detach-sign")
+        self._end_agent()
+
+    def sign_detached(self, index: Path) -> None:
+        """Write the signature of `index` beside it, as dnf looks for it; the agent ends."""
+        self._sign(index, f"{index.name}.asc", "--armor", "--detach-sign")
+        self._end_agent()
+
+    def _sign(self, file: Path, name: str, *mode: str) -> None:
+        options = ("--yes", "--digest-algo", "SHA512", "--output", str(file.with_name(name)))
+        self._gpg(*options, *mode, str(file))
+
+    def _end_agent(self) -> None:
         agent = ["gpgconf", "--homedir", str(self.home), "--kill", "gpg-agent"]
         subprocess.run(agent, check=True, capture_output=True)
 
