@@ -42,7 +42,7 @@ def said(name: str, command: str) -> str:
 
 def would_install(name: str, *packages: str) -> dict[str, str]:
     """Return what dnf would install, by name, with its version and release."""
-    shown = on(name, f"dnf -q --assumeno install {' '.join(packages)}")
+    shown = on(name, f"dnf --assumeno install {' '.join(packages)}")
     rows = [line.split() for line in shown.stdout.splitlines() if line.startswith(" ")]
     return {row[0]: row[2] for row in rows if len(row) == 6}
 
@@ -68,9 +68,11 @@ def add_nvidia(host: str, url: str, key: str) -> None:
 
 @pytest.fixture(scope="module")
 def host(repositories: dict[str, str]) -> str:
-    """Return Oracle Linux 9 with NVIDIA's repository."""
+    """Return Oracle Linux 9 with NVIDIA's repository and that with dkms."""
     url = repositories["ol-9"]
     add_nvidia("el-ol-9", url, f"{url}/{catalog.load().systems['ol-9'].key.file}")
+    said("el-ol-9", "dnf -qy makecache")
+    said("el-ol-9", "dnf -qy install oracle-epel-release-el9")
     return "el-ol-9"
 
 
@@ -134,6 +136,7 @@ def test_a_package_that_another_key_signed_is_not_installed(
 
 def test_a_stream_decides_what_is_offered_and_dnf_refuses_to_switch_it(host: str) -> None:
     query = "dnf -q repoquery --qf '%{epoch}:%{version}' nvidia-driver"
+    said(host, "dnf -qy module reset nvidia-driver")
     assert said(host, query).split() == ["3:595.91.07"]  # open-dkms, the default
     said(host, "dnf -qy module enable nvidia-driver:580-open")
     assert set(said(host, query).split()) == {"3:580.95.05", "3:580.178.04"}
@@ -144,6 +147,7 @@ def test_a_stream_decides_what_is_offered_and_dnf_refuses_to_switch_it(host: str
 
 
 def test_add_ons_follow_no_stream_until_they_are_locked(host: str) -> None:
+    said(host, "dnf -qy module enable nvidia-driver:580-open")
     said(host, "dnf -qy install python3-dnf-plugin-versionlock")
     assert would_install(host, "nvlink5", "libnvidia-nscq") == {
         "nvlink5": "595.91.07-1.el9",
@@ -161,8 +165,6 @@ def test_add_ons_follow_no_stream_until_they_are_locked(host: str) -> None:
 def test_dkms_brings_a_newer_kernel_unless_the_tree_of_the_old_one_comes_with_it(
     host: str,
 ) -> None:
-    release = "oracle-epel-release-el9"
-    said(host, f"dnf -qy install {release}")
     alone = would_install(host, "dkms")
     assert alone["kernel-core"] == NEWER.release
     beside = would_install(host, "dkms", f"kernel-devel-matched-{RHCK.release}")
@@ -170,11 +172,15 @@ def test_dkms_brings_a_newer_kernel_unless_the_tree_of_the_old_one_comes_with_it
     assert "kernel-core" not in beside
 
 
-def test_dnf_succeeds_without_a_module_and_says_nothing(host: str) -> None:
+def install_driver(host: str) -> None:
     trees = f"kernel-devel-matched-{RHCK.release} kernel-uek-devel-{UEK.release}"
+    said(host, "dnf -qy module enable nvidia-driver:580-open")
     said(host, f"dnf -qy install dkms {trees}")
-    installed = on(host, "dnf -qy install nvidia-open-3:580.95.05")
-    assert installed.returncode == 0
+    said(host, "dnf -qy install nvidia-open-3:580.95.05")
+
+
+def test_dnf_succeeds_without_a_module_and_says_nothing(host: str) -> None:
+    install_driver(host)
     assert said(host, "dkms status") == "nvidia/580.95.05: added"
     log = said(host, "grep -m1 error: /var/lib/dkms/nvidia/580.95.05/build/make.log")
     assert "unrecognized command-line option" in log
@@ -188,6 +194,7 @@ def test_dnf_succeeds_without_a_module_and_says_nothing(host: str) -> None:
 def test_a_module_is_really_compiled_by_the_toolset_and_by_the_systems_own_compiler(
     host: str,
 ) -> None:
+    install_driver(host)
     toolset = f"/opt/rh/gcc-toolset-{OL9.toolsets[0]}/root/usr/bin/gcc"
     make = f'MAKE[0]="make CC={toolset} KERNEL_UNAME=${{kernelver}} modules"\n'
     hosts.write_file(host, "/etc/dkms/nvidia.conf", make)
