@@ -17,7 +17,7 @@ from sandbox.podman import environment, remove_network
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Throw-away Debian hosts with simulated GPUs, reached over real ssh."""
+    """Throw-away hosts with simulated GPUs, reached over real ssh."""
 
 
 @main.command()
@@ -74,11 +74,14 @@ def exec_(name: str, argv: tuple[str, ...]) -> None:
 
 
 @main.command("images")
-def images_() -> None:
-    """Build the images that are missing; print their podman names."""
+@click.argument("names", nargs=-1)
+def images_(names: tuple[str, ...]) -> None:
+    """Build the images that are missing, by default Debian's; print their podman names."""
     bootstrap.ensure()
-    for suite, image in images.ensure(images.SUITES.values()).items():
-        click.echo(f"{suite}\t{image}")
+    for name in names:
+        images.check(name)
+    for name, image in images.ensure(names or images.SUITES.values()).items():
+        click.echo(f"{name}\t{image}")
 
 
 @main.command("host-up")

@@ -72,7 +72,7 @@ class HostSpec:
             raise SandboxError(f"host {name}: unknown keys {', '.join(sorted(unknown))}")
         image = entry.get("image", "debian-12")
         if "/" not in image:
-            images.suite_of(image)
+            images.check(image)
         return cls(
             name=name,
             image=image,

@@ -57,6 +57,7 @@ __all__ = [
     "stop_all",
     "system_state",
     "wait_ready",
+    "write_file",
     "write_inventory",
 ]
 
@@ -227,9 +228,18 @@ def add_apt_source(name: str, source: str, text: str) -> None:
         SandboxError: the file could not be written.
 
     """
-    path = f"/etc/apt/sources.list.d/{source}.sources"
-    # An unchanged file keeps its time stamp: Ansible judges by it whether the index is fresh.
-    script = 'if [ -z "$2" ]; then rm -f "$1"; else t=$(mktemp); printf %s "$2" >"$t"; '
+    write_file(name, f"/etc/apt/sources.list.d/{source}.sources", text)
+
+
+def write_file(name: str, path: str, text: str) -> None:
+    """Give a host a file that root owns and all may read; empty ``text`` removes it.
+
+    Raises:
+        SandboxError: the file could not be written.
+
+    """
+    # An unchanged file keeps its time stamp: Ansible judges by it whether an index is fresh.
+    script = 'set -e; if [ -z "$2" ]; then rm -f "$1"; else t=$(mktemp); printf %s "$2" >"$t"; '
     script += 'cmp -s "$t" "$1" || install -m 0644 "$t" "$1"; rm -f "$t"; fi'
     done = run(name, ["sh", "-c", script, "sh", path, text])
     if done.returncode:
@@ -333,7 +343,7 @@ def start_all(specs: Iterable[HostSpec], fleet: str = "") -> tuple[Host, ...]:
     """
     specs = tuple(specs)
     ensure_network()
-    images.ensure(images.suite_of(spec.image) for spec in specs if "/" not in spec.image)
+    images.ensure(spec.image for spec in specs if "/" not in spec.image)
     # One after the other, so that the same fleet gets the same addresses every time.
     claimed = tuple(_claim(spec, fleet) for spec in specs)
 

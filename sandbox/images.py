@@ -1,4 +1,4 @@
-"""Images of bare Debian hosts with systemd, sshd and an unprivileged login user."""
+"""Images of bare hosts with systemd, sshd and an unprivileged login user: Debian's and others."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox import mirror
-from sandbox.paths import CACHE, SandboxError, locked
+from sandbox.el.systems import SYSTEMS, System
+from sandbox.paths import CACHE, SANDBOX_ID, STATE, SandboxError, locked
 from sandbox.podman import podman
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sandbox.el.image import Layer
 
 LOGIN_USER: Final = "ops"
 SUITES: Final = {"debian-12": "bookworm", "debian-13": "trixie"}
@@ -38,6 +41,13 @@ PACKAGES: Final = (
     "procps",
     "gnupg",
     "curl",
+)
+# What a host of Enterprise Linux has in place of Debian's: its package manager, and what programs
+# of its packages are linked with.
+EL_PACKAGES: Final = (
+    *(name for name in PACKAGES if name != "python3-apt"),
+    *("dnf", "dnf-plugins-core", "rpm", "udev", "python3-systemd"),
+    *("libelf1", "openssl", "cpio", "patch", "xz-utils", "passwd"),
 )
 # Keys of the image would be shared by all hosts: each gets its own.
 # Index files are gone but their folder looks new, so that Ansible would think its cache fresh.
@@ -100,8 +110,21 @@ def suite_of(name: str) -> str:
     return suite
 
 
+def check(name: str) -> None:
+    """Refuse a name that is of no image of a container.
+
+    Raises:
+        SandboxError: no such image.
+
+    """
+    if name not in SYSTEMS and name not in SUITES and name not in SUITES.values():
+        raise SandboxError(f"no image {name!r}: there are {', '.join([*SUITES, *SYSTEMS])}")
+
+
 def os_of(name: str) -> str | None:
     """Operating system for an image name, as ``debian-12``; None for a snapshot's image."""
+    if name in SYSTEMS:
+        return name
     return next((os for os, suite in SUITES.items() if name in {os, suite}), None)
 
 
@@ -183,17 +206,56 @@ def build(made: Recipe) -> str:
     return made.image
 
 
-def ensure(suites: Iterable[str]) -> dict[str, str]:
-    """Podman images by suite, all of them built side by side where missing."""
+def ensure(names: Iterable[str]) -> dict[str, str]:
+    """Podman images by image name, all of them built side by side where missing."""
     found, options = mirror.of_this_machine()
-    recipes = [recipe(suite, found, options) for suite in sorted(set(suites))]
-    with ThreadPoolExecutor(max_workers=max(1, len(recipes))) as pool:
-        return {
-            made.suite: image for made, image in zip(recipes, pool.map(build, recipes), strict=True)
-        }
+
+    def made(name: str) -> str:
+        if name in SYSTEMS:
+            return _of_system(SYSTEMS[name], found, options)
+        return build(recipe(suite_of(name), found, options))
+
+    wanted = sorted(set(names))
+    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+        return dict(zip(wanted, pool.map(made, wanted), strict=True))
 
 
 def of(name: str) -> str:
     """Podman image for an image name; built when it is missing."""
-    suite = suite_of(name)
-    return ensure([suite])[suite]
+    return ensure([name])[name]
+
+
+def _of_system(system: System, found: mirror.Mirror | None, options: Iterable[str]) -> str:
+    """Return the image of a system of Enterprise Linux, which is made from a Debian root."""
+    from sandbox.el import image  # noqa: PLC0415 - heavier than most verbs need
+
+    keys = STATE / "keys"
+    base = build(recipe(system.suite, found, options, EL_PACKAGES))
+    with locked(f"image-{system.name}"):
+        suffix = image.digest(system, keys)
+        name = f"{REPOSITORY}:{system.name}-{base.rpartition('-')[2]}-{suffix}"
+        if not exists(name):
+            started = time.monotonic()
+            _layer(base, name, image.SCRIPT, image.layer(system, keys))
+            print(f"image {system.name}: built in {time.monotonic() - started:.0f} s")
+    return name
+
+
+def _layer(base: str, name: str, script: str, layer: Layer) -> None:
+    """Unpack a layer over the image `base`, run the script in it, keep the result as `name`."""
+    container = f"gpuprep-{SANDBOX_ID}-image-{name.rpartition(':')[2]}"
+    variables = [part for pair in layer.environment.items() for part in ("--env", "=".join(pair))]
+    podman("rm", "--force", "--ignore", container)
+    try:
+        podman(
+            *("create", "--name", container, "--network", "none", *variables, base),
+            *("/bin/sh", "-eu", script),
+        )
+        podman("cp", "--archive=false", "-", f"{container}:/", stdin=layer.archive)
+        done = podman("start", "--attach", container, check=False)
+        if done.returncode:
+            tail = "\n".join((done.stdout + done.stderr).splitlines()[-6:])
+            raise SandboxError(f"{script} failed in {base}:\n{tail}")
+        podman("commit", "--quiet", "--change", 'CMD ["/sbin/init"]', container, name)
+    finally:
+        podman("rm", "--force", "--ignore", container)

@@ -29,7 +29,7 @@ from sandbox.nvrepo import build as nvrepo
 from sandbox.paths import STATE, SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 PORT = 8642
 """The port tried first; a free one is taken when another program has it."""
@@ -99,9 +99,7 @@ def ensure(
 
     """
     state = State(root.resolve())
-    shop = nvrepo.Workshop(
-        state.root / "cache", state.www, state.root / "keys" / "nvrepo", real_cudnn
-    )
+    shop = _workshop(state, real_cudnn=real_cudnn)
     with state.locked():
         bootstrap.install(TOOLS)
         base = _serve(state, gateway or bridge_address()).base
@@ -115,6 +113,32 @@ def ensure(
         "conda_channel_alias": base,
         "headers_source": nvrepo.headers_source(shop, base),
     }
+
+
+def distributions(
+    systems: Iterable[str], gateway: str | None = None, root: Path = STATE
+) -> dict[str, dict[str, str]]:
+    """Build and serve the repositories of systems of Enterprise Linux, NVIDIA's among them.
+
+    Returns the files that lead a host to its distribution's, by system and path.
+
+    Raises:
+        SandboxError: a tool or a package of Debian cannot be had, or the server not be started.
+
+    """
+    from sandbox.el import build as enterprise  # noqa: PLC0415 - most hosts need none of it
+
+    state = State(root.resolve())
+    with state.locked():
+        bootstrap.install(TOOLS)
+        base = _serve(state, gateway or bridge_address()).base
+        return enterprise.build(_workshop(state), base, systems)
+
+
+def _workshop(state: State, *, real_cudnn: bool = False) -> nvrepo.Workshop:
+    return nvrepo.Workshop(
+        state.root / "cache", state.www, state.root / "keys" / "nvrepo", real_cudnn
+    )
 
 
 def stop(root: Path = STATE) -> bool:

@@ -10,6 +10,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from sandbox import hosts
+from sandbox.el.systems import SYSTEMS
 from sandbox.paths import STATE, SandboxError
 
 if TYPE_CHECKING:
@@ -37,9 +38,24 @@ def start(served: Sequence[hosts.Host]) -> dict[str, Any]:
     # Kernel headers are no setting of ours: a real host has its distribution's archive for them.
     source = variables.pop("headers_source", "")
     # A virtual machine runs Debian's own kernel, whose headers the archive really has.
-    for host in filter(lambda host: host.container, served):
+    for host in filter(_has_apt, served):
         hosts.add_apt_source(host.name, "sandbox-kernel", source)
+    _lead_to_distributions(served, servers)
     return variables
+
+
+def _has_apt(host: hosts.Host) -> bool:
+    present = ["test", "-d", "/etc/apt/sources.list.d"]
+    return bool(host.container) and hosts.run(host.name, present).returncode == 0
+
+
+def _lead_to_distributions(served: Sequence[hosts.Host], servers: Any) -> None:  # noqa: ANN401
+    """Give hosts of Enterprise Linux their distribution's repositories, built on first use."""
+    systems = {host.name: host.spec.image for host in served if host.spec.image in SYSTEMS}
+    files = servers.distributions(systems.values(), hosts.gateway(), STATE) if systems else {}
+    for name, system in systems.items():
+        for path, text in files[system].items():
+            hosts.write_file(name, path, text)
 
 
 def stop() -> None:

@@ -35,18 +35,35 @@ class Workshop:
 
     def group(self, name: str, inputs: str, describe: Callable[[Path], list[Deb]]) -> list[Path]:
         """Build a group of packages, unless the same `inputs` were built before."""
-        home = self.cache / "debs" / f"{name}-{digest(inputs)}"
+        home = self.made("debs", name, inputs, lambda work, stage: build_all(describe(work), stage))
+        return sorted(home.glob("*.deb"))
+
+    def made(self, kind: str, name: str, inputs: str, make: Callable[[Path, Path], object]) -> Path:
+        """Return the folder that `make(work, folder)` fills, made anew when `inputs` changed."""
+        home = self.cache / kind / f"{name}-{digest(inputs)}"
         if not home.is_dir():
-            for stale in home.parent.glob(f"{name}-*"):
+            for stale in home.parent.glob(f"{name}-{'?' * 16}"):
                 shutil.rmtree(stale)
             stage = home.with_name(f".{home.name}.new")
             shutil.rmtree(stage, ignore_errors=True)
             work = self.cache / "work" / name
-            build_all(describe(work), stage)
+            make(work, stage)
             shutil.rmtree(work, ignore_errors=True)
             shutil.rmtree(self.cache / "unpacked", ignore_errors=True)  # wheels, twice their size
             stage.rename(home)
-        return sorted(home.glob("*.deb"))
+        return home
+
+    def publish(self, place: str, inputs: str, fill: Callable[[Path], None]) -> None:
+        """Let `fill` make the directory `place` of the web root, unless `inputs` are there."""
+        stamp = self.cache / "published" / place.replace("/", "_")
+        wanted = digest(inputs)
+        directory = self.www / place
+        if directory.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
+            return
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        fill(directory)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(wanted)
 
 
 def digest(text: str) -> str:
@@ -54,9 +71,8 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def sources(*names: str) -> str:
-    """Read the files of this package that decide what a group holds."""
-    here = Path(__file__).parent
+def sources(*names: str, here: Path = Path(__file__).parent) -> str:
+    """Read the files of this package, or of `here`, that decide what a group holds."""
     files = [path for name in names for path in sorted(here.glob(name))]
     return "\n".join(f"{path.name}\n{path.read_text()}" for path in files)
 
@@ -101,15 +117,8 @@ def headers_source(shop: Workshop, base: str) -> str:
 
 def _publish(shop: Workshop, place: str, debs: list[Path], key: SigningKey, names: Naming) -> None:
     """Publish `debs` below the web root, unless exactly they are published already."""
-    stamp = shop.cache / "published" / place.replace("/", "_")
-    wanted = digest("\n".join([*map(str, debs), key.fingerprint(), sources("publish.py")]))
-    directory = shop.www / place
-    if directory.is_dir() and stamp.is_file() and stamp.read_text() == wanted:
-        return
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    flat_repository(directory, debs, key, names)
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(wanted)
+    inputs = "\n".join([*map(str, debs), key.fingerprint(), sources("publish.py")])
+    shop.publish(place, inputs, lambda directory: flat_repository(directory, debs, key, names))
 
 
 def _driver(work: Path) -> list[Deb]:

@@ -13,32 +13,37 @@ SOURCES = Path(__file__).parent / "src"
 
 
 def _gcc(
-    source: str, target: Path, flags: tuple[str, ...], macros: Mapping[str, str | int]
+    source: Path, target: Path, flags: tuple[str, ...], macros: Mapping[str, str | int]
 ) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     defines = [
         f"-D{name}={value}" if isinstance(value, int) else f'-D{name}="{value}"'
         for name, value in macros.items()
     ]
-    command = ["gcc", "-O1", "-s", "-Wall", "-Werror", *defines, *flags, str(SOURCES / source)]
+    command = ["gcc", "-O1", "-s", "-Wall", "-Werror", *defines, *flags, str(source)]
     subprocess.run([*command, "-o", str(target)], check=True)
     return target
 
 
 def library(
-    source: str, target: Path, *, soname: str, macros: Mapping[str, str | int] | None = None
+    source: str,
+    target: Path,
+    *,
+    soname: str,
+    macros: Mapping[str, str | int] | None = None,
+    home: Path = SOURCES,
 ) -> Path:
-    """Compile `source` into the shared library `target`; text macros become C strings."""
+    """Compile `source` of `home` into the shared library `target`; text macros become C strings."""
     flags = ("-shared", "-fPIC", f"-Wl,-soname,{soname}")
-    return _gcc(source, target, flags, macros or {})
+    return _gcc(home / source, target, flags, macros or {})
 
 
 def program(source: str, target: Path, macros: Mapping[str, str | int] | None = None) -> Path:
     """Compile `source` into the program `target`; text macros become C strings."""
-    return _gcc(source, target, (), macros or {})
+    return _gcc(SOURCES / source, target, (), macros or {})
 
 
 def relocatable(source: str, target: Path, macros: Mapping[str, str | int] | None = None) -> Path:
     """Compile `source` into an object file, the form of a kernel module."""
     flags = ("-c", "-fno-asynchronous-unwind-tables", "-fno-pic", "-mcmodel=kernel")
-    return _gcc(source, target, flags, macros or {})
+    return _gcc(SOURCES / source, target, flags, macros or {})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 IDENTITY = "gpuprep sandbox repository <sandbox@gpuprep.invalid>"
@@ -26,11 +28,23 @@ class SigningKey:
     def ensure(cls, home: Path) -> SigningKey:
         """Use the key in `home`; make one on first use."""
         key = cls(home)
-        if not (home / "pubring.kbx").exists():
-            home.mkdir(parents=True, mode=0o700)
-            parameters = ("--passphrase", "", "--quick-generate-key", IDENTITY, "rsa3072", "sign")
-            key._gpg(*parameters, "never")
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with key._alone():
+            if not (home / "pubring.kbx").exists():
+                parameters = ("--passphrase", "", "--quick-generate-key", IDENTITY, "rsa3072")
+                key._gpg(*parameters, "sign", "never")
         return key
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from the agent that gpg starts; it ends with the work."""
+        with (self.home / ".lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                agent = ["gpgconf", "--homedir", str(self.home), "--kill", "gpg-agent"]
+                subprocess.run(agent, check=True, capture_output=True)
 
     def _gpg(self, *arguments: str) -> str:
         command = ["gpg", "--homedir", str(self.home), "--batch", "--no-tty", "--quiet"]
@@ -56,17 +70,25 @@ class SigningKey:
         self._gpg("--export", "--output", str(target))
         return target
 
+    def secret(self) -> bytes:
+        """Return the whole key pair, ASCII-armoured."""
+        with self._alone():
+            return self._gpg("--export-secret-keys", "--armor").encode()
+
     def sign(self, release: Path) -> None:
-        """Write InRelease and Release.gpg beside `release`; the agent that gpg starts ends."""
-        for name, mode in (
-            ("InRelease", ("--clear-sign",)),
-            ("Release.gpg", ("--armor", "--detach-sign")),
-        ):
-            target = str(release.with_name(name))
-            options = ("--yes", "--digest-algo", "SHA512", "--output", target)
-            self._gpg(*options, *mode, str(release))
-        agent = ["gpgconf", "--homedir", str(self.home), "--kill", "gpg-agent"]
-        subprocess.run(agent, check=True, capture_output=True)
+        """Write InRelease and Release.gpg beside `release`."""
+        with self._alone():
+            self._sign(release, "InRelease", "--clear-sign")
+            self._sign(release, "Release.gpg", "--armor", "--detach-sign")
+
+    def sign_detached(self, index: Path) -> None:
+        """Write the signature of `index` beside it, as dnf looks for it."""
+        with self._alone():
+            self._sign(index, f"{index.name}.asc", "--armor", "--detach-sign")
+
+    def _sign(self, file: Path, name: str, *mode: str) -> None:
+        options = ("--yes", "--digest-algo", "SHA512", "--output", str(file.with_name(name)))
+        self._gpg(*options, *mode, str(file))
 
 
 @dataclass(frozen=True, slots=True)

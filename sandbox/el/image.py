@@ -1,0 +1,104 @@
+"""What turns a Debian root with dnf into a host of Enterprise Linux."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import rpm_rs
+
+from sandbox.el import build, distribution, kernels
+from sandbox.nvrepo import build as nvrepo
+from sandbox.nvrepo import compiled, rpm
+from sandbox.paths import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox.el.systems import System
+
+SCRIPT: Final = "/sandbox/become.sh"
+PYTHON_HOME: Final = "opt/sandbox-python"
+_UNREAD: Final = frozenset({"test", "__pycache__", "idlelib", "lib2to3", "share", "include"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What is added to a root: a tar stream to unpack over it, then `SCRIPT` to run in it."""
+
+    archive: bytes
+    environment: dict[str, str]
+
+
+def digest(system: System, keys: Path) -> str:
+    """Return a short name for what the layer of `system` is made from."""
+    key = build.distribution_key(keys).fingerprint()
+    text = nvrepo.sources("*.py", "src/*", here=build.HERE) + nvrepo.sources("rpm.py")
+    return nvrepo.digest(f"{text}{system}{key}")[:12]
+
+
+def layer(system: System, keys: Path) -> Layer:
+    """Return what makes a root into `system`.
+
+    Raises:
+        SandboxError: this machine lacks the Python that the system has.
+
+    """
+    stream = io.BytesIO()
+    key = build.distribution_key(keys)
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(fileobj=stream, mode="w") as archive:
+        work = Path(folder)
+        shim = compiled.library(
+            "uname.c", work / "uname.so", soname="sandbox-uname.so", home=distribution.SOURCES
+        )
+        installed = [
+            distribution.identity(system),
+            *distribution.base(system),
+            distribution.boot(system),
+            *(one for kernel in system.kernels for one in kernels.small(kernel, system.major)),
+        ]
+        rpms = rpm.build_all(installed, work / "rpms", rpm_rs.Signer(key.secret()))
+        _add(archive, SCRIPT, (distribution.SOURCES / "become.sh").read_bytes(), 0o755)
+        _add(archive, f"etc/pki/rpm-gpg/{distribution.KEY}", key.public().encode())
+        _add(archive, "usr/lib64/sandbox-uname.so", shim.read_bytes(), 0o755)
+        for path in rpms:
+            _add(archive, f"sandbox/{path.name}", path.read_bytes())
+        if system.python:
+            for path, name in _python(system.python):
+                archive.add(path, name, recursive=False, filter=_as_root)
+    return Layer(stream.getvalue(), {"PYTHON": system.python} if system.python else {})
+
+
+def _add(archive: tarfile.TarFile, path: str, content: bytes, mode: int = 0o644) -> None:
+    member = tarfile.TarInfo(path.lstrip("/"))
+    member.size, member.mode = len(content), mode
+    archive.addfile(member, io.BytesIO(content))
+
+
+def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = "root"
+    return member
+
+
+def _python(version: str) -> Iterator[tuple[Path, str]]:
+    """Yield the files of this machine's own Python `version` and where they go."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = sorted(root.glob(f"versions/{version}.*"))
+    if not found:
+        raise SandboxError(
+            f"this system's Python is {version} and this machine has none to give it: "
+            f"pyenv install {version}, or set PYENV_ROOT"
+        )
+    home = found[-1]
+    for folder, folders, files in os.walk(home):
+        folders[:] = [name for name in folders if name not in _UNREAD]
+        for name in files:
+            path = Path(folder) / name
+            if path.suffix not in {".a", ".pyc"}:
+                yield path, f"{PYTHON_HOME}/{path.relative_to(home)}"

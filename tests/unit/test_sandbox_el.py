@@ -1,0 +1,238 @@
+"""What hosts of Enterprise Linux are made of: systems, kernels and their boot entries."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gpuprep import catalog
+from sandbox import images
+from sandbox.el import debs, distribution, kernels
+from sandbox.el.systems import SYSTEMS, System
+from sandbox.fleet import HostSpec
+from sandbox.nvrepo.deb import Entry
+from sandbox.nvrepo.rpm import Rpm
+from sandbox.paths import SandboxError
+
+OL8, OL9, OL10, ROCKY9 = (SYSTEMS[name] for name in ("ol-8", "ol-9", "ol-10", "rocky-9"))
+UEK, RHCK = OL9.kernels
+
+
+def requires(package: Rpm) -> tuple[str, ...]:
+    return package.relations.get("requires", ())
+
+
+# --- systems --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+def test_a_system_is_one_of_the_catalogs(system: System) -> None:
+    known = catalog.load().systems[system.name]
+    assert (known.family, known.distro) == ("rpm", system.distro)
+    assert system.name == f"{system.ident}-{system.major}"
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+def test_a_kernel_that_needs_a_toolset_finds_one_in_the_systems_repository(system: System) -> None:
+    needing = [one for one in (*system.kernels, *system.offered) if not one.own_compiler]
+    assert bool(needing) == bool(system.toolsets)
+    for kernel in needing:
+        assert kernel.compiler.split()[2].partition(".")[0] == str(system.toolsets[0])
+
+
+def test_oracle_linux_boots_its_own_kernel_beside_red_hats() -> None:
+    for system in (OL8, OL9, OL10):
+        assert [one.flavour for one in system.kernels] == ["uek", "rhck"]
+    assert [one.flavour for one in ROCKY9.kernels] == ["rhck"]
+
+
+def test_a_host_may_be_of_a_system_and_an_unknown_one_is_refused_with_all_names() -> None:
+    assert HostSpec.from_dict("a", {"image": "ol-9"}).image == "ol-9"
+    assert images.os_of("ol-9") == "ol-9"
+    with pytest.raises(SandboxError, match=r"no image 'ol-7': there are debian-12, .*ol-8"):
+        HostSpec.from_dict("a", {"image": "ol-7"})
+
+
+def test_hosts_of_the_family_are_bare_too_and_have_its_package_manager() -> None:
+    packages = set(images.EL_PACKAGES)
+    assert {"dnf", "rpm"} <= packages
+    assert not {"gcc", "make", "dkms", "python3-apt"} & packages
+
+
+def test_the_system_says_who_it_is_in_the_files_that_tools_read() -> None:
+    files = distribution.identity(OL9).files
+    text = files["usr/lib/os-release"].text or ""
+    assert {'ID="ol"', 'VERSION_ID="9.6"', 'PLATFORM_ID="platform:el9"'} <= set(text.splitlines())
+    assert files["etc/oracle-release"].text == "Oracle Linux Server release 9.6\n"
+    assert "Red Hat Enterprise Linux release 9.6" in (files["etc/redhat-release"].text or "")
+    assert files["etc/system-release"].link == "oracle-release"
+    assert "DEFAULTKERNEL=kernel-uek-core" in (files["etc/sysconfig/kernel"].text or "")
+    rocky = distribution.identity(ROCKY9).files
+    assert "DEFAULTKERNEL=kernel-core" in (rocky["etc/sysconfig/kernel"].text or "")
+    assert "system-release(releasever) = 9" in distribution.identity(OL9).relations["provides"]
+
+
+def test_epel_comes_by_the_package_that_the_catalog_names() -> None:
+    for system in SYSTEMS.values():
+        package = distribution.epel_release(system, "http://m/epel")
+        assert package.name in catalog.load().systems[system.name].dkms_from
+        ((_, entry),) = package.files.items()
+        assert "baseurl=http://m/epel\n" in (entry.text or "")
+        assert "gpgcheck=1\n" in (entry.text or "")
+
+
+# --- kernels --------------------------------------------------------------------------------------
+
+
+def test_packages_of_a_kernel_are_bound_to_its_release() -> None:
+    found = {one.name: one for one in kernels.small(RHCK, 9)}
+    assert set(found) == {"kernel", "kernel-core", "kernel-modules", "kernel-modules-core"}
+    assert f"kernel-core = {RHCK.release}" in requires(found["kernel"])
+    assert "installonlypkg(kernel)" in found["kernel-core"].relations["provides"]
+    assert f"kernel-uname-r = {RHCK.uname}" in found["kernel-core"].relations["provides"]
+    assert "kernel-modules-core" not in {one.name for one in kernels.small(OL8.kernels[1], 8)}
+    assert {one.name for one in kernels.small(UEK, 9)} >= {"kernel-uek-core", "kernel-uek-modules"}
+
+
+def test_the_package_that_dkms_asks_for_binds_kernel_and_tree() -> None:
+    package = kernels.matched(RHCK)
+    assert package.name == "kernel-devel-matched"
+    assert requires(package) == (f"kernel-core = {RHCK.release}", f"kernel-devel = {RHCK.release}")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return what Debian's three packages make, in little."""
+    own = tmp_path / "usr/src/linux-headers-6.1.0-56-amd64"
+    common = tmp_path / "usr/src/linux-headers-6.1.0-56-common"
+    programs = tmp_path / "usr/lib/linux-kbuild-6.1"
+    option = "INIT_STACK_ALL_ZERO"
+    compiler = "gcc-12 (Debian 12.2.0) 12.2.0"
+    for path, text in {
+        own / "Makefile": "include ../common/Makefile\n",
+        own / ".kernelvariables": "override CC = gcc-12\n",
+        own / ".config": f'CONFIG_CC_VERSION_TEXT="{compiler}"\nCONFIG_{option}=y\nCONFIG_A=y\n',
+        own / "include/config/auto.conf": (
+            f"CONFIG_CC_VERSION_TEXT={compiler}\nCONFIG_{option}=y\nCONFIG_A=y\n"
+        ),
+        own / "include/config/kernel.release": "6.1.0-56-amd64\n",
+        own / "include/generated/autoconf.h": (
+            f'#define CONFIG_CC_VERSION_TEXT "{compiler}"\n#define CONFIG_{option} 1\n'
+        ),
+        own / "include/generated/utsrelease.h": '#define UTS_RELEASE "6.1.0-56-amd64"\n',
+        common / "Makefile": "VERSION = 6\n",
+        programs / "scripts/mod/modpost": "elf",
+        programs / "tools/objtool/objtool": "elf",
+    }.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (own / "scripts").symlink_to("../../lib/linux-kbuild-6.1/scripts")
+    return kernels.joined(tmp_path)
+
+
+def text_of(files: dict[str, Entry], path: str) -> str:
+    return files[f"usr/src/kernels/{path}"].text or ""
+
+
+def test_a_tree_stands_alone_and_says_it_is_of_the_kernel(tree: Path) -> None:
+    package = kernels.devel(UEK, tree, compiler="gcc-toolset-14")
+    files, home = dict(package.files), UEK.uname
+    assert package.name == "kernel-uek-devel"
+    assert requires(package) == ("gcc-toolset-14", "make")
+    assert f"usr/src/kernels/{home}/scripts/mod/modpost" in files
+    assert f"usr/src/kernels/{home}/{kernels.COMMON}/tools/objtool/objtool" in files
+    assert f"usr/src/kernels/{home}/.kernelvariables" not in files
+    assert f"override KERNELRELEASE = {UEK.uname}\n" in text_of(files, f"{home}/Makefile")
+    assert text_of(files, f"{home}/include/config/kernel.release") == f"{UEK.uname}\n"
+    assert UEK.uname in text_of(files, f"{home}/include/generated/utsrelease.h")
+
+
+def test_a_tree_records_the_compiler_as_its_settings_write_it(tree: Path) -> None:
+    files, home = dict(kernels.devel(UEK, tree).files), UEK.uname
+    quoted = f'CONFIG_CC_VERSION_TEXT="{UEK.compiler}"\n'
+    assert quoted in text_of(files, f"{home}/.config")
+    bare = f"CONFIG_CC_VERSION_TEXT={UEK.compiler}\n"
+    assert bare in text_of(files, f"{home}/include/config/auto.conf")
+    assert "INIT_STACK_ALL_ZERO" in text_of(files, f"{home}/.config")
+
+
+def test_a_tree_for_an_older_compiler_asks_nothing_of_it_that_it_lacks(tree: Path) -> None:
+    files, home = dict(kernels.devel(RHCK, tree, older_gcc=True).files), RHCK.uname
+    for name in (".config", "include/config/auto.conf", "include/generated/autoconf.h"):
+        text = text_of(files, f"{home}/{name}")
+        assert "INIT_STACK_ALL_ZERO" not in text
+        assert RHCK.compiler in text
+    assert "CONFIG_A=y" in text_of(files, f"{home}/.config")
+
+
+def test_files_and_links_of_a_tree_become_entries_with_their_modes(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "tool").write_text("x")
+    (tmp_path / "bin" / "tool").chmod(0o755)
+    (tmp_path / "link").symlink_to("bin/tool")
+    found = debs.tree(tmp_path)
+    assert set(found) == {"bin/tool", "link"}
+    assert (found["bin/tool"].mode, found["link"].link) == (0o755, "bin/tool")
+
+
+# --- boot entries ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a root in which the stand-ins for grubby and kernel-install work."""
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "etc" / "sysconfig").mkdir(parents=True)
+    for name in ("grubby", "kernel-install"):
+        text = (distribution.SOURCES / name).read_text()
+        for folder in ("/boot/", "/etc/", "/usr/lib/kernel/"):
+            for before in ("=", " ", "$("):
+                text = text.replace(f"{before}{folder}", f"{before}{tmp_path}{folder}")
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    files = distribution.identity(OL9).files
+    (tmp_path / "etc/os-release").write_text(files["usr/lib/os-release"].text or "")
+    (tmp_path / "etc/sysconfig/kernel").write_text(files["etc/sysconfig/kernel"].text or "")
+    (tmp_path / "etc/sandbox-boot-id").write_text("abc\n")
+    return tmp_path
+
+
+def call(root: Path, *command: str) -> str:
+    env = {"PATH": f"{root}/bin:{os.environ['PATH']}"}
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_new_kernel_of_the_default_flavour_boots_next_another_does_not(root: Path) -> None:
+    for kernel in (UEK, RHCK, OL9.offered[1]):
+        call(root, "kernel-install", "add", kernel.uname, "/lib/modules/x/vmlinuz")
+    assert call(root, "grubby", "--default-kernel").endswith(f"/vmlinuz-{UEK.uname}")
+    newer = OL9.offered[0].uname
+    call(root, "kernel-install", "add", newer, "/lib/modules/x/vmlinuz")
+    assert call(root, "grubby", "--default-kernel").endswith(f"/vmlinuz-{newer}")
+
+
+def test_the_default_can_be_set_and_falls_to_the_newest_when_its_entry_goes(root: Path) -> None:
+    for kernel in (UEK, RHCK):
+        call(root, "kernel-install", "add", kernel.uname, "/lib/modules/x/vmlinuz")
+    call(root, "grubby", f"--set-default=/boot/vmlinuz-{RHCK.uname}")
+    assert call(root, "grubby", "--default-kernel").endswith(f"/vmlinuz-{RHCK.uname}")
+    assert RHCK.release in call(root, "grubby", "--default-title")
+    call(root, "kernel-install", "remove", RHCK.uname)
+    assert call(root, "grubby", "--default-kernel").endswith(f"/vmlinuz-{UEK.uname}")
+    assert call(root, "grubby", "--info=ALL").count("kernel=") == 1
+
+
+def test_a_kernel_that_is_not_there_cannot_be_the_default(root: Path) -> None:
+    call(root, "kernel-install", "add", UEK.uname, "/lib/modules/x/vmlinuz")
+    done = subprocess.run(
+        [root / "bin" / "grubby", "--set-default", "/boot/vmlinuz-9"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "param /boot/vmlinuz-9 is incorrect" in done.stderr
