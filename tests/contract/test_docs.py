@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -57,12 +58,31 @@ def test_documented_command_exists(path: Path, line: str) -> None:
             (playbook,) = [word for word in arguments if word.startswith("gpuprep.core.")]
             assert (ROOT / f"playbooks/{playbook.rsplit('.', 1)[1]}.yml").is_file()
         case "eval":
-            parse(shlex.split(arguments[0].strip("$()"))[1:])
+            command = shlex.split(arguments[0].strip("$()"))
+            if command[0] == "_GPUPREP_COMPLETE=bash_source":
+                assert completion_of("bash_source").count("gpuprep") > 1
+            else:
+                parse(command[1:])
+        case "ansible-builder":
+            assert (ROOT / "execution-environment.yml").is_file()
         case "python":
             assert arguments[0] == "-m"
             assert (ROOT / arguments[1].replace(".", "/")).exists()
         case _:
-            assert program in {"pip", "export", "cd", "git"}, f"{path}: who checks {line!r}?"
+            # tests/integration/test_install_lines.py runs these.
+            installing = {"sudo", "python3", ".", "~/gpuprep-env/bin/pip"}
+            assert program in {"export", *installing}, f"{path}: who checks {line!r}?"
+
+
+def completion_of(shell: str) -> str:
+    """Return what a shell is told to complete gpuprep's lines."""
+    return subprocess.run(
+        [sys.executable, "-m", "gpuprep"],
+        env={"PATH": "/usr/bin:/bin", "_GPUPREP_COMPLETE": shell},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
 
 
 def parse(arguments: list[str]) -> None:
