@@ -121,6 +121,22 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target.split("#")[0]).exists(), target
 
 
+UNPUBLISHED = re.compile(
+    r"(?:pip3?|pipx|uv tool) install (?:-\S+ )*[\"']?gpuprep(?:\[\w+\])?(?! ?@|[\[\w])",
+    re.IGNORECASE,
+)
+
+
+def test_nobody_is_told_to_install_a_package_that_is_not_published() -> None:
+    """Whoever registers the name would run code wherever the advice is followed."""
+    assert UNPUBLISHED.search("run 'python3 -m pip install gpuprep'")
+    assert UNPUBLISHED.search('pipx install --force "gpuprep[oci]"')
+    assert not UNPUBLISHED.search("pip install 'gpuprep[oci] @ git+https://example.org/gpuprep'")
+    for path in tracked("*.md", "*.py", "*.yml", "*.hcl", "tools/*", ".ci/*"):
+        if path.name != "test_docs.py":
+            assert not UNPUBLISHED.search(path.read_text(encoding="utf-8")), path
+
+
 def test_every_make_target_is_explained() -> None:
     text = (ROOT / "Makefile").read_text()
     explained = set(re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
