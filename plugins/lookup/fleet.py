@@ -48,27 +48,27 @@ NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "roles": [], "waves
 class LookupModule(LookupBase):
     """Answer a question about the fleet's plan."""
 
-    def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[Any]:
+    def run(  # noqa: PLR0911 - one return per question
+        self, terms: list[str], variables: Any = None, **_options: Any
+    ) -> list[Any]:
         """Return host names, role names, numbers or a text; see the documentation."""
         del variables
         match terms:
             case ["drifted" | "unfit" as hosts]:
-                answer = list(_fleet()[hosts]) or NOBODY
+                return list(_fleet()[hosts]) or NOBODY
             case ["waves"]:
-                answer = [len(wave) for wave in _fleet()["waves"]]
+                return [len(wave) for wave in _fleet()["waves"]]
             case ["stop"]:
-                answer = [_state.read(_state.STOP) or ""]
+                return [_state.read(_state.STOP) or ""]
             case ["roles"]:
-                answer = list(_fleet()["roles"])
+                return list(_fleet()["roles"])
             case ["roles", host]:
-                answer = list(_work(host)["roles"])
+                return list(_work(host)["roles"])
             case ["reason", host]:
-                answer = [_work(host)["unfit"]]
+                return [_work(host)["unfit"]]
             case ["verdict", host]:
-                answer = [_state.read(_state.verdict_name(host)) or ""]
-            case _:
-                raise AnsibleLookupError(f"gpuprep.core.fleet: unknown question {terms!r}")
-        return answer
+                return [_state.read(_state.verdict_name(host)) or ""]
+        raise AnsibleLookupError(f"gpuprep.core.fleet: unknown question {terms!r}")
 
 
 def _fleet() -> dict[str, Any]:
