@@ -19,6 +19,7 @@ from gpuprep.planner.settings import fleet_options, role_options
 from tools.catalog_pages import pages as catalog_pages
 from tools.check_pages import page as checks_page
 from tools.code_pages import page as codes_page
+from tools.survey import survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +42,7 @@ def texts() -> dict[Path, str]:
     written = {ROOT / "docs" / name: text for name, text in pages.items()}
     written[ROOT / "docs" / "checks.md"] = checks_page()
     written[ROOT / "docs" / "codes.md"] = codes_page()
+    written[ROOT / "docs" / "awx" / "survey.json"] = survey(_prose)
     for component in COMPONENTS:
         path = ROOT / "roles" / component.role / "README.md"
         written[path] = _with_part(path, _role_part(component))

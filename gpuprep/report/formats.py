@@ -13,6 +13,7 @@ from gpuprep.errors import ConfigError
 from gpuprep.report.junit import junit
 from gpuprep.report.markdown import markdown
 from gpuprep.report.page import page
+from gpuprep.report.prometheus import prometheus
 from gpuprep.report.schema import check, validate
 
 if TYPE_CHECKING:
@@ -30,12 +31,14 @@ FORMATS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "markdown": markdown,
     "junit": junit,
     "json": _plain,
+    "prometheus": prometheus,
 }
 SUFFIXES: Final[Mapping[str, str]] = {
     "html": ".html",
     "markdown": ".md",
     "junit": ".xml",
     "json": ".json",
+    "prometheus": ".prom",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -57,12 +58,31 @@ def test_documented_command_exists(path: Path, line: str) -> None:
             (playbook,) = [word for word in arguments if word.startswith("gpuprep.core.")]
             assert (ROOT / f"playbooks/{playbook.rsplit('.', 1)[1]}.yml").is_file()
         case "eval":
-            parse(shlex.split(arguments[0].strip("$()"))[1:])
+            command = shlex.split(arguments[0].strip("$()"))
+            if command[0] == "_GPUPREP_COMPLETE=bash_source":
+                assert completion_of("bash_source").count("gpuprep") > 1
+            else:
+                parse(command[1:])
+        case "ansible-builder":
+            assert (ROOT / "execution-environment.yml").is_file()
         case "python":
             assert arguments[0] == "-m"
             assert (ROOT / arguments[1].replace(".", "/")).exists()
         case _:
-            assert program in {"pip", "export", "cd", "git"}, f"{path}: who checks {line!r}?"
+            # tests/integration/test_install_lines.py runs these.
+            installing = {"sudo", "python3", ".", "~/gpuprep-env/bin/pip"}
+            assert program in {"export", *installing}, f"{path}: who checks {line!r}?"
+
+
+def completion_of(shell: str) -> str:
+    """Return what a shell is told to complete gpuprep's lines."""
+    return subprocess.run(
+        [sys.executable, "-m", "gpuprep"],
+        env={"PATH": "/usr/bin:/bin", "_GPUPREP_COMPLETE": shell},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
 
 
 def parse(arguments: list[str]) -> None:
@@ -99,6 +119,22 @@ def test_links_lead_somewhere(path: Path) -> None:
     for target in LINK.findall(path.read_text(encoding="utf-8")):
         if not target.startswith(("https://", "#")):
             assert (path.parent / target.split("#")[0]).exists(), target
+
+
+UNPUBLISHED = re.compile(
+    r"(?:pip3?|pipx|uv tool) install (?:-\S+ )*[\"']?gpuprep(?:\[\w+\])?(?! ?@|[\[\w])",
+    re.IGNORECASE,
+)
+
+
+def test_nobody_is_told_to_install_a_package_that_is_not_published() -> None:
+    """Whoever registers the name would run code wherever the advice is followed."""
+    assert UNPUBLISHED.search("run 'python3 -m pip install gpuprep'")
+    assert UNPUBLISHED.search('pipx install --force "gpuprep[oci]"')
+    assert not UNPUBLISHED.search("pip install 'gpuprep[oci] @ git+https://example.org/gpuprep'")
+    for path in tracked("*.md", "*.py", "*.yml", "*.hcl", "tools/*", ".ci/*"):
+        if path.name != "test_docs.py":
+            assert not UNPUBLISHED.search(path.read_text(encoding="utf-8")), path
 
 
 def test_every_make_target_is_explained() -> None:

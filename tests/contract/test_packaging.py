@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -124,9 +125,53 @@ def test_tarball_has_collection_and_package(tarball: Path, checkout: set[str]) -
     tops = {name.split("/")[0] for name in names}
     assert tops == {
         *PARTS[:-1],
-        *("gpuprep", "tests", "README.md", "CHANGELOG.md", "LICENSE", "requirements.yml"),
+        *(
+            "gpuprep",
+            "tests",
+            "docs",
+            "README.md",
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            "LICENSE",
+            "requirements.yml",
+        ),
         *("MANIFEST.json", "FILES.json"),
     }
+
+
+LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)")
+
+
+def test_every_link_works_for_who_has_the_tarball(tarball: Path) -> None:
+    names = set(names_in(tarball))
+    there = names | {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    dead = []
+    with tarfile.open(tarball) as opened:
+        for name in sorted(name for name in names if name.endswith(".md")):
+            file = opened.extractfile(name)
+            assert file is not None
+            for link in LINK.findall(file.read().decode()):
+                target = os.path.normpath(PurePosixPath(name).parent / link)
+                if "://" not in link and target not in there:
+                    dead.append(f"{name}: {link}")
+    assert dead == []
+
+
+def test_the_galaxy_page_needs_nothing_beside_it() -> None:
+    """Galaxy shows one page alone; its links lead into the repository."""
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text())
+    links = LINK.findall((ROOT / galaxy["readme"]).read_text(encoding="utf-8"))
+    assert len(links) > 5
+    assert all(link.startswith(f"{galaxy['repository']}/blob/main/") for link in links)
+
+
+def test_links_into_the_repository_lead_somewhere() -> None:
+    place = f"{yaml.safe_load((ROOT / 'galaxy.yml').read_text())['repository']}/blob/main/"
+    for page in tracked("*.md"):
+        for link in LINK.findall(page.read_text(encoding="utf-8")):
+            if link.startswith(place):
+                assert (ROOT / link.removeprefix(place)).exists(), f"{page}: {link}"
 
 
 def test_no_archive_has_anything_generated(built: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpuprep import model
@@ -57,6 +57,7 @@ FLEETS = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines are busy
 @given(FLEETS)
 def test_a_result_survives_the_way_through_json(fleet: model.FleetResult) -> None:
     assert decode(model.FleetResult, json.loads(json.dumps(fleet.to_dict()))) == fleet
