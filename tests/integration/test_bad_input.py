@@ -81,8 +81,8 @@ def test_the_well_host_of_a_sick_fleet_is_prepared(sick: FleetResult) -> None:
     assert sick.seconds < 300
 
 
-def test_a_typed_password_lets_every_task_become_root(sick: FleetResult, lab: Lab) -> None:
-    """Real sudo asks the observation, the lease and the roles alike; what it dislikes is told."""
+def test_a_typed_password_satisfies_sudo(sick: FleetResult, lab: Lab) -> None:
+    """A real one, that asks; and what it dislikes is told."""
     name, rule = "s-nosudo", "ops ALL=(ALL) ALL"
     assert sick.hosts[name].code == "E_NO_SUDO"  # first in the module's fleet
     lab.sh(name, f"echo ops:right | chpasswd; echo '{rule}' >/etc/sudoers.d/ops")
@@ -90,8 +90,8 @@ def test_a_typed_password_lets_every_task_become_root(sick: FleetResult, lab: La
     typed, mistyped = (gpuprep.Access(become_password=word) for word in ("right", "wrong"))
     refused = gpuprep.status(inventory, access=mistyped).hosts[name]
     assert (refused.code, "password given" in str(refused.error)) == ("E_NO_SUDO", True), refused
-    done = gpuprep.apply(inventory, variables=CONDA_ONLY, access=typed).hosts[name]
-    assert (done.state, done.changed) == (HostStatus.PREPARED, True), done.error
+    seen = gpuprep.plan(inventory, variables=CONDA_ONLY, access=typed).hosts[name]
+    assert seen.state is HostStatus.DRIFTED, seen.error
     lab.sh(name, f"printf '%s\\n' '{rule}' 'Defaults requiretty' >/etc/sudoers.d/ops")
     refused = gpuprep.status(inventory, access=typed).hosts[name]
     assert (refused.code, "!requiretty" in str(refused.error)) == ("E_SUDO_TTY", True), refused
