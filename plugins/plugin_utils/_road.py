@@ -427,7 +427,10 @@ class Fleet:
 
     def _task_keys(self, context: PlayContext) -> dict[str, Any]:
         """Return the plugin options that come from the play and the command line."""
-        keys: dict[str, Any] = self._action._task.dump_attrs()
+        task = self._action._task
+        keys: dict[str, Any] = task.dump_attrs()
+        # ansible-core 2.21 writes the connection of the task there, and that is the controller's.
+        keys["connection"] = task.get_play().connection
         for key in ("retries", "timeout"):  # of the task, not of the connection
             del keys[key]
         for key in ("password", "become_pass"):
