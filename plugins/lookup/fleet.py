@@ -49,7 +49,7 @@ NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "hosts": [], "roles
 class LookupModule(LookupBase):
     """Answer a question about the fleet's plan."""
 
-    def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[Any]:  # noqa: PLR0911 - one per question
+    def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[Any]:
         """Return host names, role names, numbers or a text; see the documentation."""
         del variables
         match terms:

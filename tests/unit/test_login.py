@@ -82,7 +82,7 @@ def test_a_bundle_too_is_taken_with_the_typed_passwords(
     hosts = {"localhost": {"ansible_connection": "ssh", "ansible_become_password": "own"}, "a": {}}
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     found = bundle.collect(inventory, options={"access": TYPED})
-    assert {name for name, each in found.items() if each.answer} == set(hosts)
+    assert {name for name, each in found.items() if not each.error} == set(hosts)
     given = pretended(tmp_path)
     assert [told["host"] for told in given if "host" in told].count("localhost") == 1
     sudo = {told["sudo"]: told["password"] for told in given if "sudo" in told}
