@@ -294,3 +294,20 @@ def diff_units(
             state = " and ".join(faults)
             reason, after = f"{name} is {state}", "enabled and running"
             differences.add(StepKind.UNIT, name, "enable", reason, state, after)
+
+
+def diff_unwanted_units(
+    differences: Differences, observation: HostObservation, names: Iterable[str]
+) -> None:
+    """Find units that are enabled or running, or will be: packages do that to what is new."""
+    for name in names:
+        unit = observation.units.get(name) or Unit()
+        faults = [word for on, word in ((unit.enabled, "enabled"), (unit.active, "running")) if on]
+        if unit.exists and faults:
+            state = " and ".join(faults)
+            reason = f"{name} is {state}"
+        elif not unit.exists and differences.has(StepKind.PACKAGE):
+            state, reason = "not installed", f"its package enables and starts {name}"
+        else:
+            continue
+        differences.add(StepKind.UNIT, name, "disable", reason, state, "disabled and stopped")

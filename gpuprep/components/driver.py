@@ -15,6 +15,7 @@ from gpuprep.components.differences import (
     diff_packages,
     diff_sources,
     diff_units,
+    diff_unwanted_units,
     shared_version,
 )
 from gpuprep.components.state import RoleState
@@ -109,6 +110,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     if not changing:
         _diff_module(differences, observation, stack, version)
     diff_units(differences, observation, stack.services)
+    diff_unwanted_units(differences, observation, stack.unwanted_services)
     initramfs = _diff_initramfs(differences, situation)
     fabric = _diff_fabric_modules(differences, situation)
     load, reboot = _diff_loaded(differences, situation, version)
@@ -125,6 +127,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         version=family.release_of(version) if version else family.branch_of(stack.branch),
         hold=hold,
         units=stack.services,
+        unwanted_units=stack.unwanted_services,
         kernel=observation.kernel.target,
         load=(*fabric, *load),
         initramfs=initramfs,

@@ -78,6 +78,7 @@ class RoleState:
         version: pattern of their version: ``580.95.05-*``, ``580.*``.
         hold: name patterns; installed packages that match are held.
         units: systemd units to enable and start.
+        unwanted_units: units to disable and stop.
         kernel: kernel release that needs the module; None = no module wanted.
         load: kernel modules to load, before the units start.
         initramfs: rebuild the initial RAM disk.
@@ -100,6 +101,7 @@ class RoleState:
     version: str | None = None
     hold: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
+    unwanted_units: tuple[str, ...] = ()
     kernel: str | None = None
     load: tuple[str, ...] = ()
     initramfs: bool = False
@@ -174,8 +176,9 @@ class RoleState:
             found.append({"op": "initramfs", "kernel": self.kernel})
         if StepKind.LOAD in do and self.load:
             found.append({"op": "load", "modules": list(self.load)})
-        if StepKind.UNIT in do and self.units:
-            found.append({"op": "services", "units": list(self.units)})
+        if StepKind.UNIT in do and (self.units or self.unwanted_units):
+            units, unwanted = list(self.units), list(self.unwanted_units)
+            found.append({"op": "services", "units": units, "unwanted": unwanted})
         if StepKind.ALTERNATIVE in do and self.default_link:
             found.append({"op": "default_link", "name": "cuda", "value": self.default_link})
             if self.linker:

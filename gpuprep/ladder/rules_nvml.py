@@ -149,6 +149,8 @@ def pcie_link(host: Evidence) -> Finding:
 @judges("persistence.on")
 def persistence_on(host: Evidence) -> Finding:
     """Judge: persistence mode of every GPU."""
+    if host.stack and host.stack.unwanted_services:
+        return skipped(f"{', '.join(host.stack.unwanted_services)} is not wanted")
 
     def judge(gpu: Mapping[str, object]) -> str | None:
         return None if gpu.get("persistence") else "persistence off"

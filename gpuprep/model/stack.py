@@ -215,6 +215,7 @@ class Stack:
         conflicting: name patterns of packages that must go: those of the other flavour.
         pins: rules for what no pinning package holds.
         services: systemd units that must be enabled and running.
+        unwanted_services: units that a package starts by itself, and that must not run.
         dkms_toolset: gcc toolset DKMS must use.
         module: name of the driver's kernel module for modinfo; Debian's archive has its own.
         kernel_modules: other kernel modules to load at boot, before the services.
@@ -244,6 +245,7 @@ class Stack:
     conflicting: tuple[str, ...] = ()
     pins: tuple[Pin, ...] = ()
     services: tuple[str, ...] = ()
+    unwanted_services: tuple[str, ...] = ()
     dkms_toolset: str | None = None
     module: str = "nvidia"
     kernel_modules: tuple[str, ...] = ()

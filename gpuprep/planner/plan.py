@@ -218,8 +218,7 @@ class _Planner:
             return self._refused(answer)
         chosen = [component for component in COMPONENTS if component.name in names]
         if not self._settings.persistence:
-            services = (name for name in answer.services if "persistence" not in name)
-            answer = replace(answer, services=tuple(services))
+            answer = _without_persistence(answer, self._catalog)
         versions = {component.name: component.desired(answer) for component in chosen}
         answer = replace(answer, versions=versions)
         to_plan = [c for c in chosen if role is None or c.role == role]
@@ -455,3 +454,13 @@ def versions_of(observation: HostObservation) -> dict[str, str]:
     """Return what is on a host, by component, as far as it is there."""
     versions = {component.name: component.current(observation) for component in COMPONENTS}
     return {name: version for name, version in versions.items() if version}
+
+
+def _without_persistence(stack: Stack, catalog: Catalog) -> Stack:
+    """Return a stack whose persistence daemon, which its package starts, must not run."""
+    daemon = set(catalog.driver.services) & set(stack.services)
+    return replace(
+        stack,
+        services=tuple(name for name in stack.services if name not in daemon),
+        unwanted_services=tuple(sorted(daemon)),
+    )

@@ -114,7 +114,9 @@ def test_settings_beyond_versions_arrive(lab: Lab, runs: Runs) -> None:
     assert runs.first.hosts
     assert lab.run("w-pinned", "readlink", "-f", "/usr/local/cuda").strip().endswith("12.9")
     assert "conda" in lab.run("w-pinned", "/srv/conda/bin/conda", "--version")
-    assert "nvidia-persistenced" not in {s.target for s in runs.first.hosts["w-pinned"].steps}
+    show = ("systemctl", "show", "-P", "ActiveState", "-P", "UnitFileState", "nvidia-persistenced")
+    assert lab.run("w-pinned", *show).split() == ["inactive", "disabled"]
+    assert lab.run("w-570", *show).split() == ["active", "enabled"]
 
 
 def test_a_driver_that_is_kept_is_not_touched_and_the_rest_fits_it(lab: Lab, runs: Runs) -> None:

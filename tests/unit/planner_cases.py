@@ -109,6 +109,8 @@ def carried_out(observation: Observation, plan: HostPlan) -> Observation:
         _transaction(seen["packages"], target)
         for unit in target.units:
             seen["units"][unit] = dict.fromkeys(("exists", "enabled", "active"), True)
+        for unit in target.unwanted_units:
+            seen["units"][unit] = {"exists": True, "enabled": False, "active": False}
         if target.kernel and target.packages:
             seen["modules"]["on_disk"] = [module(target.kernel)]
         if target.default_link:

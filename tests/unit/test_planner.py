@@ -440,12 +440,37 @@ def test_a_full_folder_for_temporary_files_forbids_updates_too() -> None:
     assert refusal(moved)[0] == "E_DISK"
 
 
-def test_without_persistence_its_daemon_is_neither_wanted_nor_proven() -> None:
+def test_without_persistence_its_daemon_is_not_expected_to_run_but_stopped() -> None:
     made = plan(bare(), gpu_driver_persistence=False)
     assert made.stack is not None
     assert made.stack.services == ()  # what the ladder expects to run
-    assert "unit" not in {step.kind for step in made.steps}
-    assert "unit" in {step.kind for step in plan(bare()).steps}
+    units = [step for step in made.steps if step.kind == "unit"]
+    assert [(step.target, step.action) for step in units] == [("nvidia-persistenced", "disable")]
+    (operation,) = (
+        operation
+        for operation in made.roles["gpu_driver"].to_dict()["operations"]["configure"]
+        if operation["op"] == "services"
+    )
+    assert (operation["units"], operation["unwanted"]) == ([], ["nvidia-persistenced"])
+
+
+@pytest.mark.parametrize(
+    ("unit", "reason"),
+    [
+        ({"enabled": True}, "enabled"),
+        ({"active": True}, "running"),
+        ({"enabled": True, "active": True}, "enabled and running"),
+        ({}, None),
+    ],
+)
+def test_a_persistence_daemon_that_is_not_wanted_must_not_run(
+    unit: dict[str, bool], reason: str | None
+) -> None:
+    state = {"nvidia-persistenced": {"exists": True, "enabled": False, "active": False, **unit}}
+    seen = {**converged(), "units": state}
+    steps = plan(seen, gpu_driver_persistence=False).steps
+    found = [step.reason for step in steps if step.kind == "unit"]
+    assert found == ([f"nvidia-persistenced is {reason}"] if reason else [])
 
 
 def test_keep_without_a_driver_is_refused() -> None:

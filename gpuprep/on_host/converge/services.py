@@ -42,16 +42,28 @@ def _missing(unit, runs):
     return verbs
 
 
+def _unneeded(unit, runs):
+    """Return what has to be done with a unit that must not run, as verbs."""
+    state = _state(unit) if runs else {}
+    verbs = []
+    if runs and state.get("ActiveState") in ("active", "activating", "reloading"):
+        verbs.append("stop")
+    if not runs or state.get("UnitFileState") == "enabled":
+        verbs.append("disable")
+    return verbs
+
+
 def services(operation, context):
-    """Unmask, enable and start units; without systemd they are enabled only."""
+    """Unmask, enable and start units, or stop and disable them; without systemd nothing starts."""
     runs = systemd_runs()
     items = []
-    for unit in operation["units"]:
-        for verb in _missing(unit, runs):
+    wanted = [(unit, _missing) for unit in operation["units"]]
+    for unit, verbs_of in wanted + [(unit, _unneeded) for unit in operation.get("unwanted") or []]:
+        for verb in verbs_of(unit, runs):
             items.append("%s %s" % (verb, unit))
             if not context.check:
                 _systemctl(verb, unit)
-    detail = listed(items) if items else "all services are enabled and running"
+    detail = listed(items) if items else "all services are as planned"
     if not runs:
         detail += "; nothing was started, systemd does not run here"
     return done(detail, items)
