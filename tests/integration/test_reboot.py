@@ -51,7 +51,7 @@ def test_a_host_is_rebooted_into_its_driver_when_that_is_allowed(lab: Lab, machi
 
     allowed = gpuprep.apply(machine, variables={**SETTINGS, "gpu_driver_reboot_allowed": True})
     host = allowed.hosts[NAME]
-    assert boot_id(lab) != before
+    assert boot_id(lab) != before, (host.state, host.error, host.steps)
     assert "nouveau" not in lab.run(NAME, "cat", "/proc/modules")
     assert not host.reboot_required
     done = {step.id for step in host.steps if step.status is StepStatus.DONE}

@@ -79,7 +79,7 @@ def test_this_machine_can_be_planned(
     assert done.returncode == result["exit_code"]
     # Whatever this machine is, it was looked at and judged; a failure would be ours.
     assert host["state"] in {"ready", "prepared", "drifted", "refused"}, done.stdout + done.stderr
-    assert result["counts"] == {"host_tasks": 1, "round_trips": 1}
+    assert result["counts"] == {"host_tasks": 1, "round_trips": 1, "observations": 1}
 
 
 def test_the_python_interface_works(
