@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from functools import cache
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from lab import SNAPSHOT, FirstRun, Fresh, Lab, Restore
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from gpuprep.model import HostStatus
 from sandbox import hosts
@@ -22,13 +25,23 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, for parallel workers, what shares hosts: the fleet, or a module's own."""
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        group = "fleet" if "first_run" in names else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByHosts(LoadScopeScheduling):  # type: ignore[misc]
+    """One worker for each file, and one for all files that share the fleet."""
+
+    @staticmethod
+    def _split_scope(nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "fleet" if _shares_the_fleet(REPOSITORY / path) else path
+
+
+@cache
+def _shares_the_fleet(path: Path) -> bool:
+    return re.search(r"\b(first_run|restore)\b", path.read_text()) is not None
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHosts:
+    """Return what hands files to workers; with pytest 9.2 ``--dist loadgroup`` has no effect."""
+    return ByHosts(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ class Rig:
 
 
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *parts: str) -> Rig:
-    """Put the collection together, with these of the pretended parts."""
+    """Put the collection together, with these of the pretended parts; ``reboot`` has real roles."""
     core = tmp_path / "collections/ansible_collections/gpuprep/core"
     core.mkdir(parents=True)
     real = collection_root()
@@ -101,7 +101,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *parts: str) -> Rig:
     (utils / "_road.py").rename(utils / "_real_road.py")
     for part in parts:
         shutil.copytree(PRETENDED / part, core / "plugins", dirs_exist_ok=True)
-    shutil.copytree(PRETENDED / "roles", core / "roles")
+    shutil.copytree(real / "roles" if "reboot" in parts else PRETENDED / "roles", core / "roles")
     folder = tmp_path / "rig"
     folder.mkdir()
     monkeypatch.setattr(engine, "collections_root", lambda: core.parents[2])

@@ -75,6 +75,23 @@ def test_a_failed_role_is_told_and_its_host_observed_again(rig: Rig) -> None:
     assert sorted(rig.log("lease"))[:2] == ["lease absent a", "lease absent b"]
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_reboot_that_is_all_that_is_left_is_made_when_it_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, allowed: bool
+) -> None:
+    rig = fleet_rig.make(tmp_path, monkeypatch, "runs", "reboot")
+    host = {
+        "ansible_connection": "ssh",  # nothing connects; a local one is never rebooted
+        "rig_roles": ["gpu_driver"],
+        "rig_step": "reboot",
+        "gpu_driver_reboot_allowed": allowed,
+    }
+    result = rig.run("apply", {"a": host})
+    assert rig.log("reboot") == (["reboot a"] if allowed else [])
+    state = HostStatus.PREPARED if allowed else HostStatus.DRIFTED
+    assert (result.hosts["a"].state, result.hosts["a"].changed) == (state, allowed)
+
+
 def test_a_locked_host_is_neither_changed_nor_waited_for(rig: Rig) -> None:
     result = rig.run("apply", {"a": {"rig_locked": True}, "b": {}})
     assert (result.hosts["a"].code, result.hosts["a"].state) == ("E_LOCKED", HostStatus.FAILED)

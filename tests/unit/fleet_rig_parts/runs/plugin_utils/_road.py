@@ -21,11 +21,16 @@ class Part:
     steps: tuple[Step, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"steps": [asdict(step) for step in self.steps], "operations": {}}
+        return {
+            "steps": [asdict(step) for step in self.steps],
+            "operations": {},
+            "reboot_required": any(step.kind == StepKind.REBOOT for step in self.steps),
+            "version": "1",
+        }
 
 
-def _step(role: str) -> Step:
-    return Step(role, role, StepKind.CONDARC, "x", "change", "differs")
+def _step(role: str, kind: str) -> Step:
+    return Step(role, role, StepKind(kind), "x", "change", "differs")
 
 
 class Fleet(_real_road.Fleet):
@@ -40,7 +45,8 @@ class Fleet(_real_road.Fleet):
             raise _hosts.HostUnreachableError(gone)
         wanted = variables.get("rig_roles", ["conda"])
         done = [role for role in wanted if (RIG / f"done-{name}-{role}").exists()]
-        roles = {role: Part(() if role in done else (_step(role),)) for role in wanted}
+        kind = variables.get("rig_step", StepKind.CONDARC)
+        roles = {role: Part(() if role in done else (_step(role, kind),)) for role in wanted}
         drifted = any(part.steps for part in roles.values())
         state = PlanState.DRIFTED if drifted else PlanState.CONVERGED
         return HostPlan(state, roles=roles)  # type: ignore[arg-type]
