@@ -121,6 +121,8 @@ def test_a_resource_principal_may_be_given_by_content(
 def test_the_region_is_the_one_of_the_instance_unless_another_is_named(place: Place) -> None:
     """The metadata service says iad, which the SDK translates."""
     by_region = place.emulator.url_by_region
+    tenancy = place.emulator.api.tenancy
+    tenancy.regions = (*tenancy.regions, "us-phoenix-1")
     assert len(place.list("instance_principal", service_endpoint=by_region)) == 6
     other = place.list("instance_principal", service_endpoint=by_region, region="us-phoenix-1")
     assert other == []
