@@ -196,3 +196,11 @@ def test_index_leads_to_every_page() -> None:
         relative = str(path.relative_to(ROOT / "docs"))
         if relative != "index.md" and not relative.startswith("proof/"):
             assert f"]({relative})" in text, relative
+
+
+def test_the_cases_from_the_field_name_tests_that_exist() -> None:
+    named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs/field-cases.md").read_text())
+    assert len(named) > len(set(name for name, _ in named)) > 10
+    for name, test in named:
+        (path,) = ROOT.glob(f"tests/*/{name}")
+        assert not test or f"def {test}(" in path.read_text(), (name, test)
