@@ -200,7 +200,7 @@ def test_index_leads_to_every_page() -> None:
 
 def test_the_cases_from_the_field_name_tests_that_exist() -> None:
     named = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs/field-cases.md").read_text())
-    assert len(named) > len(set(name for name, _ in named)) > 10
+    assert len(named) > 40
     for name, test in named:
         (path,) = ROOT.glob(f"tests/*/{name}")
         assert not test or f"def {test}(" in path.read_text(), (name, test)
