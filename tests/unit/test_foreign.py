@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CATALOG = load()
 NVIDIA = "https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64/"
-DEBIAN = "http://deb.debian.org/debian"
+DEBIAN = "http://debian.example/debian"
 KEYRING_LIST = "/etc/apt/sources.list.d/cuda-debian12-x86_64.list"
 FORBIDDING = "/etc/apt/preferences.d/no-nvidia"
 REPOSITORY = Repository(
