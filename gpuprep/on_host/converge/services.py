@@ -48,7 +48,8 @@ def _unneeded(unit, runs):
     verbs = []
     if runs and state.get("ActiveState") in ("active", "activating", "reloading"):
         verbs.append("stop")
-    if not runs or state.get("UnitFileState") == "enabled":
+    # Unlike show, this answers without systemd too; of a unit that is not there, with nothing.
+    if command(["systemctl", "is-enabled", "--", unit]).out.strip() == "enabled":
         verbs.append("disable")
     return verbs
 
