@@ -176,6 +176,24 @@ class PackageRule:
 
 
 @dataclass(frozen=True)
+class RepositoryEntry:
+    """A repository that a file of the package manager's names.
+
+    Attributes:
+        path: the file.
+        enabled: whether packages are taken from it.
+        addresses: where it is; words such as ``$ociregion`` are as they stand.
+        excludes: patterns of packages that are not taken from it.
+
+    """
+
+    path: str
+    enabled: bool
+    addresses: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class PackageManager:
     """State of the package manager.
 
@@ -186,6 +204,9 @@ class PackageManager:
         indexes: names of its index files.
         sources: addresses of its repositories by the file that names them.
         rules: rules by which it prefers or forbids packages, in the order that they apply.
+        version_locks: raw lines of its version lock, ours included.
+        streams: enabled stream by module.
+        repositories: what its files name, by id.
 
     """
 
@@ -195,6 +216,9 @@ class PackageManager:
     indexes: tuple[str, ...] = ()
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[PackageRule, ...] = ()
+    version_locks: tuple[str, ...] = ()
+    streams: Mapping[str, str] = field(default_factory=dict)
+    repositories: Mapping[str, RepositoryEntry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
