@@ -237,6 +237,7 @@ class Stack:
     cuda: tuple[CudaToolkit, ...] = ()
     cudnn: str | None = None
     stream: str | None = None
+    version_locks: tuple[str, ...] = ()
     lock: str | None = None
     repository: Repository | None = None
     packages: tuple[Package, ...] = ()

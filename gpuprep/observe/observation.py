@@ -186,6 +186,8 @@ class PackageManager:
         indexes: names of its index files.
         sources: addresses of its repositories by the file that names them.
         rules: rules by which it prefers or forbids packages, in the order that they apply.
+        streams: enabled module stream by module, where packages come in streams.
+        version_locks: lines of its version lock, where it has one.
 
     """
 
@@ -195,6 +197,8 @@ class PackageManager:
     indexes: tuple[str, ...] = ()
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[PackageRule, ...] = ()
+    streams: Mapping[str, str] = field(default_factory=dict)
+    version_locks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
