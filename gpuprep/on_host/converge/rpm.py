@@ -194,12 +194,12 @@ def counterpart(version, versions):
 
 def needed(exact, version):
     """Return packages that these need, directly or not, and that a release has: with versions."""
-    argv = [*QUERY, "repoquery", "--qf", "\\f%{name}\\t%{evr}\\n%{requires}\\n"]
+    argv = [*QUERY, "repoquery", "--qf", "\\n@@%{name}\\t%{evr}\\n%{requires}"]
     out = command([*argv, "*-%s-*" % _parts(version)[1]]).out
     offered, needs = {}, {}
-    for block in out.split("\f"):
+    for block in out.split("\n@@"):
         head, _, rest = block.partition("\n")
-        name, tab, found = head.partition("\t")
+        name, tab, found = head.lstrip("@").partition("\t")
         if tab:
             known = offered.get(name)
             offered[name] = newest([known, _plain(found)]) if known else _plain(found)
@@ -248,7 +248,28 @@ def _arguments(transaction, there):
 
 
 def preview(transaction):
-    """Return what a transaction would do."""
+    """Return what a transaction would do.
+
+    EPEL's dkms wants the tree that matches a kernel wherever there is one, and dnf would bring the
+    newest kernel for that: then the tree of one that is there is named in the transaction.
+    """
+    found = _preview(transaction)
+    if "dkms" in found.installs and any(map(is_kernel, found.installs)):
+        tree = _matching_tree()
+        transaction["install"].update(tree)
+        found = _preview(transaction) if tree else found
+    return found
+
+
+def _matching_tree():
+    """Return the matching tree of the newest kernel that is installed and has one on offer."""
+    kernels = [version for name, version, _ in _rows() if name == "kernel-core"]
+    offered = available(["kernel-devel-matched"]).get("kernel-devel-matched", ())
+    fitting = [version for version in kernels if version in offered]
+    return {"kernel-devel-matched": newest(fitting)} if fitting else {}
+
+
+def _preview(transaction):
     there = installed()
     command([*QUERY, "makecache"])  # what was never read: only this may say yes to its key
     options = []
@@ -353,7 +374,7 @@ def hold(operation, lines):
 def enabled_stream(name):
     """Return the stream of a module that is enabled, None without one."""
     text = (current(STREAMS % name)[0] or b"").decode("utf-8", "replace")
-    fields = dict(re.findall(r"^(\w+)\s*=\s*(.*?)\s*$", text, re.M))
+    fields = dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$", text, re.M))
     return fields.get("stream") or None if fields.get("state") == "enabled" else None
 
 
