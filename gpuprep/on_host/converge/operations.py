@@ -56,11 +56,11 @@ def _aftermath(failed, left, context):
     if failed["op"] not in DIAGNOSED:
         return []
     try:
-        found = packages.diagnose(context)
+        parts = [failed["diagnosis"], packages.diagnose(context)]
         taken_back = family.backend(context.family).retreat()
         if taken_back:
-            found += " Taken back: %s." % base.listed(taken_back)
-        failed["diagnosis"] = " ".join(part for part in (failed["diagnosis"], found) if part)
+            parts.append("Taken back: %s." % base.listed(taken_back))
+        failed["diagnosis"] = " ".join(part for part in parts if part)
     except Exception as error:  # noqa: BLE001 - the first failure is the one that counts
         failed["diagnosis"] += " (no diagnosis: %s)" % error
     holds = [dict(operation, keep=True) for operation in left if operation["op"] == "hold"]
