@@ -68,10 +68,12 @@ def diff_files(
             continue
         if file.key is not None:
             keys = observation.keys.get(file.path, ())
-            if keys != (file.key.fingerprint,):
+            # The file of a key without a known fingerprint is kept as it was checked.
+            known = keys if file.key.fingerprint else (f"sha256:{current.sha256}",)
+            if known != (file.key.identity,):
                 held = ", ".join(keys) or "no key"
                 reason = f"{file.path} does not hold exactly the repository's key"
-                differences.add(file.kind, file.path, "change", reason, held, file.key.fingerprint)
+                differences.add(file.kind, file.path, "change", reason, held, file.key.identity)
         elif current.sha256 != _sha256(file.content or ""):
             differences.add(file.kind, file.path, "change", f"{file.path} has another content")
         rights = (current.mode, current.owner, current.group)

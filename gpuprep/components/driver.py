@@ -64,7 +64,7 @@ def resolve(case: Case, stack: Stack) -> Stack:
         stack,
         packages=stack.packages + names.driver_packages(case, driver),
         stream=names.stream_of(case, driver) if from_nvidia else None,
-        lock=names.lock_of(case, driver) if from_nvidia else None,
+        version_locks=names.version_locks_of(case, driver) if from_nvidia else (),
         version_locked=names.version_locked_of(case),
         pins=names.pins_of(case, driver),
         services=names.services_of(case),
