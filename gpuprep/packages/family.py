@@ -48,7 +48,7 @@ class PackageFamily(Protocol):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Return the absolute paths of the files that this family manages for a repository."""
+        """Return the absolute paths of the files that this family manages."""
 
     @property
     def initramfs_tool(self) -> str:

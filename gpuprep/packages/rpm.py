@@ -119,7 +119,7 @@ class Rpm:
     """The rpm family; implements :class:`gpuprep.packages.family.PackageFamily`."""
 
     name: Family = Family.RPM
-    paths: tuple[str, ...] = (REPOSITORY, KEYRING)
+    paths: tuple[str, ...] = (REPOSITORY, KEYRING, BUILD_SETTINGS)
     # NVIDIA's packages keep the driver out of the initial RAM disk and nouveau off by themselves.
     initramfs_tool: str = ""
     repair: str = "dnf remove --duplicates && dnf check"
