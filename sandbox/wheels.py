@@ -8,8 +8,12 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sandbox.paths import SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PLATFORM = (
     *("--platform", "manylinux2010_x86_64", "--platform", "manylinux2014_x86_64"),
@@ -19,8 +23,10 @@ PLATFORM = (
 """Ask for the hosts' platform, whatever the machine that builds has."""
 
 
-def fetch(name: str, version: str, cache: Path) -> Path:
+def fetch(name: str, version: str, cache: Path, platform: Sequence[str] = PLATFORM) -> Path:
     """Return the wheel file of `name` at exactly `version`, downloading it on first use.
+
+    `platform` are pip's options that say for which machine and Python.
 
     Raises:
         SandboxError: pip could not fetch it; its last lines are quoted.
@@ -33,7 +39,7 @@ def fetch(name: str, version: str, cache: Path) -> Path:
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as stage:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
-        options = ["--disable-pip-version-check", "--only-binary=:all:", *PLATFORM]
+        options = ["--disable-pip-version-check", "--only-binary=:all:", *platform]
         done = subprocess.run(
             [*command, *options, "--dest", stage, f"{name}=={version}"],
             check=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -12,19 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 import rpm_rs
 
-from sandbox.el import build, distribution, kernels
+from sandbox.el import build, distribution, kernels, python
 from sandbox.nvrepo import build as nvrepo
 from sandbox.nvrepo import compiled, rpm
-from sandbox.paths import SandboxError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sandbox.el.systems import System
 
 SCRIPT: Final = "/sandbox/become.sh"
 PYTHON_HOME: Final = "opt/sandbox-python"
-_UNREAD: Final = frozenset({"test", "__pycache__", "idlelib", "lib2to3", "share", "include"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +41,7 @@ def layer(system: System, keys: Path) -> Layer:
     """Return what makes a root into `system`.
 
     Raises:
-        SandboxError: this machine lacks the Python that the system has.
+        SandboxError: the Python that the system has cannot be had.
 
     """
     stream = io.BytesIO()
@@ -69,8 +64,8 @@ def layer(system: System, keys: Path) -> Layer:
         for path in rpms:
             _add(archive, f"sandbox/{path.name}", path.read_bytes())
         if system.python:
-            for path, name in _python(system.python):
-                archive.add(path, name, recursive=False, filter=_as_root)
+            for path, name in python.files():
+                archive.add(path, _placed(name), recursive=False, filter=_as_root)
     return Layer(stream.getvalue(), {"PYTHON": system.python} if system.python else {})
 
 
@@ -86,19 +81,6 @@ def _as_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _python(version: str) -> Iterator[tuple[Path, str]]:
-    """Yield the files of this machine's own Python `version` and where they go."""
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    found = sorted(root.glob(f"versions/{version}.*"))
-    if not found:
-        raise SandboxError(
-            f"this system's Python is {version} and this machine has none to give it: "
-            f"pyenv install {version}, or set PYENV_ROOT"
-        )
-    home = found[-1]
-    for folder, folders, files in os.walk(home):
-        folders[:] = [name for name in folders if name not in _UNREAD]
-        for name in files:
-            path = Path(folder) / name
-            if path.suffix not in {".a", ".pyc"}:
-                yield path, f"{PYTHON_HOME}/{path.relative_to(home)}"
+def _placed(name: str) -> str:
+    """Return where a file of the Python goes; libffi's name there is not what it calls itself."""
+    return f"usr/{name}" if name == "lib/libffi.so.6" else f"{PYTHON_HOME}/{name}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab import SNAPSHOT, FirstRun, Fresh, Lab, Restore
+from lab import EL_FLEET, SNAPSHOT, FirstRun, Fresh, Lab, Restore, TakenRun
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from gpuprep.model import HostStatus
@@ -31,12 +31,15 @@ class ByHosts(LoadScopeScheduling):  # type: ignore[misc]
     @staticmethod
     def _split_scope(nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return "fleet" if _shares_the_fleet(REPOSITORY / path) else path
+        return _shared_fleet(REPOSITORY / path) or path
 
 
 @cache
-def _shares_the_fleet(path: Path) -> bool:
-    return re.search(r"\b(first_run|restore)\b", path.read_text()) is not None
+def _shared_fleet(path: Path) -> str:
+    """Return the fleet whose converged hosts the file's tests share."""
+    fixtures = {"fleet": r"\b(first_run|restore)\b", EL_FLEET: r"\bel_(run|restore)\b"}
+    text = path.read_text()
+    return next((name for name, used in fixtures.items() if re.search(used, text)), "")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHosts:
@@ -63,7 +66,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 @pytest.fixture(scope="session")
 def first_run(lab: Lab) -> FirstRun:
     """Take the whole fleet from bare to converged once, check mode first; keep snapshots."""
-    specs = lab.specs()
+    return take(lab, *lab.specs())
+
+
+def take(lab: Lab, *specs: HostSpec) -> FirstRun:
+    """Take hosts from bare to converged, check mode first; keep snapshots."""
     lab.start(*specs)
     names = tuple(spec.name for spec in specs)
     bare = {name: lab.state(name, inf) for name in names}
@@ -79,14 +86,35 @@ def first_run(lab: Lab) -> FirstRun:
 @pytest.fixture(scope="session")
 def restore(first_run: FirstRun) -> Restore:
     """Bring a host back to what it was right after the first run."""
+    return lambda name: bring_back(first_run, name)
 
-    def back(name: str) -> str:
-        assert name in first_run.good, first_run.applied.hosts[name]
-        hosts.restore(name, f"{SNAPSHOT}-{name}")
-        hosts.wait_ready(name)
-        return name
 
-    return back
+def bring_back(run: FirstRun, name: str) -> str:
+    """Replace a host by its snapshot of right after the first run."""
+    assert name in run.good, run.applied.hosts[name]
+    hosts.restore(name, f"{SNAPSHOT}-{name}")
+    hosts.wait_ready(name)
+    return name
+
+
+@pytest.fixture(scope="session")
+def el_run(lab: Lab) -> Iterator[TakenRun]:
+    """Take a host of Enterprise Linux from bare to converged when a test first asks for it."""
+    taken: dict[str, FirstRun] = {}
+
+    def run(name: str) -> FirstRun:
+        if name not in taken:
+            taken[name] = take(lab, *lab.specs(name, of=EL_FLEET))
+        return taken[name]
+
+    yield run
+    hosts.stop_all(taken)
+
+
+@pytest.fixture(scope="session")
+def el_restore(el_run: TakenRun) -> Restore:
+    """Bring a host of Enterprise Linux back to what it was right after its first run."""
+    return lambda name: bring_back(el_run(name), name)
 
 
 @pytest.fixture

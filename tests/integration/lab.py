@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from sandbox.fleet import HostSpec
 
 FLEET = "tests"
+EL_FLEET = "el"
 SNAPSHOT = "converged"
 # Not part of a host's state: the kernel's views, what a boot makes anew, and logs.
 VOLATILE = ("/proc", "/sys", "/run", "/tmp", "/dev", "/var/log")
 # The package manager's own books and caches, which any transaction writes.
-PACKAGE_BOOKS = ("/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/lib/systemd")
+PACKAGE_BOOKS = (
+    *("/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/lib/systemd"),
+    *("/var/lib/rpm", "/var/lib/dnf"),
+)
 
 _FINGERPRINT = """
 import hashlib, json, os, stat, sys
@@ -58,6 +62,16 @@ for top, folders, files in os.walk("/"):
 json.dump(found, sys.stdout)
 """
 
+# Both families' books in one form: name, tab, version (a package may be there more than once).
+_PACKAGES = """
+if command -v dpkg-query > /dev/null; then
+    dpkg-query -W -f '${Package}\\t${Version} ${db:Status-Abbrev}\\n'
+else
+    rpm -qa --qf '%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}.%{ARCH}\\n'
+    sed -n '/^[^#]/s/^/lock\\t/p' /etc/dnf/plugins/versionlock.list 2> /dev/null || :
+fi
+"""
+
 STAMP = 5  # place of the modification time among the facts of a file
 
 Tree = Mapping[str, Sequence[Any]]
@@ -65,7 +79,10 @@ Tree = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True)
 class State:
-    """Everything on a host: files by path, packages by name (version, status, hold)."""
+    """Everything on a host: files by path, packages by name (version, status, hold).
+
+    Lines of dnf's version lock are there as a package called ``lock``.
+    """
 
     files: Tree
     packages: Mapping[str, str]
@@ -106,9 +123,9 @@ class Lab:
         self._variables = services.start(begun)
 
     @staticmethod
-    def specs(*names: str) -> tuple[HostSpec, ...]:
-        """Return hosts of the fleet ``tests`` by name; all without names."""
-        return tuple(s for s in fleet.load(FLEET) if not names or s.name in names)
+    def specs(*names: str, of: str = FLEET) -> tuple[HostSpec, ...]:
+        """Return hosts of the fleet ``of`` by name; all without names."""
+        return tuple(s for s in fleet.load(of) if not names or s.name in names)
 
     @staticmethod
     def address(name: str) -> str:
@@ -184,9 +201,11 @@ class Lab:
         """
         argv = ("python3", "-S", "-E", "-c", _FINGERPRINT, json.dumps(VOLATILE), str(hashed))
         files = json.loads(self.run(name, *argv))
-        form = "${Package}\\t${Version} ${db:Status-Abbrev}\\n"
-        lines = self.run(name, "dpkg-query", "-W", "-f", form).splitlines()
-        return State(files, dict(line.split("\t", 1) for line in lines))
+        packages: dict[str, str] = {}
+        for line in sorted(self.sh(name, _PACKAGES).splitlines()):
+            package, version = line.split("\t", 1)
+            packages[package] = f"{packages[package]} {version}" if package in packages else version
+        return State(files, packages)
 
     def logins(self, name: str) -> int:
         """Ssh sessions that a host has seen since it started."""
@@ -240,4 +259,5 @@ class FirstRun:
 
 
 Restore = Callable[[str], str]
+TakenRun = Callable[[str], FirstRun]
 Fresh = Callable[..., str]

@@ -1,14 +1,17 @@
 """What hosts of Enterprise Linux are made of: systems, kernels and their boot entries."""
 
+import hashlib
 import os
 import subprocess
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from gpuprep import catalog
 from sandbox import images
-from sandbox.el import debs, distribution, kernels
+from sandbox.el import debs, distribution, image, kernels, python
 from sandbox.el.systems import SYSTEMS, System
 from sandbox.fleet import HostSpec
 from sandbox.nvrepo.deb import Entry
@@ -236,3 +239,57 @@ def test_a_kernel_that_is_not_there_cannot_be_the_default(root: Path) -> None:
     )
     assert done.returncode == 1
     assert "param /boot/vmlinuz-9 is incorrect" in done.stderr
+
+
+# --- the Python of Enterprise Linux 8 -------------------------------------------------------------
+
+
+@pytest.fixture
+def wheel_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a cache whose two wheels are small ones with matching checksums."""
+    packed = tmp_path / "packed"
+    names = (
+        *("bin/python3.6", "bin/pip3.6", "lib/libpython3.6m.so.1.0", "lib/python3.6/os.py"),
+        *("lib/python3.6/test/test_os.py", "lib/python3.6/site-packages/zmq.py"),
+    )
+    for name in names:
+        (packed / name).parent.mkdir(parents=True, exist_ok=True)
+        (packed / name).write_text(name)
+    cache, sums = tmp_path / "cache", {}
+    for name, version in python._WHEELS:
+        home = cache / "wheels" / f"{name}-{version}"
+        home.mkdir(parents=True)
+        with zipfile.ZipFile(home / "a.whl", "w") as archive:
+            if name == "cffi":
+                archive.writestr(".libs_cffi_backend/libffi-1.so.6.0.4", "ffi")
+            else:
+                with tarfile.open(tmp_path / "env.tar.xz", "w:xz") as inner:
+                    for one in names:
+                        inner.add(packed / one, f"./{one}")
+                archive.write(tmp_path / "env.tar.xz", "env.tar.xz")
+        sums[name, version] = hashlib.sha256((home / "a.whl").read_bytes()).hexdigest()
+    monkeypatch.setattr(python, "_WHEELS", sums)
+    return cache
+
+
+def test_the_python_is_unpacked_without_what_nobody_imports(wheel_of_python: Path) -> None:
+    found = {name: path for path, name in python.files(wheel_of_python)}
+    assert set(found) == {
+        *("bin/python", "bin/python3.6", "lib/libpython3.6m.so.1.0", "lib/libffi.so.6"),
+        "lib/python3.6/os.py",
+    }
+    assert found["lib/libffi.so.6"].read_text() == "ffi"
+    assert python.program(wheel_of_python) == found["bin/python"]
+
+
+def test_a_python_with_another_checksum_is_refused(
+    wheel_of_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(python, "_WHEELS", dict.fromkeys(python._WHEELS, "0" * 64))
+    with pytest.raises(SandboxError, match="not the pinned one"):
+        python.home(wheel_of_python)
+
+
+def test_the_librarys_name_is_found_without_the_loaders_cache() -> None:
+    assert image._placed("lib/libffi.so.6") == "usr/lib/libffi.so.6"
+    assert image._placed("bin/python3.6") == "opt/sandbox-python/bin/python3.6"

@@ -30,8 +30,10 @@ chmod 0755 /usr/sbin/alternatives
 ln -sf alternatives /usr/sbin/update-alternatives
 
 if [ -n "${PYTHON:-}" ]; then
-    # dnf keeps the Python that it was made for.
+    # dnf keeps the Python that it was made for; nobody else is to find a newer one.
     own=$(readlink -f /usr/bin/python3)
+    mv "$own" $hidden/bin/
+    own=$hidden/bin/${own##*/}
     sed -i "1s,^#! */usr/bin/python3.*,#!$own," /usr/bin/dnf-3
     echo /opt/sandbox-python/lib > /etc/ld.so.conf.d/sandbox-python.conf
     mkdir -p /usr/libexec
