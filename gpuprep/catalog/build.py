@@ -287,6 +287,7 @@ def _driver_rules(data: Raw) -> DriverRules:
         lock=_version_lock(raw["rpm_lock"]),
         services=tuple(raw["services"]),
         module=raw["module"],
+        display_modules=tuple(raw["display_modules"]),
         closure={family: tuple(raw["closure"][family]) for family in FAMILIES},
         open_kernel_min=data["branches"]["open_kernel_min"],
         toolset=data["kernel_headers"]["toolset"],

@@ -378,6 +378,7 @@ class DriverRules:
     lock: VersionLockRules
     services: tuple[str, ...]
     module: str
+    display_modules: tuple[str, ...]  # of the kernel, that nvidia-modeset and nvidia-drm need
     closure: Mapping[Family, tuple[str, ...]]
     open_kernel_min: str
     toolset: Mapping[Family, str]

@@ -50,6 +50,8 @@ class Kernel:
         running: release that runs now (``uname -r``).
         target: release that the driver is built for: the running one, or ``gpu_driver_kernel``.
         newest_installed: newest release with an image in ``/boot``.
+        next_boot: release that the next boot starts, by the boot loader's default; None where no
+            kernel is installed.
         headers: releases whose headers are there.
         compiler: CONFIG_CC_VERSION_TEXT of the target.
         loads_modules: whether this host can load kernel modules; a container cannot.
@@ -59,6 +61,7 @@ class Kernel:
     running: str
     target: str
     newest_installed: str | None = None
+    next_boot: str | None = None
     headers: tuple[str, ...] = ()
     compiler: str | None = None
     loads_modules: bool = True
@@ -112,6 +115,7 @@ class Modules:
         loaded: version of NVIDIA's and nouveau's by name.
         on_disk: files of NVIDIA's.
         others: other modules by name: loaded, builtin, available or absent; None = not known.
+        packaged: the package that has another module, where the kernel comes in several.
         rules: what modprobe and the kernel are told of NVIDIA's.
 
     """
@@ -119,6 +123,7 @@ class Modules:
     loaded: Mapping[str, str | None] = field(default_factory=dict)
     on_disk: tuple[DiskModule, ...] = ()
     others: Mapping[str, str | None] = field(default_factory=dict)
+    packaged: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[ModuleRule, ...] = ()
 
 

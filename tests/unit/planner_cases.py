@@ -58,7 +58,7 @@ def bare(**changes: Any) -> Observation:
         "kernel": {
             "running": KERNEL,
             "target": KERNEL,
-            "newest_installed": KERNEL,
+            "next_boot": KERNEL,
             "headers": [],
             "compiler": "gcc-12 (Debian 12.2.0-14) 12.2.0",
             "loads_modules": False,

@@ -125,15 +125,30 @@ def test_the_table_of_dnf_5(host: Host) -> None:
 
 def test_several_versions_of_a_kernels_tree(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (
-        "kernel-uek-devel\t6.12.0-100.28.2.2.el9uek\tx86_64\t\t\n"
-        "kernel-uek-devel\t6.12.0-99.1.el9uek\tx86_64\t\t\n"
+        "kernel-uek-devel\t6.12.0-100.28.2.2.el9uek\tx86_64\t\tinstallonlypkg(kernel), \n"
+        "kernel-uek-devel\t6.12.0-99.1.el9uek\tx86_64\t\tinstallonlypkg(kernel), \n"
         "kernel-core\t5.14.0-570.12.1.0.1.el9_6\tx86_64\t\t\n"
     )
     installed(monkeypatch, rows)
-    found, _ = rpm.packages(lambda _name: True)
+    found, broken = rpm.packages(lambda _name: True)
+    assert broken == []
     assert found["kernel-uek-devel"]["version"] == "6.12.0-100.28.2.2.el9uek"
     assert found["kernel-uek-devel-6.12.0-99.1.el9uek.x86_64"]["status"] == "installed"
     assert "kernel-core-5.14.0-570.12.1.0.1.el9_6.x86_64" not in found
+    assert host.root.is_dir()
+
+
+def test_a_package_that_is_there_twice(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (
+        "nvidia-driver\t3:580.95.05-1.el9\tx86_64\t\t\n"
+        "nvidia-driver\t3:580.178.04-1.el9\tx86_64\t\t\n"
+        "nvidia-driver-libs\t3:580.95.05-1.el9\tx86_64\t\t\n"
+        "nvidia-driver-libs\t3:580.95.05-1.el9\ti686\t\t\n"
+    )
+    installed(monkeypatch, rows)
+    found, broken = rpm.packages(lambda _name: True)
+    assert found["nvidia-driver"]["version"] == "3:580.178.04-1.el9"
+    assert broken == [{"name": "nvidia-driver", "status": "duplicated"}]
     assert host.root.is_dir()
 
 

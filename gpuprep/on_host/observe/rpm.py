@@ -39,12 +39,15 @@ def packages(wanted):
     for start in range(0, len(chosen), MANY):
         some = chosen[start : start + MANY]
         rows += output(["rpm", "-q", "--qf", _FORMAT, "--"] + some).splitlines()
-    return _packages(rows, [line for line in locks() if line[0] != "!"]), []
+    return _packages(rows, [line for line in locks() if line[0] != "!"])
 
 
 def _packages(rows, locked):
-    """Return packages by name; kernel trees, of which there are several, by their release too."""
-    found = {}
+    """Return packages by name, and those that an interrupted update left in two versions.
+
+    Kernels and their trees may be there in several versions: trees are told by release too.
+    """
+    found, versions = {}, {}
     for row in rows:
         fields = row.split("\t")
         if len(fields) != 5:
@@ -57,12 +60,17 @@ def _packages(rows, locked):
             "depends": _plain(fields[3]),
             "provides": _plain(fields[4]),
         }
+        if "installonlypkg(" not in fields[4]:
+            versions.setdefault("%s.%s" % (name, arch), {})[version] = name
         if name.startswith("kernel-") and "devel" in name:
             found["%s-%s.%s" % (name, version.split(":")[-1], arch)] = package
         other = found.get(name)
         if other is None or natural(other["version"]) <= natural(version):
             found[name] = package
-    return found
+    twice = sorted(
+        {name for of_one in versions.values() if len(of_one) > 1 for name in of_one.values()}
+    )
+    return found, [{"name": name, "status": "duplicated"} for name in twice]
 
 
 def _plain(text):
