@@ -102,16 +102,16 @@ def ensure(
     shop = _workshop(state, real_cudnn=real_cudnn)
     with state.locked():
         bootstrap.install(TOOLS)
-        base = _serve(state, gateway or bridge_address()).base
-        fingerprint = nvrepo.build(shop, base)
+        url = _serve(state, gateway or bridge_address()).base
+        fingerprint = nvrepo.build(shop, url)
         installer = conda.build(shop.www, shop.cache)
     return {
-        "gpuprep_mirror": f"{base}/{nvrepo.REPOS}",
+        "gpuprep_mirror": f"{url}/{nvrepo.REPOS}",
         "gpuprep_mirror_fingerprint": fingerprint,
-        "conda_mirror": f"{base}/{conda.RELEASES}",
+        "conda_mirror": f"{url}/{conda.RELEASES}",
         "conda_installer_sha256": installer,
-        "conda_channel_alias": base,
-        "headers_source": nvrepo.headers_source(shop, base),
+        "conda_channel_alias": url,
+        "headers_source": nvrepo.headers_source(shop, url),
     }
 
 
@@ -131,8 +131,21 @@ def distributions(
     state = State(root.resolve())
     with state.locked():
         bootstrap.install(TOOLS)
-        base = _serve(state, gateway or bridge_address()).base
-        return enterprise.build(_workshop(state), base, systems)
+        url = _serve(state, gateway or bridge_address()).base
+        return enterprise.build(_workshop(state), url, systems)
+
+
+def base(root: Path = STATE) -> str:
+    """Return the URL of the web root.
+
+    Raises:
+        SandboxError: nothing is served.
+
+    """
+    running = _running(State(root.resolve()))
+    if running is None:
+        raise SandboxError("the sandbox's web server does not run")
+    return running.base
 
 
 def _workshop(state: State, *, real_cudnn: bool = False) -> nvrepo.Workshop:

@@ -76,28 +76,38 @@ class _Maker:
 
 
 def _distribution(own: _Maker, base: str, system: System) -> dict[str, str]:
-    url, archive = f"{base}/el/{system.name}", Archive(system.suite, own.shop.cache)
+    url, archive = distribution.root(system, base), Archive(system.suite, own.shop.cache)
     bench = distribution.Workbench(system, archive)
 
     def group(part: str, source: str, describe: Callable[[Path], list[Rpm]]) -> list[Path]:
-        inputs = nvrepo.sources("debs.py", "systems.py", source, here=HERE)
+        inputs = nvrepo.sources("debs.py", "systems.py", source, "src/*", here=HERE)
         return own.group(f"{system.name}-{part}", f"{inputs}{system}", describe)
 
     def small(_: Path) -> list[Rpm]:
         return [*distribution.offered(system), distribution.epel_release(system, f"{url}/epel")]
 
-    base_os = [
+    def extra(work: Path) -> list[Rpm]:
+        return [*bench.dkms(work), *distribution.beside_dkms(system)]
+
+    places: dict[str, list[Path]] = {"epel": group("epel", "distribution.py", extra)}
+    for path in (
         *group("kernels", "kernels.py", partial(_kernels, system, archive)),
         *group("compilers", "distribution.py", bench.compilers),
         *group(f"offered-{nvrepo.digest(url)[:6]}", "distribution.py", small),
-    ]
-    epel = group("epel", "distribution.py", bench.dkms)
-    for name, rpms in (("baseos", base_os), ("epel", epel)):
+    ):
+        places.setdefault(place_of(system, rpm.read(path).name), []).append(path)
+    for name, rpms in places.items():
         own.publish(f"el/{system.name}/{name}", rpms, distribution.KEY)
-    ident = f"ol{system.major}_baseos_latest" if system.oracle else "baseos"
-    file = f"oracle-linux-ol{system.major}.repo" if system.oracle else "rocky.repo"
-    text = distribution.repository_file(ident, f"{system.title} BaseOS", f"{url}/baseos")
-    return {f"/etc/yum.repos.d/{file}": text}
+    return distribution.repositories(system, base)
+
+
+def place_of(system: System, name: str) -> str:
+    """Return the repository of the distribution that has the package `name`."""
+    if name == "libmnl-devel":
+        return "codeready"
+    if system.oracle and name.startswith("kernel-uek"):
+        return "uek"
+    return "oci" if system.oracle and name == "oci-utils" else "baseos"
 
 
 def _kernels(system: System, archive: Archive, work: Path) -> list[Rpm]:
@@ -107,7 +117,7 @@ def _kernels(system: System, archive: Archive, work: Path) -> list[Rpm]:
         older = kernel.own_compiler and distribution.older_gcc(system.suite)
         compiler = "gcc" if kernel.own_compiler else f"gcc-toolset-{system.toolsets[0]}"
         described += [
-            *kernels.small(kernel, system.major),
+            *kernels.small(kernel, system.major, kernels.compiled_modules(kernel, work)),
             kernels.devel(kernel, tree, compiler=compiler, older_gcc=older),
         ]
         if kernel.flavour == "rhck":
@@ -133,18 +143,21 @@ def _nvidia(nvidia: _Maker, system: System) -> None:
     )
     modules = ""
     if system.major < rpm_driver.STREAMLESS_SINCE:
-        modules = rpm_driver.streams(map(rpm.read, drivers))
+        modules = rpm_driver.streams(
+            package for package in map(rpm.read, drivers) if package.name != rpm_driver.SELINUX[0]
+        )
     place = f"{nvrepo.REPOS}/{system.distro}/x86_64"
     key_name = catalog.load().systems[system.name].key.file
     nvidia.publish(place, [*drivers, *compute], key_name, modules)
 
 
 def _driver(major: int, work: Path) -> list[Rpm]:
-    return [
+    versions = [
         package
-        for version in content.DRIVERS
+        for version in content.EL_DRIVERS
         for package in rpm_driver.packages(version, major, rpm_driver.payloads(version, work))
     ]
+    return [*versions, rpm_driver.policy(major)]
 
 
 def _compute(cache: Path, work: Path) -> list[Rpm]:

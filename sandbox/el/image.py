@@ -33,7 +33,9 @@ class Layer:
 def digest(system: System, keys: Path) -> str:
     """Return a short name for what the layer of `system` is made from."""
     key = build.distribution_key(keys).fingerprint()
-    text = nvrepo.sources("*.py", "src/*", here=build.HERE) + nvrepo.sources("rpm.py")
+    text = nvrepo.sources("*.py", "src/*", here=build.HERE) + nvrepo.sources(
+        "rpm.py", "compiled.py", "src/module.c"
+    )
     return nvrepo.digest(f"{text}{system}{key}")[:12]
 
 
@@ -55,7 +57,13 @@ def layer(system: System, keys: Path) -> Layer:
             distribution.identity(system),
             *distribution.base(system),
             distribution.boot(system),
-            *(one for kernel in system.kernels for one in kernels.small(kernel, system.major)),
+            *(
+                package
+                for one in system.kernels
+                for package in kernels.installed(
+                    one, system.major, kernels.compiled_modules(one, work)
+                )
+            ),
         ]
         rpms = rpm.build_all(installed, work / "rpms", rpm_rs.Signer(key.secret()))
         _add(archive, SCRIPT, (distribution.SOURCES / "become.sh").read_bytes(), 0o755)
