@@ -103,14 +103,13 @@ def test_a_machine_boots_the_newest_kernel_that_has_an_initramfs() -> None:
     assert vm.newest_kernel(["vmlinuz-6.1.0-9-amd64"]) is None
 
 
-@pytest.mark.parametrize(
-    ("entry", "value"), [({"secure_boot": True}, 1), ({"secure_boot": False}, 0)]
-)
+@pytest.mark.parametrize("on", [True, False])
 def test_a_hosts_firmware_says_whether_secure_boot_is_on(
-    entry: dict[str, Any], value: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, on: bool
 ) -> None:
     monkeypatch.setattr(register, "HOSTS", tmp_path)
-    host = register.Host("a", "10.0.0.2", "c", fleet.HostSpec.from_dict("a", entry))
+    spec = fleet.HostSpec.from_dict("a", {"secure_boot": on})
+    host = register.Host("a", "10.0.0.2", "c", spec)
     options = hosts._firmware(host)
     assert "unmask=/sys/firmware" in options
     (variable,) = (tmp_path / "a" / "firmware" / "efi" / "efivars").glob("SecureBoot-*")
