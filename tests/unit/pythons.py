@@ -21,11 +21,11 @@ def interpreter(minor: int) -> str | None:
     """
     own = python.present() if minor == OLDEST else None
     managed = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
-    candidates = (own and str(own), shutil.which(f"python3.{minor}"), *map(str, managed))
-    for candidate in filter(None, candidates):
-        done = subprocess.run([candidate, "-c", "pass"], capture_output=True, check=False)
-        if done.returncode == 0:
-            return candidate
+    for candidate in (own, shutil.which(f"python3.{minor}"), *managed):
+        if candidate is not None:
+            done = subprocess.run([candidate, "-c", "pass"], capture_output=True, check=False)
+            if done.returncode == 0:
+                return str(candidate)
     return None
 
 
