@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox import mirror
-from sandbox.el.systems import SYSTEMS, System
+from sandbox.el.systems import SYSTEMS, WITH_DRIVER, System, system_of
 from sandbox.paths import CACHE, SANDBOX_ID, STATE, SandboxError, locked
 from sandbox.podman import podman
 
@@ -117,14 +117,16 @@ def check(name: str) -> None:
         SandboxError: no such image.
 
     """
-    if name not in SYSTEMS and name not in SUITES and name not in SUITES.values():
-        raise SandboxError(f"no image {name!r}: there are {', '.join([*SUITES, *SYSTEMS])}")
+    known = [*SUITES, *SYSTEMS, *WITH_DRIVER]
+    if name not in known and name not in SUITES.values():
+        raise SandboxError(f"no image {name!r}: there are {', '.join(known)}")
 
 
 def os_of(name: str) -> str | None:
     """Operating system for an image name, as ``debian-12``; None for a snapshot's image."""
-    if name in SYSTEMS:
-        return name
+    system = system_of(name)
+    if system is not None:
+        return system.name
     return next((os for os, suite in SUITES.items() if name in {os, suite}), None)
 
 
@@ -213,6 +215,9 @@ def ensure(names: Iterable[str]) -> dict[str, str]:
     def made(name: str) -> str:
         if name in SYSTEMS:
             return _of_system(SYSTEMS[name], found, options)
+        if name in WITH_DRIVER:
+            system, version = WITH_DRIVER[name]
+            return _with_driver(name, _of_system(SYSTEMS[system], found, options), version)
         return build(recipe(suite_of(name), found, options))
 
     wanted = sorted(set(names))
@@ -239,6 +244,21 @@ def _of_system(system: System, found: mirror.Mirror | None, options: Iterable[st
             _layer(base, name, image.SCRIPT, image.layer(system, keys))
             print(f"image {system.name}: built in {time.monotonic() - started:.0f} s")
     return name
+
+
+def _with_driver(name: str, base: str, version: str) -> str:
+    """Return the image `name` of a system that has a driver before gpuprep comes."""
+    from sandbox.el import image  # noqa: PLC0415 - heavier than most verbs need
+
+    system = SYSTEMS[WITH_DRIVER[name][0]]
+    with locked(f"image-{name}"):
+        whole = f"{REPOSITORY}:{name}-{image.driver_digest(base, system, version)}"
+        if not exists(whole):
+            started = time.monotonic()
+            layer = image.driver_layer(system, version, STATE)
+            _layer(base, whole, image.DRIVER_SCRIPT, layer)
+            print(f"image {name}: built in {time.monotonic() - started:.0f} s")
+    return whole
 
 
 def _layer(base: str, name: str, script: str, layer: Layer) -> None:

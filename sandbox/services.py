@@ -10,7 +10,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from sandbox import hosts
-from sandbox.el.systems import SYSTEMS
+from sandbox.el.systems import system_of
 from sandbox.paths import STATE, SandboxError
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def _has_apt(host: hosts.Host) -> bool:
 
 def _lead_to_distributions(served: Sequence[hosts.Host], servers: Any) -> None:  # noqa: ANN401
     """Give hosts of Enterprise Linux their distribution's repositories, built on first use."""
-    systems = {host.name: host.spec.image for host in served if host.spec.image in SYSTEMS}
+    found = {host.name: system_of(host.spec.image) for host in served}
+    systems = {name: system.name for name, system in found.items() if system}
     files = servers.distributions(systems.values(), hosts.gateway(), STATE) if systems else {}
     for name, system in systems.items():
         for path, text in files[system].items():

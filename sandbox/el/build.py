@@ -76,29 +76,64 @@ class _Maker:
 
 
 def _distribution(own: _Maker, base: str, system: System) -> dict[str, str]:
-    url, archive = distribution.root(system, base), Archive(system.suite, own.shop.cache)
-    bench = distribution.Workbench(system, archive)
-
-    def group(part: str, source: str, describe: Callable[[Path], list[Rpm]]) -> list[Path]:
-        inputs = nvrepo.sources("debs.py", "systems.py", source, "src/*", here=HERE)
-        return own.group(f"{system.name}-{part}", f"{inputs}{system}", describe)
+    url = distribution.root(system, base)
 
     def small(_: Path) -> list[Rpm]:
         return [*distribution.offered(system), distribution.epel_release(system, f"{url}/epel")]
 
-    def extra(work: Path) -> list[Rpm]:
-        return [*bench.dkms(work), *distribution.beside_dkms(system)]
-
-    places: dict[str, list[Path]] = {"epel": group("epel", "distribution.py", extra)}
-    for path in (
-        *group("kernels", "kernels.py", partial(_kernels, system, archive)),
-        *group("compilers", "distribution.py", bench.compilers),
-        *group(f"offered-{nvrepo.digest(url)[:6]}", "distribution.py", small),
-    ):
+    parts = _parts(own, system)
+    places = {"epel": parts.pop("epel")}
+    parts["offered"] = _group(own, system, f"offered-{nvrepo.digest(url)[:6]}", small)
+    for path in (path for part in parts.values() for path in part):
         places.setdefault(place_of(system, rpm.read(path).name), []).append(path)
     for name, rpms in places.items():
         own.publish(f"el/{system.name}/{name}", rpms, distribution.KEY)
     return distribution.repositories(system, base)
+
+
+def _parts(own: _Maker, system: System) -> dict[str, list[Path]]:
+    """Build what a system's repositories have that is worth keeping: the files are large."""
+    archive = Archive(system.suite, own.shop.cache)
+    bench = distribution.Workbench(system, archive)
+
+    def extra(work: Path) -> list[Rpm]:
+        return [*bench.dkms(work), *distribution.beside_dkms(system)]
+
+    return {
+        "kernels": _group(own, system, "kernels", partial(_kernels, system, archive)),
+        "compilers": _group(own, system, "compilers", bench.compilers),
+        "epel": _group(own, system, "epel", extra),
+    }
+
+
+def _group(
+    own: _Maker, system: System, part: str, describe: Callable[[Path], list[Rpm]]
+) -> list[Path]:
+    source = "kernels.py" if part == "kernels" else "distribution.py"
+    inputs = nvrepo.sources("debs.py", "systems.py", source, "src/*.install", here=HERE)
+    return own.group(f"{system.name}-{part}", f"{inputs}{system}", describe)
+
+
+def with_driver(shop: Workshop, system: System, version: str) -> list[Path]:
+    """Build what an image with an open driver of `version` has besides the system's own."""
+    own = _Maker(shop, distribution_key(shop.keys.parent))
+    kernel = system.kernels[0]
+    parts = _parts(own, system)
+    wanted = {"dkms": system.dkms[-1], f"{kernel.stem}-devel": kernel.release.partition("-")[0]}
+    chosen = [*parts["compilers"]]
+    for path in (*parts["kernels"], *parts["epel"]):
+        found = rpm.read(path)
+        if wanted.get(found.name) == found.version and (
+            found.name == "dkms" or found.evr == kernel.release
+        ):
+            chosen.append(path)
+    drivers = _drivers(_Maker(shop, SigningKey.ensure(shop.keys)), system)
+    without = {rpm_driver.KMOD["proprietary"], rpm_driver.META["proprietary"], *rpm_driver.ADD_ONS}
+    for path in drivers:
+        found = rpm.read(path)
+        if found.version == version and found.name not in without:
+            chosen.append(path)
+    return chosen
 
 
 def place_of(system: System, name: str) -> str:
@@ -128,14 +163,19 @@ def _kernels(system: System, archive: Archive, work: Path) -> list[Rpm]:
 # --- NVIDIA ---------------------------------------------------------------------------------------
 
 
-def _nvidia(nvidia: _Maker, system: System) -> None:
-    """Publish NVIDIA's repository for the system's major version."""
+def _drivers(nvidia: _Maker, system: System) -> list[Path]:
     shared = nvrepo.sources("rpm_driver.py", "compiled.py", "content.py", "src/*")
-    drivers = nvidia.group(
+    return nvidia.group(
         f"driver-el{system.major}",
         shared + nvrepo.sources("driver.py", "fabric.py"),
         partial(_driver, system.major),
     )
+
+
+def _nvidia(nvidia: _Maker, system: System) -> None:
+    """Publish NVIDIA's repository for the system's major version."""
+    shared = nvrepo.sources("rpm_driver.py", "compiled.py", "content.py", "src/*")
+    drivers = _drivers(nvidia, system)
     compute = nvidia.group(
         "compute",
         shared + nvrepo.sources("rpm_cuda.py", "cuda.py", "cudnn.py"),

@@ -302,6 +302,7 @@ class Workbench:
                     version=version,
                     architecture="noarch",
                     relations={"requires": needs},
+                    directories=("etc/dkms/framework.conf.d",),
                     files={
                         **files,
                         "usr/sbin/dkms": program,

@@ -139,3 +139,11 @@ SYSTEMS: Final = {
         System("rocky-9", *("rocky", "Rocky Linux", "9.6", "bookworm", "11.5.0"), (_ROCKY9,)),
     )
 }
+WITH_DRIVER: Final = {"ol-9-gpu": ("ol-9", "580.95.05")}
+"""Images of a system whose maker has put a driver into them, as Oracle's Gen2-GPU images: the
+system and the driver's version."""
+
+
+def system_of(image: str) -> System | None:
+    """Return the system of an image by its name; None for another's, and for a snapshot's."""
+    return SYSTEMS.get(WITH_DRIVER.get(image, (image, ""))[0])

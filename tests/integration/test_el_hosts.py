@@ -222,7 +222,7 @@ def test_a_module_is_really_compiled_by_the_toolset_and_by_the_systems_own_compi
 
 
 def test_a_newer_dkms_takes_the_toolset_from_its_own_settings(host: str) -> None:
-    said(host, "rm -f /etc/dkms/nvidia.conf")
+    said(host, "rm -f /etc/dkms/nvidia.conf; mkdir -p /etc/dkms/framework.conf.d")
     hosts.write_file(host, FRAMEWORK, f'build_environment="{TOOLSET}/enable"\n')
     try:
         install_driver(host, NEW_DKMS)
@@ -284,6 +284,20 @@ def test_oracles_repositories_are_found_by_region(host: str) -> None:
     assert states["ol9_UEKR8"] == states["ol9_oci_included"] == "enabled"
     assert states["ol9_codeready_builder"] == "disabled"
     assert said(host, "dnf -q repoquery --qf '%{repoid}' oci-utils") == "ol9_oci_included"
+
+
+def test_an_image_may_have_a_driver_already() -> None:
+    hosts.start_all([HostSpec("el-gpu", "ol-9-gpu")])
+    try:
+        assert hosts.system_state("el-gpu") == "running"
+        assert said("el-gpu", "uname -r") == UEK.uname
+        built = f"nvidia/580.95.05, {UEK.uname}, x86_64: installed"
+        assert said("el-gpu", "dkms status") == built
+        assert said("el-gpu", "modinfo -F vermagic nvidia").split()[0] == UEK.uname
+        assert on("el-gpu", "rpm -q nvidia-open nvidia-driver-cuda dkms").returncode == 0
+        assert said("el-gpu", "rpm -Va --nofiles --nodeps; echo good") == "good"
+    finally:
+        hosts.stop("el-gpu")
 
 
 def test_a_host_says_that_secure_boot_is_on() -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from gpuprep import catalog
 from sandbox import images
-from sandbox.el import build, debs, distribution, image, kernels, python
+from sandbox.el import build, debs, distribution, image, kernels, python, systems
 from sandbox.el.systems import SYSTEMS, System
 from sandbox.fleet import HostSpec
+from sandbox.nvrepo import content
 from sandbox.nvrepo.deb import Entry
 from sandbox.nvrepo.rpm import Rpm
 from sandbox.paths import SandboxError
@@ -58,6 +59,14 @@ def test_a_host_may_be_of_a_system_and_an_unknown_one_is_refused_with_all_names(
     assert images.os_of("ol-9") == "ol-9"
     with pytest.raises(SandboxError, match=r"no image 'ol-7': there are debian-12, .*ol-8"):
         HostSpec.from_dict("a", {"image": "ol-7"})
+
+
+def test_an_image_may_have_a_driver_of_its_makers() -> None:
+    assert HostSpec.from_dict("a", {"image": "ol-9-gpu"}).image == "ol-9-gpu"
+    assert images.os_of("ol-9-gpu") == "ol-9"
+    for system, version in systems.WITH_DRIVER.values():
+        assert SYSTEMS[system].toolsets
+        assert version in {one.version for one in content.EL_DRIVERS}
 
 
 def test_hosts_of_the_family_are_bare_too_and_have_its_package_manager() -> None:
