@@ -14,7 +14,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox import firstboot, images, inventory, pci, vm
-from sandbox.el.systems import MIRROR
+from sandbox.el.systems import MIRROR, system_of
 from sandbox.fleet import HostSpec
 from sandbox.paths import SANDBOX_ID, STATE, SandboxError, locked
 from sandbox.podman import (
@@ -168,13 +168,19 @@ def _create(host: Host, image: str) -> None:
         *("--restart", "always", "--systemd", "always"),
         *("--volume", f"{bus}:/sys/bus/pci:ro"),
         *_firmware(host),
-        # Where files of Oracle's distribution lead; a snapshot may be of such a host.
-        *(("--add-host", f"{MIRROR}:{gateway()}") if host.spec.image not in images.SUITES else ()),
+        *_names(host.spec.image),
         image,
     )
     # In the host's own file system, so that they survive its reboot.
     podman("cp", "--archive=false", "-", f"{host.container}:/", stdin=firstboot.archive_of(host))
     podman("start", host.container)
+
+
+def _names(image: str) -> tuple[str, ...]:
+    """Return podman's options for the name to which files of Oracle's distribution lead."""
+    # A snapshot may be of such a host.
+    known = "/" in image or system_of(image) is not None
+    return ("--add-host", f"{MIRROR}:{gateway()}") if known else ()
 
 
 def _firmware(host: Host) -> tuple[str, ...]:
@@ -184,10 +190,8 @@ def _firmware(host: Host) -> tuple[str, ...]:
     variables = host.folder / "firmware" / "efi" / "efivars"
     variables.mkdir(parents=True, exist_ok=True)
     # Four bytes of attributes, then the value.
-    (variables / f"SecureBoot-{_EFI_GLOBAL}").write_bytes(
-        bytes((6, 0, 0, 0, host.spec.secure_boot))
-    )
-    (variables / f"SetupMode-{_EFI_GLOBAL}").write_bytes(bytes((6, 0, 0, 0, 0)))
+    for name, value in (("SecureBoot", host.spec.secure_boot), ("SetupMode", False)):
+        (variables / f"{name}-{_EFI_GLOBAL}").write_bytes(bytes((6, 0, 0, 0, value)))
     folder = host.folder / "firmware"
     return ("--security-opt", "unmask=/sys/firmware", "--volume", f"{folder}:/sys/firmware:ro")
 

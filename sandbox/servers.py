@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING
 
 from sandbox import bootstrap
 from sandbox.conda import build as conda
+from sandbox.el.systems import SYSTEMS
 from sandbox.hosts import gateway as bridge_address
 from sandbox.nvrepo import build as nvrepo
 from sandbox.paths import STATE, SandboxError
+from sandbox.ubuntu.systems import SYSTEMS as UBUNTU
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -116,9 +118,11 @@ def ensure(
 
 
 def distributions(
-    systems: Iterable[str], gateway: str | None = None, root: Path = STATE
+    systems: Iterable[str], gateway: str | None = None, root: Path = STATE, archive: str = "now"
 ) -> dict[str, dict[str, str]]:
-    """Build and serve the repositories of systems of Enterprise Linux, NVIDIA's among them.
+    """Build and serve the repositories of systems that are not Debian, NVIDIA's among them.
+
+    `archive` is the state of Ubuntu's, see `sandbox.ubuntu.archive`.
 
     Returns the files that lead a host to its distribution's, by system and path.
 
@@ -126,13 +130,22 @@ def distributions(
         SandboxError: a tool or a package of Debian cannot be had, or the server not be started.
 
     """
-    from sandbox.el import build as enterprise  # noqa: PLC0415 - most hosts need none of it
-
+    wanted = set(systems)
     state = State(root.resolve())
     with state.locked():
         bootstrap.install(TOOLS)
         url = _serve(state, gateway or bridge_address()).base
-        return enterprise.build(_workshop(state), url, systems)
+        shop = _workshop(state)
+        files: dict[str, dict[str, str]] = {}
+        if wanted & set(SYSTEMS):
+            from sandbox.el import build as enterprise  # noqa: PLC0415 - most hosts need none
+
+            files |= enterprise.build(shop, url, wanted & set(SYSTEMS))
+        if wanted & set(UBUNTU):
+            from sandbox.ubuntu import build as ubuntu  # noqa: PLC0415
+
+            files |= ubuntu.build(shop, url, wanted & set(UBUNTU), archive)
+        return files
 
 
 def base(root: Path = STATE) -> str:
