@@ -23,9 +23,15 @@ STREAMS = "/etc/dnf/modules.d/%s.module"
 ALTERNATIVES = "/var/lib/alternatives/%s"
 REPOSITORY = "gpuprep-nvidia"
 WORKS_ELSEWHERE = 200  # what dnf ends with when it was told not to wait for another
-DNF = ["dnf", "--setopt=exit_on_lock=1", "--setopt=install_weak_deps=0"]
+DNF = [
+    "dnf",
+    "--setopt=exit_on_lock=1",
+    "--setopt=install_weak_deps=0",
+    "--setopt=clean_requirements_on_remove=0",  # what came with a package that goes stays
+]
 # Yes to the keys of repositories that are read for the first time: each names its own file.
 QUERY = [*DNF, "-qy"]
+ERASING = "--allowerasing"
 PAUSE = 2
 KERNEL = re.compile(r"^kernel(-uek|-rt|-64k|-debug|-core|-modules)*(-[a-z]+)?$")
 NO_KERNEL = re.compile(r"-(devel|devel-matched|headers|tools|tools-libs|doc|srpm-macros)$")
@@ -254,6 +260,10 @@ def preview(transaction):
     newest kernel for that: then the tree of one that is there is named in the transaction.
     """
     found = _preview(transaction)
+    if not found.ok and not found.missing and not transaction.get("erasing"):
+        # What is there may conflict with what comes; then that goes, and the preview tells it.
+        transaction["erasing"] = True
+        found = _preview(transaction)
     if "dkms" in found.installs and any(map(is_kernel, found.installs)):
         tree = _matching_tree()
         transaction["install"].update(tree)
@@ -275,6 +285,8 @@ def _preview(transaction):
     options = []
     if PREPARED.pretended:
         options = ["--disableplugin=versionlock", "--setopt=%s.module_hotfixes=1" % REPOSITORY]
+    if transaction.get("erasing"):
+        options.append(ERASING)
     with _arguments(transaction, there) as arguments:
         if arguments is None:
             return dnf_table.NOTHING
@@ -293,7 +305,8 @@ def carry_out(transaction, seconds):
     with _arguments(transaction, installed()) as arguments:
         if arguments is None:
             return Outcome(0, "", "")
-        outcome = _dnf([*DNF, "-y", *arguments], seconds)
+        options = [ERASING] if transaction.get("erasing") else []
+        outcome = _dnf([*DNF, "-y", *options, *arguments], seconds)
     if outcome.code != 0:
         return outcome._replace(err=last_lines(outcome, 8, TELLING))
     PREPARED.files.clear()
