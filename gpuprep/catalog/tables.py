@@ -379,9 +379,11 @@ class DriverRules:
     services: tuple[str, ...]
     module: str
     display_modules: tuple[str, ...]  # of the kernel, that nvidia-modeset and nvidia-drm need
+    built_streams: tuple[str, ...]  # those whose modules are built on the host
     closure: Mapping[Family, tuple[str, ...]]
     open_kernel_min: str
     toolset: Mapping[Family, str]
+    extra_modules: Mapping[Family, str]  # in words: what has modules that a kernel has not
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +422,9 @@ class RepositoryRules:
     keyring_file: str
     keyring_sha256: Mapping[str, str]
     rpm_repo_file: str
+    builder: str  # package that builds modules
+    builders: tuple[str, ...]  # ids of repositories that have what builds modules
+    distributions: tuple[str, ...]  # ids of the distributions' repositories, which have not
 
 
 @dataclass(frozen=True, slots=True)

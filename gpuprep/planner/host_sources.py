@@ -1,0 +1,64 @@
+"""What the package manager of a host is told by others, as far as it touches a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gpuprep.catalog.rules import host_rules
+from gpuprep.model.names import matches
+
+if TYPE_CHECKING:
+    from gpuprep.catalog import Catalog
+    from gpuprep.catalog.tables import System
+    from gpuprep.model import Message, Stack
+    from gpuprep.observe.observation import HostObservation, PackageRule
+
+_CODES: Final = {"lock": "E_FOREIGN_LOCK", "exclude": "E_FOREIGN_EXCLUDE"}
+
+
+def forbidden(rule: PackageRule, packages: str) -> Message:
+    """Return the refusal of packages that a rule of others forbids."""
+    kind, _, repository = rule.pin.partition(" of ")
+    code = _CODES.get(kind, "E_FOREIGN_PIN")
+    values = {"path": rule.path, "pin": rule.pin, "priority": str(rule.priority)}
+    where = f"section {repository} of {rule.path}" if repository else rule.path
+    rules = " ".join(rule.names)
+    return host_rules().refusal(code, packages=packages, where=where, rule=rules, **values)
+
+
+def stream_warnings(
+    observation: HostObservation, stack: Stack, catalog: Catalog
+) -> tuple[Message, ...]:
+    """Return what there is to know when another module stream is enabled than the wanted one."""
+    if stack.stream is None:
+        return ()
+    module, _, wanted = stack.stream.partition(":")
+    found = observation.package_manager.streams.get(module)
+    if found is None or found == wanted:
+        return ()
+    names = {"found": f"{module}:{found}", "wanted": stack.stream}
+    built = matches(found, catalog.driver.built_streams)
+    code = "W_STREAM_SWITCH" if built else "W_STREAM_PRECOMPILED"
+    return (host_rules().warning(code, **names),)
+
+
+def builder_obstacle(
+    observation: HostObservation, catalog: Catalog, system: System
+) -> Message | None:
+    """Return that no repository of the host can have what builds the driver's module."""
+    repositories, rules = observation.package_manager.repositories, catalog.repositories
+    if not repositories or observation.is_installed(rules.builder):
+        return None
+    on = [name for name, entry in repositories.items() if entry.enabled]
+    if any(matches(name, rules.builders) for name in on):
+        return None
+    # A repository of the site's own may have it.
+    if any(not matches(name, (*rules.builders, *rules.distributions)) for name in on):
+        return None
+    off = [name for name in repositories if matches(name, rules.builders) and name not in on]
+    if off:
+        values = {"repository": off[0], "path": repositories[off[0]].path}
+        return host_rules().refusal("E_DKMS_DISABLED", **values)
+    if system.dkms_from:  # comes with the driver, and names the repository
+        return None
+    return host_rules().refusal("E_DKMS_SOURCE", os=system.name)
