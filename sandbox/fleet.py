@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FLEETS_FILE: Final = Path(__file__).with_name("fleets.yml")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
+_KEYS: Final = {"image", "gpus", "nvswitches", "shape", "vars", "files", "secure_boot"}
 _COUNTED: Final = re.compile(r"(?P<base>.+)-(?P<count>\d+)")
 
 
@@ -34,12 +35,13 @@ class HostSpec:
 
     Attributes:
         name: host name, also the name in the inventory.
-        image: ``debian-12``, ``debian-13`` (or a release name), or a podman image of a snapshot.
+        image: ``debian-12``, ``ol-9`` and the like, or a podman image of a snapshot.
         gpus: PCI ids, one per GPU.
         nvswitches: PCI ids, one per NVSwitch.
         shape: OCI shape, the host variable ``oci_shape``; None: no such variable.
         vars: further host variables.
         files: files by absolute path.
+        secure_boot: whether the firmware says that Secure Boot is on; None: there is no UEFI.
 
     """
 
@@ -50,6 +52,7 @@ class HostSpec:
     shape: str | None = None
     vars: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, File] = field(default_factory=dict)
+    secure_boot: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, the form that ``from_dict`` takes besides the name."""
@@ -67,7 +70,7 @@ class HostSpec:
         """
         if not _NAME.fullmatch(name):
             raise SandboxError(f"host name {name!r}: lower-case letters, digits and - only")
-        unknown = set(entry) - {"image", "gpus", "nvswitches", "shape", "vars", "files"}
+        unknown = set(entry) - _KEYS
         if unknown:
             raise SandboxError(f"host {name}: unknown keys {', '.join(sorted(unknown))}")
         image = entry.get("image", "debian-12")
@@ -81,6 +84,7 @@ class HostSpec:
             shape=entry.get("shape"),
             vars=dict(entry.get("vars", {})),
             files={path: File(**file) for path, file in entry.get("files", {}).items()},
+            secure_boot=entry.get("secure_boot"),
         )
 
 

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox import firstboot, images, inventory, pci, vm
+from sandbox.el.systems import MIRROR, system_of
 from sandbox.fleet import HostSpec
 from sandbox.paths import SANDBOX_ID, STATE, SandboxError, locked
 from sandbox.podman import (
@@ -66,6 +67,7 @@ VM_READY_TIMEOUT: Final = (
     900.0  # 35 s alone; its processor is emulated and suffers from a busy machine
 )
 _PARALLEL: Final = 6
+_EFI_GLOBAL: Final = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 
 def gateway() -> str:
@@ -165,11 +167,33 @@ def _create(host: Host, image: str) -> None:
         *("--mac-address", mac_of(host.address)),
         *("--restart", "always", "--systemd", "always"),
         *("--volume", f"{bus}:/sys/bus/pci:ro"),
+        *_firmware(host),
+        *_names(host.spec.image),
         image,
     )
     # In the host's own file system, so that they survive its reboot.
     podman("cp", "--archive=false", "-", f"{host.container}:/", stdin=firstboot.archive_of(host))
     podman("start", host.container)
+
+
+def _names(image: str) -> tuple[str, ...]:
+    """Return podman's options for the name to which files of Oracle's distribution lead."""
+    # A snapshot may be of such a host.
+    known = "/" in image or system_of(image) is not None
+    return ("--add-host", f"{MIRROR}:{gateway()}") if known else ()
+
+
+def _firmware(host: Host) -> tuple[str, ...]:
+    """Return podman's options for a host that was started with Secure Boot: its efivars say so."""
+    if host.spec.secure_boot is None:
+        return ()
+    variables = host.folder / "firmware" / "efi" / "efivars"
+    variables.mkdir(parents=True, exist_ok=True)
+    # Four bytes of attributes, then the value.
+    for name, value in (("SecureBoot", host.spec.secure_boot), ("SetupMode", False)):
+        (variables / f"{name}-{_EFI_GLOBAL}").write_bytes(bytes((6, 0, 0, 0, value)))
+    folder = host.folder / "firmware"
+    return ("--security-opt", "unmask=/sys/firmware", "--volume", f"{folder}:/sys/firmware:ro")
 
 
 def mac_of(address: str) -> str:

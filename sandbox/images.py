@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox import mirror
-from sandbox.el.systems import SYSTEMS, System
+from sandbox.el.systems import SYSTEMS, WITH_DRIVER, System, system_of
 from sandbox.paths import CACHE, SANDBOX_ID, STATE, SandboxError, locked
 from sandbox.podman import podman
+from sandbox.ubuntu.systems import SYSTEMS as UBUNTU
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sandbox.el.image import Layer
+    from sandbox.ubuntu.systems import System as Ubuntu
 
 LOGIN_USER: Final = "ops"
 SUITES: Final = {"debian-12": "bookworm", "debian-13": "trixie"}
@@ -49,6 +51,9 @@ EL_PACKAGES: Final = (
     *("dnf", "dnf-plugins-core", "rpm", "udev", "python3-systemd"),
     *("libelf1", "openssl", "cpio", "patch", "xz-utils", "passwd"),
 )
+# What Ubuntu's instances have besides; from 25.10 on also another sudo.
+UBUNTU_PACKAGES: Final = (*PACKAGES, "lsb-release", "needrestart", "unattended-upgrades")
+UBUNTU_SUDO: Final = {"trixie": ("sudo-rs",)}
 # Keys of the image would be shared by all hosts: each gets its own.
 # Index files are gone but their folder looks new, so that Ansible would think its cache fresh.
 CUSTOMIZE: Final = f"""\
@@ -117,13 +122,17 @@ def check(name: str) -> None:
         SandboxError: no such image.
 
     """
-    if name not in SYSTEMS and name not in SUITES and name not in SUITES.values():
-        raise SandboxError(f"no image {name!r}: there are {', '.join([*SUITES, *SYSTEMS])}")
+    known = [*SUITES, *SYSTEMS, *WITH_DRIVER, *UBUNTU]
+    if name not in known and name not in SUITES.values():
+        raise SandboxError(f"no image {name!r}: there are {', '.join(known)}")
 
 
 def os_of(name: str) -> str | None:
     """Operating system for an image name, as ``debian-12``; None for a snapshot's image."""
-    if name in SYSTEMS:
+    system = system_of(name)
+    if system is not None:
+        return system.name
+    if name in UBUNTU:
         return name
     return next((os for os, suite in SUITES.items() if name in {os, suite}), None)
 
@@ -213,6 +222,11 @@ def ensure(names: Iterable[str]) -> dict[str, str]:
     def made(name: str) -> str:
         if name in SYSTEMS:
             return _of_system(SYSTEMS[name], found, options)
+        if name in WITH_DRIVER:
+            system, version = WITH_DRIVER[name]
+            return _with_driver(name, _of_system(SYSTEMS[system], found, options), version)
+        if name in UBUNTU:
+            return _of_ubuntu(UBUNTU[name], found, options)
         return build(recipe(suite_of(name), found, options))
 
     wanted = sorted(set(names))
@@ -237,6 +251,39 @@ def _of_system(system: System, found: mirror.Mirror | None, options: Iterable[st
         if not exists(name):
             started = time.monotonic()
             _layer(base, name, image.SCRIPT, image.layer(system, keys))
+            print(f"image {system.name}: built in {time.monotonic() - started:.0f} s")
+    return name
+
+
+def _with_driver(name: str, base: str, version: str) -> str:
+    """Return the image `name` of a system that has a driver before gpuprep comes."""
+    from sandbox.el import image  # noqa: PLC0415 - heavier than most verbs need
+
+    system = SYSTEMS[WITH_DRIVER[name][0]]
+    with locked(f"image-{name}"):
+        whole = f"{REPOSITORY}:{name}-{image.driver_digest(base, system, version)}"
+        if not exists(whole):
+            started = time.monotonic()
+            layer = image.driver_layer(system, version, STATE)
+            _layer(base, whole, image.DRIVER_SCRIPT, layer)
+            print(f"image {name}: built in {time.monotonic() - started:.0f} s")
+    return whole
+
+
+def _of_ubuntu(system: Ubuntu, found: mirror.Mirror | None, options: Iterable[str]) -> str:
+    """Return the image of an Ubuntu release, which is made from a Debian root."""
+    from sandbox.el.image import Layer  # noqa: PLC0415 - heavier than most verbs need
+    from sandbox.ubuntu import image  # noqa: PLC0415
+
+    keys = STATE / "keys"
+    packages = (*UBUNTU_PACKAGES, *UBUNTU_SUDO.get(system.suite, ()))
+    base = build(recipe(system.suite, found, options, packages))
+    with locked(f"image-{system.name}"):
+        suffix = image.digest(system, keys)
+        name = f"{REPOSITORY}:{system.name}-{base.rpartition('-')[2]}-{suffix}"
+        if not exists(name):
+            started = time.monotonic()
+            _layer(base, name, image.SCRIPT, Layer(*image.layer(system, keys)))
             print(f"image {system.name}: built in {time.monotonic() - started:.0f} s")
     return name
 

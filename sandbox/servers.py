@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING
 
 from sandbox import bootstrap
 from sandbox.conda import build as conda
+from sandbox.el.systems import SYSTEMS
 from sandbox.hosts import gateway as bridge_address
 from sandbox.nvrepo import build as nvrepo
 from sandbox.paths import STATE, SandboxError
+from sandbox.ubuntu.systems import SYSTEMS as UBUNTU
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -102,23 +104,25 @@ def ensure(
     shop = _workshop(state, real_cudnn=real_cudnn)
     with state.locked():
         bootstrap.install(TOOLS)
-        base = _serve(state, gateway or bridge_address()).base
-        fingerprint = nvrepo.build(shop, base)
+        url = _serve(state, gateway or bridge_address()).base
+        fingerprint = nvrepo.build(shop, url)
         installer = conda.build(shop.www, shop.cache)
     return {
-        "gpuprep_mirror": f"{base}/{nvrepo.REPOS}",
+        "gpuprep_mirror": f"{url}/{nvrepo.REPOS}",
         "gpuprep_mirror_fingerprint": fingerprint,
-        "conda_mirror": f"{base}/{conda.RELEASES}",
+        "conda_mirror": f"{url}/{conda.RELEASES}",
         "conda_installer_sha256": installer,
-        "conda_channel_alias": base,
-        "headers_source": nvrepo.headers_source(shop, base),
+        "conda_channel_alias": url,
+        "headers_source": nvrepo.headers_source(shop, url),
     }
 
 
 def distributions(
-    systems: Iterable[str], gateway: str | None = None, root: Path = STATE
+    systems: Iterable[str], gateway: str | None = None, root: Path = STATE, archive: str = "now"
 ) -> dict[str, dict[str, str]]:
-    """Build and serve the repositories of systems of Enterprise Linux, NVIDIA's among them.
+    """Build and serve the repositories of systems that are not Debian, NVIDIA's among them.
+
+    `archive` is the state of Ubuntu's, see `sandbox.ubuntu.archive`.
 
     Returns the files that lead a host to its distribution's, by system and path.
 
@@ -126,13 +130,35 @@ def distributions(
         SandboxError: a tool or a package of Debian cannot be had, or the server not be started.
 
     """
-    from sandbox.el import build as enterprise  # noqa: PLC0415 - most hosts need none of it
-
+    wanted = set(systems)
     state = State(root.resolve())
     with state.locked():
         bootstrap.install(TOOLS)
-        base = _serve(state, gateway or bridge_address()).base
-        return enterprise.build(_workshop(state), base, systems)
+        url = _serve(state, gateway or bridge_address()).base
+        shop = _workshop(state)
+        files: dict[str, dict[str, str]] = {}
+        if wanted & set(SYSTEMS):
+            from sandbox.el import build as enterprise  # noqa: PLC0415 - most hosts need none
+
+            files |= enterprise.build(shop, url, wanted & set(SYSTEMS))
+        if wanted & set(UBUNTU):
+            from sandbox.ubuntu import build as ubuntu  # noqa: PLC0415
+
+            files |= ubuntu.build(shop, url, wanted & set(UBUNTU), archive)
+        return files
+
+
+def base(root: Path = STATE) -> str:
+    """Return the URL of the web root.
+
+    Raises:
+        SandboxError: nothing is served.
+
+    """
+    running = _running(State(root.resolve()))
+    if running is None:
+        raise SandboxError("the sandbox's web server does not run")
+    return running.base
 
 
 def _workshop(state: State, *, real_cudnn: bool = False) -> nvrepo.Workshop:

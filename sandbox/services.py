@@ -9,9 +9,9 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
-from sandbox import hosts
-from sandbox.el.systems import SYSTEMS
+from sandbox import hosts, images
 from sandbox.paths import STATE, SandboxError
+from sandbox.ubuntu.systems import SYSTEMS as UBUNTU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,20 +38,26 @@ def start(served: Sequence[hosts.Host]) -> dict[str, Any]:
     # Kernel headers are no setting of ours: a real host has its distribution's archive for them.
     source = variables.pop("headers_source", "")
     # A virtual machine runs Debian's own kernel, whose headers the archive really has.
-    for host in filter(_has_apt, served):
+    for host in filter(_runs_our_kernel, served):
         hosts.add_apt_source(host.name, "sandbox-kernel", source)
     _lead_to_distributions(served, servers)
     return variables
 
 
-def _has_apt(host: hosts.Host) -> bool:
+def _runs_our_kernel(host: hosts.Host) -> bool:
+    """Return whether a host has apt, and this machine's kernel by its name."""
+    if host.spec.image in UBUNTU:
+        return False
     present = ["test", "-d", "/etc/apt/sources.list.d"]
     return bool(host.container) and hosts.run(host.name, present).returncode == 0
 
 
 def _lead_to_distributions(served: Sequence[hosts.Host], servers: Any) -> None:  # noqa: ANN401
-    """Give hosts of Enterprise Linux their distribution's repositories, built on first use."""
-    systems = {host.name: host.spec.image for host in served if host.spec.image in SYSTEMS}
+    """Give hosts that are not Debian their distribution's repositories, built on first use."""
+    found = {host.name: images.os_of(host.spec.image) for host in served}
+    systems = {
+        name: system for name, system in found.items() if system and system not in images.SUITES
+    }
     files = servers.distributions(systems.values(), hosts.gateway(), STATE) if systems else {}
     for name, system in systems.items():
         for path, text in files[system].items():

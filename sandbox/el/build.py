@@ -76,28 +76,73 @@ class _Maker:
 
 
 def _distribution(own: _Maker, base: str, system: System) -> dict[str, str]:
-    url, archive = f"{base}/el/{system.name}", Archive(system.suite, own.shop.cache)
-    bench = distribution.Workbench(system, archive)
-
-    def group(part: str, source: str, describe: Callable[[Path], list[Rpm]]) -> list[Path]:
-        inputs = nvrepo.sources("debs.py", "systems.py", source, here=HERE)
-        return own.group(f"{system.name}-{part}", f"{inputs}{system}", describe)
+    url = distribution.root(system, base)
 
     def small(_: Path) -> list[Rpm]:
         return [*distribution.offered(system), distribution.epel_release(system, f"{url}/epel")]
 
-    base_os = [
-        *group("kernels", "kernels.py", partial(_kernels, system, archive)),
-        *group("compilers", "distribution.py", bench.compilers),
-        *group(f"offered-{nvrepo.digest(url)[:6]}", "distribution.py", small),
-    ]
-    epel = group("epel", "distribution.py", bench.dkms)
-    for name, rpms in (("baseos", base_os), ("epel", epel)):
+    parts = _parts(own, system)
+    places = {"epel": parts.pop("epel")}
+    parts["offered"] = _group(own, system, f"offered-{nvrepo.digest(url)[:6]}", small)
+    for path in (path for part in parts.values() for path in part):
+        places.setdefault(place_of(system, rpm.read(path).name), []).append(path)
+    for name, rpms in places.items():
         own.publish(f"el/{system.name}/{name}", rpms, distribution.KEY)
-    ident = f"ol{system.major}_baseos_latest" if system.oracle else "baseos"
-    file = f"oracle-linux-ol{system.major}.repo" if system.oracle else "rocky.repo"
-    text = distribution.repository_file(ident, f"{system.title} BaseOS", f"{url}/baseos")
-    return {f"/etc/yum.repos.d/{file}": text}
+    return distribution.repositories(system, base)
+
+
+def _parts(own: _Maker, system: System) -> dict[str, list[Path]]:
+    """Build what a system's repositories have that is worth keeping: the files are large."""
+    archive = Archive(system.suite, own.shop.cache)
+    bench = distribution.Workbench(system, archive)
+
+    def extra(work: Path) -> list[Rpm]:
+        return [*bench.dkms(work), *distribution.beside_dkms(system)]
+
+    return {
+        "kernels": _group(own, system, "kernels", partial(_kernels, system, archive)),
+        "compilers": _group(own, system, "compilers", bench.compilers),
+        "epel": _group(own, system, "epel", extra),
+    }
+
+
+def _group(
+    own: _Maker, system: System, part: str, describe: Callable[[Path], list[Rpm]]
+) -> list[Path]:
+    source = "kernels.py" if part == "kernels" else "distribution.py"
+    inputs = nvrepo.sources("debs.py", "systems.py", source, "src/*.install", here=HERE)
+    return own.group(f"{system.name}-{part}", f"{inputs}{system}", describe)
+
+
+def with_driver(shop: Workshop, system: System, version: str) -> list[Path]:
+    """Build what an image with an open driver of `version` has besides the system's own."""
+    own = _Maker(shop, distribution_key(shop.keys.parent))
+    kernel = system.kernels[0]
+    parts = _parts(own, system)
+    wanted = {"dkms": system.dkms[-1], f"{kernel.stem}-devel": kernel.release.partition("-")[0]}
+    chosen = [*parts["compilers"]]
+    for path in (*parts["kernels"], *parts["epel"]):
+        found = rpm.read(path)
+        if wanted.get(found.name) == found.version and (
+            found.name == "dkms" or found.evr == kernel.release
+        ):
+            chosen.append(path)
+    drivers = _drivers(_Maker(shop, SigningKey.ensure(shop.keys)), system)
+    without = {rpm_driver.KMOD["proprietary"], rpm_driver.META["proprietary"], *rpm_driver.ADD_ONS}
+    for path in drivers:
+        found = rpm.read(path)
+        if found.version == version and found.name not in without:
+            chosen.append(path)
+    return chosen
+
+
+def place_of(system: System, name: str) -> str:
+    """Return the repository of the distribution that has the package `name`."""
+    if name == "libmnl-devel":
+        return "codeready"
+    if system.oracle and name.startswith("kernel-uek"):
+        return "uek"
+    return "oci" if system.oracle and name == "oci-utils" else "baseos"
 
 
 def _kernels(system: System, archive: Archive, work: Path) -> list[Rpm]:
@@ -107,7 +152,7 @@ def _kernels(system: System, archive: Archive, work: Path) -> list[Rpm]:
         older = kernel.own_compiler and distribution.older_gcc(system.suite)
         compiler = "gcc" if kernel.own_compiler else f"gcc-toolset-{system.toolsets[0]}"
         described += [
-            *kernels.small(kernel, system.major),
+            *kernels.small(kernel, system.major, kernels.compiled_modules(kernel, work)),
             kernels.devel(kernel, tree, compiler=compiler, older_gcc=older),
         ]
         if kernel.flavour == "rhck":
@@ -118,14 +163,19 @@ def _kernels(system: System, archive: Archive, work: Path) -> list[Rpm]:
 # --- NVIDIA ---------------------------------------------------------------------------------------
 
 
-def _nvidia(nvidia: _Maker, system: System) -> None:
-    """Publish NVIDIA's repository for the system's major version."""
+def _drivers(nvidia: _Maker, system: System) -> list[Path]:
     shared = nvrepo.sources("rpm_driver.py", "compiled.py", "content.py", "src/*")
-    drivers = nvidia.group(
+    return nvidia.group(
         f"driver-el{system.major}",
         shared + nvrepo.sources("driver.py", "fabric.py"),
         partial(_driver, system.major),
     )
+
+
+def _nvidia(nvidia: _Maker, system: System) -> None:
+    """Publish NVIDIA's repository for the system's major version."""
+    shared = nvrepo.sources("rpm_driver.py", "compiled.py", "content.py", "src/*")
+    drivers = _drivers(nvidia, system)
     compute = nvidia.group(
         "compute",
         shared + nvrepo.sources("rpm_cuda.py", "cuda.py", "cudnn.py"),
@@ -133,18 +183,21 @@ def _nvidia(nvidia: _Maker, system: System) -> None:
     )
     modules = ""
     if system.major < rpm_driver.STREAMLESS_SINCE:
-        modules = rpm_driver.streams(map(rpm.read, drivers))
+        modules = rpm_driver.streams(
+            package for package in map(rpm.read, drivers) if package.name != rpm_driver.SELINUX[0]
+        )
     place = f"{nvrepo.REPOS}/{system.distro}/x86_64"
     key_name = catalog.load().systems[system.name].key.file
     nvidia.publish(place, [*drivers, *compute], key_name, modules)
 
 
 def _driver(major: int, work: Path) -> list[Rpm]:
-    return [
+    versions = [
         package
-        for version in content.DRIVERS
+        for version in content.EL_DRIVERS
         for package in rpm_driver.packages(version, major, rpm_driver.payloads(version, work))
     ]
+    return [*versions, rpm_driver.policy(major)]
 
 
 def _compute(cache: Path, work: Path) -> list[Rpm]:

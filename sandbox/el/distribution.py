@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sandbox.el import systems
 from sandbox.el.debs import tree, unpack
 from sandbox.nvrepo.deb import Entry, script
 from sandbox.nvrepo.rpm import Rpm
@@ -164,7 +166,10 @@ def offered(system: System) -> list[Rpm]:
         ),
         *(
             Rpm(name=name, version=version, release=f"1.{el}", summary=name)
-            for name, version in (("libmnl-devel", "1.0.4"), ("kernel-headers", "5.14.0"))
+            for name, version in (
+                *(("libmnl-devel", "1.0.4"), ("kernel-headers", "5.14.0"), ("oci-utils", "0.14.0")),
+                *(("selinux-policy-targeted", "38.1.53"), ("linux-firmware", "20250812")),
+            )
         ),
     ]
 
@@ -184,12 +189,54 @@ def epel_release(system: System, url: str) -> Rpm:
     )
 
 
-def repository_file(ident: str, name: str, url: str) -> str:
+def beside_dkms(system: System) -> list[Rpm]:
+    """Describe small packages of the repository with dkms."""
+    return [Rpm(name="egl-wayland2", version="1.0.1", release=f"1.el{system.major}", summary="EGL")]
+
+
+def repository_file(ident: str, name: str, url: str, *, enabled: bool = True) -> str:
     """Return the text of a file in yum.repos.d for a repository that this distribution signs."""
     return (
-        f"[{ident}]\nname={name}\nbaseurl={url}\nenabled=1\ngpgcheck=1\n"
+        f"[{ident}]\nname={name}\nbaseurl={url}\nenabled={enabled:d}\ngpgcheck=1\n"
         f"gpgkey=file:///etc/pki/rpm-gpg/{KEY}\n"
     )
+
+
+def root(system: System, base: str) -> str:
+    """Return the URL below which a system's files name its repositories.
+
+    Oracle's cloud has them by region: the files hold variables of dnf, which are files too.
+    """
+    server = "http://yum$ociregion.$ocidomain" if system.oracle else base
+    return f"{server}/el/{system.name}"
+
+
+def repositories(system: System, base: str) -> dict[str, str]:
+    """Return the files that lead a host to its distribution, by path; `base` is the web root."""
+    folder, own, title = "/etc/yum.repos.d", f"ol{system.major}", f"{system.title} {system.major}"
+
+    def section(place: str, ident: str, name: str, *, enabled: bool = True) -> str:
+        url = f"{root(system, base)}/{place}"
+        return repository_file(ident, f"{title} {name}", url, enabled=enabled)
+
+    def builder(ident: str) -> str:
+        return section("codeready", ident, "CodeReady Builder", enabled=False)
+
+    if not system.oracle:
+        return {
+            f"{folder}/rocky.repo": section("baseos", "baseos", "BaseOS"),
+            f"{folder}/rocky-devel.repo": builder("crb"),
+        }
+    uek = "UEKR8" if any(one.split for one in system.kernels) else "UEKR7"
+    latest = section("baseos", f"{own}_baseos_latest", "BaseOS Latest")
+    return {
+        "/etc/dnf/vars/ociregion": f".{systems.REGION}\n",
+        # The port is the sandbox's: Oracle's mirrors answer at that of https.
+        "/etc/dnf/vars/ocidomain": f"{systems.DOMAIN}:{base.rpartition(':')[2]}\n",
+        f"{folder}/oracle-linux-{own}.repo": f"{latest}\n{builder(f'{own}_codeready_builder')}",
+        f"{folder}/uek-{own}.repo": section("uek", f"{own}_{uek}", "UEK"),
+        f"{folder}/oci-included-{own}.repo": section("oci", f"{own}_oci_included", "OCI Included"),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +285,32 @@ class Workbench:
     def dkms(self, work: Path) -> list[Rpm]:
         """Describe DKMS as EPEL has it: it wants the newest kernel's tree beside any kernel."""
         needs = ("gcc", "make", "kmod", "(kernel-devel-matched if kernel-core)")
-        return [_with(self.package("dkms", _DKMS[self.system.suite], work, ("dkms",)), needs=needs)]
+        whole = self.package("dkms", _DKMS[self.system.suite], work, ("dkms",))
+        files = {
+            path: one for path, one in whole.files.items() if not path.startswith("etc/kernel")
+        }
+        hook = script((SOURCES / "40-dkms.install").read_text())
+        found = []
+        for version in self.system.dkms:
+            program = files["usr/sbin/dkms"]
+            if version != whole.version:
+                text = dkms_of(version, (program.source or work).read_text(), whole.version)
+                program = Entry(text=text, mode=0o755)
+            found.append(
+                replace(
+                    whole,
+                    version=version,
+                    architecture="noarch",
+                    relations={"requires": needs},
+                    directories=("etc/dkms/framework.conf.d",),
+                    files={
+                        **files,
+                        "usr/sbin/dkms": program,
+                        "usr/lib/kernel/install.d/40-dkms.install": hook,
+                    },
+                )
+            )
+        return found
 
     def package(self, name: str, version: str, work: Path, debs: Iterable[str]) -> Rpm:
         """Describe a package with the files of `debs`, unpacked below `work`."""
@@ -259,6 +331,25 @@ def _with(package: Rpm, needs: tuple[str, ...], links: Mapping[str, str] | None 
     """Return `package` with relations, and with links besides its files."""
     added = {path: Entry(link=link) for path, link in (links or {}).items()}
     return replace(package, relations={"requires": needs}, files={**package.files, **added})
+
+
+def dkms_of(version: str, program: str, own: str) -> str:
+    """Return Debian's dkms `own` as one of 3.3 or later: what `build_environment` names is read.
+
+    Raises:
+        ValueError: the program has changed: there is no such place in it.
+
+    """
+    make = re.search(r"^ *(?:local )?the_make_command=.*\n", program, re.MULTILINE)
+    known = 'dkms_framework_nonsigning_variables="source_tree'
+    if make is None or known not in program:
+        raise ValueError(f"dkms {own} builds in another way: it cannot be made into {version}")
+    read = "[[ ! -f $build_environment ]] || "
+    read += 'the_make_command=". $build_environment; $the_make_command"'
+    text = f"{program[: make.end()]}{read}\n{program[make.end() :]}"
+    return text.replace(known, f"{known} build_environment").replace(
+        f"dkms-{own}", f"dkms-{version}"
+    )
 
 
 def _gcc(number: int) -> tuple[str, ...]:

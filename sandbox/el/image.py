@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.el.systems import System
 
 SCRIPT: Final = "/sandbox/become.sh"
+DRIVER_SCRIPT: Final = "/sandbox/with-driver.sh"
 PYTHON_HOME: Final = "opt/sandbox-python"
 
 
@@ -33,7 +34,9 @@ class Layer:
 def digest(system: System, keys: Path) -> str:
     """Return a short name for what the layer of `system` is made from."""
     key = build.distribution_key(keys).fingerprint()
-    text = nvrepo.sources("*.py", "src/*", here=build.HERE) + nvrepo.sources("rpm.py")
+    text = nvrepo.sources("*.py", "src/*", here=build.HERE) + nvrepo.sources(
+        "rpm.py", "compiled.py", "src/module.c"
+    )
     return nvrepo.digest(f"{text}{system}{key}")[:12]
 
 
@@ -55,7 +58,13 @@ def layer(system: System, keys: Path) -> Layer:
             distribution.identity(system),
             *distribution.base(system),
             distribution.boot(system),
-            *(one for kernel in system.kernels for one in kernels.small(kernel, system.major)),
+            *(
+                package
+                for one in system.kernels
+                for package in kernels.installed(
+                    one, system.major, kernels.compiled_modules(one, work)
+                )
+            ),
         ]
         rpms = rpm.build_all(installed, work / "rpms", rpm_rs.Signer(key.secret()))
         _add(archive, SCRIPT, (distribution.SOURCES / "become.sh").read_bytes(), 0o755)
@@ -67,6 +76,24 @@ def layer(system: System, keys: Path) -> Layer:
             for path, name in python.files():
                 archive.add(path, _placed(name), recursive=False, filter=_as_root)
     return Layer(stream.getvalue(), {"PYTHON": system.python} if system.python else {})
+
+
+def driver_digest(base: str, system: System, version: str) -> str:
+    """Return a short name for what an image with a driver is made from."""
+    text = nvrepo.sources("*.py", "src/*", here=build.HERE) + nvrepo.sources("*.py", "src/*")
+    return nvrepo.digest(f"{base}{text}{system}{version}")[:12]
+
+
+def driver_layer(system: System, version: str, state: Path) -> Layer:
+    """Return what puts a driver into an image of `system`; packages are kept below `state`."""
+    shop = nvrepo.Workshop(state / "cache", state / "www", state / "keys" / "nvrepo")
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        script = (distribution.SOURCES / "with-driver.sh").read_bytes()
+        _add(archive, DRIVER_SCRIPT, script, 0o755)
+        for path in build.with_driver(shop, system, version):
+            archive.add(path, f"sandbox/{path.name}", filter=_as_root)
+    return Layer(stream.getvalue(), {"TOOLSET": str(system.toolsets[0])})
 
 
 def _add(archive: tarfile.TarFile, path: str, content: bytes, mode: int = 0o644) -> None:

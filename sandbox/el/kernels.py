@@ -5,37 +5,117 @@ The trees are Debian's headers under a release of Enterprise Linux.
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sandbox.el import debs
+from sandbox.nvrepo import compiled, driver
 from sandbox.nvrepo.deb import Entry
 from sandbox.nvrepo.rpm import Rpm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from sandbox.el.systems import Kernel
 
 SPLIT_SINCE: Final = 9
 """From this major version on a part of the modules has a package of its own."""
+UEK8_PARTS: Final = (*("extra", "desktop", "usb", "wireless", "deprecated", "extra-netfilter"),)
+"""What UEK 8 has in packages that nothing pulls in."""
+MODULES: Final = {
+    "drm": ("gpu/drm", "modules-core"),
+    "drm_kms_helper": ("gpu/drm", "modules-core"),
+    "drm_ttm_helper": ("gpu/drm", "modules-core"),
+    "drm_client_lib": ("gpu/drm/clients", "modules-core"),
+    "ttm": ("gpu/drm/ttm", "modules-core"),
+    "i2c-algo-bit": ("i2c/algos", "modules-core"),
+    "ib_core": ("infiniband/core", "modules-core"),
+    "ib_umad": ("infiniband/core", "modules-core"),
+    "ib_uverbs": ("infiniband/core", "modules-core"),
+    "mlx5_core": ("net/ethernet/mellanox/mlx5/core", "modules-core"),
+    "mlx5_ib": ("infiniband/hw/mlx5", "modules-core"),
+    "video": ("acpi", "modules"),
+    "bluetooth": ("bluetooth", "modules-extra"),
+    "nouveau": ("gpu/drm/nouveau", "modules-desktop"),
+    "usb-serial": ("usb/serial", "modules-usb"),
+    "iwlwifi": ("net/wireless/intel/iwlwifi", "modules-wireless"),
+}
+"""Modules that there are files of: their folder below kernel/drivers and the package in UEK 8."""
 COMMON: Final = ".common"
 """Where in a tree what several of Debian's kernels share lies."""
+_ROOM: Final = 160
+"""Of the vermagic in a module without code."""
 _SYSTEM_LACKS: Final = "INIT_STACK_ALL_ZERO"
 """What only the compiler of Debian's kernel knows, so that an older one refuses it."""
 
 
-def small(kernel: Kernel, major: int) -> list[Rpm]:
-    """Describe what boots and what loads: all packages of a kernel but those for compiling."""
+def small(
+    kernel: Kernel, major: int, modules: Mapping[str, Mapping[str, Entry]] | None = None
+) -> list[Rpm]:
+    """Describe what boots and what loads: all packages of a kernel but those for compiling.
+
+    `modules` are the files of `compiled_modules`.
+    """
     parts = ["core", "modules", *(["modules-core"] if major >= SPLIT_SINCE else [])]
+    if kernel.split:
+        parts += [f"modules-{part}" for part in UEK8_PARTS]
     names = [f"{kernel.stem}-{part}" for part in parts]
+    files = _by_part(kernel, parts, modules or {})
+    whole = [name for name in names if name.rpartition("modules-")[2] not in UEK8_PARTS]
     return [
-        _core(kernel, (f"{kernel.stem}-modules-core",) if major >= SPLIT_SINCE else ()),
-        *(_package(kernel, name, (f"{kernel.stem}-core",)) for name in names[1:]),
-        _package(kernel, kernel.stem, names),
+        _core(
+            kernel, (f"{kernel.stem}-modules-core",) if major >= SPLIT_SINCE else (), files["core"]
+        ),
+        *(
+            replace(_package(kernel, name, (names[0],)), files=files[part])
+            for part, name in zip(parts[1:], names[1:], strict=True)
+        ),
+        _package(kernel, kernel.stem, whole),
     ]
+
+
+def installed(kernel: Kernel, major: int, modules: Mapping[str, Mapping[str, Entry]]) -> list[Rpm]:
+    """Return the packages of a kernel that a fresh system has."""
+    optional = {f"{kernel.stem}-modules-{part}" for part in UEK8_PARTS}
+    return [one for one in small(kernel, major, modules) if one.name not in optional]
+
+
+def _by_part(
+    kernel: Kernel, parts: Iterable[str], modules: Mapping[str, Mapping[str, Entry]]
+) -> dict[str, dict[str, Entry]]:
+    """Return the module files of each package of a kernel, by the end of its name."""
+    found: dict[str, dict[str, Entry]] = {part: {} for part in parts}
+    for name, files in modules.items():
+        part = MODULES[name][1]
+        if not kernel.split:
+            part = "modules-core" if "modules-core" in found else "modules"
+        found[part] |= files
+    return found
+
+
+def compiled_modules(kernel: Kernel, work: Path) -> dict[str, dict[str, Entry]]:
+    """Make the files of a kernel's modules below `work`: what modinfo tells, without code."""
+    found = {}
+    for name, (folder, _) in MODULES.items():
+        macros = {"NAME": name.replace("-", "_"), "LICENSE": "GPL", "VERSION": "", "DEPENDS": ""}
+        plain = work / "modules" / f"{name}.ko"
+        if not plain.exists():
+            compiled.relocatable("module.c", plain, macros)
+        content = plain.read_bytes()
+        start = content.index(driver.VERMAGIC_MARK)
+        magic = f"vermagic={kernel.uname} SMP preempt mod_unload modversions ".encode()
+        content = content[:start] + magic.ljust(_ROOM, b"\0") + content[start + _ROOM :]
+        target = work / "modules" / kernel.uname / f"{name}.ko.xz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # What the kernel's own decompressor reads.
+        target.write_bytes(lzma.compress(content, check=lzma.CHECK_CRC32, preset=0))
+        place = f"usr/lib/modules/{kernel.uname}/kernel/drivers/{folder}/{name}.ko.xz"
+        found[name] = {place: Entry(source=target)}
+    return found
 
 
 def matched(kernel: Kernel) -> Rpm:
@@ -68,7 +148,7 @@ def devel(kernel: Kernel, tree: Path, *, compiler: str = "gcc", older_gcc: bool 
     )
 
 
-def _core(kernel: Kernel, needs: Iterable[str]) -> Rpm:
+def _core(kernel: Kernel, needs: Iterable[str], modules: Mapping[str, Entry]) -> Rpm:
     home, uname = f"usr/lib/modules/{kernel.uname}", kernel.uname
     empty = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
     remove = f'[ "$1" = 0 ] || exit 0\nkernel-install remove {uname}\n'
@@ -92,6 +172,8 @@ def _core(kernel: Kernel, needs: Iterable[str]) -> Rpm:
             f"{home}/config": Entry(text=_setting(kernel.compiler)),
             f"{home}/build": Entry(link=f"/usr/src/kernels/{uname}"),
             **{f"{home}/{name}": Entry(text="") for name in empty},
+            **({f"{home}/modules.packages": Entry(text=_where())} if kernel.split else {}),
+            **modules,
         },
         directories=(home,),
         scripts={
@@ -99,6 +181,12 @@ def _core(kernel: Kernel, needs: Iterable[str]) -> Rpm:
             "preun": remove,
         },
     )
+
+
+def _where() -> str:
+    """Return the list that says which package has a module; its form was not seen."""
+    lines = (f"{name} kernel-uek-{part}" for name, (_, part) in sorted(MODULES.items()))
+    return "\n".join(lines) + "\n"
 
 
 def _names(kernel: Kernel, *parts: str) -> tuple[str, ...]:

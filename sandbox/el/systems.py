@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+REGION: Final = "eu-frankfurt-1"
+DOMAIN: Final = "oci.oraclecloud.com"
+MIRROR: Final = f"yum.{REGION}.{DOMAIN}"
+"""The name by which Oracle's hosts know the sandbox's web server."""
+
 Flavour = Literal["uek", "rhck"]
 
 
@@ -31,6 +36,11 @@ class Kernel:
         return f"{self.release}.x86_64"
 
     @property
+    def split(self) -> bool:
+        """Whether its modules are in packages by use, with a list of what is where: UEK 8."""
+        return self.flavour == "uek" and self.release.startswith("6.12.")
+
+    @property
     def stem(self) -> str:
         """What its packages' names begin with."""
         return "kernel-uek" if self.flavour == "uek" else "kernel"
@@ -51,6 +61,7 @@ class System:
         offered: kernels that its repository has besides.
         toolsets: newer compilers for the kernels that need one, by major version.
         python: version of Python that ``python3`` is; empty: that of the suite.
+        dkms: versions of DKMS that its extra packages have.
 
     """
 
@@ -64,6 +75,7 @@ class System:
     offered: tuple[Kernel, ...] = ()
     toolsets: tuple[int, ...] = ()
     python: str = ""
+    dkms: tuple[str, ...] = ("3.0.10", "3.4.3")
 
     @property
     def major(self) -> int:
@@ -109,6 +121,7 @@ SYSTEMS: Final = {
             (_UEK7_8, _RHCK8),
             toolsets=(11,),
             python="3.6",
+            dkms=("3.0.10",),
         ),
         System(
             "ol-9",
@@ -117,7 +130,20 @@ SYSTEMS: Final = {
             offered=(_UEK7_9, _RHCK9_NEWER),
             toolsets=(14,),
         ),
-        System("ol-10", *("ol", _ORACLE, "10.0", "trixie", "14.2.1"), (_UEK8_10, _RHCK10)),
+        System(
+            "ol-10",
+            *("ol", _ORACLE, "10.0", "trixie", "14.2.1"),
+            (_UEK8_10, _RHCK10),
+            dkms=("3.2.2", "3.4.3"),
+        ),
         System("rocky-9", *("rocky", "Rocky Linux", "9.6", "bookworm", "11.5.0"), (_ROCKY9,)),
     )
 }
+WITH_DRIVER: Final = {"ol-9-gpu": ("ol-9", "580.95.05")}
+"""Images of a system whose maker has put a driver into them, as Oracle's Gen2-GPU images: the
+system and the driver's version."""
+
+
+def system_of(image: str) -> System | None:
+    """Return the system of an image by its name; None for another's, and for a snapshot's."""
+    return SYSTEMS.get(WITH_DRIVER.get(image, (image, ""))[0])

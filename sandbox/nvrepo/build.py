@@ -96,7 +96,7 @@ def build(shop: Workshop, base: str) -> str:
         keyring_debs = shop.group(
             f"keyring-{distribution}",
             common + sources("build.py") + base + key.fingerprint(),
-            partial(_keyring, distribution, f"{base}/{place}/", key),
+            partial(keyring, distribution, f"{base}/{place}/", key),
         )
         debs = [*driver_debs, *cuda_debs, *cudnn_debs, *keyring_debs]
         _publish(shop, place, debs, key, Naming("NVIDIA CUDA", key_name))
@@ -150,9 +150,9 @@ def _cudnn(work: Path, real: Path | None) -> list[Deb]:
     ]
 
 
-def _keyring(distribution: str, url: str, key: SigningKey, work: Path) -> list[Deb]:
+def keyring(distribution: str, url: str, key: SigningKey, work: Path) -> list[Deb]:
     """Describe the package that makes a host trust the repository."""
-    keyring = "usr/share/keyrings/cuda-archive-keyring.gpg"
+    kept = "usr/share/keyrings/cuda-archive-keyring.gpg"
     preference = "Package: *\nPin: release l=NVIDIA CUDA\nPin-Priority: 600\n"
     return [
         Deb(
@@ -161,9 +161,9 @@ def _keyring(distribution: str, url: str, key: SigningKey, work: Path) -> list[D
             description="GPG keyring for the CUDA repository",
             architecture="all",
             files={
-                keyring: Entry(source=key.write_keyring(work / f"{distribution}.gpg")),
+                kept: Entry(source=key.write_keyring(work / f"{distribution}.gpg")),
                 f"etc/apt/sources.list.d/cuda-{distribution}-x86_64.list": Entry(
-                    text=f"deb [signed-by=/{keyring}] {url} /\n"
+                    text=f"deb [signed-by=/{kept}] {url} /\n"
                 ),
                 "etc/apt/preferences.d/cuda-repository-pin-600": Entry(text=preference),
             },

@@ -24,6 +24,9 @@ DRIVERS = (
     Driver("595.91.07", cuda=13020),
 )
 
+EL_DRIVERS = (*DRIVERS, Driver("615.71.09", cuda=13040))
+"""Versions for Enterprise Linux; packages of the newest differ in names and flavours."""
+
 PINNED_BRANCHES = (580, 595)
 """Branches with a pinning package; NVIDIA has none for 570."""
 

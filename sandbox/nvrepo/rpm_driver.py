@@ -3,8 +3,8 @@
 Everything of the driver has epoch 3, the add-ons have none. Names: repository listings and module
 lists seen in public code (NVIDIA/yum-packaging-*, NVIDIA/cuda-repo-management), and the package
 lists of Amazon Linux. Habits that callers must live with are kept: `nvidia-kmod-common` needs
-`nvidia-modprobe` of any version, add-ons belong to no stream, and %post of the modules swallows
-what dkms says.
+`nvidia-modprobe` of any version and changes every boot entry, add-ons belong to no stream, and
+%post of the modules swallows what dkms says.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ MODULE: Final = "nvidia-driver"
 DEFAULT_STREAM: Final = "open-dkms"
 STREAMLESS_SINCE: Final = 10
 """From this major version of Enterprise Linux on the repository has no module streams."""
+COMMON_SINCE: Final = 610
+"""From this branch on `nvidia-driver-common` holds what three library packages held before."""
+SAME_EPOCH_SINCE: Final = 590
+"""From this branch on add-ons are built with the driver: its epoch, and a release with the system's
+name; the epoch is a guess."""
+PROPRIETARY_UNTIL: Final = 610
+"""The last branch with proprietary modules in packages."""
 KMOD: Final = {"open": "kmod-nvidia-open-dkms", "proprietary": "kmod-nvidia-latest-dkms"}
 META: Final = {"open": "nvidia-open", "proprietary": "cuda-drivers"}
 
@@ -37,6 +44,7 @@ PAYLOAD: Final = {
     "libnvidia-ml": ("libnvidia-ml1",),
     "libnvidia-cfg": ("libnvidia-cfg1",),
     "libnvidia-gpucomp": ("libnvidia-gpucomp",),
+    "nvidia-driver-common": ("libnvidia-ml1", "libnvidia-cfg1", "libnvidia-gpucomp"),
     "nvidia-driver-cuda-libs": ("libcuda1", "libnvidia-ptxjitcompiler1", "libnvidia-nvvm4"),
     "nvidia-driver-libs": ("libnvidia-glcore", "libnvidia-eglcore"),
     "nvidia-driver-cuda": ("nvidia-driver-cuda", "nvidia-opencl-icd"),
@@ -55,6 +63,17 @@ NOARCH: Final = {"nvidia-kmod-common", *KMOD.values(), *META.values()}
 ADD_ONS: Final = ("nvidia-fabricmanager", "nvidia-imex", "libnvidia-nscq", "libnvsdm", "nvlink5")
 IN_NO_STREAM: Final = frozenset(ADD_ONS) - {"nvidia-fabricmanager"}
 
+SELINUX: Final = ("nvidia-driver-selinux", "0.1", "2")
+"""A package with a version of its own, wanted where SELinux's policy is installed."""
+_ARGUMENTS: Final = "rd.driver.blacklist=nouveau,nova_core modprobe.blacklist=nouveau,nova_core"
+BOOT: Final = f"""\
+[ ! -x /usr/sbin/grubby ] ||
+    grubby --update-kernel=ALL --args="{_ARGUMENTS}" --remove-args=nomodeset > /dev/null || :
+"""
+NO_BOOT: Final = f"""\
+[ "$1" = 0 ] && [ -x /usr/sbin/grubby ] || exit 0
+grubby --update-kernel=ALL --remove-args="{_ARGUMENTS}" > /dev/null || :
+"""
 NOUVEAU: Final = "blacklist nouveau\noptions nouveau modeset=0\n"
 NO_INITRAMFS: Final = 'omit_drivers+=" nvidia nvidia-modeset nvidia-uvm nvidia-drm "\n'
 DKMS_CONF: Final = """\
@@ -84,14 +103,28 @@ def payloads(version: Driver, work: Path) -> dict[str, dict[str, Entry]]:
 def packages(version: Driver, el: int, payload: Mapping[str, Mapping[str, Entry]]) -> list[Rpm]:
     """Describe every package of one driver version for Enterprise Linux `el`."""
     described = _Closure(version, el, payload)
+    flavours = FLAVOURS if version.branch <= PROPRIETARY_UNTIL else FLAVOURS[:1]
     return [
         *described.libraries(),
         *described.programs(),
         described.common(),
-        *(described.modules(flavour) for flavour in FLAVOURS),
-        *(described.meta(flavour) for flavour in FLAVOURS),
+        *(described.modules(flavour) for flavour in flavours),
+        *(described.meta(flavour) for flavour in flavours),
         *described.add_ons(),
     ]
+
+
+def policy(el: int) -> Rpm:
+    """Describe the package with SELinux's rules for the driver, without the rules."""
+    name, version, release = SELINUX
+    return Rpm(
+        name=name,
+        version=version,
+        release=f"{release}.el{el}",
+        summary="SELinux policy module for the NVIDIA driver",
+        architecture="noarch",
+        relations={"requires": ("selinux-policy-targeted",)},
+    )
 
 
 class _Closure:
@@ -111,7 +144,6 @@ class _Closure:
         summary: str,
         requires: Iterable[str] = (),
         *,
-        epoch: int = EPOCH,
         content: str = "",
     ) -> Rpm:
         files = {
@@ -129,7 +161,7 @@ class _Closure:
             version=self.driver.version,
             release=f"1.el{self.el}",
             summary=summary,
-            epoch=epoch,
+            epoch=EPOCH,
             architecture="noarch" if name in NOARCH else "x86_64",
             relations={"requires": tuple(requires)},
             files=files,
@@ -137,15 +169,21 @@ class _Closure:
         )
 
     def libraries(self) -> list[Rpm]:
-        computing = self.exactly(
-            "libnvidia-ml(x86-64)", "libnvidia-cfg(x86-64)", "libnvidia-gpucomp(x86-64)"
-        )
+        shared: tuple[str, ...] = ("libnvidia-ml", "libnvidia-cfg", "libnvidia-gpucomp")
+        display: tuple[str, ...] = (shared[0], shared[2])
+        more: tuple[str, ...] = ()
+        if self.driver.branch >= COMMON_SINCE:
+            shared = display = ("nvidia-driver-common",)
+            more = ("egl-wayland2",)
         needs = {
-            "nvidia-driver-cuda-libs": computing,
-            "nvidia-driver-libs": (computing[0], computing[2]),
+            "nvidia-driver-cuda-libs": self.exactly(*(f"{name}(x86-64)" for name in shared)),
+            "nvidia-driver-libs": (*self.exactly(*(f"{name}(x86-64)" for name in display)), *more),
         }
-        names = ("libnvidia-ml", "libnvidia-cfg", "libnvidia-gpucomp", "libnvidia-fbc", *needs)
-        return [self.package(name, f"{name} libraries", needs.get(name, ())) for name in names]
+        names = (*shared, "libnvidia-fbc", *needs)
+        found = [self.package(name, f"{name} libraries", needs.get(name, ())) for name in names]
+        if self.driver.branch >= COMMON_SINCE:
+            found[0] = _replacing(found[0], "libnvidia-ml", "libnvidia-cfg", "libnvidia-gpucomp")
+        return found
 
     def programs(self) -> list[Rpm]:
         needs = {
@@ -153,31 +191,41 @@ class _Closure:
             "nvidia-driver-cuda": self.exactly(
                 "nvidia-driver-cuda-libs(x86-64)", "nvidia-kmod-common", "nvidia-persistenced"
             ),
-            "xorg-x11-nvidia": self.exactly("nvidia-driver(x86-64)"),
             "nvidia-settings": self.exactly("nvidia-libXNVCtrl"),
         }
-        plain = ("nvidia-persistenced", "nvidia-modprobe", "nvidia-xconfig", "nvidia-libXNVCtrl")
-        return [
+        plain = ["nvidia-persistenced", "nvidia-modprobe", "nvidia-libXNVCtrl"]
+        if self.driver.branch < COMMON_SINCE:
+            needs["xorg-x11-nvidia"] = self.exactly("nvidia-driver(x86-64)")
+            plain.append("nvidia-xconfig")
+        found = [
             self.package(name, f"NVIDIA's {name}", needs.get(name, ())) for name in (*needs, *plain)
         ]
+        if self.driver.branch >= COMMON_SINCE:
+            found[0] = _replacing(found[0], "xorg-x11-nvidia", "nvidia-xconfig")
+        return found
 
     def common(self) -> Rpm:
         found = self.package(
             "nvidia-kmod-common",
             "Common file for NVIDIA's proprietary driver kernel modules",
             # Without a version: an older driver leaves a newer one of these in place.
-            ("nvidia-modprobe", *self.exactly("nvidia-kmod")),
+            ("nvidia-modprobe", *self.exactly("nvidia-kmod"), *self._policy()),
         )
         recommends = self.exactly(KMOD["open"]) if self.el >= STREAMLESS_SINCE else ()
         return replace(
             found,
             relations={**found.relations, "recommends": recommends},
+            scripts={"post": BOOT, "preun": NO_BOOT},
             files={
                 **found.files,
                 "usr/lib/modprobe.d/nvidia.conf": Entry(text=NOUVEAU),
                 "usr/lib/dracut/dracut.conf.d/99-nvidia.conf": Entry(text=NO_INITRAMFS),
             },
         )
+
+    def _policy(self) -> tuple[str, ...]:
+        since = self.driver.branch >= COMMON_SINCE
+        return (f"({SELINUX[0]} if selinux-policy-targeted)",) if since else ()
 
     def modules(self, flavour: Flavour) -> Rpm:
         version, home = self.driver.version, f"usr/src/nvidia-{self.driver.version}"
@@ -203,19 +251,22 @@ class _Closure:
         )
 
     def meta(self, flavour: Flavour) -> Rpm:
-        parts = (
-            *("nvidia-driver", "nvidia-driver-cuda", KMOD[flavour], "nvidia-settings"),
-            *("nvidia-xconfig", "xorg-x11-nvidia"),
-        )
+        parts = ["nvidia-driver", "nvidia-driver-cuda", KMOD[flavour], "nvidia-settings"]
+        if self.driver.branch < COMMON_SINCE:
+            parts += ["nvidia-xconfig", "xorg-x11-nvidia"]
         found = self.package(
             META[flavour], f"NVIDIA driver meta-package, {flavour}", self.exactly(*parts)
         )
         other = META["proprietary" if flavour == "open" else "open"]
+        if self.driver.branch > PROPRIETARY_UNTIL:
+            # The one that is left is found by the other's name too.
+            return replace(found, relations={**found.relations, "provides": self.exactly(other)})
         return replace(found, relations={**found.relations, "conflicts": (other,)})
 
     def add_ons(self) -> list[Rpm]:
         """Describe what is of the driver's version and bound to it by nothing else."""
         suffixed = self.driver.branch < fabric.FABRIC_UNSUFFIXED_SINCE
+        together = self.driver.branch >= SAME_EPOCH_SINCE
         found = []
         for name in ADD_ONS:
             called = name
@@ -223,8 +274,17 @@ class _Closure:
                 called = f"{name}-{self.driver.branch}"
                 if name == "nvidia-fabricmanager":
                     called = "nvidia-fabric-manager"
-            found.append(self.package(called, f"NVIDIA's {name}", epoch=0, content=name))
+            part = self.package(called, f"NVIDIA's {name}", content=name)
+            if not together or name == "nvlink5":
+                part = replace(part, epoch=0, release="1")
+            found.append(part)
         return found
+
+
+def _replacing(package: Rpm, *names: str) -> Rpm:
+    """Return `package` so that it takes the place of older ones."""
+    gone = tuple(f"{name} < {EPOCH}:{COMMON_SINCE}" for name in names)
+    return replace(package, relations={**package.relations, "obsoletes": gone})
 
 
 def _has(files: Mapping[str, Entry], part: str) -> bool:
@@ -263,13 +323,11 @@ def streams(described: Iterable[Rpm]) -> str:
     by_branch: dict[int, list[Rpm]] = {}
     for package in described:
         by_branch.setdefault(int(package.version.partition(".")[0]), []).append(package)
-    newest = max(by_branch)
     wanted: dict[str, tuple[int, Flavour]] = {}
     for branch in sorted(by_branch):
-        wanted[f"{branch}-open"] = branch, "open"
-        wanted[f"{branch}-dkms"] = branch, "proprietary"
-    wanted["open-dkms"] = newest, "open"
-    wanted["latest-dkms"] = newest, "proprietary"
+        wanted[f"{branch}-open"] = wanted["open-dkms"] = branch, "open"
+        if branch <= PROPRIETARY_UNTIL:
+            wanted[f"{branch}-dkms"] = wanted["latest-dkms"] = branch, "proprietary"
     documents: list[object] = [
         _stream(name, flavour, by_branch[branch]) for name, (branch, flavour) in wanted.items()
     ]

@@ -9,19 +9,21 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from converge_rig import CONTEXT, LOOKING, names
+from pythons import OLDEST, interpreter
 
 from gpuprep.observe import converge, ship
 from gpuprep.on_host.converge import folders, job, lease, main
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it works for root only")
 
-PYTHON_3_6 = Path.home() / ".pyenv/versions/3.6.15/bin/python"
-PYTHONS = [sys.executable, *([str(PYTHON_3_6)] if PYTHON_3_6.exists() else [])]
+PYTHONS = [sys.executable, *filter(None, [interpreter(OLDEST)])]
 # What a worker needs to know of the test: where its directory is, and no systemd.
 REDIRECT = """
 from gpuprep_on_host.converge import base, conda, folders, job, operations, services

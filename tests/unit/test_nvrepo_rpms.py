@@ -18,7 +18,7 @@ from sandbox.nvrepo.deb import Deb, Entry
 from sandbox.nvrepo.publish import SigningKey
 from sandbox.nvrepo.rpm import Rpm
 
-OLD, FIRST_580, LAST_580, NEW = content.DRIVERS
+OLD, FIRST_580, LAST_580, NEW, NEWEST = content.EL_DRIVERS
 REPO = "{http://linux.duke.edu/metadata/repo}"
 COMMON = "{http://linux.duke.edu/metadata/common}"
 
@@ -48,17 +48,22 @@ def signer(key: SigningKey) -> rpm_rs.Signer:
 # --- the driver -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", content.DRIVERS, ids=lambda one: one.version)
-def test_the_driver_has_epoch_3_and_its_add_ons_none(version: Any) -> None:
+@pytest.mark.parametrize("version", content.EL_DRIVERS, ids=lambda one: one.version)
+def test_the_driver_has_epoch_3_and_its_add_ons_none_until_they_are_built_with_it(
+    version: Any,
+) -> None:
     found = of(version)
     without = {name for name, package in found.items() if package.epoch == 0}
     assert {package.epoch for package in found.values()} == {0, 3}
-    assert len(without) == len(rpm_driver.ADD_ONS)
+    assert len(without) == (len(rpm_driver.ADD_ONS) if version.branch < 590 else 1)
     assert all("fabric" in n or n.startswith(("libnv", "nvidia-imex", "nvlink5")) for n in without)
+    # Only what is built with the driver names the system.
+    assert {found[name].release for name in without} == {"1"}
+    assert {found[name].release for name in found if name not in without} == {"1.el9"}
     assert {package.version for package in found.values()} == {version.version}
 
 
-@pytest.mark.parametrize("version", content.DRIVERS, ids=lambda one: one.version)
+@pytest.mark.parametrize("version", content.EL_DRIVERS, ids=lambda one: one.version)
 def test_every_relation_inside_the_driver_names_epoch_and_version_but_modprobes(
     version: Any,
 ) -> None:
@@ -66,6 +71,9 @@ def test_every_relation_inside_the_driver_names_epoch_and_version_but_modprobes(
     loose = set()
     for package in found.values():
         for text in requires(package):
+            if text.startswith("("):
+                assert text == "(nvidia-driver-selinux if selinux-policy-targeted)"
+                continue
             name, _, bound = text.partition(" ")
             if name.removesuffix("(x86-64)") in found and not bound:
                 loose.add((package.name, name))
@@ -82,6 +90,36 @@ def test_names_of_the_add_ons_lost_their_branch_at_580() -> None:
     }
     for version in (FIRST_580, NEW):
         assert set(rpm_driver.ADD_ONS) <= set(of(version))
+
+
+def test_from_610_on_one_package_has_the_libraries_and_takes_the_place_of_the_others() -> None:
+    found = of(NEWEST)
+    gone = {"libnvidia-ml", "libnvidia-cfg", "libnvidia-gpucomp"}
+    assert gone <= set(of(NEW))
+    assert not (gone | {"xorg-x11-nvidia", "nvidia-xconfig"}) & set(found)
+    common = found["nvidia-driver-common"].relations["obsoletes"]
+    assert {one.split()[0] for one in common} == gone
+    assert "egl-wayland2" in requires(found["nvidia-driver-libs"])
+    assert "egl-wayland2" not in requires(of(NEW)["nvidia-driver-libs"])
+    payload = {"libnvidia-ml1": {"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1": Entry(link="x")}}
+    assert set(of(NEWEST, 9, payload)["nvidia-driver-common"].files) == {
+        "usr/lib64/libnvidia-ml.so.1"
+    }
+
+
+def test_from_615_on_there_are_open_modules_only() -> None:
+    found = of(NEWEST)
+    assert not {"kmod-nvidia-latest-dkms", "cuda-drivers"} & set(found)
+    assert found["nvidia-open"].relations["provides"] == ("cuda-drivers = 3:615.71.09",)
+    assert "conflicts" not in found["nvidia-open"].relations
+
+
+def test_the_policy_package_has_a_version_of_its_own_and_comes_where_there_is_a_policy() -> None:
+    wanted = "(nvidia-driver-selinux if selinux-policy-targeted)"
+    assert wanted in requires(of(NEWEST)["nvidia-kmod-common"])
+    assert wanted not in requires(of(NEW)["nvidia-kmod-common"])
+    package = rpm_driver.policy(9)
+    assert (package.nevra, package.epoch) == ("nvidia-driver-selinux-0:0.1-2.el9.noarch", 0)
 
 
 def test_both_flavours_provide_the_modules_and_exclude_each_other() -> None:
@@ -132,7 +170,7 @@ def test_only_from_10_on_the_modules_come_by_recommendation() -> None:
     assert of(LAST_580, 10)["nvidia-kmod-common"].relations["recommends"] == (
         "kmod-nvidia-open-dkms = 3:580.178.04",
     )
-    assert {one.release for one in of(LAST_580, 10).values()} == {"1.el10"}
+    assert {one.release for one in of(LAST_580, 10).values()} == {"1.el10", "1"}
 
 
 def test_files_are_those_of_the_debian_packages_in_the_familys_places(tmp_path: Path) -> None:
@@ -158,7 +196,7 @@ def test_add_ons_of_an_old_branch_have_their_files_too() -> None:
 
 @pytest.fixture(scope="module")
 def streams() -> dict[str, Any]:
-    text = rpm_driver.streams(one for version in content.DRIVERS for one in of(version).values())
+    text = rpm_driver.streams(one for version in content.EL_DRIVERS for one in of(version).values())
     assert "&id" not in text  # libmodulemd knows no aliases
     documents = list(yaml.safe_load_all(text))
     assert documents[-1]["document"] == "modulemd-defaults"
@@ -171,9 +209,10 @@ def test_there_is_a_stream_for_each_branch_and_flavour_and_two_that_move(
 ) -> None:
     assert set(streams) == {
         *(f"{branch}-{kind}" for branch in (570, 580, 595) for kind in ("open", "dkms")),
-        *("open-dkms", "latest-dkms"),
+        *("open-dkms", "latest-dkms", "615-open"),
     }
-    assert streams["open-dkms"]["artifacts"] == streams["595-open"]["artifacts"]
+    assert streams["open-dkms"]["artifacts"] == streams["615-open"]["artifacts"]
+    assert streams["latest-dkms"]["artifacts"] == streams["595-dkms"]["artifacts"]
 
 
 def test_a_stream_holds_all_of_its_branch_and_flavour_and_no_add_on(
@@ -182,7 +221,7 @@ def test_a_stream_holds_all_of_its_branch_and_flavour_and_no_add_on(
     rpms = streams["580-open"]["artifacts"]["rpms"]
     assert "nvidia-driver-3:580.95.05-1.el9.x86_64" in rpms
     assert "nvidia-driver-3:580.178.04-1.el9.x86_64" in rpms
-    assert "nvidia-fabricmanager-0:580.178.04-1.el9.x86_64" in rpms
+    assert "nvidia-fabricmanager-0:580.178.04-1.x86_64" in rpms
     assert not [one for one in rpms if "latest-dkms" in one or "cuda-drivers" in one]
     for stream in streams.values():
         everything = " ".join(stream["artifacts"]["rpms"])
@@ -316,7 +355,7 @@ def test_two_packages_of_one_file_name_are_refused(tmp_path: Path, signer: rpm_r
 def test_a_repository_is_indexed_signed_and_carries_its_streams(
     tmp_path: Path, key: SigningKey, signer: rpm_rs.Signer
 ) -> None:
-    described = [one for version in content.DRIVERS for one in of(version).values()]
+    described = [one for version in content.EL_DRIVERS for one in of(version).values()]
     rpms = rpm.build_all(described, tmp_path / "rpms", signer)
     assert len(rpms) > 80
     home = tmp_path / "www" / "rhel9"

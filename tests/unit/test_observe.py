@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from planner_cases import bare, observed
-from test_verify_probe import interpreter
+from pythons import interpreter
 
 from gpuprep import observe
 from gpuprep.model import HostFacts, HostState

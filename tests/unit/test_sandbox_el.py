@@ -1,7 +1,9 @@
 """What hosts of Enterprise Linux are made of: systems, kernels and their boot entries."""
 
 import hashlib
+import lzma
 import os
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -11,13 +13,15 @@ import pytest
 
 from gpuprep import catalog
 from sandbox import images
-from sandbox.el import debs, distribution, image, kernels, python
+from sandbox.el import build, debs, distribution, image, kernels, python, systems
 from sandbox.el.systems import SYSTEMS, System
 from sandbox.fleet import HostSpec
+from sandbox.nvrepo import content
 from sandbox.nvrepo.deb import Entry
 from sandbox.nvrepo.rpm import Rpm
 from sandbox.paths import SandboxError
 
+OCI_FILES = ("oracle-linux-ol9", "uek-ol9", "oci-included-ol9")
 OL8, OL9, OL10, ROCKY9 = (SYSTEMS[name] for name in ("ol-8", "ol-9", "ol-10", "rocky-9"))
 UEK, RHCK = OL9.kernels
 
@@ -57,6 +61,14 @@ def test_a_host_may_be_of_a_system_and_an_unknown_one_is_refused_with_all_names(
         HostSpec.from_dict("a", {"image": "ol-7"})
 
 
+def test_an_image_may_have_a_driver_of_its_makers() -> None:
+    assert HostSpec.from_dict("a", {"image": "ol-9-gpu"}).image == "ol-9-gpu"
+    assert images.os_of("ol-9-gpu") == "ol-9"
+    for system, version in systems.WITH_DRIVER.values():
+        assert SYSTEMS[system].toolsets
+        assert version in {one.version for one in content.EL_DRIVERS}
+
+
 def test_hosts_of_the_family_are_bare_too_and_have_its_package_manager() -> None:
     packages = set(images.EL_PACKAGES)
     assert {"dnf", "rpm"} <= packages
@@ -83,6 +95,40 @@ def test_epel_comes_by_the_package_that_the_catalog_names() -> None:
         ((_, entry),) = package.files.items()
         assert "baseurl=http://m/epel\n" in (entry.text or "")
         assert "gpgcheck=1\n" in (entry.text or "")
+
+
+def test_oracles_repositories_are_named_by_region_and_domain_as_in_its_cloud() -> None:
+    files = distribution.repositories(OL9, "http://10.0.0.1:8642")
+    assert files["/etc/dnf/vars/ociregion"] == ".eu-frankfurt-1\n"
+    assert files["/etc/dnf/vars/ocidomain"] == "oci.oraclecloud.com:8642\n"
+    texts = {name: files[f"/etc/yum.repos.d/{name}.repo"] for name in OCI_FILES}
+    for text in texts.values():
+        assert "baseurl=http://yum$ociregion.$ocidomain/el/ol-9/" in text
+        assert "10.0.0.1" not in text
+    assert "[ol9_UEKR8]" in texts["uek-ol9"]
+    assert "[ol9_codeready_builder]" in texts["oracle-linux-ol9"]
+    disabled = texts["oracle-linux-ol9"].partition("[ol9_codeready_builder]")[2]
+    assert "enabled=0" in disabled
+    plain = distribution.repositories(ROCKY9, "http://10.0.0.1:8642")
+    assert (
+        "baseurl=http://10.0.0.1:8642/el/rocky-9/baseos\n" in plain["/etc/yum.repos.d/rocky.repo"]
+    )
+    assert not [path for path in plain if path.startswith("/etc/dnf/vars")]
+
+
+def test_what_is_published_is_what_the_files_lead_to() -> None:
+    described = [
+        *kernels.small(UEK, 9),
+        *kernels.small(RHCK, 9),
+        *distribution.offered(OL9),
+    ]
+    names = [one.name for one in described]
+    places = {name: build.place_of(OL9, name) for name in names}
+    assert places["kernel-uek-core"] == "uek"
+    assert places["kernel-core"] == "baseos"
+    assert places["libmnl-devel"] == "codeready"
+    assert places["oci-utils"] == "oci"
+    assert {build.place_of(ROCKY9, name) for name in names} == {"baseos", "codeready"}
 
 
 # --- kernels --------------------------------------------------------------------------------------
@@ -229,6 +275,31 @@ def test_the_default_can_be_set_and_falls_to_the_newest_when_its_entry_goes(root
     assert call(root, "grubby", "--info=ALL").count("kernel=") == 1
 
 
+def test_arguments_of_every_entry_are_changed_once_and_taken_back(root: Path) -> None:
+    for kernel in (UEK, RHCK):
+        call(root, "kernel-install", "add", kernel.uname, "/lib/modules/x/vmlinuz")
+    before = call(root, "grubby", "--info=ALL")
+    more = "rd.driver.blacklist=nouveau modprobe.blacklist=nouveau"
+    for _ in range(2):
+        call(root, "grubby", "--update-kernel=ALL", f"--args={more}", "--remove-args=nomodeset")
+    changed = call(root, "grubby", "--info=ALL")
+    assert changed.count(more) == changed.count("modprobe.blacklist=nouveau") == 2
+    assert changed.count("ro console=ttyS0") == 2
+    call(root, "grubby", "--update-kernel=DEFAULT", "--args=quiet")
+    assert " quiet" in call(root, "grubby", "--info=DEFAULT")
+    assert " quiet" not in call(root, "grubby", f"--info=/boot/vmlinuz-{RHCK.uname}")
+    call(root, "grubby", "--update-kernel=ALL", f"--remove-args={more} quiet")
+    assert call(root, "grubby", "--info=ALL") == before
+
+
+def test_entries_are_counted_from_the_newest(root: Path) -> None:
+    for kernel in (UEK, RHCK):
+        call(root, "kernel-install", "add", kernel.uname, "/lib/modules/x/vmlinuz")
+    assert call(root, "grubby", "--default-index") == "0"
+    call(root, "grubby", f"--set-default=/boot/vmlinuz-{RHCK.uname}")
+    assert call(root, "grubby", "--default-index") == "1"
+
+
 def test_a_kernel_that_is_not_there_cannot_be_the_default(root: Path) -> None:
     call(root, "kernel-install", "add", UEK.uname, "/lib/modules/x/vmlinuz")
     done = subprocess.run(
@@ -293,3 +364,68 @@ def test_a_python_with_another_checksum_is_refused(
 def test_the_librarys_name_is_found_without_the_loaders_cache() -> None:
     assert image._placed("lib/libffi.so.6") == "usr/lib/libffi.so.6"
     assert image._placed("bin/python3.6") == "opt/sandbox-python/bin/python3.6"
+
+
+# --- modules of a kernel, and DKMS ----------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_uek_8_has_its_modules_in_packages_by_use_and_says_which(tmp_path: Path) -> None:
+    assert (UEK.split, OL8.kernels[0].split, RHCK.split) == (True, False, False)
+    files = kernels.compiled_modules(UEK, tmp_path)
+    found = {one.name: one for one in kernels.small(UEK, 9, files)}
+    modules = f"usr/lib/modules/{UEK.uname}"
+    assert f"{modules}/kernel/drivers/acpi/video.ko.xz" in found["kernel-uek-modules"].files
+    umad = f"{modules}/kernel/drivers/infiniband/core/ib_umad.ko.xz"
+    assert umad in found["kernel-uek-modules-core"].files
+    listed = found["kernel-uek-core"].files[f"{modules}/modules.packages"].text or ""
+    assert "video kernel-uek-modules\n" in listed
+    assert "iwlwifi kernel-uek-modules-wireless\n" in listed
+    needed = {text.split()[0] for text in requires(found["kernel-uek"])}
+    assert needed == {"kernel-uek-core", "kernel-uek-modules", "kernel-uek-modules-core"}
+    optional = {"kernel-uek-modules-usb", "kernel-uek-modules-extra-netfilter"}
+    assert optional <= set(found)
+    assert not optional & {one.name for one in kernels.installed(UEK, 9, files)}
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_other_kernels_have_the_same_modules_in_fewer_packages(tmp_path: Path) -> None:
+    for kernel, major, part in ((RHCK, 9, "modules-core"), (OL8.kernels[1], 8, "modules")):
+        found = {
+            one.name: one
+            for one in kernels.small(kernel, major, kernels.compiled_modules(kernel, tmp_path))
+        }
+        files = found[f"kernel-{part}"].files
+        (entry,) = [one for path, one in files.items() if path.endswith("/video.ko.xz")]
+        assert not [path for path in found["kernel-core"].files if "modules.packages" in path]
+        content = lzma.decompress((entry.source or tmp_path).read_bytes())
+        assert f"vermagic={kernel.uname} SMP".encode() in content
+        assert b"name=video" in content
+
+
+MAKES = """\
+readonly dkms_framework_nonsigning_variables="source_tree dkms_tree"
+for i in $dkms_framework_nonsigning_variables; do [ "$i" != build_environment ] || known=yes; done
+build_environment=$1
+make_command="echo made by \\$TOOL"
+    the_make_command="${make_command/#make/make -j2}"
+eval "$the_make_command"
+echo "$known dkms-3.0.10"
+"""
+
+
+def test_a_newer_dkms_reads_the_environment_that_its_settings_name(tmp_path: Path) -> None:
+    (tmp_path / "enable").write_text("export TOOL=gcc-14\n")
+    text = distribution.dkms_of("3.4.3", MAKES, "3.0.10")
+    for file, said in (("enable", "made by gcc-14"), ("none", "made by")):
+        command = ["bash", "-c", text, "dkms", str(tmp_path / file)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert done.stdout.splitlines() == [said, "yes dkms-3.4.3"]
+    with pytest.raises(ValueError, match="cannot be made"):
+        distribution.dkms_of("3.4.3", "echo\n", "3.0.10")
+
+
+def test_each_system_has_the_dkms_that_is_told_in_its_way() -> None:
+    assert OL8.dkms == ("3.0.10",)
+    for system in (OL9, OL10, ROCKY9):
+        assert [one.startswith("3.4") for one in system.dkms] == [False, True]

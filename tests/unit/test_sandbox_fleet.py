@@ -1,12 +1,13 @@
 """Fleets, and the decisions about this machine that need no machine."""
 
 from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from sandbox import fleet, hosts, podman, vm
+from sandbox import fleet, hosts, podman, register, vm
 from sandbox.paths import SandboxError
 
 
@@ -100,3 +101,18 @@ def test_a_machine_boots_the_newest_kernel_that_has_an_initramfs() -> None:
     ]
     assert vm.newest_kernel(names) == "6.1.0-56-amd64"
     assert vm.newest_kernel(["vmlinuz-6.1.0-9-amd64"]) is None
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_hosts_firmware_says_whether_secure_boot_is_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, on: bool
+) -> None:
+    monkeypatch.setattr(register, "HOSTS", tmp_path)
+    spec = fleet.HostSpec.from_dict("a", {"secure_boot": on})
+    host = register.Host("a", "10.0.0.2", "c", spec)
+    options = hosts._firmware(host)
+    assert "unmask=/sys/firmware" in options
+    (variable,) = (tmp_path / "a" / "firmware" / "efi" / "efivars").glob("SecureBoot-*")
+    assert variable.read_bytes() == bytes((6, 0, 0, 0, on))
+    none = register.Host("b", "10.0.0.2", "c", fleet.HostSpec.from_dict("b", {}))
+    assert hosts._firmware(none) == ()

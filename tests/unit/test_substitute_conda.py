@@ -11,6 +11,7 @@ import pytest
 from gpuprep import catalog
 from sandbox.conda import build, content
 from sandbox.conda.package import PLACEHOLDER, Link, Package
+from sandbox.conda.target.conda import transactions
 
 
 def test_a_package_is_in_condas_form(tmp_path: Path) -> None:
@@ -131,3 +132,19 @@ def test_what_it_cannot_do_it_says(
     done = run(installer, *arguments)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_an_environments_python_passes_a_hosts_that_is_too_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, newer: bool
+) -> None:
+    monkeypatch.setattr(transactions, "HIDDEN", tmp_path / "hidden")
+    (tmp_path / "hidden").mkdir()
+    if newer:
+        (tmp_path / "hidden" / "python3.11").touch()
+    python = tmp_path / "python3"
+    python.symlink_to("/usr/bin/python3")
+    for _ in range(2):
+        transactions._lead_to_newer(python)
+        expected = tmp_path / "hidden" / "python3.11" if newer else Path("/usr/bin/python3")
+        assert python.readlink() == expected

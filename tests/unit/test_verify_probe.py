@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pythons import interpreter
 from verify_cases import CATALOG, healthy
 
 from gpuprep.ladder.expect import expectation
@@ -407,20 +408,6 @@ def test_target_code_is_python_3_6_and_standard_library(path: Path) -> None:
             assert all(name.name.split(".")[0] in sys.stdlib_module_names for name in node.names)
         if isinstance(node, ast.ImportFrom) and not node.level:
             assert str(node.module).split(".")[0] in sys.stdlib_module_names
-
-
-def interpreter(minor: int) -> str | None:
-    """Find a Python 3.x on the PATH or among pyenv's; shims that start nothing do not count."""
-    managed = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
-    for candidate in (shutil.which(f"python3.{minor}"), *map(str, managed)):
-        if (
-            candidate
-            and not subprocess.run(
-                [candidate, "-c", "pass"], capture_output=True, check=False
-            ).returncode
-        ):
-            return candidate
-    return None
 
 
 @pytest.mark.parametrize("minor", range(6, 14))

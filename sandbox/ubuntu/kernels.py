@@ -1,0 +1,144 @@
+"""Kernel packages: names, relations and files that are looked for; nothing boots or compiles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.nvrepo.deb import Deb, Entry
+
+if TYPE_CHECKING:
+    from sandbox.ubuntu.systems import Kernel
+
+_EXTRA = ("infiniband/core/ib_umad", "infiniband/hw/mlx5/mlx5_ib")
+"""Modules that cloud kernels keep apart."""
+_REBOOT = (
+    'if [ "$1" = configure ]; then\n'
+    "    echo '*** System restart required ***' > /run/reboot-required\n"
+    "    echo {name} >> /run/reboot-required.pkgs\n"
+    "fi\n"
+)
+
+
+def installed(kernel: Kernel) -> list[Deb]:
+    """Describe what an instance has from the start, which needs the metas of its flavour."""
+    return [_image(kernel), _modules(kernel), *_headers(kernel), *_metas(kernel)]
+
+
+def all_packages(kernel: Kernel) -> list[Deb]:
+    """Describe every package of a kernel."""
+    return [*installed(kernel), _extra(kernel)]
+
+
+def module_text(name: str, kernel: Kernel) -> str:
+    """Return what stands for a module of the kernel itself."""
+    return f"stand-in for {name} of {kernel.uname}\n"
+
+
+def _deb(kernel: Kernel, name: str, **rest: object) -> Deb:
+    return Deb(
+        name=name,
+        version=kernel.version,
+        description=f"Linux kernel {kernel.uname}",
+        section="kernel",
+        **rest,  # type: ignore[arg-type]
+    )
+
+
+def _image(kernel: Kernel) -> Deb:
+    k = kernel.uname
+    return _deb(
+        kernel,
+        f"linux-image-{k}",
+        relations={"Depends": (f"linux-modules-{k}", "kmod")},
+        files={
+            f"boot/vmlinuz-{k}": Entry(text=f"stand-in for the kernel {k}\n", mode=0o600),
+        },
+        scripts={"postinst": _REBOOT.format(name=f"linux-image-{k}")},
+    )
+
+
+def _modules(kernel: Kernel) -> Deb:
+    k = kernel.uname
+    home = f"usr/lib/modules/{k}"
+    empty = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
+    return _deb(
+        kernel,
+        f"linux-modules-{k}",
+        relations={"Depends": (f"linux-image-{k} | linux-image-unsigned-{k}",)},
+        files={
+            f"boot/config-{k}": Entry(text=f'CONFIG_CC_VERSION_TEXT="{kernel.compiler}"\n'),
+            **{f"{home}/{name}": Entry(text="") for name in empty},
+            f"{home}/kernel/drivers/net/tun.ko": Entry(text=module_text("tun", kernel)),
+        },
+        scripts={"postinst": f'if [ "$1" = configure ]; then depmod {k} || :; fi\n'},
+    )
+
+
+def _extra(kernel: Kernel) -> Deb:
+    k = kernel.uname
+    home = f"usr/lib/modules/{k}/kernel/drivers"
+    return _deb(
+        kernel,
+        f"linux-modules-extra-{k}",
+        relations={"Depends": (f"linux-image-{k} | linux-image-unsigned-{k}",)},
+        files={
+            f"{home}/{path}.ko": Entry(text=module_text(path.rpartition("/")[2], kernel))
+            for path in _EXTRA
+        },
+        scripts={"postinst": f'if [ "$1" = configure ]; then depmod {k} || :; fi\n'},
+    )
+
+
+def _headers(kernel: Kernel) -> list[Deb]:
+    k = kernel.uname
+    home = f"usr/src/linux-headers-{k}"
+    common = f"linux-{kernel.flavour}-headers-{kernel.base}-{kernel.abi}"
+    hook = (
+        'if [ "$1" = configure ] && [ -d /etc/kernel/header_postinst.d ]; then\n'
+        f"    run-parts --arg={k} /etc/kernel/header_postinst.d\n"
+        "fi\n"
+    )
+    return [
+        _deb(kernel, common, files={f"usr/src/{common}/Kconfig": Entry(text="")}),
+        _deb(
+            kernel,
+            f"linux-headers-{k}",
+            relations={"Depends": (common,)},
+            files={
+                f"{home}/Makefile": Entry(text=f"KERNELRELEASE = {k}\n"),
+                f"{home}/.config": Entry(
+                    text=f'CONFIG_MODULES=y\nCONFIG_CC_VERSION_TEXT="{kernel.compiler}"\n'
+                ),
+                f"{home}/include/config/kernel.release": Entry(text=f"{k}\n"),
+                f"{home}/include/generated/utsrelease.h": Entry(
+                    text=f'#define UTS_RELEASE "{k}"\n'
+                ),
+                f"usr/lib/modules/{k}/build": Entry(link=f"/{home}"),
+            },
+            scripts={"postinst": hook},
+        ),
+    ]
+
+
+def _metas(kernel: Kernel) -> list[Deb]:
+    """Describe the packages through which the newest kernel of a flavour comes."""
+    flavour, k = kernel.flavour, kernel.uname
+    exactly = f"(= {kernel.meta_version})"
+    needs = {
+        f"linux-image-{flavour}": (f"linux-image-{k}",),
+        f"linux-headers-{flavour}": (f"linux-headers-{k}",),
+        f"linux-{flavour}": (
+            f"linux-image-{flavour} {exactly}",
+            f"linux-headers-{flavour} {exactly}",
+        ),
+    }
+    return [
+        Deb(
+            name=name,
+            version=kernel.meta_version,
+            description=f"Newest {flavour} kernel",
+            section="kernel",
+            relations={"Depends": depends},
+        )
+        for name, depends in needs.items()
+    ]
