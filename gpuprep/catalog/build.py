@@ -261,6 +261,7 @@ def _system(name: str, raw: Raw, data: Raw) -> System:
         gcc=raw.get("gcc"),
         gccs=tuple(raw.get("gccs", ())),
         glibc=raw.get("glibc"),
+        installs=raw.get("installs", True),
     )
 
 

@@ -264,6 +264,7 @@ class System:
         gcc: major version of its default compiler, where the archive's compilers are known.
         gccs: major versions in its archive.
         glibc: version of its C library, None = not known.
+        installs: whether the roles install it; else it is explained only.
 
     """
 
@@ -280,6 +281,7 @@ class System:
     gcc: int | None = None
     gccs: tuple[int, ...] = ()
     glibc: str | None = None
+    installs: bool = True
 
 
 @dataclass(frozen=True, slots=True)

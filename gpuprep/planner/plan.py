@@ -28,7 +28,7 @@ from gpuprep.model.names import matches
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
 from gpuprep.packages.foreign import rivals
-from gpuprep.packages.support import Support, supported
+from gpuprep.packages.support import Support, support_of, supported
 from gpuprep.planner.advice import with_advice
 from gpuprep.planner.host_sources import builder_obstacle, forbidden, stream_warnings
 
@@ -225,7 +225,9 @@ class _Planner:
         answer = replace(answer, versions=versions)
         to_plan = [c for c in chosen if role is None or c.role == role]
         family = family_of(Family(answer.family))
-        if family is None and any(component.uses_packages for component in to_plan):
+        level = support_of(self._catalog.systems[self._facts.os], self._facts.arch)
+        explained = level is Support.EXPLAINED
+        if explained and any(component.uses_packages for component in to_plan):
             return self._refused(self._not_installed(), answer)
         roles = self._roles(to_plan, answer, family or next(iter(FAMILIES.values())))
         drifted = any(plan.steps for plan in roles.values())

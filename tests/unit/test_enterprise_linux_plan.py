@@ -279,3 +279,15 @@ def test_the_driver_of_an_image_can_stay() -> None:
 def test_the_driver_of_an_image_under_its_own_lock_is_not_replaced() -> None:
     made = plan(gpu_image(), gpu_driver_version="595.91.07")
     assert (made.state, made.code) == ("refused", "E_FOREIGN_LOCK")
+
+
+# --- how far it goes ------------------------------------------------------------------------------
+
+
+def test_a_system_that_was_never_tried_is_explained_and_not_touched() -> None:
+    told = {"id": "amzn", "version_id": "2023", "pretty": "Amazon Linux 2023"}
+    made = plan(oracle(os=told, kernel={"running": "6.12", "target": "6.12", "next_boot": "6.12"}))
+    assert (made.state, made.code) == ("refused", "E_OS_FAMILY")
+    assert made.error
+    assert "explained only" in made.error
+    assert made.stack  # it is told all the same
