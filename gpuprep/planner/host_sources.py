@@ -46,19 +46,22 @@ def builder_obstacle(
     observation: HostObservation, catalog: Catalog, system: System
 ) -> Message | None:
     """Return that no repository of the host can have what builds the driver's module."""
-    repositories, rules = observation.package_manager.repositories, catalog.repositories
-    if not repositories or observation.is_installed(rules.builder):
+    manager, rules = observation.package_manager, catalog.repositories
+    name, repositories = rules.builder, manager.repositories
+    if not repositories or observation.is_installed(name):
         return None
-    on = [name for name, entry in repositories.items() if entry.enabled]
-    if any(matches(name, rules.builders) for name in on):
+    excludes = (r for r in manager.rules if r.pin == "exclude" and matches(name, r.names))
+    excluding = next(excludes, None)
+    if excluding is not None:
+        return forbidden(excluding, name)
+    giving = [repository for repository, entry in repositories.items() if entry.gives(name)]
+    # A repository of the site's own may have it, for all that is known.
+    without = (*rules.distributions, *(f"!{pattern}" for pattern in rules.builders))
+    if any(not matches(repository, without) for repository in giving):
         return None
-    # A repository of the site's own may have it.
-    if any(not matches(name, (*rules.builders, *rules.distributions)) for name in on):
-        return None
-    off = [name for name in repositories if matches(name, rules.builders) and name not in on]
-    if off:
-        values = {"repository": off[0], "path": repositories[off[0]].path}
+    hiding = [repository for repository in repositories if matches(repository, rules.builders)]
+    if hiding:
+        values = {"repository": hiding[0], "path": repositories[hiding[0]].path}
         return host_rules().refusal("E_DKMS_DISABLED", **values)
-    if system.dkms_from:  # comes with the driver, and names the repository
-        return None
-    return host_rules().refusal("E_DKMS_SOURCE", os=system.name)
+    # Some systems have a package, planned with the driver, that names the repository.
+    return None if system.dkms_from else host_rules().refusal("E_DKMS_SOURCE", os=system.name)

@@ -211,6 +211,33 @@ def test_dkms_has_a_source(system: str, known: dict[str, Any], code: str | None)
         assert ".repo; enable it, then run again" in str(made.error)
 
 
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ({"excludes": ["dkms*"]}, "E_DKMS_DISABLED"),
+        ({"includes": ["htop"]}, "E_DKMS_DISABLED"),
+        ({"includes": ["dkms", "htop"]}, None),
+        ({"excludes": ["nvidia*"]}, None),
+    ],
+)
+def test_a_repository_that_hides_dkms_does_not_have_it(
+    told: dict[str, Any], code: str | None
+) -> None:
+    known = repositories(ol9_baseos_latest=True, ol9_developer_EPEL=True)
+    known["ol9_developer_EPEL"] |= told
+    assert plan(oracle(package_manager={"repositories": known})).code == code
+
+
+def test_dkms_that_is_excluded_everywhere() -> None:
+    known = repositories(ol9_baseos_latest=True, ol9_developer_EPEL=True)
+    rules = [rule("/etc/dnf/dnf.conf", "exclude", "dkms")]
+    made = plan(oracle(package_manager={"repositories": known, "rules": rules}))
+    assert (made.code, "/etc/dnf/dnf.conf excludes dkms" in str(made.error)) == (
+        "E_FOREIGN_EXCLUDE",
+        True,
+    )
+
+
 def test_dkms_that_is_there_needs_no_source() -> None:
     known = repositories(ol9_developer_EPEL=False)
     dkms = {"version": "3.4.3-1.el9", "status": "installed", "hold": False}

@@ -207,19 +207,24 @@ enabled=0
 def test_repositories_with_state_address_and_excludes(host: Host) -> None:
     path = host.write("/etc/yum.repos.d/oracle-linux-ol9.repo", OCI)
     host.write("/etc/yum.repos.d/broken.repo", "no section\n")
-    host.write("/etc/dnf/repos.override.d/99-x.repo", "[ol9_developer_EPEL]\nexcludepkgs=nvidia*\n")
+    host.write(
+        "/etc/dnf/repos.override.d/99-x.repo",
+        "[ol9_developer_EPEL]\nexcludepkgs=nvidia*\nincludepkgs=htop,\n jq\n",
+    )
     host.write(
         "/etc/yum.repos.d/rocky.repo", "[baseos]\nmirrorlist=https://m/?a=b\nenabled = True\n"
     )
     found = rpm.repositories()
     assert found["ol9_developer_EPEL"]["enabled"] is False
     assert found["ol9_developer_EPEL"]["excludes"] == ["nvidia*"]
+    assert found["ol9_developer_EPEL"]["includes"] == ["htop", "jq"]
     assert found["ol9_baseos_latest"]["excludes"] == ["kernel-uek*", "dkms"]
     assert found["baseos"] == {
         "path": str(host.root / "etc/yum.repos.d/rocky.repo"),
         "enabled": True,
         "addresses": ["https://m/?a=b"],
         "excludes": [],
+        "includes": [],
     }
     assert list(rpm.sources()) == [path, found["baseos"]["path"]]
     assert "$ociregion" in rpm.sources()[path][0]
