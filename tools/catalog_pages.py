@@ -155,7 +155,7 @@ def _repositories(catalog: Catalog) -> Table:
             s.distro,
             s.family,
             str(s.branches),
-            f"`{s.key.fingerprint}`",
+            f"`{s.key.fingerprint or s.key.sha256}`",
             s.key.file,
             sums.get(s.distro, "-"),
         )
@@ -165,7 +165,7 @@ def _repositories(catalog: Catalog) -> Table:
         "Directory",
         "family",
         "driver branches",
-        "key",
+        "key (or checksum of its file)",
         "key file",
         "sha256 of the keyring package",
     )

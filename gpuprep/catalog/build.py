@@ -31,6 +31,7 @@ from gpuprep.catalog.tables import (
     Source,
     System,
     Toolkit,
+    VersionLockRules,
 )
 from gpuprep.errors import CatalogError
 from gpuprep.model import Family
@@ -248,7 +249,7 @@ def _system(name: str, raw: Raw, data: Raw) -> System:
         family=Family(raw["family"]),
         distro=raw["distro"],
         arches=tuple(raw["arches"]),
-        key=Key(key["fingerprint"], key["file"]),
+        key=Key(**key),
         names=_known(raw["names"], data["driver_packages"], f"{where}.names"),
         kernels=_known(raw["kernels"], data["kernel_headers"], f"{where}.kernels"),
         cuda=Range(*raw["cuda"]),
@@ -283,14 +284,21 @@ def _driver_rules(data: Raw) -> DriverRules:
             for name in sorted(rule_sets)
         },
         pin_package=raw["deb_pin_package"],
-        lock=raw["rpm_lock"],
-        lock_package=raw["rpm_lock_package"],
+        lock=_version_lock(raw["rpm_lock"]),
         services=tuple(raw["services"]),
         module=raw["module"],
+        display_modules=tuple(raw["display_modules"]),
         closure={family: tuple(raw["closure"][family]) for family in FAMILIES},
         open_kernel_min=data["branches"]["open_kernel_min"],
         toolset=data["kernel_headers"]["toolset"],
     )
+
+
+def _version_lock(raw: Raw) -> VersionLockRules:
+    names = tuple(
+        (name, tuple(group["epochs"])) for group in raw["names"] for name in group["names"]
+    )
+    return VersionLockRules(raw["package"], raw["line"], names)
 
 
 def _fabrics(raw: Raw) -> dict[str, Fabric]:

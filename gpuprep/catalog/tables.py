@@ -232,10 +232,18 @@ class CudnnSeries:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A signing key: file name in the repository and 40-digit fingerprint."""
+    """A signing key: its file in the repository, and what it is known by.
 
-    fingerprint: str
+    Attributes:
+        file: name of the file.
+        fingerprint: 40 hex digits; None where only the file's checksum is known.
+        sha256: of the file without its ``Version`` line, where the fingerprint is not known.
+
+    """
+
     file: str
+    fingerprint: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,15 +354,31 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionLockRules:
+    """Version locks of families that have such: the package that heeds them, and their lines.
+
+    Attributes:
+        package: what makes the package manager heed them.
+        line: template of a line, of ``name``, ``epoch`` and ``version``.
+        names: the names that are locked, each with the epochs that its packages may have.
+
+    """
+
+    package: str
+    line: str
+    names: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DriverRules:
     """Facts about driver packages that hold for all branches."""
 
     names: Mapping[str, tuple[DriverNames, ...]]
     pin_package: str
-    lock: str
-    lock_package: str
+    lock: VersionLockRules
     services: tuple[str, ...]
     module: str
+    display_modules: tuple[str, ...]  # of the kernel, that nvidia-modeset and nvidia-drm need
     closure: Mapping[Family, tuple[str, ...]]
     open_kernel_min: str
     toolset: Mapping[Family, str]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cmp_to_key
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gpuprep.components.state import PackageRequest
 from gpuprep.model import Step, StepKind
-from gpuprep.model.names import matches
+from gpuprep.model.names import fits, matches
 from gpuprep.observe.observation import Unit
 from gpuprep.packages.closure import is_installed, walk
 from gpuprep.packages.foreign import rivals
@@ -69,10 +68,12 @@ def diff_files(
             continue
         if file.key is not None:
             keys = observation.keys.get(file.path, ())
-            if keys != (file.key.fingerprint,):
+            # The file of a key without a known fingerprint is kept as it was checked.
+            known = keys if file.key.fingerprint else (f"sha256:{current.sha256}",)
+            if known != (file.key.identity,):
                 held = ", ".join(keys) or "no key"
                 reason = f"{file.path} does not hold exactly the repository's key"
-                differences.add(file.kind, file.path, "change", reason, held, file.key.fingerprint)
+                differences.add(file.kind, file.path, "change", reason, held, file.key.identity)
         elif current.sha256 != _sha256(file.content or ""):
             differences.add(file.kind, file.path, "change", f"{file.path} has another content")
         rights = (current.mode, current.owner, current.group)
@@ -97,6 +98,19 @@ def diff_sources(
         reason = f"it names {rival.address}, which gpuprep's own source stands for"
         differences.add(StepKind.SOURCE, rival.path, "disable", reason, rival.address)
     return tuple(rival.path for rival in found if rival.alone)
+
+
+def diff_stream(differences: Differences, observation: HostObservation, wanted: str | None) -> None:
+    """Find that another module stream is enabled than the wanted one, or none."""
+    if wanted is None:
+        return
+    module, _, stream = wanted.partition(":")
+    current = observation.package_manager.streams.get(module)
+    if current == stream:
+        return
+    reason = f"stream {stream} of {module} is not enabled"
+    action = "switch" if current else "enable"
+    differences.add(StepKind.STREAM, module, action, reason, current, stream)
 
 
 def _sha256(text: str) -> str:
@@ -208,7 +222,7 @@ def _diff_root(
         differences.add(StepKind.PACKAGE, name, action, reason, after=exact)
         return True
     current = packages[name].version or ""
-    if exact is None or fnmatchcase(current, exact):
+    if exact is None or fits(current, exact):
         return False
     reason = f"{name} is at another version"
     differences.add(StepKind.PACKAGE, name, "change", reason, current, exact)

@@ -14,6 +14,7 @@ from gpuprep.components.differences import (
     diff_holds,
     diff_packages,
     diff_sources,
+    diff_stream,
     diff_units,
     diff_unwanted_units,
     shared_version,
@@ -63,7 +64,7 @@ def resolve(case: Case, stack: Stack) -> Stack:
         stack,
         packages=stack.packages + names.driver_packages(case, driver),
         stream=names.stream_of(case, driver) if from_nvidia else None,
-        lock=names.lock_of(case, driver) if from_nvidia else None,
+        version_locks=names.version_locks_of(case, driver) if from_nvidia else (),
         version_locked=names.version_locked_of(case),
         pins=names.pins_of(case, driver),
         services=names.services_of(case),
@@ -75,14 +76,15 @@ def resolve(case: Case, stack: Stack) -> Stack:
 
 
 def plan(differences: Differences, situation: Situation) -> RoleState:
-    """Return the desired state: repository, pins, packages, holds, module, units."""
+    """Return the desired state: repository, pins, stream, packages, holds, module, units."""
     observation, stack, family = situation.observation, situation.stack, situation.family
     if stack.branch is None or not stack.manage_driver:
         return RoleState(differences.role)
     packages = observation.packages
-    files = (*family.repository_files(stack), *_files(stack))
+    files = (*family.repository_files(stack), *_files(stack), *family.build_files(stack))
     foreign = diff_sources(differences, observation, stack.repository, family.paths)
     diff_files(differences, observation, files)
+    diff_stream(differences, observation, stack.stream)
     roots = [p for p in stack.packages if p.component == "driver"]
     pre_install = [p for p in roots if p.pre_install]
     version = stack.driver_version or shared_version(
@@ -91,7 +93,8 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     from_nvidia = stack.source == "nvidia"
     others = _other_driver(packages, stack, version) if from_nvidia else ()
     locked = (*stack.version_locked, *(f"!{name}" for name in others)) if from_nvidia else ()
-    purge = _stale_pins(differences, packages, pre_install)
+    of_nvidia = [package for package in pre_install if package.origin == "nvidia"]
+    purge = _stale_pins(differences, packages, of_nvidia)
     pins = diff_packages(differences, packages, pre_install, (), family)
     main = diff_packages(
         differences,
@@ -105,8 +108,10 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         reason = f"{name} belongs to another driver than {version or stack.branch} {stack.flavour}"
         differences.add(StepKind.PACKAGE, name, "remove", reason, packages[name].version)
     changing = differences.has(StepKind.PACKAGE)
-    hold = (*stack.version_locked, *(p.name for p in pre_install))
-    diff_holds(differences, packages, hold, renew=changing)
+    hold = (*stack.version_locked, *(p.name for p in of_nvidia))
+    locks = observation.package_manager.version_locks
+    stale = not set(stack.version_locks) <= set(locks)
+    diff_holds(differences, packages, hold, renew=changing or stale)
     if not changing:
         _diff_module(differences, observation, stack, version)
     diff_units(differences, observation, stack.services)
@@ -126,9 +131,11 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         version_locked=locked,
         version=family.release_of(version) if version else family.branch_of(stack.branch),
         hold=hold,
+        locks=stack.version_locks,
         units=stack.services,
         unwanted_units=stack.unwanted_services,
         kernel=observation.kernel.target,
+        verify_module=family.silent_builds,
         load=(*fabric, *load),
         initramfs=initramfs,
         reboot=reboot,

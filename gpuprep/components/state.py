@@ -77,9 +77,12 @@ class RoleState:
         version_locked: name patterns of packages that must be at ``version``.
         version: pattern of their version: ``580.95.05-*``, ``580.*``.
         hold: name patterns; installed packages that match are held.
+        locks: lines of the package manager's version lock, where it holds packages by such.
         units: systemd units to enable and start.
         unwanted_units: units to disable and stop.
         kernel: kernel release that needs the module; None = no module wanted.
+        verify_module: look after the module once the packages are there: a transaction can end
+            well without one.
         load: kernel modules to load, before the units start.
         initramfs: rebuild the initial RAM disk.
         reboot: a reboot is needed.
@@ -100,9 +103,11 @@ class RoleState:
     version_locked: tuple[str, ...] = ()
     version: str | None = None
     hold: tuple[str, ...] = ()
+    locks: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     unwanted_units: tuple[str, ...] = ()
     kernel: str | None = None
+    verify_module: bool = False
     load: tuple[str, ...] = ()
     initramfs: bool = False
     reboot: bool = False
@@ -137,13 +142,14 @@ class RoleState:
         }
         return {stage: operations for stage, operations in stages.items() if operations}
 
-    def _packages(self, do: Collection[str], *, refresh: bool) -> list[Operation]:
+    def _packages(self, do: frozenset[str] | set[str], *, refresh: bool) -> list[Operation]:
         found: list[Operation] = []
-        if StepKind.PACKAGE in do:
-            found += self.preparation
-            if self.pre_install:
-                later = [asdict(package) for package in self.packages]
-                found.append({**_transaction(self.pre_install, refresh=refresh), "later": later})
+        if do & {StepKind.PACKAGE, StepKind.STREAM}:
+            found += [{**operation, "refresh": refresh} for operation in self.preparation]
+            refresh = refresh and not self.preparation
+        if StepKind.PACKAGE in do and self.pre_install:
+            later = [asdict(package) for package in self.packages]
+            found.append({**_transaction(self.pre_install, refresh=refresh), "later": later})
         if self.purge:
             found.append({"op": "purge", "names": list(self.purge)})
         if StepKind.PACKAGE in do and (self.packages or self.remove):
@@ -153,14 +159,19 @@ class RoleState:
                     **_transaction(self.packages, refresh=refresh and not self.pre_install),
                     "remove": list(self.remove),
                     "locked": locked if self.version_locked else None,
+                    "owner": self.role,
+                    "locks": list(self.locks),
                 }
             )
         if StepKind.PACKAGE in do and self.linker:
             found.append({"op": "linker_cache"})
+        if StepKind.HOLD in do and self.hold:
+            lines = {"owner": self.role, "lines": list(self.locks)}
+            found.append({"op": "hold", "patterns": list(self.hold), **lines})
         if StepKind.MODULE in do and self.kernel:
             found.append({"op": "module", "kernel": self.kernel})
-        if StepKind.HOLD in do and self.hold:
-            found.append({"op": "hold", "patterns": list(self.hold)})
+        elif StepKind.PACKAGE in do and self.kernel and self.verify_module:
+            found.append({"op": "module", "kernel": self.kernel, "verify": True})
         return found
 
     def _installation(self) -> list[Operation]:

@@ -85,11 +85,11 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "module.next_boot",
-        "Driver module built for the newest installed kernel",
-        "No driver module for the newest installed kernel",
-        "The next reboot, which starts the newest kernel, will not lose the GPU.",
+        "Driver module built for the kernel of the next boot",
+        "No driver module for the kernel of the next boot",
+        "The next reboot, which starts the boot loader's default kernel, will not lose the GPU.",
         "Rebuild the module for that kernel (dkms autoinstall -k <kernel>) before rebooting, or "
-        "remove the kernel.",
+        "make another kernel the default.",
         fixed_by_apply=True,
     ),
     Check(

@@ -107,7 +107,7 @@ def module_next_boot(host: Evidence) -> Finding:
     if not host.driver_wanted:
         return skipped(NO_DRIVER)
     kernel = host.observation.kernel
-    newest = kernel.newest_installed
+    newest = kernel.next_boot
     if not newest:
         return skipped("no installed kernel found (a container boots its host's)")
     built = {m.kernel for m in host.modules_on_disk if main_module(m.name)}

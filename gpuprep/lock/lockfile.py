@@ -53,7 +53,7 @@ _FORMS = {
     "flavour": re.compile(r"open|proprietary"),
     "toolkit": re.compile(r"[0-9]+(\.[0-9]+)*"),
     "repository": re.compile(r"https?://[!-~]+"),
-    "key": re.compile(r"[0-9A-F]{40}"),
+    "key": re.compile(r"[0-9A-F]{40}|sha256:[0-9a-f]{64}"),
     "conda.version": _VERSION,
     "conda.url": re.compile(r"https?://[!-~]+"),
     "conda.sha256": re.compile(r"[0-9a-fA-F]{64}"),
@@ -75,7 +75,7 @@ class LockedClass:
         flavour: kernel-module flavour.
         cuda: toolkits, default first.
         repository: URL of NVIDIA's repository or its mirror.
-        key: fingerprint of the key that signs it.
+        key: what the key that signs it is known by.
         packages: exact version by name of the packages that the plan names.
         requires: the same of the repository's packages that those need.
         conda: installer.
@@ -283,7 +283,7 @@ def _class_of(
         flavour=stack.flavour,
         cuda=tuple(toolkit.version for toolkit in stack.cuda),
         repository=stack.repository.url if stack.repository else None,
-        key=stack.repository.key.fingerprint if stack.repository else None,
+        key=stack.repository.key.identity if stack.repository else None,
         packages=packages,
         requires=required(offered, packages, driver, family_of(Family(stack.family))),
         conda=stack.conda,
@@ -374,7 +374,7 @@ def _as_locked(desired: DesiredStack, locked: LockedClass) -> DesiredStack:
 
 
 def _differences(stack: Stack, locked: LockedClass) -> Iterable[str]:
-    key_now = stack.repository.key.fingerprint if stack.repository else None
+    key_now = stack.repository.key.identity if stack.repository else None
     if key_now is not None and key_now != locked.key:
         yield f"repository key is locked at {locked.key}, wanted {key_now}"
     for component in COMPONENTS:

@@ -24,7 +24,7 @@ class PackageIndex:
 
     Attributes:
         versions: by name.
-        depends: dependency field by name and version; empty for rpm.
+        depends: dependency field by name and version.
 
     """
 

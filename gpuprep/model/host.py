@@ -12,7 +12,7 @@ class HostState:
     runfile: bool = False
     secure_boot: bool = False
     mok_enrolled: bool = False
-    newest_kernel: str | None = None  # newest installed kernel release; None = the running one
+    newest_kernel: str | None = None  # release that the next boot starts; None = the running one
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class HostFacts:
         system_gcc: major version of the host's default gcc.
         shape: OCI shape, None outside OCI.
         nvswitches: NVSwitch chips on the PCI bus; None = nobody looked.
+        state: what can forbid an installation.
 
     """
 

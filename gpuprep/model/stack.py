@@ -114,10 +114,23 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """The key that signs a repository: where to get it, and its 40-digit fingerprint."""
+    """The key that signs a repository: where to get it, and what it is known by.
+
+    Attributes:
+        url: address of its file.
+        fingerprint: 40 hex digits; None where only the file's checksum is known.
+        sha256: of the file without its ``Version`` line, where the fingerprint is not known.
+
+    """
 
     url: str
-    fingerprint: str
+    fingerprint: str | None = None
+    sha256: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What it is known by: the fingerprint, or ``sha256:`` and the file's checksum."""
+        return self.fingerprint or f"sha256:{self.sha256}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +219,7 @@ class Stack:
         cuda: toolkits, default first.
         cudnn: full version when fixed, else series (``9``).
         stream: module stream, where the package manager has them.
-        lock: pattern of its version lock, where it has one.
+        version_locks: raw lines of its version lock, where it has one.
         repository: NVIDIA's repository or its mirror.
         packages: everything to install, in order.
         holds: packages to hold beside those of the driver.
@@ -237,7 +250,7 @@ class Stack:
     cuda: tuple[CudaToolkit, ...] = ()
     cudnn: str | None = None
     stream: str | None = None
-    lock: str | None = None
+    version_locks: tuple[str, ...] = ()
     repository: Repository | None = None
     packages: tuple[Package, ...] = ()
     holds: tuple[str, ...] = ()

@@ -38,6 +38,6 @@ def facts(observation: HostObservation, shape: str | None = None) -> HostFacts:
             runfile=observation.runfile,
             secure_boot=observation.secure_boot,
             mok_enrolled=observation.mok_enrolled,
-            newest_kernel=kernel.newest_installed if kernel.is_running else None,
+            newest_kernel=kernel.next_boot if kernel.is_running else None,
         ),
     )

@@ -50,6 +50,8 @@ class Kernel:
         running: release that runs now (``uname -r``).
         target: release that the driver is built for: the running one, or ``gpu_driver_kernel``.
         newest_installed: newest release with an image in ``/boot``.
+        next_boot: release that the next boot starts, by the boot loader's default; None where no
+            kernel is installed.
         headers: releases whose headers are there.
         compiler: CONFIG_CC_VERSION_TEXT of the target.
         loads_modules: whether this host can load kernel modules; a container cannot.
@@ -59,6 +61,7 @@ class Kernel:
     running: str
     target: str
     newest_installed: str | None = None
+    next_boot: str | None = None
     headers: tuple[str, ...] = ()
     compiler: str | None = None
     loads_modules: bool = True
@@ -112,6 +115,7 @@ class Modules:
         loaded: version of NVIDIA's and nouveau's by name.
         on_disk: files of NVIDIA's.
         others: other modules by name: loaded, builtin, available or absent; None = not known.
+        packaged: the package that has another module, where the kernel comes in several.
         rules: what modprobe and the kernel are told of NVIDIA's.
 
     """
@@ -119,6 +123,7 @@ class Modules:
     loaded: Mapping[str, str | None] = field(default_factory=dict)
     on_disk: tuple[DiskModule, ...] = ()
     others: Mapping[str, str | None] = field(default_factory=dict)
+    packaged: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[ModuleRule, ...] = ()
 
 
@@ -176,6 +181,24 @@ class PackageRule:
 
 
 @dataclass(frozen=True)
+class RepositoryEntry:
+    """A repository that a file of the package manager's names.
+
+    Attributes:
+        path: the file.
+        enabled: whether packages are taken from it.
+        addresses: where it is; words such as ``$ociregion`` are as they stand.
+        excludes: patterns of packages that are not taken from it.
+
+    """
+
+    path: str
+    enabled: bool
+    addresses: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class PackageManager:
     """State of the package manager.
 
@@ -186,6 +209,9 @@ class PackageManager:
         indexes: names of its index files.
         sources: addresses of its repositories by the file that names them.
         rules: rules by which it prefers or forbids packages, in the order that they apply.
+        version_locks: raw lines of its version lock, ours included.
+        streams: enabled stream by module.
+        repositories: what its files name, by id.
 
     """
 
@@ -195,6 +221,9 @@ class PackageManager:
     indexes: tuple[str, ...] = ()
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rules: tuple[PackageRule, ...] = ()
+    version_locks: tuple[str, ...] = ()
+    streams: Mapping[str, str] = field(default_factory=dict)
+    repositories: Mapping[str, RepositoryEntry] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,26 @@ def fingerprints(data):
     return [_fingerprint(body) for body in found]
 
 
+def without_version(data):
+    """Return an armoured key file without its lines ``Version: ...``, which vary by who made it."""
+    lines = data.split(b"\n")
+    return b"\n".join(line for line in lines if not line.startswith(b"Version"))
+
+
+def file_with_sum(data, sha256):
+    """Return a key file that has this checksum without its ``Version`` line, and no such line.
+
+    Raises ValueError when it has another one, or holds anything but one primary key.
+    """
+    plain = without_version(data)
+    found = hashlib.sha256(plain).hexdigest()
+    if found != sha256:
+        raise ValueError("its file has the checksum %s, expected %s" % (found, sha256))
+    if len(fingerprints(plain)) != 1:
+        raise ValueError("its file holds more than one key")
+    return plain
+
+
 def only_key(data, fingerprint):
     """Return the packets of a file that holds exactly this one primary key, written anew.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep.model import Family
 from gpuprep.packages.deb import DEB
+from gpuprep.packages.rpm import RPM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from gpuprep.packages.family import PackageFamily
 
 # Families that hosts can be converged on.
-FAMILIES: Mapping[Family, PackageFamily] = {Family.DEB: DEB}
+FAMILIES: Mapping[Family, PackageFamily] = {Family.DEB: DEB, Family.RPM: RPM}
 
 __all__ = ["FAMILIES", "family_of"]
 

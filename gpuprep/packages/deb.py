@@ -105,6 +105,7 @@ class Deb:
     paths: tuple[str, ...] = (REPOSITORY, KEYRING, PREFERENCES, LOGIN)
     initramfs_tool: str = "update-initramfs"
     repair: str = "dpkg --configure -a && apt-get -f install"
+    silent_builds: bool = False
     absent: Collection[str] = ("not-installed", "config-files")
     interrupted: Collection[str] = ("unpacked", "triggers-pending", "triggers-awaited")
 
@@ -145,6 +146,11 @@ class Deb:
         if repository is not None or stack.pins:
             files.append(ManagedFile(PREFERENCES, StepKind.PIN, self.preferences(stack)))
         return tuple(files)
+
+    def build_files(self, stack: Stack) -> tuple[ManagedFile, ...]:
+        """Return nothing: kernel modules are built by the compiler that the kernel names."""
+        del stack
+        return ()
 
     def preferences(self, stack: Stack) -> str:
         """Return the text of the preferences file, see apt_preferences(5)."""

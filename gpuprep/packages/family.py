@@ -48,11 +48,18 @@ class PackageFamily(Protocol):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Return the absolute paths of the files that this family manages for a repository."""
+        """Return the absolute paths of the files that this family manages."""
 
     @property
     def initramfs_tool(self) -> str:
-        """Return the command that makes the initial RAM disk; hosts without it have none."""
+        """Return the command that makes the initial RAM disk; hosts without it have none.
+
+        Empty where the packages keep the driver and nouveau out of it by themselves.
+        """
+
+    @property
+    def silent_builds(self) -> bool:
+        """Return whether a transaction ends well although a kernel module could not be built."""
 
     @property
     def repair(self) -> str:
@@ -83,6 +90,9 @@ class PackageFamily(Protocol):
 
     def repository_files(self, stack: Stack) -> tuple[ManagedFile, ...]:
         """Return the files through which a host trusts and prefers the stack's repository."""
+
+    def build_files(self, stack: Stack) -> tuple[ManagedFile, ...]:
+        """Return the files that say how kernel modules are built, where that has to be said."""
 
     def forbidding(
         self, rules: Sequence[PackageRule], stack: Stack, names: Sequence[str]

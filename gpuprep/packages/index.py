@@ -18,18 +18,20 @@ from xml.etree import ElementTree as ET
 from gpuprep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _T = TypeVar("_T")
 _TIMEOUT = 30  # seconds per file
 _GZIP = b"\x1f\x8b"
 _COMMON = "{http://linux.duke.edu/metadata/common}"
+_RPM = "{http://linux.duke.edu/metadata/rpm}"
+_OPERATORS = {"EQ": "=", "LT": "<", "LE": "<=", "GT": ">", "GE": ">="}
 _REPO = "{http://linux.duke.edu/metadata/repo}"
 _FIELD = re.compile(r"^(Package|Version|Pre-Depends|Depends):[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 
 
 class Listed(NamedTuple):
-    """A package of an index: name, version, and what a ``Packages`` index says that it needs."""
+    """A package of an index: name, full version, and what it needs, in its family's notation."""
 
     name: str
     version: str
@@ -102,8 +104,22 @@ def _rpm(content: bytes, address: str) -> tuple[Listed, ...]:
     for package in root.iter(f"{_COMMON}package"):
         name, version = package.findtext(f"{_COMMON}name"), package.find(f"{_COMMON}version")
         if name and version is not None:
-            found.append(Listed(name, f"{version.attrib['ver']}-{version.attrib['rel']}"))
+            entries = package.iterfind(f"{_COMMON}format/{_RPM}requires/{_RPM}entry")
+            needs = ", ".join(_relation(entry.attrib) for entry in entries)
+            found.append(Listed(name, _full(version.attrib), needs))
     return tuple(found)
+
+
+def _full(part: Mapping[str, str]) -> str:
+    """Return epoch, where there is one, version and release, where one is named."""
+    epoch, release = part.get("epoch", "0"), part.get("rel")
+    text = part["ver"] if release is None else f"{part['ver']}-{release}"
+    return text if epoch == "0" else f"{epoch}:{text}"
+
+
+def _relation(entry: Mapping[str, str]) -> str:
+    operator = _OPERATORS.get(entry.get("flags", ""))
+    return f"{entry['name']} {operator} {_full(entry)}" if operator else entry["name"]
 
 
 def _beside(address: str, href: str) -> str:

@@ -137,4 +137,5 @@ def _names(stack: Stack, *, headers: bool) -> str:
 
 def _held_by(stack: Stack) -> str:
     pins = [p.name for p in stack.packages if p.pre_install and (stack.branch or "") in p.name]
-    return " + ".join(filter(None, (*pins, stack.stream, stack.lock)))
+    lock = "version lock" if stack.version_locks else None
+    return " + ".join(filter(None, (*pins, stack.stream, lock)))

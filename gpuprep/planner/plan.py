@@ -32,7 +32,7 @@ from gpuprep.packages.support import Support, supported
 from gpuprep.planner.advice import with_advice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gpuprep.catalog import Catalog
     from gpuprep.components.base import Component
@@ -152,6 +152,7 @@ def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
         "units": sorted(units),
         "modules": sorted(
             {m for fabric in catalog.fabrics.values() for m in fabric.kernel_modules}
+            | set(catalog.driver.display_modules)
         ),
         "kernel": settings.kernel,
         "conda": settings.conda_prefix,
@@ -232,7 +233,12 @@ class _Planner:
             facts=self._facts,
             stack=answer,
             roles=roles,
-            warnings=(*answer.warnings, *self._replacement(answer), *self._firmware(answer)),
+            warnings=(
+                *answer.warnings,
+                *self._replacement(answer),
+                *self._firmware(answer),
+                *self._display(answer),
+            ),
             versions=self._versions,
             reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
         )
@@ -367,10 +373,28 @@ class _Planner:
         if rule is not None:
             return rules.refusal("E_MODULE_BLOCKED", path=rule.path, line=rule.line)
         absent = [name for name in stack.kernel_modules if modules.others.get(name) == "absent"]
-        if absent:
-            kernel = self._observation.kernel.target
-            return rules.refusal("E_FABRIC_MODULE", kernel=kernel, modules=", ".join(absent))
-        return None
+        return rules.refusal("E_FABRIC_MODULE", **self._absent(absent)) if absent else None
+
+    def _absent(self, modules: Sequence[str]) -> dict[str, str]:
+        """Return the words for modules that the kernel has not, and the package that has them."""
+        kernel, packaged = self._observation.kernel.target, self._observation.modules.packaged
+        packages = dict.fromkeys(f"{packaged[m]}-{kernel}" for m in modules if m in packaged)
+        unknown = f"the package that has it (on Ubuntu linux-modules-extra-{kernel})"
+        package = ", ".join(packages) or unknown
+        return {"kernel": kernel, "modules": ", ".join(modules), "package": package}
+
+    def _display(self, stack: Stack) -> tuple[Message, ...]:
+        """Return the warning that display modules need a part of the kernel that is not there."""
+        modules = self._observation.modules
+        absent = [
+            name
+            for name in self._catalog.driver.display_modules
+            if modules.others.get(name) == "absent" and name in modules.packaged
+        ]
+        wanted = self._settings.stack.profile == "full"
+        if not absent or not wanted or not stack.manage_driver or stack.branch is None:
+            return ()
+        return (host_rules().warning("W_DISPLAY_MODULE", **self._absent(absent)),)
 
     def _foreign(self, plan: HostPlan) -> Message | None:
         """Return what others told the package manager that forbids the plan."""

@@ -14,7 +14,9 @@ def package_spec(package: Package, family: str) -> str:
     """Spell a package for its manager: ``name``, ``name=version`` or ``name-version``."""
     if package.version is None:
         return package.name
-    return package.name + ("=" if family == "deb" else "-") + package.version
+    if family == "deb":
+        return f"{package.name}={package.version}"
+    return f"{package.name}-{package.version.removesuffix('-*')}"
 
 
 def answer(outcome: Stack | Refusal) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def answer(outcome: Stack | Refusal) -> dict[str, Any]:
         "cuda": versions[0] if len(versions) == 1 else versions or None,
         "cudnn": stack.cudnn,
         "stream": stack.stream,
-        "lock": stack.lock,
+        "version_locks": list(stack.version_locks),
         "repo": stack.repository.url if stack.repository else None,
         "packages": [package_spec(package, stack.family) for package in stack.packages],
         "holds": list(stack.holds),

@@ -24,12 +24,16 @@ def repository_of(case: Case) -> Repository:
         "distro": system.distro,
         "arch": rules.arch_dir[case.facts.arch],
     }
-    fingerprint = (case.desired.mirror_fingerprint or system.key.fingerprint).upper()
     key_url = rules.key_url.format(file=system.key.file, **names)
     where = "mirror" if case.desired.mirror else "NVIDIA's repository"
     url = rules.directory.format(**names)
     case.because("repository", url, f"{where} for {case.facts.os}", "repositories")
-    key = SigningKey(key_url, fingerprint)
+    own = case.desired.mirror_fingerprint
+    key = (
+        SigningKey(key_url, own.upper())
+        if own
+        else SigningKey(key_url, system.key.fingerprint, system.key.sha256)
+    )
     return Repository(url, system.family, key, rules.origin, rules.elsewhere)
 
 
@@ -75,11 +79,17 @@ def stream_of(case: Case, driver: Driver) -> str | None:
     return stream[flavour].format(b=driver.branch.name) if flavour in stream else None
 
 
-def lock_of(case: Case, driver: Driver) -> str | None:
-    """Return the pattern of the version lock; None where packages are held by name."""
+def version_locks_of(case: Case, driver: Driver) -> tuple[str, ...]:
+    """Return the raw lines of the version lock; none where packages are held by name."""
     if case.system.family != Family.RPM:
-        return None
-    return case.catalog.driver.lock.format(branch_or_version=driver.exact or driver.branch.name)
+        return ()
+    lock = case.catalog.driver.lock
+    version = driver.exact or f"{driver.branch.name}.*"
+    return tuple(
+        lock.line.format(name=name, epoch=epoch, version=version)
+        for name, epochs in lock.names
+        for epoch in epochs
+    )
 
 
 def pins_of(case: Case, driver: Driver) -> tuple[Pin, ...]:
@@ -150,7 +160,7 @@ def _flavour(driver: Driver) -> Flavour:
 def _first(case: Case, driver: Driver) -> list[Package]:
     rules = case.catalog.driver
     if case.system.family == Family.RPM:
-        names = (*case.system.dkms_from, rules.lock_package)
+        names = (*case.system.dkms_from, rules.lock.package)
         return [Package(name, "driver", pre_install=True, origin="distro") for name in names]
     if driver.branch.pin:
         name = rules.pin_package.format(branch_or_version=driver.exact or driver.branch.name)
@@ -217,7 +227,7 @@ def _toolset_packages(case: Case) -> list[Package]:
     if toolset is None:
         return []
     why = f"the kernel was built with gcc {_kernel_gcc(case.facts.kernel_cc)}, "
-    why += f"the system's is {case.facts.system_gcc}"
+    why += f"the system's is {case.facts.system_gcc or case.system.gcc}"
     case.because("dkms_toolset", toolset, why, "kernel_headers")
     return [Package(toolset, "driver", origin="distro")]
 

@@ -22,8 +22,10 @@ def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
     if stack.packages:
         lines += ["", "Packages"]
         lines += [f"  {package_spec(package, stack.family)}" for package in stack.packages]
-    notes = [("Module stream", stack.stream), ("Version lock", stack.lock)]
-    lines += ["", *(f"{name}: {value}" for name, value in notes if value)] if stack.lock else []
+    if stack.stream:
+        lines += ["", f"Module stream: {stack.stream}"]
+    if stack.version_locks:
+        lines += ["", "Version lock", *(f"  {line}" for line in stack.version_locks)]
     if stack.holds:
         lines += ["", f"Held: {', '.join(stack.holds)}"]
     if stack.pins:

@@ -58,7 +58,7 @@ def bare(**changes: Any) -> Observation:
         "kernel": {
             "running": KERNEL,
             "target": KERNEL,
-            "newest_installed": KERNEL,
+            "next_boot": KERNEL,
             "headers": [],
             "compiler": "gcc-12 (Debian 12.2.0-14) 12.2.0",
             "loads_modules": False,
@@ -105,7 +105,8 @@ def carried_out(observation: Observation, plan: HostPlan) -> Observation:
         for file in target.files:
             seen["files"][file.path] = _file(file)
             if file.key:
-                seen["keys"][file.path] = [file.key.fingerprint]
+                fingerprint = file.key.fingerprint or "F" * 40
+                seen["keys"][file.path] = [fingerprint]
         _transaction(seen["packages"], target)
         for unit in target.units:
             seen["units"][unit] = dict.fromkeys(("exists", "enabled", "active"), True)
@@ -137,6 +138,7 @@ def module(kernel: str, version: str = DRIVER, name: str = "nvidia") -> dict[str
 
 def _file(file: Any) -> dict[str, Any]:
     digest = hashlib.sha256((file.content or "").encode()).hexdigest()
+    digest = (file.key and file.key.sha256) or digest
     rights = {"mode": file.mode, "owner": file.owner, "group": file.group}
     return {"kind": "file", "sha256": digest, "mtime": 0, **rights}
 

@@ -179,9 +179,10 @@ def _origin(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[s
         base = (desired.mirror or DATA["repositories"]["base"]).rstrip("/")
         if stack.repository.url != f"{base}/{system['distro']}/{arch}/":
             yield f"repository {stack.repository.url}"
-        key = DATA["repositories"]["keys"][system["key"]]["fingerprint"]
-        if stack.repository.key.fingerprint != (desired.mirror_fingerprint or key):
-            yield f"key {stack.repository.key.fingerprint}"
+        key = DATA["repositories"]["keys"][system["key"]]
+        known = key.get("fingerprint") or f"sha256:{key['sha256']}"
+        if stack.repository.key.identity != (desired.mirror_fingerprint or known):
+            yield f"key {stack.repository.key.identity}"
     from_nvidia = any(p.component in {"cuda", "cudnn"} for p in stack.packages)
     managed = stack.manage_driver and stack.branch is not None
     if (from_nvidia or (managed and stack.source == "nvidia")) and stack.repository is None:
@@ -190,8 +191,11 @@ def _origin(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[s
         pinned = any(p.pre_install for p in stack.packages)
         if pinned == bool(stack.pins) or pinned != DATA["branches"]["items"][stack.branch]["pin"]:
             yield "not pinned exactly once"
-    if managed and stack.family == "rpm" and str(stack.branch) not in str(stack.lock):
-        yield f"lock {stack.lock}"
+    locked = bool(stack.version_locks) and all(
+        f":{stack.driver_version or f'{stack.branch}.*'}" in line for line in stack.version_locks
+    )
+    if managed and (stack.family == "rpm") != locked:
+        yield f"version locks {stack.version_locks}"
     modular = system["names"] == "rpm_modular"
     if managed and (stack.stream is not None) != modular:
         yield f"stream {stack.stream}"

@@ -30,6 +30,8 @@ def test_the_shipped_data_follows_the_schema() -> None:
     [
         ('"7.5": {cuda:', '"7.5": {bogus: 1, cuda:', ("line", "capabilities.items.7.5", "bogus")),
         ('cc: "8.6"', "cc: 8.6", ("gpus.items", "cc", "8.6")),
+        ("cdf6ba43: {sha256: a", "cdf6ba43: {sha256: x", ("repositories.keys.cdf6ba43", "sha256")),
+        ("cdf6ba43: {sha256: ", "cdf6ba43: {sha: ", ("line", "repositories.keys.cdf6ba43")),
         ('date: "2026-09-09"', "date: soon", ("sources.drv615.date", "soon")),
         ("arch: pascal", "arch: pascall", ("pascall", "not defined")),
         ("source: [drv615,", "source: [drv6155,", ("branches.source", "drv6155")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import io
 import os
@@ -160,6 +161,53 @@ def test_a_key_file_with_a_foreign_block_is_replaced(tmp_path: Path, web: tuple[
     path.write_bytes(openpgp.armor(KEY) + openpgp.armor(b"\x98\x29\x04" + b"\1" * 40))
     assert converge(key_file(path, f"{address}/key"))["changed"]
     assert path.read_bytes() == openpgp.armor(KEY)
+
+
+# A key whose fingerprint was never published: known by the checksum of its file.
+PUBLISHED = openpgp.armor(KEY).replace(b"BLOCK-----\n\n", b"BLOCK-----\nVersion: GnuPG v2\n\n", 1)
+PLAIN = openpgp.armor(KEY)
+SUM = hashlib.sha256(PLAIN).hexdigest()
+
+
+def summed(path: Path, url: str, sha256: str = SUM) -> dict[str, Any]:
+    key = {"url": url, "fingerprint": None, "sha256": sha256}
+    return setting(path, None, kind="key", key=key)
+
+
+def test_a_key_known_by_its_file_is_kept_as_checked(tmp_path: Path, web: tuple[Path, str]) -> None:
+    folder, address = web
+    (folder / "key").write_bytes(PUBLISHED)
+    path = tmp_path / "k.asc"
+    first = converge(summed(path, f"{address}/key"))
+    assert first["changed"]
+    assert f"the key's fingerprint is {FINGERPRINT}" in first["detail"]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == SUM  # what the next plan looks at
+    (folder / "key").unlink()
+    assert not converge(summed(path, f"{address}/key"))["changed"]
+    path.write_bytes(PUBLISHED)  # as another tool may have put it there
+    assert converge(summed(path, f"{address}/key"))["changed"]
+    assert path.read_bytes() == PLAIN
+
+
+@pytest.mark.parametrize("foreign", ["other key", "two keys", "no key", "text around"])
+def test_a_file_with_another_checksum_or_more_than_the_key_is_not_trusted(
+    tmp_path: Path, web: tuple[Path, str], foreign: str
+) -> None:
+    folder, address = web
+    other = b"\x98\x29\x04" + b"\1" * 40
+    data = {
+        "other key": openpgp.armor(other),
+        "two keys": openpgp.armor(KEY + other),
+        "no key": b"nothing\n",
+        "text around": PLAIN + b"x\n",
+    }[foreign]
+    (folder / "key").write_bytes(data)
+    own_sum = hashlib.sha256(data).hexdigest()
+    for sha256 in (SUM, own_sum) if foreign != "other key" else (SUM,):
+        with pytest.raises(OperationError) as raised:
+            converge(summed(tmp_path / "k.asc", f"{address}/key", sha256))
+        assert raised.value.code == "E_KEY"
+    assert not (tmp_path / "k.asc").exists()
 
 
 def test_a_download_has_a_limit(tmp_path: Path, web: tuple[Path, str]) -> None:

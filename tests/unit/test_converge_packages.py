@@ -59,9 +59,6 @@ class Family(types.SimpleNamespace):
     def installed(self) -> dict[str, str]:
         return dict(self.there)
 
-    def held(self) -> set[str]:
-        return set()
-
     def unfinished(self) -> dict[str, str]:
         return dict(self.left)
 
@@ -75,8 +72,12 @@ class Family(types.SimpleNamespace):
     def newest(self, versions: list[str]) -> str:
         return max(versions)
 
-    def needed(self, names: Any, version: str) -> set[str]:
-        return set(names) | {n for name in names for n in self.depends.get((name, version), ())}
+    def counterpart(self, version: str, versions: Any) -> str | None:
+        return version if version in versions else None
+
+    def needed(self, exact: Any, version: str) -> dict[str, str]:
+        found = {n for name in exact for n in self.depends.get((name, version), ())}
+        return {**exact, **dict.fromkeys(found, version)}
 
     def refresh(self) -> Any:
         self.calls.append("refresh")
@@ -93,7 +94,17 @@ class Family(types.SimpleNamespace):
     def leftovers(self, names: list[str]) -> list[str]:
         return [name for name in names if name in self.there]
 
-    def hold(self, names: list[str]) -> Any:
+    def prepare(self, operation: Any, check: bool) -> None:  # noqa: FBT001 - the port's form
+        del operation, check
+
+    def retreat(self) -> list[str]:
+        return []
+
+    def unheld(self, operation: Any) -> list[str]:
+        patterns = operation["patterns"]
+        return [name for name in self.installed() if packages.matches(name, patterns)]
+
+    def hold(self, _operation: Any, names: list[str]) -> Any:
         self.calls.append(("hold", names))
         return base.Outcome(0, "", "")
 
@@ -256,7 +267,7 @@ def test_a_failing_hold_does_not_hide_the_reason(monkeypatch: pytest.MonkeyPatch
         raise RuntimeError("no database")
 
     monkeypatch.setattr(backend, "build_logs", stumble)
-    monkeypatch.setattr(backend, "held", stumble)
+    monkeypatch.setattr(backend, "unheld", stumble)
     steps = [{"op": "packages", **request("a")}, {"op": "hold", "patterns": ["*"]}]
     asked = {"schema": 1, "family": "deb", "lock_timeout": 1, "check": False, "operations": steps}
     failed = operations.carry_out(asked)["failed"]
@@ -384,7 +395,7 @@ def test_needed_packages_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
         "apt-cache show -- b=2": "Depends: d:any (= 2), e (= 1)\n",
     }
     monkeypatch.setattr(deb, "command", Commands(shown))
-    assert deb.needed(["a"], "2") == {"a", "b", "c", "d"}
+    assert deb.needed({"a": "2"}, "2") == dict.fromkeys("abcd", "2")
 
 
 @pytest.mark.parametrize(

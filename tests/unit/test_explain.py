@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEYS = {
-    *("branch", "flavour", "cuda", "cudnn", "stream", "lock", "repo", "packages", "holds"),
+    *("branch", "flavour", "cuda", "cudnn", "stream", "version_locks", "repo", "packages", "holds"),
     *("dkms_toolset", "warnings", "support"),
 }
 

@@ -319,7 +319,7 @@ def test_minor_releases_of_enterprise_linux_are_one() -> None:
 
 
 def test_a_named_kernel_is_not_compared_with_the_newest() -> None:
-    kernel = {"target": "6.9", "running": "6.1", "newest_installed": "6.10", "compiler": None}
+    kernel = {"target": "6.9", "running": "6.1", "next_boot": "6.10", "compiler": None}
     assert facts(kernel=kernel).state.newest_kernel is None
     assert facts(kernel=kernel).kernel == "6.9"
 

@@ -668,7 +668,8 @@ def test_gpus_without_such_a_fabric_need_no_modules() -> None:
 
 
 def test_modules_that_others_need_are_asked_for() -> None:
-    assert observation_request(CATALOG, settings_from({}))["modules"] == ["ib_umad", "mlx5_ib"]
+    asked = observation_request(CATALOG, settings_from({}))["modules"]
+    assert asked == ["drm", "drm_kms_helper", "ib_umad", "mlx5_ib", "video"]
 
 
 # --- secrets on the host ------------------------------------------------------------------------

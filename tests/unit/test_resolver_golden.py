@@ -30,6 +30,8 @@ def violations(got: dict[str, Any], expect: dict[str, Any]) -> list[str]:
     for name, value in expect.items():
         if name == "packages":
             wrong += [f"missing {p}" for p in value if p not in got["packages"]]
+        elif name == "version_locks_contain":
+            wrong += [f"missing {line}" for line in value if line not in got["version_locks"]]
         elif name == "absent":
             names = {p.split("=")[0] for p in got["packages"]}
             wrong += [f"unwanted {p}" for p in value if p in names or p in got["packages"]]

@@ -328,7 +328,7 @@ def test_gpu_in_a_container_that_hides_bus_and_modules_is_still_judged() -> None
             **NO_GPU,
             "observation.modules": {"loaded": {}, "on_disk": []},
             "observation.driver.proc_version": None,
-            "observation.kernel.newest_installed": None,
+            "observation.kernel.next_boot": None,
             "probe.nvml.gpus.0.pci_id": "10de:2330",
             "probe.nvml.gpus.1.pci_id": "10de:2330",
         }
@@ -376,7 +376,7 @@ def test_the_module_is_wanted_for_the_target_kernel_and_a_reboot_for_the_newest(
     checks = healthy(named).checks(stack())
     assert checks["module.on_disk"].detail == "no module for kernel 6.12.1-amd64"
     assert checks["module.next_boot"].status is PASSED
-    newest = {"observation.kernel.newest_installed": "6.12.1-amd64"}
+    newest = {"observation.kernel.next_boot": "6.12.1-amd64"}
     assert "next boot starts 6.12.1-amd64" in healthy(newest).checks(stack())[
         "module.next_boot"
     ].detail  # fmt: skip

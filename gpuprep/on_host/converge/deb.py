@@ -4,11 +4,11 @@ import functools
 import glob
 import os
 import re
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from . import locks
 from .base import command, last_lines, listed
+from .names import fits, matches
 
 NAMES = {"manager": "apt", "database": "dpkg"}
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
@@ -118,9 +118,14 @@ def newest(versions):
     return max(versions, key=functools.cmp_to_key(compare))
 
 
-def needed(names, version):
-    """Return packages that these need, directly or not, in exactly this version."""
-    found, todo = set(), set(names)
+def counterpart(version, versions):
+    """Return the one of some versions that is of another's release: the same; None without it."""
+    return version if version in versions else None
+
+
+def needed(exact, version):
+    """Return packages that these need, directly or not, in exactly this version: with versions."""
+    found, todo = set(), set(exact)
     pattern = re.compile(r"^([a-z0-9][a-z0-9+.-]*)(?::\w+)? \(= %s\)$" % re.escape(version))
     while todo:
         found |= todo
@@ -132,7 +137,7 @@ def needed(names, version):
             for group in line.split(",")
         ]
         todo = {match.group(1) for match in map(pattern.match, groups) if match} - found
-    return found
+    return dict.fromkeys(found, version)
 
 
 def refresh():
@@ -150,6 +155,16 @@ def _words(transaction):
         for name, version in transaction["install"].items()
     ]
     return words + [name + "-" for name in transaction["remove"]]
+
+
+def prepare(operation, check):
+    """Do nothing: apt is told with each transaction that what is held may change."""
+    del operation, check
+
+
+def retreat():
+    """Return no files: nothing was prepared."""
+    return []
 
 
 def preview(transaction):
@@ -182,14 +197,29 @@ def purge(names, seconds):
     return command(argv + QUIET + timeout + ["--"] + list(names), ENVIRONMENT)
 
 
-def hold(names):
+def unheld(operation):
+    """Return names of installed packages that should be held and are not."""
+    there = held()
+    return sorted(
+        name for name in installed() if name not in there and matches(name, operation["patterns"])
+    )
+
+
+def hold(operation, names):
     """Keep packages at their version; return the command's outcome."""
+    del operation
     return command(["apt-mark", "hold", "--"] + list(names))
 
 
 def is_kernel(name):
     """Return whether a package is a kernel or a part of one."""
     return KERNEL.match(name) is not None
+
+
+def is_built(kernel, name):
+    """Return True: a package whose module was not built is not installed."""
+    del kernel, name
+    return True
 
 
 def build_module(kernel, name):
@@ -238,7 +268,7 @@ def explain(text, transaction):
     exact = {name: version for name, version in transaction["install"].items() if version}
     offers = available(sorted(exact)) if exact and re.search(MISSING, text) else {}
     for name, versions in sorted(offers.items()):
-        if not any(fnmatchcase(version, exact[name]) for version in versions):
+        if not any(fits(version, exact[name]) for version in versions):
             parts.append("The repositories offer %s in: %s." % (name, ", ".join(sorted(versions))))
     forbidden = [name for name in re.findall(BLOCKED, text) if _is_forbidden(name)]
     if forbidden:

@@ -2,11 +2,15 @@
 
 A family's module gives, in neutral words (see deb.py for what each returns):
 
-    NAMES, lock_holder(), installed(), held(), unfinished(), finish(), available(names),
-    newest(versions), needed(names, version), refresh(), preview(transaction), carry_out(
-    transaction, seconds), purge(names, seconds), hold(names), is_kernel(name),
-    build_module(kernel, name), rebuild_initramfs(kernel), default_link(name),
-    set_default_link(name, value), build_logs(), explain(text, transaction), repair(unfinished)
+    NAMES, lock_holder(), installed(), unfinished(), finish(), available(names),
+    newest(versions), counterpart(version, versions), needed(exact, version), refresh(),
+    prepare(operation, check), retreat(), preview(transaction), carry_out(transaction, seconds),
+    leftovers(names), purge(names, seconds), unheld(operation), hold(operation, names),
+    is_kernel(name), is_built(kernel, name), build_module(kernel, name),
+    rebuild_initramfs(kernel), default_link(name), set_default_link(name, value), build_logs(),
+    explain(text, transaction), repair(unfinished, does_not_build)
+
+and, where packages come in streams, enabled_stream(name), enable_stream(name, stream, check).
 """
 
 import importlib

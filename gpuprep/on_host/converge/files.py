@@ -60,21 +60,29 @@ def _as_stored(packets, path):
     return packets if path.endswith(".gpg") else openpgp.armor(packets)
 
 
+def _verified(data, setting):
+    """Return what the file should be, from a key file; ValueError when that is another key's."""
+    key = setting["key"]
+    if key.get("fingerprint"):
+        return _as_stored(openpgp.only_key(data, key["fingerprint"]), setting["path"])
+    return openpgp.file_with_sum(data, key["sha256"])
+
+
 def held_key(data, setting):
     """Return what the file should be, from what it is; None when it does not hold the key."""
     try:
-        return _as_stored(openpgp.only_key(data, setting["key"]["fingerprint"]), setting["path"])
+        return _verified(data, setting)
     except ValueError:
         return None
 
 
 def fetched_key(setting):
     """Return the verified key from its address, written anew: what was not verified is dropped."""
-    url, fingerprint = setting["key"]["url"], setting["key"]["fingerprint"]
+    url = setting["key"]["url"]
     stream = io.BytesIO()
     fetch.fetch(url, stream, MAX_KEY, KEY_SECONDS)
     try:
-        return _as_stored(openpgp.only_key(stream.getvalue(), fingerprint), setting["path"])
+        return _verified(stream.getvalue(), setting)
     except ValueError as error:
         raise OperationError(
             "E_KEY",
@@ -270,7 +278,18 @@ def files(operation, context):
     if changed and operation.get("linker_cache") and not context.check:
         refresh_linker_cache()
     detail = "wrote %s" % listed(changed) if changed else "all files are as planned"
+    read = [_shown_key(wanted) for setting, _, _, wanted in plans if _is_summed(setting) and wanted]
+    detail = "; ".join([detail] + read)
     return done(detail, changed, diffs)
+
+
+def _is_summed(setting):
+    """Return whether a file holds a key that is known by its file's checksum only."""
+    return bool(setting.get("key")) and not setting["key"].get("fingerprint")
+
+
+def _shown_key(data):
+    return "the key's fingerprint is %s" % ", ".join(openpgp.fingerprints(data))
 
 
 def refresh_linker_cache():

@@ -12,6 +12,19 @@ def command_of(pid):
         return "a process outside this container" if pid == "0" else "a process that just ended"
 
 
+def named_holder(paths):
+    """Return the first process that a file names and that lives: {path, pid, command}."""
+    for path in paths:
+        try:
+            with open(path) as handle:
+                pid = handle.read(32).strip()
+        except (IOError, OSError):
+            continue
+        if pid.isdigit() and os.path.isdir("/proc/" + pid):
+            return {"path": path, "pid": pid, "command": command_of(pid)}
+    return None
+
+
 def holder(paths, table="/proc/locks"):
     """Return the first holder of a lock on these files: {path, pid, command}, None when free."""
     places = {}

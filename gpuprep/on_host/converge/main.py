@@ -12,6 +12,7 @@ from .base import OperationError
 
 # What must outlive a lost connection.
 LASTING = {
+    "stream",
     "packages",
     "purge",
     "module",

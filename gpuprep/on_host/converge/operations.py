@@ -3,13 +3,14 @@
 import time
 import traceback
 
-from . import base, conda, files, lease, packages, services
+from . import base, conda, family, files, lease, packages, services
 
 SCHEMA = 1
 OPERATIONS = {
     "files": files.files,
     "set_aside": files.set_aside,
     "linker_cache": files.linker_cache,
+    "stream": packages.stream,
     "packages": packages.packages,
     "purge": packages.purge,
     "hold": packages.hold,
@@ -23,7 +24,7 @@ OPERATIONS = {
     "lease": lease.lease,
 }
 # Their failures are explained by the state of the package manager.
-DIAGNOSED = ("packages", "purge", "hold", "module")
+DIAGNOSED = ("stream", "packages", "purge", "hold", "module")
 
 
 def failure(operation, code, message, diagnosis=""):
@@ -55,11 +56,15 @@ def _aftermath(failed, left, context):
     if failed["op"] not in DIAGNOSED:
         return []
     try:
-        found = packages.diagnose(context)
-        failed["diagnosis"] = " ".join(part for part in (failed["diagnosis"], found) if part)
+        parts = [failed["diagnosis"], packages.diagnose(context)]
+        taken_back = family.backend(context.family).retreat()
+        if taken_back:
+            parts.append("Taken back: %s." % base.listed(taken_back))
+        failed["diagnosis"] = " ".join(part for part in parts if part)
     except Exception as error:  # noqa: BLE001 - the first failure is the one that counts
         failed["diagnosis"] += " (no diagnosis: %s)" % error
-    held = (_carry_out(operation, context)[0] for operation in left if operation["op"] == "hold")
+    holds = [dict(operation, keep=True) for operation in left if operation["op"] == "hold"]
+    held = [_carry_out(operation, context)[0] for operation in holds]
     return [result for result in held if result is not None]
 
 

@@ -3,10 +3,10 @@
 import os
 import re
 import time
-from fnmatch import fnmatchcase
 
 from . import family, files
 from .base import OperationError, done, last_lines, listed
+from .names import fits, matches
 
 RECENT_SECONDS = 7200  # how old a build log may be to explain a failure of now
 REFRESH_TRIES = 3
@@ -14,13 +14,6 @@ REFRESH_PAUSE = 20
 COMPILER_ERROR = re.compile(
     r"(\berror:|fatal error|^ERROR|undefined!|No rule to make target)", re.I
 )
-
-
-def matches(name, patterns):
-    """Return whether a name fits a pattern and no exclusion (a pattern with a leading ``!``)."""
-    if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
-        return False
-    return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
 
 
 def _backend(context):
@@ -86,9 +79,9 @@ def locked_version(backend, operation, offered):
         name, pattern = package["name"], package.get("version") or locked.get("version")
         if not matches(name, locked["patterns"]):
             continue
-        fits = [v for v in offered.get(name, ()) if fnmatchcase(v, pattern or "*")]
-        if fits:
-            return backend.newest(fits)
+        fitting = [version for version in offered.get(name, ()) if fits(version, pattern)]
+        if fitting:
+            return backend.newest(fitting)
     return None
 
 
@@ -114,17 +107,17 @@ def complete(backend, operation):
     version = locked_version(backend, operation, offered)
     if version is None:
         return transaction  # the preview says what is missing
-    exact = {
-        name: version
-        for name in wanted
-        if matches(name, locked["patterns"]) and version in offered.get(name, ())
+    of_release = {
+        name: backend.counterpart(version, offered.get(name, ()))
+        for name in set(members) | {name for name in wanted if matches(name, locked["patterns"])}
     }
-    exact.update(dict.fromkeys(backend.needed(exact, version), version))
+    exact = {name: of_release[name] for name in wanted if of_release.get(name)}
+    exact.update(backend.needed(exact, version))
     for name in members:
-        if current[name] == version or name in exact:
+        if name in exact or backend.counterpart(version, [current[name]]):
             continue
-        if version in offered.get(name, ()):
-            exact[name] = version
+        if of_release[name]:
+            exact[name] = of_release[name]
         else:
             transaction["remove"].append(name)
     wanted.update(sorted(exact.items()))
@@ -144,8 +137,7 @@ def is_there(backend, operation):
         not (locked and locked["patterns"])
         and not set(operation.get("remove") or ()) & set(current)
         and all(
-            package["name"] in current
-            and fnmatchcase(current[package["name"]], package.get("version") or "*")
+            package["name"] in current and fits(current[package["name"]], package.get("version"))
             for package in operation["install"]
         )
     )
@@ -218,6 +210,7 @@ def packages(operation, context):
     purged = purge({"names": operation.get("purge") or []}, context)["items"]
     if is_there(backend, operation):
         return done(nothing, purged, changed=finished or purged)
+    backend.prepare(operation, context.check)
     transaction, preview = look(operation, context)
     if not (preview.installs or preview.removes or preview.pending):
         return done(nothing, purged, changed=finished or purged)
@@ -263,17 +256,35 @@ def purge(operation, context):
 def hold(operation, context):
     """Hold every installed package that matches, so that no upgrade can move one alone."""
     backend = _backend(context)
-    held = backend.held()
-    names = sorted(
-        name
-        for name in backend.installed()
-        if name not in held and matches(name, operation["patterns"])
-    )
+    names = backend.unheld(operation)
     if names and not context.check:
-        outcome = backend.hold(names)
+        outcome = backend.hold(operation, names)
         if outcome.code != 0:
             raise OperationError("E_PACKAGES", "packages cannot be held: %s" % last_lines(outcome))
     return done("held %s" % listed(names) if names else "all packages are held", names)
+
+
+def stream(operation, context):
+    """Enable a module stream, and with it the packages that a branch of the driver has."""
+    backend = _backend(context)
+    name, _, wanted = operation["stream"].partition(":")
+    before = backend.enabled_stream(name)
+    wait_for_locks(context)
+    if operation.get("refresh") and not context.check:
+        refresh(context)
+    if before == wanted:
+        return done("stream %s is enabled" % operation["stream"])
+    outcome = backend.enable_stream(name, wanted, context.check)
+    if outcome.code != 0 and not operation.get("refresh"):
+        refresh(context)  # the repository may have it by now
+        outcome = backend.enable_stream(name, wanted, context.check)
+    if outcome.code != 0:
+        raise OperationError(
+            "E_PACKAGES",
+            "the stream %s cannot be enabled: %s" % (operation["stream"], last_lines(outcome)),
+        )
+    instead = " instead of %s" % before if before else ""
+    return done("enabled stream %s%s" % (operation["stream"], instead), [operation["stream"]])
 
 
 def module_files(name, kernel, modules="/lib/modules"):
@@ -290,9 +301,12 @@ def module_files(name, kernel, modules="/lib/modules"):
 def module(operation, context):
     """Build the kernel module, and see that it is there: builds can fail without a word."""
     kernel, name = operation["kernel"], operation.get("name") or "nvidia"
+    backend = _backend(context)
+    if operation.get("verify") and (context.check or backend.is_built(kernel, name)):
+        return done("%s is built for kernel %s" % (name, kernel))
     if context.check:
         return done("build %s for kernel %s" % (name, kernel), [kernel])
-    outcome = _backend(context).build_module(kernel, name)
+    outcome = backend.build_module(kernel, name)
     if outcome.code != 0 or not module_files(name, kernel):
         raise OperationError(
             "E_MODULE_BUILD",

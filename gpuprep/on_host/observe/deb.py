@@ -8,6 +8,7 @@ from .base import read
 
 DISTRIBUTIONS = ("debian", "ubuntu")
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
+PID_FILES = ()
 SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/*")
 PREFERENCES = ("/etc/apt/preferences", "/etc/apt/preferences.d/*")
 CONFIGURATION_BYTES = 1 << 20
@@ -120,3 +121,18 @@ def rules():
                     }
                 )
     return found
+
+
+def locks():
+    """Return no lines: this family holds packages by name."""
+    return []
+
+
+def streams():
+    """Return no streams: this family has none."""
+    return {}
+
+
+def repositories():
+    """Return nothing: the addresses by file say all that a plan asks for."""
+    return {}

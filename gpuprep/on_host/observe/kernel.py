@@ -5,7 +5,8 @@ import os
 import re
 import struct
 
-from .base import natural, open_to_read, output, read
+from . import boot
+from .base import open_to_read, output, read
 
 # modprobe.d(5): the first folder wins.
 MODPROBE = (
@@ -22,7 +23,7 @@ KERNEL_WORD = re.compile(r"(?:module_blacklist=|modprobe\.blacklist=).*nvidia|nv
 def kernels(target):
     """Return what is known of kernels; `Kernel` in observe/observation.py tells each key."""
     running = os.uname().release
-    booted = sorted((p[len("/boot/vmlinuz-") :] for p in glob.glob("/boot/vmlinuz-*")), key=natural)
+    installed = boot.installed()
     release = target or running
     config = read("/lib/modules/%s/build/.config" % release, 1 << 14) or read(
         "/boot/config-" + release, 1 << 14
@@ -37,7 +38,8 @@ def kernels(target):
     return {
         "running": running,
         "target": release,
-        "newest_installed": booted[-1] if booted else None,
+        "newest_installed": installed[-1] if installed else None,
+        "next_boot": boot.next_boot(running, installed),
         "headers": sorted(
             path.split("/")[3] for path in glob.glob("/lib/modules/*/build") if os.path.isdir(path)
         ),
@@ -132,6 +134,17 @@ def other_modules(names, release, base="/lib/modules/"):
         there = "available" if module in files else "absent" if listed else None
         found[name] = "loaded" if module in loaded else "builtin" if module in builtin else there
     return found
+
+
+def packaged_modules(names, release, base="/lib/modules/"):
+    """Return the package of each module, where a kernel says in which of its own they are."""
+    found = {}
+    for line in read("%s%s/modules.packages" % (base, release), 1 << 22).splitlines():
+        words = re.split(r"[\s:=,]+", line.strip())
+        packages = [word for word in words if word.startswith("kernel-")]
+        for word in words if packages else []:
+            found.setdefault(_module_of(word), packages[0])
+    return {name: found[_module_of(name)] for name in names if _module_of(name) in found}
 
 
 def _module_of(path):

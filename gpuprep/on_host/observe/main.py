@@ -50,6 +50,7 @@ def observe(request):
             "loaded": kernel.modules_loaded(),
             "on_disk": kernel.modules_on_disk(kernels["target"]),
             "others": kernel.other_modules(request.get("modules") or [], kernels["target"]),
+            "packaged": kernel.packaged_modules(request.get("modules") or [], kernels["target"]),
             "rules": kernel.module_rules(),
         },
         "driver": hardware.driver(),

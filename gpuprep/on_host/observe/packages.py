@@ -1,5 +1,6 @@
 """The package manager's state: packages, locks, indexes, sources."""
 
+import glob
 import os
 
 from .base import read
@@ -10,10 +11,13 @@ def manager(name, backend, broken):
     return {
         "family": name,
         "broken": broken,
-        "locks": lock_holders(backend.LOCKS),
+        "locks": lock_holders(backend.LOCKS) + noted_holders(backend.PID_FILES),
         "indexes": backend.indexes(),
         "sources": backend.sources(),
         "rules": backend.rules(),
+        "version_locks": backend.locks(),
+        "streams": backend.streams(),
+        "repositories": backend.repositories(),
     }
 
 
@@ -33,4 +37,15 @@ def lock_holders(paths):
             pid = words[4]
             command = read("/proc/%s/comm" % pid).strip()
             holders.append({"path": inodes[int(inode)], "pid": int(pid), "command": command})
+    return holders
+
+
+def noted_holders(patterns):
+    """Return the running processes whose number stands in one of these files."""
+    holders = []
+    for path in sorted(path for pattern in patterns for path in glob.glob(pattern)):
+        pid = read(path, 32).strip()
+        command = read("/proc/%s/comm" % pid).strip() if pid.isdigit() else ""
+        if command:
+            holders.append({"path": path, "pid": int(pid), "command": command})
     return holders

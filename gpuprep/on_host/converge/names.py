@@ -1,0 +1,16 @@
+"""Package names and versions, and the patterns that select them."""
+
+from fnmatch import fnmatchcase
+
+
+def matches(name, patterns):
+    """Return whether a name fits a pattern and no exclusion (a pattern with a leading ``!``)."""
+    if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
+        return False
+    return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
+
+
+def fits(version, pattern):
+    """Return whether a full version fits a pattern; one without an epoch is for any epoch."""
+    forms = (version, version.rpartition(":")[2])
+    return not pattern or any(fnmatchcase(form, pattern) for form in forms)

@@ -1,0 +1,60 @@
+"""The list of the version lock: blocks of ours among the lines of others."""
+
+import re
+
+from .files import current, write
+
+CONFIGURATION = "/etc/dnf/plugins/versionlock.conf"
+LIST = "/etc/dnf/plugins/versionlock.list"
+BEGIN = "# gpuprep: %s"
+END = "# gpuprep: end of %s"
+
+
+def path():
+    """Return where the list is."""
+    text = (current(CONFIGURATION)[0] or b"").decode("utf-8", "replace")
+    named = re.search(r"^\s*locklist\s*=\s*(/\S+)", text, re.M)
+    return named.group(1) if named else LIST
+
+
+def _text():
+    return (current(path())[0] or b"").decode("utf-8", "replace").splitlines()
+
+
+def block(owner):
+    """Return the lines of an owner's block."""
+    return _divided(owner)[1]
+
+
+def _divided(owner):
+    """Return the lines outside and inside of an owner's block."""
+    outside, inside, within = [], [], False
+    for line in _text():
+        if line.strip() == BEGIN % owner:
+            within = True
+        elif line.strip() == END % owner:
+            within = False
+        else:
+            (inside if within else outside).append(line)
+    return outside, inside
+
+
+def put(owner, wanted):
+    """Make these lines the owner's block; without any, it goes. Lines of others stay."""
+    outside, _ = _divided(owner)
+    text = list(outside)
+    if wanted:
+        text += [BEGIN % owner, *wanted, END % owner]
+    data = "".join(line + "\n" for line in text)
+    write(path(), data.encode("utf-8"), 0o644, (0, 0))
+
+
+def stands_for(owner, wanted):
+    """Return whether an owner's block is there and is another than is wanted."""
+    there = block(owner)
+    return bool(there) and there != list(wanted)
+
+
+def line_of(name, version):
+    """Return the line that locks a package at a version, for every architecture."""
+    return "%s-%s.*" % (name, version if ":" in version else "0:" + version)
