@@ -55,14 +55,16 @@ def would_install(name: str, *packages: str) -> dict[str, str]:
 def repositories() -> Iterator[dict[str, str]]:
     """Start a host of each system and serve two of them; return where NVIDIA's is for these."""
     bootstrap.ensure()
-    hosts.start_all([HostSpec(f"el-{name}", name) for name in SYSTEMS])
-    files = servers.distributions(SERVED)
-    for name in SERVED:
-        for path, text in files[name].items():
-            hosts.write_file(f"el-{name}", path, text)
-    base = servers.base()
-    yield {name: f"{base}/{REPOS}/{SYSTEMS[name].distro}/x86_64" for name in SERVED}
-    hosts.stop_all(f"el-{name}" for name in SYSTEMS)
+    try:
+        hosts.start_all([HostSpec(f"el-{name}", name) for name in SYSTEMS])
+        files = servers.distributions(SERVED)
+        for name in SERVED:
+            for path, text in files[name].items():
+                hosts.write_file(f"el-{name}", path, text)
+        base = servers.base()
+        yield {name: f"{base}/{REPOS}/{SYSTEMS[name].distro}/x86_64" for name in SERVED}
+    finally:
+        hosts.stop_all(f"el-{name}" for name in SYSTEMS)
 
 
 def add_nvidia(host: str, url: str, key: str) -> None:
