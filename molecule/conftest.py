@@ -6,12 +6,14 @@ Molecule runs pytest in a scenario's folder; the hosts are containers of the san
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import testinfra
 import yaml
+from installed import Packages
 
 from gpuprep.ladder.checks import BY_ID
 from sandbox import hosts, podman
@@ -46,3 +48,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def host(request: pytest.FixtureRequest) -> Host:
     """Return a host of the scenario, reached through podman: ten times faster than Ansible."""
     return testinfra.get_host(f"podman://{hosts.find(request.param).container}")
+
+
+@pytest.fixture
+def packages(host: Host) -> Packages:
+    """Return the packages of a host, whatever its package manager."""
+    if host.exists("dpkg-query"):
+        lines = host.check_output("dpkg-query -W -f '${Package} ${Version}\\n'").splitlines()
+        held = host.check_output("apt-mark showhold").split()
+        return Packages(dict(line.split() for line in lines), frozenset(held), rpm=False)
+    form = "%{NAME} %|EPOCH?{%{EPOCH}}:{0}|:%{VERSION}-%{RELEASE}\\n"
+    lines = host.check_output(f"rpm -qa --qf '{form}'").splitlines()
+    versions = dict(line.split() for line in lines)
+    locks = host.run("cat /etc/dnf/plugins/versionlock.list").stdout.split()
+    return Packages(
+        versions,
+        frozenset(
+            name
+            for name, version in versions.items()
+            if any(fnmatchcase(f"{name}-{version}", f"{line}*") for line in locks)
+        ),
+        rpm=True,
+    )

@@ -29,6 +29,11 @@ EXPECTED_EXIT: Final = 3
 _TRACES: Final = "ls -d /opt/conda /usr/local/cuda* /etc/apt/sources.list.d/*gpuprep* \
 /etc/apt/sources.list.d/*nvidia* /etc/modprobe.d/*nvidia* /etc/profile.d/*gpuprep* 2> /dev/null; \
 dpkg-query --show --showformat='${Package}\\n' '*nvidia*' '*cuda*' '*cudnn*' 2> /dev/null"
+# Of a package, whichever package manager the host has.
+_STATUS: Final = """
+if command -v dpkg-query > /dev/null; then dpkg-query -W -f '${db:Status-Status}' "$1"
+else rpm -q --qf installed "$1"; fi
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ PREPARED: Final[Mapping[str, Prepared]] = {
     "gpu-a10": Prepared("580", "open", "13.0", "9"),
     "gpu-v100": Prepared("580", "proprietary", "12.9", "9.10.2"),
     "gpu-h100": Prepared("580", "open", "13.0", "9", ("nvidia-fabricmanager",)),
+    "gpu-ol9": Prepared("580", "open", "13.0", "9", ("gcc-toolset-14",)),
 }
 REFUSED: Final[Mapping[str, str]] = {"gpu-runfile": "E_RUNFILE_PRESENT"}
 
@@ -95,7 +101,7 @@ def differences_on_hosts() -> Iterator[str]:
     """Ask the hosts themselves, past gpuprep, what the report could have got wrong."""
     for name, wanted in PREPARED.items():
         for package in wanted.packages:
-            answer = hosts.run(name, ["dpkg-query", "-W", "-f", "${db:Status-Status}", package])
+            answer = hosts.run(name, ["sh", "-c", _STATUS, "sh", package])
             if answer.stdout != "installed":
                 yield f"{name}: package {package} is {answer.stdout or 'not there'}"
     for name in REFUSED:

@@ -114,26 +114,33 @@ def _group(
     return own.group(f"{system.name}-{part}", f"{inputs}{system}", describe)
 
 
-def with_driver(shop: Workshop, system: System, version: str) -> list[Path]:
-    """Build what an image with an open driver of `version` has besides the system's own."""
+def with_driver(shop: Workshop, system: System, version: str) -> dict[str, list[Path]]:
+    """Build what an image with an open driver of `version` has besides the system's own.
+
+    Returns what compiles (``tools``), which is to be installed first, and the ``driver``.
+    """
     own = _Maker(shop, distribution_key(shop.keys.parent))
     kernel = system.kernels[0]
     parts = _parts(own, system)
     wanted = {"dkms": system.dkms[-1], f"{kernel.stem}-devel": kernel.release.partition("-")[0]}
-    chosen = [*parts["compilers"]]
+    tools = [*parts["compilers"]]
     for path in (*parts["kernels"], *parts["epel"]):
         found = rpm.read(path)
         if wanted.get(found.name) == found.version and (
             found.name == "dkms" or found.evr == kernel.release
         ):
-            chosen.append(path)
+            tools.append(path)
     drivers = _drivers(_Maker(shop, SigningKey.ensure(shop.keys)), system)
     without = {rpm_driver.KMOD["proprietary"], rpm_driver.META["proprietary"], *rpm_driver.ADD_ONS}
-    for path in drivers:
-        found = rpm.read(path)
-        if found.version == version and found.name not in without:
-            chosen.append(path)
-    return chosen
+    described = [(rpm.read(path), path) for path in drivers]
+    return {
+        "tools": tools,
+        "driver": [
+            path
+            for found, path in described
+            if found.version == version and found.name not in without
+        ],
+    }
 
 
 def place_of(system: System, name: str) -> str:

@@ -91,8 +91,9 @@ def driver_layer(system: System, version: str, state: Path) -> Layer:
     with tarfile.open(fileobj=stream, mode="w") as archive:
         script = (distribution.SOURCES / "with-driver.sh").read_bytes()
         _add(archive, DRIVER_SCRIPT, script, 0o755)
-        for path in build.with_driver(shop, system, version):
-            archive.add(path, f"sandbox/{path.name}", filter=_as_root)
+        for folder, rpms in build.with_driver(shop, system, version).items():
+            for path in rpms:
+                archive.add(path, f"sandbox/{folder}/{path.name}", filter=_as_root)
     return Layer(stream.getvalue(), {"TOOLSET": str(system.toolsets[0])})
 
 

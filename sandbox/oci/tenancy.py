@@ -19,6 +19,7 @@ TENANCY: Final = "ocid1.tenancy.oc1..sandbox"
 REGION: Final = "us-ashburn-1"
 CREATED: Final = "2026-01-01T00:00:00.000Z"
 _NETWORK_COMPARTMENT: Final = "network"
+_TITLES: Final = {"ol": "Oracle Linux", "rocky": "Rocky Linux"}
 
 
 @dataclass(slots=True)
@@ -304,9 +305,10 @@ def of_hosts(hosts: Iterable[Mapping[str, Any]], gpus: Mapping[str, int]) -> Ten
     images: dict[str, str] = {}
     for host in hosts:
         system, _, version = str(host.get("os") or "debian-12").partition("-")
-        name = f"{system.capitalize()}-{version}"
+        title = _TITLES.get(system, system.capitalize())
+        name = f"{title.replace(' ', '-')}-{version}"
         if name not in images:
-            images[name] = tenancy.image(name, system.capitalize(), version)
+            images[name] = tenancy.image(name, title, version)
         shape = str(host["shape"])
         ocid = tenancy.instance(
             str(host["name"]),

@@ -62,6 +62,8 @@ for top, folders, files in os.walk("/"):
 json.dump(found, sys.stdout)
 """
 
+# What rpm's database has beside it as soon as somebody reads it.
+READERS_MARKS = tuple(f"/var/lib/rpm/rpmdb.sqlite-{kind}" for kind in ("shm", "wal"))
 # Both families' books in one form: name, tab, version (a package may be there more than once).
 _PACKAGES = """
 if command -v dpkg-query > /dev/null; then
@@ -201,6 +203,8 @@ class Lab:
         """
         argv = ("python3", "-S", "-E", "-c", _FINGERPRINT, json.dumps(VOLATILE), str(hashed))
         files = json.loads(self.run(name, *argv))
+        for path in READERS_MARKS:
+            files.pop(path, None)
         packages: dict[str, str] = {}
         for line in sorted(self.sh(name, _PACKAGES).splitlines()):
             package, version = line.split("\t", 1)

@@ -1,5 +1,6 @@
 """Hosts of Enterprise Linux do with dnf, rpm and DKMS what was measured on that family."""
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -44,7 +45,9 @@ def said(name: str, command: str) -> str:
 def would_install(name: str, *packages: str) -> dict[str, str]:
     """Return what dnf would install, by name, with its version and release."""
     shown = on(name, f"dnf --assumeno install {' '.join(packages)}")
-    rows = [line.split() for line in shown.stdout.splitlines() if line.startswith(" ")]
+    # A row whose name is long goes on in the next line.
+    text = re.sub(r"^( \S+)\n +", r"\1 ", shown.stdout, flags=re.MULTILINE)
+    rows = [line.split() for line in text.splitlines() if line.startswith(" ")]
     return {row[0]: row[2] for row in rows if len(row) == 6}
 
 
@@ -52,14 +55,16 @@ def would_install(name: str, *packages: str) -> dict[str, str]:
 def repositories() -> Iterator[dict[str, str]]:
     """Start a host of each system and serve two of them; return where NVIDIA's is for these."""
     bootstrap.ensure()
-    hosts.start_all([HostSpec(f"el-{name}", name) for name in SYSTEMS])
-    files = servers.distributions(SERVED)
-    for name in SERVED:
-        for path, text in files[name].items():
-            hosts.write_file(f"el-{name}", path, text)
-    base = servers.base()
-    yield {name: f"{base}/{REPOS}/{SYSTEMS[name].distro}/x86_64" for name in SERVED}
-    hosts.stop_all(f"el-{name}" for name in SYSTEMS)
+    try:
+        hosts.start_all([HostSpec(f"el-{name}", name) for name in SYSTEMS])
+        files = servers.distributions(SERVED)
+        for name in SERVED:
+            for path, text in files[name].items():
+                hosts.write_file(f"el-{name}", path, text)
+        base = servers.base()
+        yield {name: f"{base}/{REPOS}/{SYSTEMS[name].distro}/x86_64" for name in SERVED}
+    finally:
+        hosts.stop_all(f"el-{name}" for name in SYSTEMS)
 
 
 def add_nvidia(host: str, url: str, key: str) -> None:

@@ -67,6 +67,7 @@ def test_another_exit_code_is_told() -> None:
         ("gpu-v100", ("versions", "cudnn"), "9.100.2"),
         ("gpu-v100", ("stack",), None),
         ("gpu-h100", ("stack", "packages"), []),
+        ("gpu-ol9", ("stack", "packages"), []),
     ],
 )
 def test_each_difference_is_told(host: str, path: tuple[str, ...], value: object) -> None:

@@ -440,3 +440,10 @@ def test_running_hosts_keep_their_names_addresses_and_systems() -> None:
     assert two["freeformTags"] == {"role": "x"}
     image = tenancy.images[two["imageId"]]
     assert (image["operatingSystem"], image["operatingSystemVersion"]) == ("Ubuntu", "24.04")
+
+
+def test_hosts_of_oracles_own_system_have_an_image_that_is_called_as_its_images() -> None:
+    host = {"name": "a", "address": "10.1.1.1", "shape": SHAPE, "os": "ol-9"}
+    (image,) = of_hosts([host], {SHAPE: 1}).images.values()
+    assert (image["operatingSystem"], image["operatingSystemVersion"]) == ("Oracle Linux", "9")
+    assert image["displayName"] == "Oracle-Linux-9"

@@ -279,7 +279,7 @@ def test_arguments_of_every_entry_are_changed_once_and_taken_back(root: Path) ->
     for kernel in (UEK, RHCK):
         call(root, "kernel-install", "add", kernel.uname, "/lib/modules/x/vmlinuz")
     before = call(root, "grubby", "--info=ALL")
-    more = "rd.driver.blacklist=nouveau modprobe.blacklist=nouveau"
+    more = "rd.driver.blacklist=nouveau,nova_core modprobe.blacklist=nouveau,nova_core"
     for _ in range(2):
         call(root, "grubby", "--update-kernel=ALL", f"--args={more}", "--remove-args=nomodeset")
     changed = call(root, "grubby", "--info=ALL")

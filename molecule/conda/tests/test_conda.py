@@ -40,6 +40,7 @@ def test_an_ordinary_user_cannot_alter_it(host: Host) -> None:
 
 
 def test_nothing_of_the_installation_is_left_behind(host: Host) -> None:
-    assert host.check_output("ls -A /opt") == "conda"
+    # The sandbox keeps things of its own there on hosts of Enterprise Linux.
+    assert host.check_output("ls -A /opt | grep -v ^sandbox-") == "conda"
     found = host.check_output("find /tmp /var/tmp -name '*iniforge*' -o -name '*conda*'")
     assert found == ""

@@ -7,38 +7,42 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from installed import Packages
     from testinfra.host import Host
 
-MAJOR = {"bookworm": 13, "trixie": 12}  # an A10 takes CUDA 13, a V100 stops at 12
+MAJOR = {"trixie": 12}  # an A10 takes CUDA 13, a V100 stops at 12
 LAST_FOR_VOLTA = "9.10.2.21-1"
 ASK = "import ctypes; print(ctypes.CDLL('libcudnn.so.9').cudnnGetVersion())"
 
 
-def packages(host: Host) -> dict[str, str]:
+def of_cudnn(packages: Packages) -> dict[str, str]:
     """Version of each cuDNN package."""
-    lines = host.check_output("dpkg-query -W -f '${Package} ${Version}\\n'").splitlines()
-    return dict(line.split() for line in lines if "cudnn" in line)
+    return {
+        name: version.removeprefix("0:")
+        for name, version in packages.versions.items()
+        if "cudnn" in name
+    }
 
 
-def test_runtime_and_headers_are_at_one_version(host: Host) -> None:
-    major = MAJOR[host.system_info.codename]
-    found = packages(host)
-    wanted = {f"libcudnn9-{part}cuda-{major}" for part in ("", "dev-", "headers-")}
+def test_runtime_and_headers_are_at_one_version(host: Host, packages: Packages) -> None:
+    major = MAJOR.get(host.system_info.codename or "", 13)
+    found = of_cudnn(packages)
+    dev = "devel-" if packages.rpm else "dev-"
+    wanted = {f"libcudnn9-{part}cuda-{major}" for part in ("", dev, "headers-")}
     assert wanted <= set(found)
     assert len({found[name] for name in wanted}) == 1
     if major == 12:
         assert found["libcudnn9-cuda-12"] == LAST_FOR_VOLTA
 
 
-def test_it_is_held(host: Host) -> None:
-    held = set(host.check_output("apt-mark showhold").split())
-    assert {name for name in packages(host) if name.startswith("lib")} <= held
+def test_it_is_held(packages: Packages) -> None:
+    assert {name for name in of_cudnn(packages) if name.startswith("lib")} <= packages.held
 
 
 @pytest.mark.proves("cudnn.agree")
 def test_the_library_says_the_version_of_the_header(host: Host) -> None:
     version = int(host.check_output("python3 -c %s", ASK))
-    header = host.check_output("cat /usr/include/cudnn_version.h /usr/include/*/cudnn_version*.h")
+    header = host.run("cat /usr/include/cudnn_version.h /usr/include/*/cudnn_version*.h").stdout
     parts = {
         words[1]: int(words[2])
         for words in (line.split() for line in header.splitlines())
@@ -48,6 +52,6 @@ def test_the_library_says_the_version_of_the_header(host: Host) -> None:
     assert version == major * 10000 + minor * 100 + patch
 
 
-def test_neither_driver_nor_toolkit_came_along(host: Host) -> None:
-    names = host.check_output("dpkg-query -W -f '${Package}\\n'").split()
+def test_neither_driver_nor_toolkit_came_along(packages: Packages) -> None:
+    names = set(packages.versions)
     assert not {n for n in names if "nvidia" in n or n.startswith(("cuda-toolkit", "libcuda1"))}

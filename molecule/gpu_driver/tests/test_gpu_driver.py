@@ -7,54 +7,65 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from installed import Packages
     from testinfra.host import Host
 
 BRANCH = "580"
-REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"
-KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
-FLAVOURS = {  # by codename: an A10 takes the open module, a V100 cannot
+NEWER = ("590", "595", "600", "610", "615")
+FLAVOURS = {  # by distribution: an A10 takes the open module, a V100 cannot
     "bookworm": ("nvidia-kernel-open-dkms", "Dual MIT/GPL"),
     "trixie": ("nvidia-kernel-dkms", "NVIDIA"),
+    "rpm": ("kmod-nvidia-open-dkms", "Dual MIT/GPL"),
 }
+FILES = {  # repository file, key, how the one names the other
+    False: (
+        "/etc/apt/sources.list.d/gpuprep-nvidia.sources",
+        "/usr/share/keyrings/gpuprep-nvidia.asc",
+        "Signed-By: ",
+    ),
+    True: (
+        "/etc/yum.repos.d/gpuprep-nvidia.repo",
+        "/etc/pki/rpm-gpg/gpuprep-nvidia.asc",
+        "gpgkey=file://",
+    ),
+}
+NAMED = (
+    *("libnvidia-", "nvidia-open", "cuda-drivers", "nvidia-driver", "nvidia-kernel"),
+    *("nvidia-persistenced", "libcuda1", "nvidia-modprobe", "nvidia-kmod", "kmod-nvidia"),
+)
 
 
-def driver_packages(host: Host) -> dict[str, str]:
+def of_driver(packages: Packages) -> dict[str, str]:
     """Version of each package that is bound to the driver's version."""
-    form = r"${Package} ${Version}\n"
-    lines = host.check_output("dpkg-query -W -f %s", form).splitlines()
-    pairs = dict(line.split() for line in lines)
-    named = ("libnvidia-", "nvidia-open", "cuda-drivers", "nvidia-driver", "nvidia-kernel",
-             "nvidia-persistenced", "libcuda1", "nvidia-modprobe")  # fmt: skip
     return {
-        name: version
-        for name, version in pairs.items()
-        if name.startswith(named) and "pinning" not in name
+        name: version.rpartition(":")[2]
+        for name, version in packages.versions.items()
+        if name.startswith(NAMED) and "pinning" not in name
     }
 
 
 @pytest.mark.proves("version.packages")
-def test_all_driver_packages_are_at_one_version_of_the_branch(host: Host) -> None:
-    versions = set(driver_packages(host).values())
-    assert len(driver_packages(host)) > 10
+def test_all_driver_packages_are_at_one_version_of_the_branch(packages: Packages) -> None:
+    found = of_driver(packages)
+    versions = {version.partition("-")[0] for version in found.values()}
+    assert len(found) > 10
     assert len(versions) == 1
     assert versions.pop().startswith(f"{BRANCH}.")
 
 
-def test_all_driver_packages_are_held(host: Host) -> None:
-    held = set(host.check_output("apt-mark showhold").split())
-    assert set(driver_packages(host)) <= held
+def test_all_driver_packages_are_held(packages: Packages) -> None:
+    assert set(of_driver(packages)) <= packages.held
 
 
 @pytest.mark.proves("module.on_disk")
-def test_the_module_is_built_for_the_running_kernel(host: Host) -> None:
-    package, license_ = FLAVOURS[host.system_info.codename]
-    assert host.package(package).is_installed
+def test_the_module_is_built_for_the_running_kernel(host: Host, packages: Packages) -> None:
+    package, license_ = FLAVOURS["rpm" if packages.rpm else host.system_info.codename]
     kernel = host.check_output("uname -r")
     shown = host.check_output("modinfo -k %s nvidia", kernel).splitlines()
     facts = {key: value.strip() for key, _, value in (line.partition(":") for line in shown)}
     assert facts["license"] == license_
     assert facts["vermagic"].split()[0] == kernel
-    assert host.package(package).version.startswith(facts["version"])
+    assert of_driver(packages)[package].startswith(facts["version"])
 
 
 @pytest.mark.proves("unit.running")
@@ -64,20 +75,31 @@ def test_the_persistence_daemon_is_enabled_and_running(host: Host) -> None:
     assert unit.is_running, host.check_output("journalctl -n 20 -u nvidia-persistenced")
 
 
-def test_the_repository_is_trusted_by_its_own_key_only(host: Host) -> None:
-    source = host.file(REPOSITORY)
+def test_the_repository_is_trusted_by_its_own_key_only(host: Host, packages: Packages) -> None:
+    repository, keyring, names = FILES[packages.rpm]
+    source = host.file(repository)
     assert (source.mode, source.user, source.group) == (0o644, "root", "root")
-    assert f"Signed-By: {KEYRING}" in source.content_string
-    expected = host.check_output("gpg --show-keys --with-colons %s", KEYRING)
+    assert f"{names}{keyring}" in source.content_string
+    expected = host.check_output("gpg --show-keys --with-colons %s", keyring)
     assert [line.split(":")[0] for line in expected.splitlines()].count("pub") == 1
+    if packages.rpm:
+        assert "gpgcheck=1" in source.content_string
+        return
     assert not host.file("/etc/apt/trusted.gpg").exists
     policy = host.check_output("apt-cache policy libcuda1")
     assert "600" in policy
 
 
-def test_a_newer_branch_in_the_repository_is_pinned_away(host: Host) -> None:
+def test_a_newer_branch_in_the_repository_is_kept_away(host: Host, packages: Packages) -> None:
+    if packages.rpm:
+        query = "dnf -q repoquery --qf '%{version} ' nvidia-driver-cuda"
+        unlocked = f"{query} --disableplugin=versionlock --setopt='*.module_hotfixes=1'"
+        assert any(one.startswith(NEWER) for one in host.check_output(unlocked).split())
+        assert {one[:3] for one in host.check_output(query).split()} == {BRANCH}
+        assert host.run("dnf -q --assumeno upgrade '*nvidia*'").stdout.strip() == ""
+        return
     offered = host.check_output("apt-cache madison libcuda1")
-    assert any(f" {branch}." in offered for branch in ("590", "595", "600", "610"))
+    assert any(f" {branch}." in offered for branch in NEWER)
     candidate = host.check_output("apt-cache policy libcuda1").split("Candidate: ")[1].split()[0]
     assert candidate.startswith(f"{BRANCH}.")
     assert "0 upgraded" in host.check_output("apt-get -s dist-upgrade --allow-change-held-packages")

@@ -39,6 +39,9 @@ if [ -n "${PYTHON:-}" ]; then
     mkdir -p /usr/libexec
     ln -s "/opt/sandbox-python/bin/python$PYTHON" /usr/libexec/platform-python
     ln -sf /usr/libexec/platform-python /usr/bin/python3
+    ldconfig
+    # As its package has it; or whoever calls it as root leaves files behind.
+    /usr/libexec/platform-python -m compileall -q /opt/sandbox-python/lib > /dev/null || :
 fi
 
 echo /usr/lib64 > /etc/ld.so.conf.d/lib64.conf
