@@ -9,11 +9,11 @@ import tempfile
 import time
 from typing import NamedTuple
 
-from . import dnf_table, locks, version_lock
+from . import locks, rpm_locks, rpm_table
 from .base import Outcome, command, last_lines, listed
-from .dnf_table import Preview
 from .files import current, write
 from .names import fits, matches
+from .rpm_table import Preview
 
 NAMES = {"manager": "dnf", "database": "rpm"}
 LOCKS = ("/var/lib/rpm/.rpm.lock",)
@@ -289,9 +289,9 @@ def _preview(transaction):
         options.append(ERASING)
     with _arguments(transaction, there) as arguments:
         if arguments is None:
-            return dnf_table.NOTHING
+            return rpm_table.NOTHING
         outcome = _dnf([*DNF, *options, "--assumeno", *arguments])
-    found = dnf_table.read(outcome.out)
+    found = rpm_table.read(outcome.out)
     text = last_lines(outcome, 12, TELLING).replace("Error: Operation aborted.", "").strip()
     errors = [line for line in outcome.err.splitlines() if line.startswith("Error:")]
     ok = all(line == "Error: Operation aborted." for line in errors)
@@ -351,14 +351,14 @@ def purge(names, seconds):
 def prepare(operation, check):
     """Let version locks of ours make room for a transaction; the hold that follows sets them."""
     owner = operation.get("owner")
-    if not owner or not version_lock.stands_for(owner, operation.get("locks") or ()):
+    if not owner or not rpm_locks.stands_for(owner, operation.get("locks") or ()):
         return
     if check:
         PREPARED.pretended = True
         return
-    path = version_lock.path()
+    path = rpm_locks.path()
     PREPARED.note(path)
-    version_lock.put(owner, operation.get("locks") or ())
+    rpm_locks.put(owner, operation.get("locks") or ())
 
 
 def unheld(operation):
@@ -366,12 +366,12 @@ def unheld(operation):
 
     After a failure (``keep``) a block that is there stays: it fits what is installed.
     """
-    there, lines = version_lock.block(operation["owner"]), operation.get("lines")
+    there, lines = rpm_locks.block(operation["owner"]), operation.get("lines")
     if operation.get("keep"):
         lines = there
     if not lines:
         lines = [
-            version_lock.line_of(name, version)
+            rpm_locks.line_of(name, version)
             for name, version, _ in sorted(_rows())
             if matches(name, operation["patterns"])
         ]
@@ -380,7 +380,7 @@ def unheld(operation):
 
 def hold(operation, lines):
     """Keep packages at their version, by a block of our own in the list; return the outcome."""
-    version_lock.put(operation["owner"], lines)
+    rpm_locks.put(operation["owner"], lines)
     return Outcome(0, "", "")
 
 
@@ -478,7 +478,7 @@ def explain(text, transaction):
     if "exclude" in kinds:
         parts.append(
             "An exclude or a version lock hides them (excludepkgs in /etc/dnf/dnf.conf and"
-            " /etc/yum.repos.d, lines of %s)." % version_lock.path()
+            " /etc/yum.repos.d, lines of %s)." % rpm_locks.path()
         )
     if re.search(r"nothing provides dkms\b", text):
         parts.append("dkms comes from EPEL, which this host has no repository of.")
