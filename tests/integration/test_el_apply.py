@@ -12,8 +12,7 @@ from sandbox.el.systems import SYSTEMS
 from sandbox.nvrepo import content
 
 if TYPE_CHECKING:
-    from conftest import TakenRun
-    from lab import Fresh, Lab, Restore
+    from lab import Fresh, Lab, Restore, TakenRun
 
 pytestmark = pytest.mark.sandbox
 
@@ -29,7 +28,7 @@ SETTINGS = "/etc/dkms/nvidia.conf"
 REPOSITORY = "/etc/yum.repos.d/gpuprep-nvidia.repo"
 KEY = "/etc/pki/rpm-gpg/gpuprep-nvidia.asc"
 OTHER_LINES = "# of somebody else\nbash-0:5.1.*\n"
-# What dkms.conf of the driver says, as somebody may have written it down before there were toolsets.
+# What dkms.conf of the driver says, as somebody may have written it down before.
 OLD_COMPILER = """MAKE[0]="make KERNEL_UNAME=${kernelver} modules"\n"""
 
 
@@ -175,7 +174,7 @@ def test_an_upgrade_of_everything_leaves_the_driver_whole(lab: Lab, el_restore: 
 # What is done to a prepared host, and the steps that must be named for it.
 DRIFT = {
     "gpu_driver.key." + KEY: f"cp /etc/pki/rpm-gpg/RPM-GPG-KEY-system {KEY}",
-    "gpu_driver.repository." + REPOSITORY: f"sed -i s/repo_gpgcheck=1/repo_gpgcheck=0/ {REPOSITORY}",
+    "gpu_driver.repository." + REPOSITORY: f"sed -i s/^repo_gpgcheck=1// {REPOSITORY}",
     "gpu_driver.build." + SETTINGS: f"rm {SETTINGS}",
     "gpu_driver.stream.nvidia-driver": "dnf -qy module reset nvidia-driver",
     "gpu_driver.hold.packages": f"sed -i /libnvidia-ml/d {LIST}; printf '{OTHER_LINES}' >> {LIST}",
