@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from lab import failed_checks, ids
 
 from gpuprep.model import FleetResult, HostStatus, StepStatus
+from sandbox import hosts
 from sandbox.el.systems import SYSTEMS
 from sandbox.nvrepo import content
 
@@ -131,6 +133,35 @@ def test_a_driver_of_somebody_elses_stream_is_replaced_on_purpose(lab: Lab, fres
     is_prepared(lab.apply(name, gpuprep_components=["driver"]), name)
     is_whole(lab, name, LATER)
     assert "stream=580-open" in lab.run(name, "cat", MODULE)
+
+
+@pytest.mark.slow
+def test_red_hats_kernel_beside_oracles_gets_its_driver_and_no_newer_kernel(
+    lab: Lab, fresh: Fresh
+) -> None:
+    name = fresh(image="ol-9", gpus=["10de:2236"])
+    lab.run(name, "grubby", "--set-default", f"/boot/vmlinuz-{RHCK.uname}")
+    reboot(lab, name)
+    assert lab.run(name, "uname", "-r").strip() == RHCK.uname
+    is_prepared(lab.apply(name, gpuprep_components=["driver"]), name)
+    is_whole(lab, name, LATER)
+    kernels = lab.run(name, "rpm", "-qa", "kernel-core").split()
+    assert kernels == [f"kernel-core-{RHCK.release}.x86_64"]
+    absent = lab.sh(name, "rpm -q gcc-toolset-14 || true; ls /etc/dkms/nvidia.conf 2>&1 || true")
+    assert "is not installed" in absent
+    assert "No such file" in absent
+
+
+def reboot(lab: Lab, name: str) -> None:
+    """Let a host restart, and wait until it is back."""
+    began = "awk '{print $22}' /proc/1/stat"
+    before = lab.sh(name, began)
+    hosts.run(name, ["systemctl", "reboot"])
+    deadline = time.monotonic() + 120
+    while hosts.run(name, ["sh", "-c", began]).stdout in {before, ""}:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    hosts.wait_ready(name)
 
 
 @pytest.mark.slow
