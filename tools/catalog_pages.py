@@ -185,6 +185,15 @@ def _details(catalog: Catalog) -> Table:
         *((f"PCI vendor {name}", pci) for name, pci in catalog.vendors.items()),
         ("shapes that carry AMD GPUs", catalog.amd_pattern),
         ("base of Miniforge's releases", catalog.conda.base),
+        ("package that builds modules", rules.builder),
+        ("repositories that have it (ids)", _listed(f"`{name}`" for name in rules.builders)),
+        ("repositories that have not", _listed(f"`{name}`" for name in rules.distributions)),
+        (
+            "module streams that are built on the host",
+            _listed(f"`{name}`" for name in catalog.driver.built_streams),
+        ),
+        ("modules of the kernel for displays", _listed(catalog.driver.display_modules)),
+        *((f"further modules ({f})", text) for f, text in catalog.driver.extra_modules.items()),
     )
     return Table("Other facts", ("Fact", "value"), rows)
 

@@ -237,6 +237,9 @@ def _repository_rules(raw: Raw) -> RepositoryRules:
         keyring_file=raw["deb_keyring"]["file"],
         keyring_sha256=raw["deb_keyring"]["sha256"],
         rpm_repo_file=raw["rpm_repo_file"],
+        builder=raw["builder"],
+        builders=tuple(raw["builders"]),
+        distributions=tuple(raw["distributions"]),
     )
 
 
@@ -258,6 +261,7 @@ def _system(name: str, raw: Raw, data: Raw) -> System:
         gcc=raw.get("gcc"),
         gccs=tuple(raw.get("gccs", ())),
         glibc=raw.get("glibc"),
+        installs=raw.get("installs", True),
     )
 
 
@@ -288,9 +292,11 @@ def _driver_rules(data: Raw) -> DriverRules:
         services=tuple(raw["services"]),
         module=raw["module"],
         display_modules=tuple(raw["display_modules"]),
+        built_streams=tuple(raw["built_streams"]),
         closure={family: tuple(raw["closure"][family]) for family in FAMILIES},
         open_kernel_min=data["branches"]["open_kernel_min"],
         toolset=data["kernel_headers"]["toolset"],
+        extra_modules=data["kernel_headers"]["extra"],
     )
 
 

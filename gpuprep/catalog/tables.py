@@ -264,6 +264,7 @@ class System:
         gcc: major version of its default compiler, where the archive's compilers are known.
         gccs: major versions in its archive.
         glibc: version of its C library, None = not known.
+        installs: whether the roles install it; else it is explained only.
 
     """
 
@@ -280,6 +281,7 @@ class System:
     gcc: int | None = None
     gccs: tuple[int, ...] = ()
     glibc: str | None = None
+    installs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,9 +381,11 @@ class DriverRules:
     services: tuple[str, ...]
     module: str
     display_modules: tuple[str, ...]  # of the kernel, that nvidia-modeset and nvidia-drm need
+    built_streams: tuple[str, ...]  # those whose modules are built on the host
     closure: Mapping[Family, tuple[str, ...]]
     open_kernel_min: str
     toolset: Mapping[Family, str]
+    extra_modules: Mapping[Family, str]  # in words: what has modules that a kernel has not
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +424,9 @@ class RepositoryRules:
     keyring_file: str
     keyring_sha256: Mapping[str, str]
     rpm_repo_file: str
+    builder: str  # package that builds modules
+    builders: tuple[str, ...]  # ids of repositories that have what builds modules
+    distributions: tuple[str, ...]  # ids of the distributions' repositories, which have not
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,12 +139,14 @@ class VersionLock:
         version: upstream version, None while it is not known.
         names: name patterns of the packages.
         exact: full versions by name that a lock file fixes.
+        branch: driver branch that they must be of, while the version is not known.
 
     """
 
     version: str | None = None
     names: Collection[str] = ()
     exact: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    branch: str | None = None
 
     def wants(self, name: str, family: PackageFamily) -> str | None:
         """Return the pattern that a package's version must fit, None when any will do."""
@@ -153,6 +155,12 @@ class VersionLock:
         if self.version and matches(name, self.names):
             return family.release_of(self.version)
         return None
+
+    def keeps(self, name: str, family: PackageFamily) -> str | None:
+        """Return the pattern that the version of an installed package must fit, None for any."""
+        if not self.version and self.branch and matches(name, self.names):
+            return self.exact.get(name) or family.branch_of(self.branch)
+        return self.wants(name, family)
 
 
 def diff_packages(  # noqa: PLR0913, PLR0917 - one comparison, everything in it
@@ -178,7 +186,8 @@ def diff_packages(  # noqa: PLR0913, PLR0917 - one comparison, everything in it
     wanted: dict[str, str | None] = {}
     changing: set[str] = set()
     for root in roots:
-        wanted[root.name] = root.version or lock.wants(root.name, family)
+        asked = lock.keeps if is_installed(packages, root.name) else lock.wants
+        wanted[root.name] = root.version or asked(root.name, family)
         if _diff_root(differences, packages, root, wanted[root.name], family):
             changing.add(root.name)
     mismatched = _version_mismatch(packages, lock, family)
@@ -198,7 +207,7 @@ def diff_packages(  # noqa: PLR0913, PLR0917 - one comparison, everything in it
     # A root that changes takes its dependencies along; otherwise each of them is named.
     for name in [] if changing else [name for name in mismatched if name not in lock.exact]:
         reason = f"{name} is at another version than the rest of the stack"
-        wanted[name] = lock.wants(name, family)
+        wanted[name] = lock.keeps(name, family)
         current = packages[name].version
         differences.add(StepKind.PACKAGE, name, "change", reason, current, wanted[name])
     requests = tuple(PackageRequest(name, version) for name, version in wanted.items())
@@ -230,14 +239,14 @@ def _diff_root(
 
 
 def _version_mismatch(packages: Packages, lock: VersionLock, family: PackageFamily) -> list[str]:
-    if not lock.version:
+    if not lock.version and not lock.branch:
         return []
     return [
         name
         for name in sorted(packages)
         if matches(name, lock.names)
         and is_installed(packages, name)
-        and family.upstream(packages[name].version or "") != lock.version
+        and not fits(packages[name].version or "", lock.keeps(name, family) or "*")
     ]
 
 

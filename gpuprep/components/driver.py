@@ -102,7 +102,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         [p for p in roots if not p.pre_install],
         stack.version_locked,
         family,
-        VersionLock(version, locked, stack.exact),
+        VersionLock(version, locked, stack.exact, stack.branch),
     )
     for name in others:
         reason = f"{name} belongs to another driver than {version or stack.branch} {stack.flavour}"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.model.names import matches
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -189,6 +191,7 @@ class RepositoryEntry:
         enabled: whether packages are taken from it.
         addresses: where it is; words such as ``$ociregion`` are as they stand.
         excludes: patterns of packages that are not taken from it.
+        includes: patterns of the only packages that are; empty = all.
 
     """
 
@@ -196,6 +199,14 @@ class RepositoryEntry:
     enabled: bool
     addresses: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
+    includes: tuple[str, ...] = ()
+
+    def gives(self, name: str) -> bool:
+        """Return whether a package of this name is taken from it, if it is there."""
+        hidden = matches(name, self.excludes) or (
+            self.includes and not matches(name, self.includes)
+        )
+        return self.enabled and not hidden
 
 
 @dataclass(frozen=True)

@@ -193,13 +193,14 @@ class Rpm:
         if stack.repository is None:
             return ()
         found: dict[PackageRule, list[str]] = {}
+        of_distribution = {p.name for p in stack.packages if p.origin == "distro"}
         for name in names:
             version = self._version(stack, name)
             locks = [rule for rule in rules if rule.pin == LOCK and _locks(rule, name)]
             if version and locks and not any(_allows(rule, name, version) for rule in locks):
                 found.setdefault(locks[0], []).append(name)
             for rule in rules:
-                if rule.pin == EXCLUDE and _excludes(rule, name, version):
+                if _is_about(rule, name in of_distribution) and _excludes(rule, name, version):
                     found.setdefault(rule, []).append(name)
         return tuple(found.items())
 
@@ -246,6 +247,15 @@ def _allows(rule: PackageRule, name: str, version: str) -> bool:
         if parts and fnmatchcase(name, parts[0])
         for form in (parts[1], f"{parts[1]}-*")
     )
+
+
+def _is_about(rule: PackageRule, of_distribution: bool) -> bool:  # noqa: FBT001
+    """Return whether an exclude means packages of the distribution's repositories, or NVIDIA's."""
+    kind, _, repository = rule.pin.partition(" of ")
+    return kind == EXCLUDE and repository in {
+        "",
+        *((repository,) if of_distribution else (REPOSITORY_ID,)),
+    }
 
 
 def _excludes(rule: PackageRule, name: str, version: str | None) -> bool:

@@ -34,7 +34,7 @@ _MEANINGS = {
 
 def support_of(system: System, arch: str) -> Support:
     """Return how far gpuprep goes on a system and machine."""
-    if system.family not in FAMILIES:
+    if not system.installs or system.family not in FAMILIES:
         return Support.EXPLAINED
     proven = arch in host_rules().proven_systems.get(system.name, ())
     return Support.PROVEN if proven else Support.INSTALLED

@@ -28,8 +28,9 @@ from gpuprep.model.names import matches
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
 from gpuprep.packages.foreign import rivals
-from gpuprep.packages.support import Support, supported
+from gpuprep.packages.support import Support, support_of, supported
 from gpuprep.planner.advice import with_advice
+from gpuprep.planner.host_sources import builder_obstacle, forbidden, stream_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -224,7 +225,9 @@ class _Planner:
         answer = replace(answer, versions=versions)
         to_plan = [c for c in chosen if role is None or c.role == role]
         family = family_of(Family(answer.family))
-        if family is None and any(component.uses_packages for component in to_plan):
+        level = support_of(self._catalog.systems[self._facts.os], self._facts.arch)
+        explained = level is Support.EXPLAINED
+        if explained and any(component.uses_packages for component in to_plan):
             return self._refused(self._not_installed(), answer)
         roles = self._roles(to_plan, answer, family or next(iter(FAMILIES.values())))
         drifted = any(plan.steps for plan in roles.values())
@@ -238,6 +241,7 @@ class _Planner:
                 *self._replacement(answer),
                 *self._firmware(answer),
                 *self._display(answer),
+                *stream_warnings(self._observation, answer, self._catalog),
             ),
             versions=self._versions,
             reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
@@ -364,7 +368,9 @@ class _Planner:
             return rules.refusal("E_GPU_BUSY", processes=names)
         if not any(plan.roles[r].kinds for r in plan.roles):
             return None
-        return self._foreign(plan) or self._broken(plan) or self._no_space(plan)
+        return (
+            self._foreign(plan) or self._builder(plan) or self._broken(plan) or self._no_space(plan)
+        )
 
     def _module_obstacle(self, stack: Stack) -> Message | None:
         """Return what keeps the kernel from the modules of driver and fabric."""
@@ -379,8 +385,8 @@ class _Planner:
         """Return the words for modules that the kernel has not, and the package that has them."""
         kernel, packaged = self._observation.kernel.target, self._observation.modules.packaged
         packages = dict.fromkeys(f"{packaged[m]}-{kernel}" for m in modules if m in packaged)
-        unknown = f"the package that has it (on Ubuntu linux-modules-extra-{kernel})"
-        package = ", ".join(packages) or unknown
+        unknown = self._catalog.driver.extra_modules[self._observation.package_manager.family]
+        package = ", ".join(packages) or unknown.format(kernel=kernel)
         return {"kernel": kernel, "modules": ", ".join(modules), "package": package}
 
     def _display(self, stack: Stack) -> tuple[Message, ...]:
@@ -412,11 +418,19 @@ class _Planner:
         wanted = [package.name for package in stack.packages]
         targets = {step.target for step in plan.steps if step.kind == StepKind.PACKAGE}
         names = [name for name in wanted if name in targets]
-        for rule, forbidden in family.forbidding(manager.rules, stack, names):
-            values = {"path": rule.path, "pin": rule.pin, "priority": str(rule.priority)}
-            listed = ", ".join(forbidden)
-            return host_rules().refusal("E_FOREIGN_PIN", packages=listed, **values)
+        for rule, packages in family.forbidding(manager.rules, stack, names):
+            return forbidden(rule, ", ".join(packages))
         return None
+
+    def _builder(self, plan: HostPlan) -> Message | None:
+        """Return that what builds the module cannot be had, where packages of the driver change."""
+        driver, stack = plan.roles.get(BY_NAME["driver"].role), plan.stack
+        if driver is None or StepKind.PACKAGE not in driver.kinds:
+            return None
+        if stack is None or stack.source != "nvidia":
+            return None
+        system = self._catalog.systems[self._facts.os]
+        return builder_obstacle(self._observation, self._catalog, system)
 
     def _broken(self, plan: HostPlan) -> Message | None:
         manager = self._observation.package_manager

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from gpuprep.model.names import matches
 from gpuprep.model.variables import variable_of
 from gpuprep.resolve.answer import package_spec
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Catalog
-    from gpuprep.model import HostFacts, Pin, Refusal, Stack
+    from gpuprep.model import HostFacts, Package, Pin, Refusal, Stack
 
 _LABELS = {"dkms_toolset": "compiler", "cudnn": "cuDNN", "cuda": "CUDA"}
 
@@ -21,11 +22,12 @@ def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
     lines += _choices(stack)
     if stack.packages:
         lines += ["", "Packages"]
-        lines += [f"  {package_spec(package, stack.family)}" for package in stack.packages]
+        lines += [f"  {_spec(package, stack)}" for package in stack.packages]
     if stack.stream:
         lines += ["", f"Module stream: {stack.stream}"]
     if stack.version_locks:
-        lines += ["", "Version lock", *(f"  {line}" for line in stack.version_locks)]
+        names = dict.fromkeys(line.rpartition("-")[0] for line in stack.version_locks)
+        lines += ["", f"Version lock, {_locked_at(stack)}: {', '.join(names)}"]
     if stack.holds:
         lines += ["", f"Held: {', '.join(stack.holds)}"]
     if stack.pins:
@@ -34,6 +36,17 @@ def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
         lines += ["", f"Services: {', '.join(stack.services)}"]
     lines += _warnings(stack)
     return "\n".join(lines)
+
+
+def _spec(package: Package, stack: Stack) -> str:
+    """Return a package as its manager is asked for it, with the version that a lock leaves it."""
+    spec = package_spec(package, stack.family)
+    bound = stack.version_locks and matches(package.name, stack.version_locked)
+    return f"{spec}-{_locked_at(stack)}" if bound and package.version is None else spec
+
+
+def _locked_at(stack: Stack) -> str:
+    return stack.driver_version or f"{stack.branch}.*"
 
 
 def _pin(pin: Pin) -> str:

@@ -11,13 +11,13 @@ from converge_rig import CONTEXT, LOOKING, Commands
 
 from gpuprep.on_host.converge import (
     base,
-    dnf_table,
     family,
     files,
     locks,
     packages,
     rpm,
-    version_lock,
+    rpm_locks,
+    rpm_table,
 )
 from gpuprep.on_host.converge.base import OperationError, Outcome
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ON_EL = CONTEXT._replace(family="rpm")
+DNF = " ".join(rpm.DNF)
 UEK = "6.12.0-100.28.2.2.el9uek.x86_64"
 
 TABLE = """\
@@ -68,10 +69,10 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 @pytest.fixture
 def etc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Keep the version lock's list and the streams below a directory of the test."""
-    monkeypatch.setattr(version_lock, "CONFIGURATION", str(tmp_path / "versionlock.conf"))
-    monkeypatch.setattr(version_lock, "LIST", str(tmp_path / "versionlock.list"))
+    monkeypatch.setattr(rpm_locks, "CONFIGURATION", str(tmp_path / "versionlock.conf"))
+    monkeypatch.setattr(rpm_locks, "LIST", str(tmp_path / "versionlock.list"))
     monkeypatch.setattr(rpm, "STREAMS", f"{tmp_path}/%s.module")
-    for module in (version_lock, rpm):
+    for module in (rpm_locks, rpm):
         monkeypatch.setattr(module, "write", lambda path, data, *_: _write(path, data))
     return tmp_path
 
@@ -91,7 +92,7 @@ def rows(**versions: str) -> str:
 
 
 def test_the_table_is_read_with_its_broken_lines() -> None:
-    assert dnf_table.read(TABLE) == (
+    assert rpm_table.read(TABLE) == (
         {
             "dkms": "3.0.10-1.el9",
             "nvidia-driver-cuda-with-a-name-that-is-longer-than-its-column": "3:580.95.05-1.el9",
@@ -116,7 +117,7 @@ def test_both_directions_are_one_transaction(commands: Commands) -> None:
             scripts.append(stream.read())
         return Outcome(0, "", "")
 
-    commands.answers["dnf --setopt=exit_on_lock=1 --setopt=install_weak_deps=0 -y shell"] = shell
+    commands.answers[f"{DNF} -y shell"] = shell
     commands.answers["rpm -q --whatprovides"] = Outcome(0, "", "")
     install = {"nvidia-open": "3:570.211.01-1.el9", "dkms": None}
     rpm.carry_out({"install": install, "remove": ["nvidia-fabricmanager", "gone"]}, 1)
@@ -130,7 +131,7 @@ def test_what_is_there_is_not_upgraded_on_the_way(commands: Commands) -> None:
     rpm.carry_out({"install": {"gcc": None, "nvidia-open": "3:580.95.05-1.el9"}, "remove": []}, 1)
     assert commands.lines[1].endswith("-y install -- nvidia-open-3:580.95.05-1.el9")
     commands.lines.clear()
-    assert rpm.preview({"install": {"gcc": None}, "remove": []}) == dnf_table.NOTHING
+    assert rpm.preview({"install": {"gcc": None}, "remove": []}) == rpm_table.NOTHING
     assert not any("install --" in line for line in commands.lines)
 
 
@@ -155,7 +156,6 @@ def test_a_transaction_that_cannot_be_made_is_seen(
 
 def test_dkms_brings_the_tree_of_a_kernel_that_is_there_and_no_kernel(commands: Commands) -> None:
     commands.answers["rpm -qa"] = rows(kernel_core="5.14.0-570.12.1.0.1.el9_6")
-    begin = "dnf --setopt=exit_on_lock=1 --setopt=install_weak_deps=0"
     offered = "".join(f"kernel-devel-matched\t5.14.0-{r}\n" for r in ("570.12.1.0.1.el9_6", "611"))
     without = TABLE.replace("kernel-core ", "kernel-devel")
 
@@ -163,11 +163,24 @@ def test_dkms_brings_the_tree_of_a_kernel_that_is_there_and_no_kernel(commands: 
         named = "kernel-devel-matched-5.14.0-570.12.1.0.1.el9_6" in argv
         return ABORTED._replace(out=without if named else TABLE)
 
-    commands.answers |= {f"{begin} --assumeno": look, f"{begin} -qy repoquery": offered}
+    commands.answers |= {f"{DNF} --assumeno": look, f"{DNF} -qy repoquery": offered}
     transaction: dict[str, Any] = {"install": {"nvidia-open": None}, "remove": []}
     found = rpm.preview(transaction)
     assert not any(map(rpm.is_kernel, found.installs))
     assert transaction["install"]["kernel-devel-matched"] == "5.14.0-570.12.1.0.1.el9_6"
+
+
+def test_what_conflicts_with_what_comes_goes_and_is_told(commands: Commands) -> None:
+    conflict = Outcome(1, "", "Error: \n Problem: x conflicts with y provided by y-1.0\n")
+    erasing = f"{DNF} --allowerasing --assumeno"
+    commands.answers |= {f"{DNF} --assumeno": conflict, erasing: ABORTED}
+    transaction: dict[str, Any] = {"install": {"x": None}, "remove": []}
+    assert "nvidia-driver" in rpm.preview(transaction).removes
+    commands.answers["rpm -q --whatprovides"] = Outcome(0, "", "")
+    rpm.carry_out(transaction, 1)
+    assert f"{DNF} -y --allowerasing install -- x" in commands.lines
+    # What came with a package that goes stays: it may be somebody's.
+    assert "clean_requirements_on_remove=0" in DNF
 
 
 @pytest.mark.parametrize("name", ["kernel", "kernel-core", "kernel-uek-modules-core", "kernel-rt"])
@@ -258,7 +271,7 @@ def test_without_lines_what_is_installed_is_locked_as_it_is(etc: Path, commands:
 
 def test_the_list_is_where_the_plugin_says(etc: Path) -> None:
     (etc / "versionlock.conf").write_text(f"[main]\nenabled = 1\nlocklist = {etc}/elsewhere\n")
-    version_lock.put("cudnn", ["x-0:1.*"])
+    rpm_locks.put("cudnn", ["x-0:1.*"])
     assert (etc / "elsewhere").exists()
 
 
@@ -268,14 +281,14 @@ def test_a_transaction_that_is_not_made_leaves_locks_and_streams(
     (etc / "nvidia-driver.module").write_text(
         "[nvidia-driver]\nname=nvidia-driver\nstream=570-open\nprofiles=\nstate=enabled\n"
     )
-    version_lock.put("gpu_driver", ["nvidia-open-3:570.*"])
+    rpm_locks.put("gpu_driver", ["nvidia-open-3:570.*"])
     before = {path.name: path.read_text() for path in etc.iterdir()}
 
     def enable(_argv: list[str]) -> Outcome:
         (etc / "nvidia-driver.module").write_text("[nvidia-driver]\nstream=580-open\nstate=enabled")
         return Outcome(0, "", "")
 
-    commands.answers["dnf --setopt=exit_on_lock=1 --setopt=install_weak_deps=0 -qy module"] = enable
+    commands.answers[f"{DNF} -qy module"] = enable
     answer = packages.stream({"stream": "nvidia-driver:580-open"}, ON_EL)
     assert answer["detail"] == "enabled stream nvidia-driver:580-open instead of 570-open"
     assert [line.split("-qy ")[1] for line in commands.lines if "module" in line] == [
@@ -283,18 +296,18 @@ def test_a_transaction_that_is_not_made_leaves_locks_and_streams(
         "module enable nvidia-driver:580-open",
     ]
     rpm.prepare({"owner": "gpu_driver", "locks": ["nvidia-open-3:580.*"]}, check=False)
-    assert version_lock.block("gpu_driver") == ["nvidia-open-3:580.*"]
+    assert rpm_locks.block("gpu_driver") == ["nvidia-open-3:580.*"]
     assert len(rpm.retreat()) == 2
     assert {path.name: path.read_text() for path in etc.iterdir()} == before
     assert rpm.retreat() == []
 
 
 def test_looking_changes_neither_locks_nor_streams(etc: Path, commands: Commands) -> None:
-    version_lock.put("gpu_driver", ["nvidia-open-3:570.*"])
+    rpm_locks.put("gpu_driver", ["nvidia-open-3:570.*"])
     answer = packages.stream({"stream": "nvidia-driver:580-open"}, LOOKING._replace(family="rpm"))
     assert answer["changed"]
     rpm.prepare({"owner": "gpu_driver", "locks": ["nvidia-open-3:580.*"]}, check=True)
-    assert version_lock.block("gpu_driver") == ["nvidia-open-3:570.*"]
+    assert rpm_locks.block("gpu_driver") == ["nvidia-open-3:570.*"]
     assert list(etc.glob("*.module")) == []
     rpm.preview({"install": {"x": None}, "remove": []})
     assert "--setopt=gpuprep-nvidia.module_hotfixes=1" in commands.lines[-1]
@@ -306,13 +319,12 @@ def test_a_stream_that_is_not_offered_is_told(
 ) -> None:
     del etc
     monkeypatch.setattr(files, "keep_replaced", lambda: None)
-    begin = "dnf --setopt=exit_on_lock=1 --setopt=install_weak_deps=0 -qy"
     text = "Error: Problems in request:\nmissing groups or modules: nvidia-driver:999-open\n"
-    commands.answers[f"{begin} module enable"] = Outcome(1, "", text)
+    commands.answers[f"{DNF} -qy module enable"] = Outcome(1, "", text)
     with pytest.raises(OperationError, match="999-open cannot be enabled") as caught:
         packages.stream({"stream": "nvidia-driver:999-open"}, ON_EL)
     assert caught.value.code == "E_PACKAGES"
-    assert f"{begin} makecache --refresh" in commands.lines  # it may be new
+    assert f"{DNF} -qy makecache --refresh" in commands.lines  # it may be new
 
 
 # --- modules --------------------------------------------------------------------------------------

@@ -107,3 +107,214 @@ def test_a_fabric_module_is_refused_with_the_package_that_has_it() -> None:
     assert (made.state, made.code) == ("refused", "E_FABRIC_MODULE")
     assert made.error
     assert f"install kernel-uek-modules-core-{UEK}, then run again" in made.error
+
+
+# --- what others told the package manager ---------------------------------------------------------
+
+LIST = "/etc/dnf/plugins/versionlock.list"
+
+
+def rule(path: str, pin: str, *names: str) -> dict[str, Any]:
+    return {"path": path, "names": list(names), "pin": pin, "priority": -1}
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "words"),
+    [
+        (rule(LIST, "lock", "nvidia-open-3:570.*"), "E_FOREIGN_LOCK", (LIST, "nvidia-open-3:570")),
+        (rule(LIST, "lock", "*nvidia*-3:595.*"), "E_FOREIGN_LOCK", (LIST, "nvidia-open")),
+        (rule(LIST, "exclude", "nvidia-open-3:580.*"), "E_FOREIGN_EXCLUDE", (LIST,)),
+        (
+            rule("/etc/dnf/dnf.conf", "exclude", "kernel*", "nvidia*"),
+            "E_FOREIGN_EXCLUDE",
+            ("/etc/dnf/dnf.conf excludes", "kernel-uek-devel", "nvidia-open", "kernel* nvidia*"),
+        ),
+        (
+            rule("/etc/yum.repos.d/uek.repo", "exclude of ol9_UEKR8", "kernel-uek*"),
+            "E_FOREIGN_EXCLUDE",
+            ("section ol9_UEKR8 of /etc/yum.repos.d/uek.repo", "kernel-uek-devel"),
+        ),
+        # What concerns no package of the plan, or its own version, is no matter.
+        (rule(LIST, "lock", "*nvidia*-3:580.*"), None, ()),
+        (rule(LIST, "lock", "kernel-uek-core-0:6.12.*"), None, ()),
+        (rule("/etc/dnf/dnf.conf", "exclude", "mft*", "kernel-mft*"), None, ()),
+        (rule("/etc/yum.repos.d/epel.repo", "exclude of epel", "nvidia*", "cuda*"), None, ()),
+    ],
+)
+def test_locks_and_excludes_of_others(
+    told: dict[str, Any], code: str | None, words: tuple[str, ...]
+) -> None:
+    made = plan(oracle(package_manager={"rules": [told]}))
+    assert made.code == code
+    assert [word for word in words if word not in str(made.error)] == []
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        ("570-open", "W_STREAM_SWITCH"),
+        ("open-dkms", "W_STREAM_SWITCH"),
+        ("580", "W_STREAM_PRECOMPILED"),
+        ("latest", "W_STREAM_PRECOMPILED"),
+        ("580-open", None),
+    ],
+)
+def test_a_stream_that_somebody_enabled_is_a_switch(found: str, code: str | None) -> None:
+    made = plan(oracle(package_manager={"streams": {"nvidia-driver": found, "php": "8.2"}}))
+    streams = {step.action for step in made.steps if step.kind == "stream"}
+    assert made.state == "drifted"
+    assert bool(streams) == (code is not None)
+    warned = codes(made) & {"W_STREAM_SWITCH", "W_STREAM_PRECOMPILED"}
+    assert warned == ({code} if code else set())
+    (text,) = [w.message for w in made.warnings if w.code == code] or [""]
+    assert code is None or (f"nvidia-driver:{found}" in text and "nvidia-driver:580-open" in text)
+
+
+def test_without_streams_there_is_none_to_switch() -> None:
+    system = {"id": "ol", "version_id": "10.0", "pretty": "Oracle Linux Server 10.0"}
+    made = plan(oracle(os=system, package_manager={"streams": {"nvidia-driver": "570"}}))
+    assert not codes(made) & {"W_STREAM_SWITCH", "W_STREAM_PRECOMPILED"}
+
+
+# --- where DKMS comes from ------------------------------------------------------------------------
+
+
+def repositories(**enabled: bool) -> dict[str, Any]:
+    """Return repositories by id, those of Oracle Linux at their region's addresses."""
+    address = "https://yum$ociregion.$ocidomain/repo/OracleLinux/OL9/$basearch/"
+    return {
+        name: {"path": f"/etc/yum.repos.d/{name}.repo", "enabled": on, "addresses": [address]}
+        for name, on in enabled.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("system", "known", "code"),
+    [
+        ("ol", repositories(ol9_baseos_latest=True), None),  # oracle-epel-release-el9 is planned
+        ("ol", repositories(ol9_baseos_latest=True, ol9_developer_EPEL=True), None),
+        ("ol", repositories(ol9_baseos_latest=True, ol9_developer_EPEL=False), "E_DKMS_DISABLED"),
+        ("ol", repositories(ol9_appstream=True, ol9_developer_EPEL=False, site=True), None),
+        ("rocky", repositories(baseos=True, epel=False), "E_DKMS_DISABLED"),
+        ("rocky", repositories(baseos=True, appstream=True), None),
+        ("rhel", repositories(**{"rhel-9-baseos-rhui-rpms": True}), "E_DKMS_SOURCE"),
+        ("rhel", repositories(**{"rhel-9-baseos-rhui-rpms": True, "epel": True}), None),
+        ("rhel", repositories(**{"rhel-9-baseos-rhui-rpms": True, "our-mirror": True}), None),
+        ("rhel", {}, None),  # nothing is known
+    ],
+)
+def test_dkms_has_a_source(system: str, known: dict[str, Any], code: str | None) -> None:
+    told = {"id": system, "version_id": "9.6", "pretty": system}
+    made = plan(oracle(os=told, package_manager={"repositories": known}))
+    assert made.code == code
+    if code == "E_DKMS_DISABLED":
+        assert ".repo; enable it, then run again" in str(made.error)
+
+
+@pytest.mark.parametrize(
+    ("told", "code"),
+    [
+        ({"excludes": ["dkms*"]}, "E_DKMS_DISABLED"),
+        ({"includes": ["htop"]}, "E_DKMS_DISABLED"),
+        ({"includes": ["dkms", "htop"]}, None),
+        ({"excludes": ["nvidia*"]}, None),
+    ],
+)
+def test_a_repository_that_hides_dkms_does_not_have_it(
+    told: dict[str, Any], code: str | None
+) -> None:
+    known = repositories(ol9_baseos_latest=True, ol9_developer_EPEL=True)
+    known["ol9_developer_EPEL"] |= told
+    assert plan(oracle(package_manager={"repositories": known})).code == code
+
+
+def test_dkms_that_is_excluded_everywhere() -> None:
+    known = repositories(ol9_baseos_latest=True, ol9_developer_EPEL=True)
+    rules = [rule("/etc/dnf/dnf.conf", "exclude", "dkms")]
+    made = plan(oracle(package_manager={"repositories": known, "rules": rules}))
+    assert (made.code, "/etc/dnf/dnf.conf excludes dkms" in str(made.error)) == (
+        "E_FOREIGN_EXCLUDE",
+        True,
+    )
+
+
+def test_dkms_that_is_there_needs_no_source() -> None:
+    known = repositories(ol9_developer_EPEL=False)
+    dkms = {"version": "3.4.3-1.el9", "status": "installed", "hold": False}
+    packages = {"dkms": {**dkms, "depends": "", "provides": ""}}
+    made = plan(oracle(package_manager={"repositories": known}, packages=packages))
+    assert made.code is None
+
+
+def test_without_a_driver_of_ours_dkms_does_not_matter() -> None:
+    known = repositories(ol9_developer_EPEL=False)
+    made = plan(oracle(package_manager={"repositories": known}), gpu_driver_branch="none")
+    assert made.code is None
+
+
+# --- Secure Boot ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("enrolled", "code"), [(False, "E_SECURE_BOOT_UNSIGNED"), (True, None)])
+def test_secure_boot_needs_an_enrolled_key(enrolled: bool, code: str | None) -> None:  # noqa: FBT001
+    assert plan(oracle(secure_boot=True, mok_enrolled=enrolled)).code == code
+
+
+# --- OCI's own ------------------------------------------------------------------------------------
+
+
+def test_repositories_of_a_region_are_never_set_aside() -> None:
+    known = repositories(ol9_baseos_latest=True, ol9_oci_included=True)
+    sources = {entry["path"]: entry["addresses"] for entry in known.values()}
+    nvidia = "https://developer.download.nvidia.com/compute/cuda/repos/rhel9/x86_64"
+    sources["/etc/yum.repos.d/cuda-rhel9.repo"] = [nvidia]
+    made = plan(oracle(package_manager={"sources": sources, "repositories": known}))
+    foreign = made.roles["gpu_driver"].state.foreign
+    assert foreign == ("/etc/yum.repos.d/cuda-rhel9.repo",)
+
+
+def gpu_image() -> Observation:
+    """Return a host of an image that comes with a driver: NVIDIA's packages, a foreign lock."""
+    version, release = "580.95.05", "1.el9"
+    names = ("nvidia-driver", "nvidia-driver-cuda-libs", "nvidia-open", "kmod-nvidia-open-dkms")
+    package = {"version": f"3:{version}-{release}", "status": "installed", "hold": True}
+    rules = [rule(LIST, "lock", f"nvidia-open-3:{version}-{release}.*")]
+    known = repositories(ol9_baseos_latest=True, ol9_developer_EPEL=False)
+    host = oracle(
+        packages={name: {**package, "depends": "", "provides": ""} for name in names},
+        package_manager={
+            "rules": rules,
+            "repositories": known,
+            "streams": {"nvidia-driver": "580"},
+        },
+    )
+    host["modules"] = {"loaded": {"nvidia": version}, "on_disk": []}
+    host["driver"] = {"proc_version": version, "flavour": "open", "device_nodes": [], "holders": []}
+    return host
+
+
+def test_the_driver_of_an_image_can_stay() -> None:
+    made = plan(gpu_image(), gpu_driver_branch="keep")
+    assert made.state == "drifted"
+    assert made.stack
+    assert (made.stack.driver_version, made.stack.manage_driver) == ("580.95.05", False)
+    assert not made.roles["gpu_driver"].steps
+    assert made.stack.cuda[0].version == "13.0"
+    assert not codes(made)
+
+
+def test_the_driver_of_an_image_under_its_own_lock_is_not_replaced() -> None:
+    made = plan(gpu_image(), gpu_driver_version="595.91.07")
+    assert (made.state, made.code) == ("refused", "E_FOREIGN_LOCK")
+
+
+# --- how far it goes ------------------------------------------------------------------------------
+
+
+def test_a_system_that_was_never_tried_is_explained_and_not_touched() -> None:
+    told = {"id": "amzn", "version_id": "2023", "pretty": "Amazon Linux 2023"}
+    made = plan(oracle(os=told, kernel={"running": "6.12", "target": "6.12", "next_boot": "6.12"}))
+    assert (made.state, made.code) == ("refused", "E_OS_FAMILY")
+    assert made.error
+    assert "explained only" in made.error
+    assert made.stack  # it is told all the same

@@ -67,13 +67,27 @@ def test_how_far_gpuprep_goes_on_the_system_is_told() -> None:
     for system, level in (
         ("debian-12", "installed and proven"),
         ("ubuntu-24.04", "installed, not yet proven"),
-        ("ol-9", "explained only"),
+        ("rhel-9", "installed, not yet proven"),
+        ("amzn-2023", "explained only"),
     ):
         assert f"\n{system}, {level}: " in said("BM.GPU.A10.4", "--os", system)
         answer = json.loads(said("BM.GPU.A10.4", "--os", system, "-o", "json"))
         assert answer["support"] == level
     arm = said("--gpu", "10de:2342", "--os", "debian-13", "--arch", "aarch64")
     assert "installed, not yet proven" in arm
+
+
+@pytest.mark.parametrize(("version", "locked"), [(None, "580.*"), ("580.95.05", "580.95.05")])
+def test_what_a_version_lock_leaves_is_told_with_the_packages(
+    version: str | None, locked: str
+) -> None:
+    settings = ("--driver-version", version) if version else ()
+    text = said("BM.GPU.H100.8", "--os", "ol-9", *settings)
+    for name in ("nvidia-open", "nvidia-fabricmanager", "libnvidia-nscq"):
+        assert f"\n  {name}-{locked}\n" in text
+    assert "\n  cuda-toolkit-13-0\n" in text
+    assert f"\nVersion lock, {locked}: nvidia-driver, " in text
+    assert "Version lock" not in said("BM.GPU.H100.8", "--os", "debian-12")
 
 
 @pytest.mark.parametrize(

@@ -163,21 +163,22 @@ def test_secure_boot_takes_ubuntus_signed_modules() -> None:
     ("system", "kernel", "package"),
     [
         ("ol-8", "4.18.0-553.el8_10.x86_64", "kernel-devel"),
-        ("ol-9", "5.14.0-570.el9.x86_64", "kernel-devel-matched"),
+        ("ol-9", "5.14.0-570.el9.x86_64", "kernel-devel"),
         ("ol-9", "6.12.0-100.el9uek.x86_64", "kernel-uek-devel"),
         ("ol-10", "6.12.0-100.el10uek.x86_64", "kernel-uek-devel"),
     ],
 )
 def test_headers_never_bring_another_kernel(system: str, kernel: str, package: str) -> None:
     outcome = stack(A10, system, {"kernel": kernel}, components=("driver",))
-    assert {p.name: p.version for p in outcome.packages}[package] == kernel
+    # By its release, as the package manager of several versions side by side knows it.
+    assert f"{package}-{kernel}" in names(outcome)
+    assert package not in names(outcome)
 
 
 def test_headers_of_a_kernel_with_large_pages() -> None:
     host = {"kernel": "5.14.0-570.el9.aarch64+64k", "arch": "aarch64"}
     outcome = stack("10de:2342", "ol-9", host, components=("driver",))
-    versions = {p.name: p.version for p in outcome.packages}
-    assert versions["kernel-64k-devel-matched"] == "5.14.0-570.el9.aarch64"
+    assert "kernel-64k-devel-5.14.0-570.el9.aarch64" in names(outcome)
 
 
 @pytest.mark.parametrize(

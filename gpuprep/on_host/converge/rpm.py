@@ -9,11 +9,11 @@ import tempfile
 import time
 from typing import NamedTuple
 
-from . import dnf_table, locks, version_lock
+from . import locks, rpm_locks, rpm_table
 from .base import Outcome, command, last_lines, listed
-from .dnf_table import Preview
 from .files import current, write
 from .names import fits, matches
+from .rpm_table import Preview
 
 NAMES = {"manager": "dnf", "database": "rpm"}
 LOCKS = ("/var/lib/rpm/.rpm.lock",)
@@ -23,9 +23,15 @@ STREAMS = "/etc/dnf/modules.d/%s.module"
 ALTERNATIVES = "/var/lib/alternatives/%s"
 REPOSITORY = "gpuprep-nvidia"
 WORKS_ELSEWHERE = 200  # what dnf ends with when it was told not to wait for another
-DNF = ["dnf", "--setopt=exit_on_lock=1", "--setopt=install_weak_deps=0"]
+DNF = [
+    "dnf",
+    "--setopt=exit_on_lock=1",
+    "--setopt=install_weak_deps=0",
+    "--setopt=clean_requirements_on_remove=0",  # what came with a package that goes stays
+]
 # Yes to the keys of repositories that are read for the first time: each names its own file.
 QUERY = [*DNF, "-qy"]
+ERASING = "--allowerasing"
 PAUSE = 2
 KERNEL = re.compile(r"^kernel(-uek|-rt|-64k|-debug|-core|-modules)*(-[a-z]+)?$")
 NO_KERNEL = re.compile(r"-(devel|devel-matched|headers|tools|tools-libs|doc|srpm-macros)$")
@@ -254,6 +260,10 @@ def preview(transaction):
     newest kernel for that: then the tree of one that is there is named in the transaction.
     """
     found = _preview(transaction)
+    if not found.ok and not found.missing and not transaction.get("erasing"):
+        # What is there may conflict with what comes; then that goes, and the preview tells it.
+        transaction["erasing"] = True
+        found = _preview(transaction)
     if "dkms" in found.installs and any(map(is_kernel, found.installs)):
         tree = _matching_tree()
         transaction["install"].update(tree)
@@ -275,11 +285,13 @@ def _preview(transaction):
     options = []
     if PREPARED.pretended:
         options = ["--disableplugin=versionlock", "--setopt=%s.module_hotfixes=1" % REPOSITORY]
+    if transaction.get("erasing"):
+        options.append(ERASING)
     with _arguments(transaction, there) as arguments:
         if arguments is None:
-            return dnf_table.NOTHING
+            return rpm_table.NOTHING
         outcome = _dnf([*DNF, *options, "--assumeno", *arguments])
-    found = dnf_table.read(outcome.out)
+    found = rpm_table.read(outcome.out)
     text = last_lines(outcome, 12, TELLING).replace("Error: Operation aborted.", "").strip()
     errors = [line for line in outcome.err.splitlines() if line.startswith("Error:")]
     ok = all(line == "Error: Operation aborted." for line in errors)
@@ -293,7 +305,8 @@ def carry_out(transaction, seconds):
     with _arguments(transaction, installed()) as arguments:
         if arguments is None:
             return Outcome(0, "", "")
-        outcome = _dnf([*DNF, "-y", *arguments], seconds)
+        options = [ERASING] if transaction.get("erasing") else []
+        outcome = _dnf([*DNF, "-y", *options, *arguments], seconds)
     if outcome.code != 0:
         return outcome._replace(err=last_lines(outcome, 8, TELLING))
     PREPARED.files.clear()
@@ -338,14 +351,14 @@ def purge(names, seconds):
 def prepare(operation, check):
     """Let version locks of ours make room for a transaction; the hold that follows sets them."""
     owner = operation.get("owner")
-    if not owner or not version_lock.stands_for(owner, operation.get("locks") or ()):
+    if not owner or not rpm_locks.stands_for(owner, operation.get("locks") or ()):
         return
     if check:
         PREPARED.pretended = True
         return
-    path = version_lock.path()
+    path = rpm_locks.path()
     PREPARED.note(path)
-    version_lock.put(owner, operation.get("locks") or ())
+    rpm_locks.put(owner, operation.get("locks") or ())
 
 
 def unheld(operation):
@@ -353,12 +366,12 @@ def unheld(operation):
 
     After a failure (``keep``) a block that is there stays: it fits what is installed.
     """
-    there, lines = version_lock.block(operation["owner"]), operation.get("lines")
+    there, lines = rpm_locks.block(operation["owner"]), operation.get("lines")
     if operation.get("keep"):
         lines = there
     if not lines:
         lines = [
-            version_lock.line_of(name, version)
+            rpm_locks.line_of(name, version)
             for name, version, _ in sorted(_rows())
             if matches(name, operation["patterns"])
         ]
@@ -367,7 +380,7 @@ def unheld(operation):
 
 def hold(operation, lines):
     """Keep packages at their version, by a block of our own in the list; return the outcome."""
-    version_lock.put(operation["owner"], lines)
+    rpm_locks.put(operation["owner"], lines)
     return Outcome(0, "", "")
 
 
@@ -465,7 +478,7 @@ def explain(text, transaction):
     if "exclude" in kinds:
         parts.append(
             "An exclude or a version lock hides them (excludepkgs in /etc/dnf/dnf.conf and"
-            " /etc/yum.repos.d, lines of %s)." % version_lock.path()
+            " /etc/yum.repos.d, lines of %s)." % rpm_locks.path()
         )
     if re.search(r"nothing provides dkms\b", text):
         parts.append("dkms comes from EPEL, which this host has no repository of.")

@@ -25,9 +25,8 @@ def kernels(target):
     running = os.uname().release
     installed = boot.installed()
     release = target or running
-    config = read("/lib/modules/%s/build/.config" % release, 1 << 14) or read(
-        "/boot/config-" + release, 1 << 14
-    )
+    places = ("/lib/modules/%s/build/.config", "/boot/config-%s", "/lib/modules/%s/config")
+    config = next(filter(None, (read(place % release, 1 << 14) for place in places)), "")
     compiler = re.search(r'^CONFIG_CC_VERSION_TEXT="(.*)"', config, re.M)
     if compiler is None and release == running:
         compiler = re.search(

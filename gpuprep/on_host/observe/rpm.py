@@ -174,7 +174,8 @@ def repositories():
             if name == "main":
                 continue
             entry = found.setdefault(
-                name, {"path": path, "enabled": True, "addresses": [], "excludes": []}
+                name,
+                {"path": path, "enabled": True, "addresses": [], "excludes": [], "includes": []},
             )
             if parser.has_option(name, "enabled"):
                 entry["enabled"] = _is_on(parser.get(name, "enabled"))
@@ -182,6 +183,7 @@ def repositories():
                 entry["addresses"] += _words(parser.get(name, key, fallback=""))
             for key in ("exclude", "excludepkgs"):
                 entry["excludes"] += _words(parser.get(name, key, fallback=""))
+            entry["includes"] += _words(parser.get(name, "includepkgs", fallback=""))
     return found
 
 
