@@ -154,6 +154,11 @@ def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
             {m for fabric in catalog.fabrics.values() for m in fabric.kernel_modules}
         ),
         "kernel": settings.kernel,
+        "changes": {
+            name: {"file": look.file, "unchanged": look.unchanged, "changed": look.changed}
+            for name, change in catalog.kernels.changes.items()
+            if (look := change.look) is not None
+        },
         "conda": settings.conda_prefix,
         "commands": list(rules.observed_commands),
     }
