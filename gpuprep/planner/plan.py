@@ -30,6 +30,7 @@ from gpuprep.packages import FAMILIES, family_of
 from gpuprep.packages.foreign import rivals
 from gpuprep.packages.support import Support, supported
 from gpuprep.planner.advice import with_advice
+from gpuprep.planner.kernel_warnings import kernel_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -237,7 +238,12 @@ class _Planner:
             facts=self._facts,
             stack=answer,
             roles=roles,
-            warnings=(*answer.warnings, *self._replacement(answer), *self._firmware(answer)),
+            warnings=(
+                *answer.warnings,
+                *self._replacement(answer),
+                *self._firmware(answer),
+                *self._lost_kernels(answer, roles),
+            ),
             versions=self._versions,
             reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
         )
@@ -327,7 +333,20 @@ class _Planner:
             facts=self._facts,
             versions=self._versions,
             stack=stack,
+            warnings=self._kernel_warnings(),
         )
+
+    def _lost_kernels(self, stack: Stack, roles: Mapping[str, RolePlan]) -> tuple[Message, ...]:
+        """Return the warnings of kernels that a driver which stays on the host cannot follow."""
+        driver = roles.get(BY_NAME["driver"].role)
+        if stack.manage_driver and driver is not None and StepKind.PACKAGE in driver.kinds:
+            return ()
+        return self._kernel_warnings()
+
+    def _kernel_warnings(self) -> tuple[Message, ...]:
+        found = self._versions.get("driver")
+        kept = self._settings.keep_driver
+        return kernel_warnings(self._observation, self._catalog, found, self._facts.os, kept=kept)
 
     def _replacement(self, stack: Stack) -> tuple[Message, ...]:
         """Return the warning that a driver of another branch would have to go."""
