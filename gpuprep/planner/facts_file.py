@@ -147,7 +147,7 @@ def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredS
 def _with_headers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values with what they say of kernels' headers as the resolver knows it."""
     return {
-        name: KernelHeaders(**value) if value and name.endswith("_headers") else value
+        name: KernelHeaders(**value) if isinstance(value, dict) else value
         for name, value in values.items()
     }
 

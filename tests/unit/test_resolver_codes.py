@@ -25,7 +25,7 @@ from gpuprep.resolve import resolver
 
 CATALOG = load()
 A10, V100, B200, GB200 = "10de:2236", "10de:1db1", "10de:2901", "10de:2941"
-FROM_LOCK = {"E_LOCK_CLASS", "E_LOCK_DIFFERS"}  # reached in test_lock.py
+FROM_LOCK = {"E_LOCK_CLASS", "E_LOCK_DIFFERS", "E_LOCK_KERNEL"}  # reached in test_lock.py
 
 
 @dataclass(frozen=True)
