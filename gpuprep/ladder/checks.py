@@ -88,7 +88,7 @@ CHECKS: tuple[Check, ...] = (
         "Driver module built for the newest installed kernel",
         "No driver module for the newest installed kernel",
         "The next reboot, which starts the newest kernel, will not lose the GPU.",
-        "Before the reboot, set gpu_driver_kernel to that kernel and run gpuprep apply: it builds "
+        "Before the reboot, set gpu_driver_kernel to that kernel: apply then builds "
         "the module, with a newer driver where that must be. Or remove the kernel.",
         fixed_by_apply=True,
     ),
