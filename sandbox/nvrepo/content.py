@@ -19,7 +19,7 @@ def distributions() -> dict[str, str]:
 
 DRIVERS = (
     Driver("570.211.01", cuda=12080),
-    Driver("580.173.02", cuda=13000),
+    Driver("580.95.05", cuda=13000),
     Driver("580.178.04", cuda=13000),
     Driver("595.91.07", cuda=13020),
 )

@@ -142,11 +142,11 @@ def test_a_stream_decides_what_is_offered_and_dnf_refuses_to_switch_it(host: str
     said(host, "dnf -qy module reset nvidia-driver")
     assert said(host, query).split() == ["3:595.91.07"]  # open-dkms, the default
     said(host, "dnf -qy module enable nvidia-driver:580-open")
-    assert set(said(host, query).split()) == {"3:580.173.02", "3:580.178.04"}
+    assert set(said(host, query).split()) == {"3:580.95.05", "3:580.178.04"}
     switched = on(host, "dnf -qy module enable nvidia-driver:570-open")
     assert switched.returncode != 0
     assert "not possible to switch enabled streams" in switched.stdout + switched.stderr
-    assert set(said(host, query).split()) == {"3:580.173.02", "3:580.178.04"}
+    assert set(said(host, query).split()) == {"3:580.95.05", "3:580.178.04"}
 
 
 def test_add_ons_follow_no_stream_until_they_are_locked(host: str) -> None:
@@ -179,18 +179,18 @@ def install_driver(host: str) -> None:
     trees = f"kernel-devel-matched-{RHCK.release} kernel-uek-devel-{UEK.release}"
     said(host, "dnf -qy module enable nvidia-driver:580-open")
     said(host, f"dnf -qy install dkms {trees}")
-    said(host, "dnf -qy install nvidia-open-3:580.173.02")
+    said(host, "dnf -qy install nvidia-open-3:580.95.05")
 
 
 def test_dnf_succeeds_without_a_module_and_says_nothing(host: str) -> None:
     install_driver(host)
-    assert said(host, "dkms status") == "nvidia/580.173.02: added"
-    log = said(host, "grep -m1 error: /var/lib/dkms/nvidia/580.173.02/build/make.log")
+    assert said(host, "dkms status") == "nvidia/580.95.05: added"
+    log = said(host, "grep -m1 error: /var/lib/dkms/nvidia/580.95.05/build/make.log")
     assert "unrecognized command-line option" in log
     assert "-ftrivial-auto-var-init=zero" in log
     # nvidia-modprobe alone is not held to the driver's version.
     of_driver = "rpm -q --qf '%{EPOCH}:%{VERSION}' "
-    assert said(host, f"{of_driver} nvidia-driver-cuda") == "3:580.173.02"
+    assert said(host, f"{of_driver} nvidia-driver-cuda") == "3:580.95.05"
     assert said(host, f"{of_driver} nvidia-modprobe") == "3:580.178.04"
 
 
@@ -201,15 +201,15 @@ def test_a_module_is_really_compiled_by_the_toolset_and_by_the_systems_own_compi
     toolset = f"/opt/rh/gcc-toolset-{OL9.toolsets[0]}/root/usr/bin/gcc"
     make = f'MAKE[0]="make CC={toolset} KERNEL_UNAME=${{kernelver}} modules"\n'
     hosts.write_file(host, "/etc/dkms/nvidia.conf", make)
-    said(host, f"dkms install -m nvidia -v 580.173.02 -k {UEK.uname}")
+    said(host, f"dkms install -m nvidia -v 580.95.05 -k {UEK.uname}")
     assert said(host, "modinfo -F vermagic nvidia").split()[0] == UEK.uname
     hosts.write_file(host, "/etc/dkms/nvidia.conf", "")
-    said(host, f"dkms install -m nvidia -v 580.173.02 -k {RHCK.uname}")
+    said(host, f"dkms install -m nvidia -v 580.95.05 -k {RHCK.uname}")
     lines = said(host, "dkms status").splitlines()
     assert sorted(lines) == sorted(
-        f"nvidia/580.173.02, {one.uname}, x86_64: installed" for one in (UEK, RHCK)
+        f"nvidia/580.95.05, {one.uname}, x86_64: installed" for one in (UEK, RHCK)
     )
-    assert said(host, f"modinfo -k {RHCK.uname} -F version nvidia-uvm") == "580.173.02"
+    assert said(host, f"modinfo -k {RHCK.uname} -F version nvidia-uvm") == "580.95.05"
     said(host, "dnf -qy remove kmod-nvidia-open-dkms")
     assert on(host, "dkms status").stdout == ""
     assert on(host, "ls /lib/modules/*/extra/nvidia.ko").stdout == ""
@@ -220,7 +220,7 @@ def test_from_10_on_there_are_no_streams(repositories: dict[str, str]) -> None:
     add_nvidia(host, url, f"{url}/{catalog.load().systems['ol-10'].key.file}")
     offered = said(host, "dnf -qy repoquery --qf '%{epoch}:%{version}\n' nvidia-driver")
     assert set(offered.split()) == {
-        *("3:570.211.01", "3:580.173.02", "3:580.178.04", "3:595.91.07"),
+        *("3:570.211.01", "3:580.95.05", "3:580.178.04", "3:595.91.07"),
     }
     assert "No matching Modules to list" in on(host, "dnf module list nvidia-driver").stderr
     said(host, "dnf -qy install libnvidia-ml-3:580.178.04")

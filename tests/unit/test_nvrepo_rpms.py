@@ -180,7 +180,7 @@ def test_a_stream_holds_all_of_its_branch_and_flavour_and_no_add_on(
     streams: dict[str, Any],
 ) -> None:
     rpms = streams["580-open"]["artifacts"]["rpms"]
-    assert "nvidia-driver-3:580.173.02-1.el9.x86_64" in rpms
+    assert "nvidia-driver-3:580.95.05-1.el9.x86_64" in rpms
     assert "nvidia-driver-3:580.178.04-1.el9.x86_64" in rpms
     assert "nvidia-fabricmanager-0:580.178.04-1.el9.x86_64" in rpms
     assert not [one for one in rpms if "latest-dkms" in one or "cuda-drivers" in one]
