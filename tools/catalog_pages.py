@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuprep.catalog.tables import Range
 from gpuprep.model import Family
+from gpuprep.model.versions import at_least, key
 from gpuprep.planner.matrix import Table, as_markdown, support_tables
+from gpuprep.resolve.kernels import carried
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gpuprep.catalog.tables import Catalog, Gpu
+    from gpuprep.resolve.kernels import Carried
 
 _NOTE = "<!-- Written by `make docs` from gpuprep/catalog/nvidia.yml; do not edit. -->"
 
@@ -30,6 +34,7 @@ def _compatibility(catalog: Catalog) -> str:
         _cudnn(catalog),
         _repositories(catalog),
         _details(catalog),
+        *_kernels(catalog),
         _compilers(catalog),
         _archives(catalog),
         _installers(catalog),
@@ -207,6 +212,64 @@ def _compilers(catalog: Catalog) -> Table:
     return Table("Compilers and C libraries of the systems", columns, tuple(rows))
 
 
+def _kernels(catalog: Catalog) -> tuple[Table, Table]:
+    columns = ("Driver", "modules", "kernels", "first change it cannot follow", "nor on")
+    rows = [
+        (version, flavour, told.words, told.change.what if told.change else "-", _shown(told))
+        for version in dict.fromkeys((*_newest(catalog), *catalog.kernels.built))
+        for flavour in ("open", "proprietary")
+        if _is_made(catalog, version, flavour)
+        for told in [carried(catalog.kernels, version, flavour)]
+    ]
+    ceilings = Table("Newest kernels of driver releases", columns, tuple(rows))
+    return ceilings, _kernel_changes(catalog)
+
+
+def _is_made(catalog: Catalog, version: str, flavour: str) -> bool:
+    if flavour == "proprietary":
+        return catalog.branches[version.split(".", maxsplit=1)[0]].proprietary
+    return any(
+        at_least(version, gpu.open_since)
+        for gpu in catalog.gpus.values()
+        if flavour in gpu.flavours
+    )
+
+
+def _newest(catalog: Catalog) -> list[str]:
+    """Return the newest release seen of each branch, and what archives have of it."""
+    archived = (e.version for a in catalog.archives.values() for e in a.branches.values())
+    known = {b.latest for b in catalog.branches.values()} | set(archived)
+    return sorted((v for v in known if not v.endswith(".0")), key=key)
+
+
+def _shown(told: Carried) -> str:
+    return _listed(release.replace("*", "") for release in told.except_for)
+
+
+def _kernel_changes(catalog: Catalog) -> Table:
+    columns = (
+        *("Change", "what", "kernel", "also in", "modules", "drivers", "builds again from"),
+        *("always from branch", "old form in the headers", "new form", "kernels that have it"),
+        "source",
+    )
+    rows = (
+        (
+            *(_marked(c.name, guess=c.guess), c.what, c.kernel or "-"),
+            _listed(f"`{release}`" for release in c.backports),
+            _listed(c.flavours),
+            str(Range(*c.drivers)),
+            _listed(c.fixed.values()),
+            c.since,
+            f"`{c.look.file}`: `{c.look.unchanged}`" if c.look else "-",
+            f"`{c.look.changed}`" if c.look and c.look.changed else "-",
+            f"{c.look.since} and newer" if c.look and c.look.since else "all",
+            c.source,
+        )
+        for c in catalog.kernels.changes.values()
+    )
+    return Table("Changes of kernels that drivers must follow", columns, tuple(rows))
+
+
 def _archives(catalog: Catalog) -> Table:
     columns = (
         "System",
@@ -217,6 +280,7 @@ def _archives(catalog: Catalog) -> Table:
         "modules",
         "preferred",
         "signed for",
+        "changes of kernels that its patches follow",
     )
     rows = (
         (
@@ -224,6 +288,7 @@ def _archives(catalog: Catalog) -> Table:
             _listed(dict.fromkeys(flavour for flavour, _ in entry.packages)),
             archive.prefer,
             _listed(archive.signed_kernels),
+            _listed(entry.mended),
         )
         for system, archive in catalog.archives.items()
         for branch, entry in archive.branches.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.catalog.kernels import kernel_table
 from gpuprep.catalog.tables import (
     Architecture,
     Archive,
@@ -39,6 +40,7 @@ from gpuprep.model import Family
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gpuprep.catalog.kernels import KernelTable
     from gpuprep.catalog.tables import Profile
     from gpuprep.model import Flavour
 
@@ -101,9 +103,10 @@ def build(data: Raw) -> Catalog:
             for name, raw in data["kernel_headers"].items()
             if isinstance(raw, list) and name != "source"
         },
+        kernels=_kernels(data),
         driver=_driver_rules(data),
         fabrics=_fabrics(data["fabrics"]),
-        archives={name: _archive(raw) for name, raw in data["archives"]["items"].items()},
+        archives={name: _archive(raw, data) for name, raw in data["archives"]["items"].items()},
         conda=_installers(data["conda"]),
         frameworks=tuple(Framework(**{"trap": None, **raw}) for raw in data["frameworks"]["items"]),
     )
@@ -327,13 +330,25 @@ def _fabrics(raw: Raw) -> dict[str, Fabric]:
     }
 
 
-def _archive(raw: Raw) -> Archive:
+def _kernels(data: Raw) -> KernelTable:
+    for name, raw in data["kernel_changes"]["items"].items():
+        _known(raw["source"], data["sources"], f"kernel_changes.items.{name}.source")
+    return kernel_table(data["kernel_changes"])
+
+
+def _archive(raw: Raw, data: Raw) -> Archive:
     signed = raw.get("signed_modules", {})
+    changes = data["kernel_changes"]["items"]
     return Archive(
         default=_known(raw["default"], raw["branches"], "archives default"),
         prefer=raw["prefer"],
         branches={
-            name: ArchiveBranch(branch["version"], branch["module"], _packages(branch))
+            name: ArchiveBranch(
+                branch["version"],
+                branch["module"],
+                _packages(branch),
+                tuple(_known(c, changes, "archives mended") for c in branch.get("mended", ())),
+            )
             for name, branch in raw["branches"].items()
         },
         closure=tuple(raw["closure"]),

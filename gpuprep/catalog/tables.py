@@ -13,6 +13,7 @@ from gpuprep.model.versions import at_least, at_most
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gpuprep.catalog.kernels import KernelTable
     from gpuprep.model import Family, Flavour
 
 Profile = Literal["full", "compute"]
@@ -322,11 +323,20 @@ class Fabric:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveBranch:
-    """A driver branch in a distribution's archive."""
+    """A driver branch in a distribution's archive.
+
+    Attributes:
+        version: what the archive has of it.
+        module: file name of its kernel module.
+        packages: by flavour and profile.
+        mended: changes of kernels that the archive's own patches follow.
+
+    """
 
     version: str
     module: str
     packages: Mapping[tuple[Flavour, Profile], tuple[str, ...]]
+    mended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,6 +487,7 @@ class Catalog:
     repositories: RepositoryRules
     systems: Mapping[str, System]
     headers: Mapping[str, tuple[HeaderRule, ...]]
+    kernels: KernelTable
     driver: DriverRules
     fabrics: Mapping[str, Fabric]
     archives: Mapping[str, Archive]

@@ -22,9 +22,11 @@ from gpuprep.components.differences import (
 from gpuprep.components.state import RoleState
 from gpuprep.model import ManagedFile, Stack, StepKind
 from gpuprep.model.names import matches
+from gpuprep.model.versions import at_least
 from gpuprep.packages import family_of
 from gpuprep.packages.closure import is_installed
 from gpuprep.packages.family import HEADER
+from gpuprep.resolve import driver_kernel
 from gpuprep.resolve import packages as names
 from gpuprep.resolve.driver import choose_driver
 from gpuprep.resolve.host import fabric_of
@@ -49,10 +51,12 @@ def resolve(case: Case, stack: Stack) -> Stack:
 
     """
     driver = case.driver = choose_driver(case)
+    driver_kernel.explain(case, driver)
     stack = replace(
         stack,
         branch=driver.branch.name,
         driver_version=driver.exact,
+        oldest_driver=driver_kernel.oldest_of(case, driver),
         flavour=driver.flavour,
         fabric=fabric_of(case),
     )
@@ -90,6 +94,9 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     version = stack.driver_version or shared_version(
         packages, stack.version_locked, family, stack.branch
     )
+    if _cannot_follow(observation, stack, version):
+        _diff_too_old(differences, situation, roots, str(version))
+        version = None
     from_nvidia = stack.source == "nvidia"
     others = _other_driver(packages, stack, version) if from_nvidia else ()
     locked = (*stack.version_locked, *(f"!{name}" for name in others)) if from_nvidia else ()
@@ -213,12 +220,39 @@ def _stale_pins(
     return tuple(stale)
 
 
+def _cannot_follow(observation: HostObservation, stack: Stack, version: str | None) -> bool:
+    """Return whether the installed release has no module for the kernel, and cannot be built."""
+    if version is None or stack.driver_version or at_least(version, stack.oldest_driver):
+        return False
+    kernel = observation.kernel.target
+    return not any(_fits(module, version, kernel) for module in _main_modules(observation, stack))
+
+
+def _diff_too_old(
+    differences: Differences, situation: Situation, roots: Sequence[Package], version: str
+) -> None:
+    """Find that the installed release must be left for a later one of its branch."""
+    stack, packages = situation.stack, situation.observation.packages
+    kernel = situation.observation.kernel.target
+    for root in roots:
+        name = root.name
+        if matches(name, stack.version_locked) and is_installed(packages, name):
+            reason = f"driver {version} does not build on kernel {kernel}"
+            reason += f"; {stack.oldest_driver} and later of branch {stack.branch} do"
+            current, after = packages[name].version, f"{stack.oldest_driver} or later"
+            differences.add(StepKind.PACKAGE, name, "change", reason, current, after)
+
+
+def _main_modules(observation: HostObservation, stack: Stack) -> list[DiskModule]:
+    return [m for m in observation.modules.on_disk if m.name in {"nvidia", stack.module}]
+
+
 def _diff_module(
     differences: Differences, observation: HostObservation, stack: Stack, version: str | None
 ) -> None:
     """Find that no module of this driver is there for the target kernel."""
     kernel = observation.kernel.target
-    built = [m for m in observation.modules.on_disk if m.name in {"nvidia", stack.module}]
+    built = _main_modules(observation, stack)
     if any(_fits(module, version, kernel) for module in built):
         return
     versions = ", ".join(sorted({str(module.version) for module in built})) or None

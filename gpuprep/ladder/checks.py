@@ -88,8 +88,8 @@ CHECKS: tuple[Check, ...] = (
         "Driver module built for the kernel of the next boot",
         "No driver module for the kernel of the next boot",
         "The next reboot, which starts the boot loader's default kernel, will not lose the GPU.",
-        "Rebuild the module for that kernel (dkms autoinstall -k <kernel>) before rebooting, or "
-        "make another kernel the default.",
+        "Before the reboot, set gpu_driver_kernel to that kernel: apply then builds "
+        "the module, with a newer driver where that must be. Or make another kernel the default.",
         fixed_by_apply=True,
     ),
     Check(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuprep.catalog import Gpu
+    from gpuprep.catalog.kernels import KernelTable
     from gpuprep.catalog.tables import Fabric
     from gpuprep.model import Stack, Tier
     from gpuprep.observe import DiskModule, HostObservation
@@ -40,6 +41,7 @@ class Expectation:
         version_locked: name patterns of the packages that share the driver's version.
         compat_package: name template of the packages that let an older driver run a newer CUDA.
         fabrics: what each kind of GPU fabric needs on a host.
+        kernels: which driver releases build on which kernels; None = not known.
 
     """
 
@@ -50,6 +52,7 @@ class Expectation:
     version_locked: tuple[str, ...] = ()
     compat_package: str = ""
     fabrics: Mapping[str, Fabric] = field(default_factory=dict)
+    kernels: KernelTable | None = None
 
 
 @dataclass(frozen=True)

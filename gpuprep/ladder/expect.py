@@ -33,4 +33,5 @@ def expectation(
         ),
         compat_package=catalog.cuda.compat_package,
         fabrics=catalog.fabrics,
+        kernels=catalog.kernels,
     )

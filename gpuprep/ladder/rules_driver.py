@@ -11,6 +11,9 @@ from gpuprep.ladder.findings import command_text, failed, passed, skipped
 from gpuprep.ladder.registry import judges
 from gpuprep.model.names import matches
 from gpuprep.observe.observation import GPU_CLASSES, Unit
+from gpuprep.resolve import kernels
+from gpuprep.resolve.driver_kernel import words
+from gpuprep.resolve.kernels import Kernel
 
 if TYPE_CHECKING:
     from gpuprep.ladder.evidence import Evidence
@@ -123,11 +126,27 @@ def module_next_boot(host: Evidence) -> Finding:
     if newest == kernel.running:
         return failed(f"no module for {newest}, which also runs", expected=newest)
     return failed(
-        f"the next boot starts {newest}, which has no driver module",
+        f"the next boot starts {newest}, which has no driver module{_why_not_built(host, newest)}",
         expected=newest,
         observed=", ".join(sorted(built)) or "none",
         evidence=f"/lib/modules/{newest}/modules.dep names no nvidia module",
     )
+
+
+def _why_not_built(host: Evidence, release: str) -> str:
+    """Return why no module of the host's driver can be built for a kernel; empty when it can."""
+    table = host.expect.kernels
+    found = {m.version for m in host.modules_on_disk if main_module(m.name)} - {None}
+    version = host.module_version or next(iter(sorted(map(str, found))), None)
+    flavour = host.observation.driver_flavour
+    if table is None or version is None or flavour is None:
+        return ""
+    kernel = Kernel(release, host.observation.kernel.shown.get(release))
+    obstacle = kernels.obstacle(table, kernel, version, flavour)
+    if obstacle is None:
+        return ""
+    told = words(kernel, version, flavour, obstacle)
+    return f"; {version} with {flavour} modules does not build on it: {told['what']}; {told['fix']}"
 
 
 @judges("module.loaded")

@@ -27,7 +27,7 @@ from gpuprep.model import (
     Stack,
 )
 from gpuprep.model.codec import DecodeError, decode
-from gpuprep.model.versions import key
+from gpuprep.model.versions import at_least, key
 from gpuprep.packages import family_of
 from gpuprep.packages.family import upstream_version
 
@@ -231,7 +231,8 @@ def resolve_locked(
         return codes.refusal("E_LOCK_CLASS", host_class=_label(facts))
     stack = resolve(facts, _as_locked(desired, locked), catalog)
     if isinstance(stack, Refusal):
-        return stack
+        of_the_lock = stack.code == "E_DRIVER_KERNEL" and desired.version == "auto"
+        return codes.refusal("E_LOCK_KERNEL", why=stack.message) if of_the_lock else stack
     differences = list(_differences(stack, locked))
     if differences:
         return codes.refusal("E_LOCK_DIFFERS", differences="; ".join(differences))
@@ -303,7 +304,8 @@ def _driver_version(host: HostResult, stack: Stack, offered: PackageIndex) -> st
     present = host.versions.get("driver")
     if stack.driver_version is not None:
         return stack.driver_version
-    if present is not None and present.startswith(f"{stack.branch}."):
+    belongs = present is not None and present.startswith(f"{stack.branch}.")
+    if present is not None and belongs and at_least(present, stack.oldest_driver):
         return present
     roots = [p.name for p in stack.packages if p.component == "driver" and p.origin == "nvidia"]
     versions = {upstream_version(v) for name in roots for v in offered.versions.get(name, ())}
@@ -364,6 +366,10 @@ def _as_locked(desired: DesiredStack, locked: LockedClass) -> DesiredStack:
     return replace(
         desired,
         version=str(locked.driver) if managed and free_driver else desired.version,
+        # A kernel that only builds the other flavour must not lead away from the lock.
+        flavour=locked.flavour
+        if managed and locked.flavour and desired.flavour == "auto"
+        else desired.flavour,
         cuda=desired.cuda or locked.cuda,
         conda_version=locked.conda.version
         if locked.conda and desired.conda_version == "auto"

@@ -4,7 +4,7 @@ All are frozen and free of behaviour beyond small derived properties. ``to_dict`
 JSON types; its keys are part of the public contract (``report.json``). Imports nothing of ours.
 """
 
-from gpuprep.model.host import HostFacts, HostState
+from gpuprep.model.host import HostFacts, HostState, KernelHeaders
 from gpuprep.model.plan import SHARED_KINDS, ManagedFile, Step
 from gpuprep.model.result import (
     CheckResult,
@@ -58,6 +58,7 @@ __all__ = [
     "HostState",
     "HostStatus",
     "HostsFailedError",
+    "KernelHeaders",
     "ManagedFile",
     "Message",
     "Package",

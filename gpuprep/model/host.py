@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class KernelHeaders:
+    """What a kernel's headers show.
+
+    Attributes:
+        version: upstream version that they are based on: ``6.1.192`` for Debian's 6.1.0-57.
+        changes: by name of a kernel's change (``kernel_changes`` of the catalog), whether they
+            have it; what they do not tell is left out.
+
+    """
+
+    version: str | None = None
+    changes: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +32,7 @@ class HostState:
     secure_boot: bool = False
     mok_enrolled: bool = False
     newest_kernel: str | None = None  # release that the next boot starts; None = the running one
+    newest_headers: KernelHeaders | None = None  # of that kernel; None = not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +44,7 @@ class HostFacts:
         os: ``<id>-<version>`` in the catalog's spelling: ``debian-12``, ``ubuntu-24.04``, ``ol-9``.
         arch: machine as ``uname -m`` says: ``x86_64`` or ``aarch64``.
         kernel: release the module is built for (``uname -r``), None when unknown.
+        kernel_headers: what the headers of that kernel show; None = they are not there.
         kernel_cc: CONFIG_CC_VERSION_TEXT of that kernel.
         system_gcc: major version of the host's default gcc.
         shape: OCI shape, None outside OCI.
@@ -36,6 +57,7 @@ class HostFacts:
     os: str
     arch: str = "x86_64"
     kernel: str | None = None
+    kernel_headers: KernelHeaders | None = None
     kernel_cc: str | None = None
     system_gcc: int | None = None
     shape: str | None = None

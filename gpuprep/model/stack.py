@@ -213,6 +213,7 @@ class Stack:
         driver_version: exact driver version when one was asked for or locked, else None
             (the newest of the branch that the repository offers).
         manage_driver: False when a present driver is kept or none is wanted.
+        oldest_driver: oldest release of the branch that builds on the host's kernel; None: all.
         flavour: kernel-module flavour.
         source: repository the driver comes from.
         fabric: ``none``, ``fm``, ``fm+nvlsm`` or ``imex``.
@@ -243,6 +244,7 @@ class Stack:
     family: Family
     branch: str | None = None
     driver_version: str | None = None
+    oldest_driver: str | None = None
     manage_driver: bool = True
     flavour: Flavour | None = None
     source: Literal["nvidia", "distro"] = "nvidia"

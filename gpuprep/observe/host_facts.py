@@ -31,6 +31,7 @@ def facts(observation: HostObservation, shape: str | None = None) -> HostFacts:
         os=f"{os_id}-{version}",
         arch=observation.arch,
         kernel=kernel.target,
+        kernel_headers=kernel.shown.get(kernel.target),
         kernel_cc=kernel.compiler,
         system_gcc=observation.system_gcc,
         shape=shape,
@@ -39,5 +40,6 @@ def facts(observation: HostObservation, shape: str | None = None) -> HostFacts:
             secure_boot=observation.secure_boot,
             mok_enrolled=observation.mok_enrolled,
             newest_kernel=kernel.next_boot if kernel.is_running else None,
+            newest_headers=kernel.shown.get(kernel.waiting or "") if kernel.is_running else None,
         ),
     )

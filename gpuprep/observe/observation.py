@@ -17,11 +17,12 @@ from gpuprep.model.names import matches
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gpuprep.model import Family, Flavour
+    from gpuprep.model import Family, Flavour, KernelHeaders
 
 # Class codes of the PCI Code and ID Assignment Specification, as ``lspci -n`` prints them.
 GPU_CLASSES = ("0300", "0302")  # VGA controller, 3D controller
 NVSWITCH_CLASS = "0680"  # bridge of no standard kind; NVIDIA's PCIe bridges are 0604
+_PROPRIETARY = "NVIDIA"  # modinfo's licence of proprietary modules; that of open ones names the GPL
 _VERSION = re.compile(r"\d{3}\.\d+(?:\.\d+)?")
 
 
@@ -51,22 +52,28 @@ class Kernel:
     Attributes:
         running: release that runs now (``uname -r``).
         target: release that the driver is built for: the running one, or ``gpu_driver_kernel``.
-        newest_installed: newest release with an image in ``/boot``.
         next_boot: release that the next boot starts, by the boot loader's default; None where no
             kernel is installed.
         headers: releases whose headers are there.
         compiler: CONFIG_CC_VERSION_TEXT of the target.
+        shown: what headers show, by release; of those that are there.
         loads_modules: whether this host can load kernel modules; a container cannot.
 
     """
 
     running: str
     target: str
-    newest_installed: str | None = None
     next_boot: str | None = None
     headers: tuple[str, ...] = ()
     compiler: str | None = None
+    shown: Mapping[str, KernelHeaders] = field(default_factory=dict)
     loads_modules: bool = True
+
+    @property
+    def waiting(self) -> str | None:
+        """The release that the next boot starts, when it is not the running one."""
+        following = self.next_boot
+        return following if following and following != self.running else None
 
     @property
     def is_running(self) -> bool:
@@ -392,6 +399,16 @@ class HostObservation:
             if found:
                 return found.group(0)
         return None
+
+    @cached_property
+    def driver_flavour(self) -> Flavour | None:
+        """Flavour of the driver that is loaded, else of its module on disk; None: nothing tells."""
+        if self.driver.flavour:
+            return self.driver.flavour
+        told = next((m.license for m in self.modules.on_disk if m.license), None)
+        if told is None:
+            return None
+        return "proprietary" if told == _PROPRIETARY else "open"
 
     @property
     def identity(self) -> tuple[str, ...] | None:

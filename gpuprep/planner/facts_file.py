@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuprep.components import NAMES
 from gpuprep.errors import FactsError
-from gpuprep.model import DesiredStack, HostFacts, HostState
+from gpuprep.model import DesiredStack, HostFacts, HostState, KernelHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,6 +38,17 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _is_headers(value: object) -> bool:
+    if not isinstance(value, dict) or not set(value) <= {"version", "changes"}:
+        return False
+    version, changes = value.get("version"), value.get("changes", {})
+    return (
+        (version is None or (isinstance(version, str) and _DIGITS.fullmatch(version) is not None))
+        and isinstance(changes, dict)
+        and all(isinstance(n, str) and isinstance(has, bool) for n, has in changes.items())
+    )
+
+
 def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
@@ -52,11 +63,13 @@ _VERSIONS = _Kind(
     "versions in quotes, one or a list, auto or none",
     lambda v: v in ("auto", "none") or _matches(_DIGITS)(v) or _is_list(_matches(_DIGITS))(v),
 )
+_HEADERS = _Kind("version (a text) and changes (true or false by name)", _is_headers)
 _HOST: Mapping[str, _Kind] = {
     "gpus": _Kind("a list of PCI ids (vendor:device)", _is_list(_matches(_PCI))),
     "os": _TEXT,
     "arch": _TEXT,
     "kernel": _TEXT,
+    "kernel_headers": _HEADERS,
     "kernel_cc": _TEXT,
     "system_gcc": _COUNT,
     "shape": _TEXT,
@@ -67,6 +80,7 @@ _STATE: Mapping[str, _Kind] = {
     "secure_boot": _BOOL,
     "mok_enrolled": _BOOL,
     "newest_kernel": _TEXT,
+    "newest_headers": _HEADERS,
 }
 _SETTINGS: Mapping[str, _Kind] = {
     "components": _Kind(f"a list of {', '.join(NAMES)}", _is_list(_is_text)),
@@ -126,8 +140,16 @@ def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredS
     _check(state, _STATE, f"{where}: state")
     host = {name: data[name] for name in _HOST if data.get(name) is not None}
     host["gpus"] = tuple(pci.lower() for pci in data["gpus"])
-    facts = HostFacts(state=HostState(**state), **host)
+    facts = HostFacts(state=HostState(**_with_headers(state)), **_with_headers(host))
     return facts, _desired(data)
+
+
+def _with_headers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with what they say of kernels' headers as the resolver knows it."""
+    return {
+        name: KernelHeaders(**value) if isinstance(value, dict) else value
+        for name, value in values.items()
+    }
 
 
 def _mapping(data: object, where: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from gpuprep.packages.foreign import rivals
 from gpuprep.packages.support import Support, support_of, supported
 from gpuprep.planner.advice import with_advice
 from gpuprep.planner.host_sources import builder_obstacle, forbidden, stream_warnings
+from gpuprep.planner.kernel_warnings import kernel_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -156,6 +157,11 @@ def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
             | set(catalog.driver.display_modules)
         ),
         "kernel": settings.kernel,
+        "changes": {
+            name: {"file": look.file, "unchanged": look.unchanged, "changed": look.changed}
+            for name, change in catalog.kernels.changes.items()
+            if (look := change.look) is not None
+        },
         "conda": settings.conda_prefix,
         "commands": list(rules.observed_commands),
     }
@@ -242,6 +248,7 @@ class _Planner:
                 *self._firmware(answer),
                 *self._display(answer),
                 *stream_warnings(self._observation, answer, self._catalog),
+                *self._lost_kernels(answer, roles),
             ),
             versions=self._versions,
             reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
@@ -332,7 +339,20 @@ class _Planner:
             facts=self._facts,
             versions=self._versions,
             stack=stack,
+            warnings=self._kernel_warnings(),
         )
+
+    def _lost_kernels(self, stack: Stack, roles: Mapping[str, RolePlan]) -> tuple[Message, ...]:
+        """Return the warnings of kernels that a driver which stays on the host cannot follow."""
+        driver = roles.get(BY_NAME["driver"].role)
+        if stack.manage_driver and driver is not None and StepKind.PACKAGE in driver.kinds:
+            return ()
+        return self._kernel_warnings()
+
+    def _kernel_warnings(self) -> tuple[Message, ...]:
+        found = self._versions.get("driver")
+        kept = self._settings.keep_driver
+        return kernel_warnings(self._observation, self._catalog, found, self._facts.os, kept=kept)
 
     def _replacement(self, stack: Stack) -> tuple[Message, ...]:
         """Return the warning that a driver of another branch would have to go."""

@@ -81,13 +81,18 @@ def fleet_in_words(plans: Mapping[str, HostPlan]) -> Iterator[str]:
     for name, plan in plans.items():
         if not plan.ok:
             yield f"{name}: {plan.state} [{plan.code}]: {plan.error}"
+            yield from _warnings(plan)
             continue
         yield f"{name}: {_outcome(plan)}"
         if len(plans) <= MANY:
             yield from (f"  ~ {step_in_words(step)}" for step in plan.steps)
-        yield from (f"  {warning.code}: {warning.message}" for warning in plan.warnings)
+        yield from _warnings(plan)
         if plan.reboot_required:
             yield "  a reboot is required before the new driver works"
+
+
+def _warnings(plan: HostPlan) -> Iterator[str]:
+    yield from (f"  {warning.code}: {warning.message}" for warning in plan.warnings)
 
 
 def _outcome(plan: HostPlan) -> str:

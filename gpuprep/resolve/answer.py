@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.model import Refusal
+from gpuprep.resolve.driver_kernel import CHOICE
 
 if TYPE_CHECKING:
     from gpuprep.model import Package, Stack
@@ -28,6 +29,7 @@ def answer(outcome: Stack | Refusal) -> dict[str, Any]:
     return {
         "branch": stack.branch,
         "flavour": stack.flavour,
+        "kernels": next((r.value for r in stack.reasons if r.choice == CHOICE), None),
         "cuda": versions[0] if len(versions) == 1 else versions or None,
         "cudnn": stack.cudnn,
         "stream": stack.stream,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep import codes
 from gpuprep.model.versions import at_least, key
+from gpuprep.resolve import driver_kernel
 from gpuprep.resolve.case import Case, Driver, Refused
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
             break
         branch = _known_branch(case, name, "branch")
         try:
-            _check_branch(case, branch, entry.version, "source", "branch")
+            _check_branch(case, branch, entry.version, "source", "branch", "version")
             if not _flavours_in(case, archive, name):
                 continue
         except Refused as refused:
@@ -193,6 +194,36 @@ def _check_branch(case: Case, branch: Branch, version: str, *settings: str) -> N
                 b=branch.name,
                 have=version,
             )
+    if not case.desired.keep_driver:
+        _check_kernel(case, branch, version, *settings)
+
+
+def _check_kernel(case: Case, branch: Branch, version: str, *settings: str) -> None:
+    """Refuse a driver that the host's kernel lets be built in no flavour that fits."""
+    found = [
+        driver_kernel.refusal_of(case, version, flavour, *settings)
+        for flavour in _flavours_that_fit(case, branch, version)
+    ]
+    refusals = [refusal for refusal in found if refusal is not None]
+    if found and len(refusals) == len(found):
+        raise refusals[0]
+
+
+def _flavours_that_fit(case: Case, branch: Branch, version: str) -> list[Flavour]:
+    """Return the flavours that GPUs, settings and packages leave, the preferred one first."""
+    possible = set.intersection(*(set(gpu.flavours) for gpu in case.gpus))
+    order: list[Flavour] = ["open", "proprietary"]
+    if case.desired.source == "distro":
+        archive = archive_of(case)
+        possible = set(_flavours_in(case, archive, branch.name))
+        order.sort(key=lambda flavour: flavour != archive.prefer)
+    if case.desired.flavour != "auto":
+        possible &= {case.desired.flavour}
+    if not branch.proprietary:
+        possible.discard("proprietary")
+    if _open_obstacle(case, version) is not None:
+        possible.discard("open")
+    return [flavour for flavour in order if flavour in possible]
 
 
 def _check_system(case: Case, branch: Branch, *settings: str) -> None:
@@ -234,7 +265,7 @@ def _flavour(case: Case, branch: Branch, version: str) -> Flavour:
         raise Refused("E_FLAVOUR_CONFLICT", detail=detail)
     _check_proprietary(case, branch)
     chosen = _open_or_proprietary(case, branch, version, common)
-    case.because("flavour", chosen, _why_flavour(case, chosen, common), "gpus")
+    case.because("flavour", chosen, _why_flavour(case, version, chosen, common), "gpus")
     return chosen
 
 
@@ -244,8 +275,9 @@ def _open_or_proprietary(case: Case, branch: Branch, version: str, common: set[F
         archive = archive_of(case)
         possible, preferred = set(_flavours_in(case, archive, branch.name)), archive.prefer
     wanted = case.desired.flavour if case.desired.flavour != "auto" else preferred
-    obstacle = _open_obstacle(case, version)
-    if wanted == "proprietary" and "proprietary" in possible:
+    obstacle = _open_obstacle(case, version) or driver_kernel.refusal_of(case, version, "open")
+    closed = driver_kernel.refusal_of(case, version, "proprietary")
+    if wanted == "proprietary" and "proprietary" in possible and closed is None:
         return "proprietary"
     if "open" in possible and obstacle is None:
         return "open"
@@ -274,12 +306,16 @@ def _open_obstacle(case: Case, version: str) -> Refused | None:
     return None
 
 
-def _why_flavour(case: Case, chosen: Flavour, common: set[Flavour]) -> str:
+def _why_flavour(case: Case, version: str, chosen: Flavour, common: set[Flavour]) -> str:
     if case.desired.flavour == chosen:
         return "asked for"
     if len(common) == 1:
         names = ", ".join(gpu.name for gpu in case.gpus if gpu.flavours == (chosen,))
         return f"the only one for {names}"
+    other: Flavour = "proprietary" if chosen == "open" else "open"
+    kernel = driver_kernel.refusal_of(case, version, other)
+    if kernel is not None and (other == "open" or case.desired.source == "distro"):
+        return codes.text(kernel.code, **kernel.values)
     if chosen == "open":
         return "NVIDIA's default for every GPU that has it"
     if case.desired.source == "distro":

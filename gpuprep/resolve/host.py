@@ -32,6 +32,14 @@ def open_case(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Case
     return case
 
 
+def after_reboot(facts: HostFacts) -> HostFacts:
+    """Return a host as it is after its reboot: with the kernel that waits for it."""
+    state = replace(facts.state, newest_kernel=None, newest_headers=None)
+    kernel, headers = facts.state.newest_kernel, facts.state.newest_headers
+    # Which compiler that kernel was built with is not known; it decides no driver.
+    return replace(facts, kernel=kernel, kernel_headers=headers, kernel_cc=None, state=state)
+
+
 def fabric_of(case: Case) -> str:
     """Return the fabric kind: what shape or GPUs usually have, unless the bus shows otherwise."""
     shape = case.catalog.shapes.get(case.facts.shape or "")

@@ -9,6 +9,7 @@ from gpuprep.model import Family, Package, Pin, Repository, SigningKey
 from gpuprep.model.versions import key
 from gpuprep.resolve.case import Case, Driver, Refused
 from gpuprep.resolve.driver import archive_of
+from gpuprep.resolve.driver_kernel import is_signed_for
 from gpuprep.resolve.host import fabric_of
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def check_secure_boot(case: Case) -> None:
     if not state.secure_boot or state.mok_enrolled:
         return
     archive = archive_of(case) if case.desired.source == "distro" else None
-    if archive is None or not _has_signed_modules(case, archive):
+    if archive is None or not is_signed_for(case, archive):
         raise Refused("E_SECURE_BOOT_UNSIGNED")
 
 
@@ -201,7 +202,7 @@ def _from_archive(case: Case, driver: Driver) -> list[Package]:
 
 
 def _archive_modules(case: Case, archive: Archive, flavour: Flavour) -> list[str]:
-    if _has_signed_modules(case, archive):
+    if is_signed_for(case, archive):
         return [archive.signed[flavour].replace("{kernel}", str(case.facts.kernel))]
     return [archive.dkms[flavour]] if archive.dkms else []
 
@@ -215,11 +216,6 @@ def _archive_fabric(case: Case, archive: Archive) -> tuple[str, ...]:
         raise Refused("E_DISTRO_FABRIC", "source", gpu=names, fabric=kind, os=case.facts.os)
     case.because("fabric", kind, "by shape or GPU", "fabrics")
     return archive.fabric[kind]
-
-
-def _has_signed_modules(case: Case, archive: Archive) -> bool:
-    kernel = case.facts.kernel or ""
-    return any(kernel.endswith(f"-{flavour}") for flavour in archive.signed_kernels)
 
 
 def _toolset_packages(case: Case) -> list[Package]:

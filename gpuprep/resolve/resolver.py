@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpuprep import codes
 from gpuprep.model import DesiredStack, Refusal, Stack
+from gpuprep.model.variables import variable_of
 from gpuprep.resolve.case import Case, Refused
 from gpuprep.resolve.choices import check_choices
-from gpuprep.resolve.host import open_case
+from gpuprep.resolve.host import after_reboot, open_case
 from gpuprep.resolve.packages import repository_of
 
 if TYPE_CHECKING:
@@ -64,7 +65,26 @@ class _Resolver:
         try:
             return self.decide(desired)
         except Refused as refused:
-            return self.explain(refused, desired)
+            return self.explain(self.next_boot(refused, desired), desired)
+
+    def next_boot(self, refused: Refused, desired: DesiredStack) -> Refused:
+        """Return a refusal; of a kernel that waits for its reboot, whether a driver is lost there.
+
+        Then a reboot alone would end in a failed compilation, and a host without its GPUs.
+        """
+        if refused.code != "E_REBOOT_FIRST":
+            return refused
+        later = replace(self, facts=after_reboot(self.facts))
+        lost = later.attempt(desired)
+        if not isinstance(lost, Refused) or lost.code != "E_DRIVER_KERNEL":
+            return refused
+        why = later.explain(lost, desired)
+        options = " ".join(f"-e {variable_of(s)}={_AUTOMATIC[s]}" for s in why.settings)
+        change = f"Before the reboot: {options}, giving {why.nearest}" if options else why.nearest
+        newest = self.facts.state.newest_kernel
+        return Refused(
+            "E_NEXT_KERNEL", kernel=newest, why=why.message, change=change or "No setting helps"
+        )
 
     def decide(self, desired: DesiredStack) -> Stack:
         check_choices(desired, self.catalog, tuple(self.steps))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gpuprep.catalog import load
 from gpuprep.catalog.load import DATA_FILE, read
 from gpuprep.components import NAMES, resolve
-from gpuprep.model import DesiredStack, HostFacts, HostState, Refusal
+from gpuprep.model import DesiredStack, HostFacts, HostState, KernelHeaders, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,7 @@ def questions() -> Iterator[Question]:
     yield from _archives()
     yield from _shapes()
     yield from _kernels()
+    yield from _kernel_changes()
     yield from _rest()
 
 
@@ -287,6 +288,44 @@ def _kernels() -> Iterator[Question]:
                 yield ask(f"{system} {kernel} gcc {gcc}", A10, system, "driver", host=host)
     for kernel in (DATA["branches"]["open_kernel_min"] + ".0", "4.14.300"):
         yield ask(f"open {kernel}", A10, "ol-8", "driver", flavour="open", host={"kernel": kernel})
+
+
+def _kernel_changes() -> Iterator[Question]:
+    """Each change: on the kernels that have it, by their number and by their headers."""
+    changes = DATA["kernel_changes"]["items"]
+    for name, facts in changes.items():
+        kernels = [facts["kernel"], *(b.replace("*", "") for b in facts.get("backports", ()))]
+        before_and_at = dict.fromkeys(v for f in facts["fixed"].values() for v in (below(f), f))
+        for flavour in facts.get("flavours", ("open", "proprietary")):
+            for version in (*before_and_at, *_first_that_always_builds(facts["since"])):
+                for kernel in filter(None, kernels):
+                    yield _built(name, version, flavour, {"kernel": kernel})
+            for version in dict.fromkeys(filter(None, facts.get("drivers", ()))):
+                for one in (version, below(version)):
+                    yield _built(f"{name} used", one, flavour, {"kernel": kernels[-1] or "6.18"})
+        if "look" in facts:
+            kernel = facts["look"].get("since", "5.14")
+            for has, release in ((True, kernel), (False, facts["kernel"]), (True, below(kernel))):
+                if release is not None:
+                    shown = KernelHeaders(None, {name: has})
+                    host = {"kernel": release, "kernel_headers": shown}
+                    for flavour in facts.get("flavours", ("open", "proprietary")):
+                        yield _built(f"{name} shown {has}", "550.54.15", flavour, host)
+    newest = max((below(v), v) for v in DATA["kernel_changes"]["built"].values())
+    for kernel in newest:
+        yield ask(f"untried {kernel}", A10, "debian-13", "driver", host={"kernel": f"{kernel}.1"})
+
+
+def _first_that_always_builds(branch: str) -> Iterator[str]:
+    branches = DATA["branches"]["items"]
+    known = [name for name in branches if name >= branch]
+    if known and branches[known[0]]["latest"]:
+        yield branches[known[0]]["latest"]
+
+
+def _built(name: str, version: str, flavour: str, host: dict[str, Any]) -> Question:
+    label = f"{name} {version} {flavour} {host['kernel']}"
+    return ask(label, A10, "rocky-9", "driver", version=version, flavour=flavour, host=host)
 
 
 def _rest() -> Iterator[Question]:

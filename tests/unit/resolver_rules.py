@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpuprep.model import DesiredStack, HostFacts, Stack
 
 DATA = read(DATA_FILE, check=False)
+BOTH = ("open", "proprietary")
 
 
 def wanted_names(desired: DesiredStack) -> tuple[str, ...]:
@@ -79,6 +80,54 @@ def _flavour(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[
     floor = DATA["branches"]["open_kernel_min"]
     if stack.flavour == "open" and facts.kernel and numbers(facts.kernel) < numbers(floor):
         yield f"open modules on {facts.kernel}"
+
+
+def _kernel(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str]:
+    if not stack.manage_driver or stack.branch is None or facts.kernel is None:
+        return
+    archive = DATA["archives"]["items"].get(facts.os, {}) if stack.source == "distro" else {}
+    if any(facts.kernel.endswith(f"-{end}") for end in _signed(archive)):
+        return
+    entry = archive.get("branches", {}).get(stack.branch, {})
+    latest = DATA["branches"]["items"][stack.branch]["latest"] or f"{stack.branch}.0"
+    version = stack.driver_version or entry.get("version") or latest
+    for name, change in DATA["kernel_changes"]["items"].items():
+        if name in entry.get("mended", ()) or stack.flavour not in change.get("flavours", BOTH):
+            continue
+        first = change["fixed"].get(stack.branch)
+        builds = numbers(version) >= numbers(first) if first else stack.branch >= change["since"]
+        unused = not between(version, change.get("drivers", [None, None]))
+        if not builds and not unused and _has(name, change, facts):
+            yield f"{version} {stack.flavour} on {facts.kernel}: {name}"
+
+
+def _signed(archive: dict[str, Any]) -> list[str]:
+    found: list[str] = archive.get("signed_modules", {}).get("flavours", [])
+    return found
+
+
+def _has(name: str, change: dict[str, Any], facts: HostFacts) -> bool:
+    release, headers = str(facts.kernel), facts.kernel_headers
+    dotted = re.match(r"[\d.]*\d", release)
+    own = numbers(dotted.group() if dotted else "0")
+    if headers and name in headers.changes:
+        if own >= numbers(change["look"].get("since", "0")):
+            return headers.changes[name]
+    known = [own, *([numbers(headers.version)] if headers and headers.version else [])]
+    if change["kernel"] and any(each >= numbers(change["kernel"]) for each in known):
+        return True
+    for backport in change.get("backports", ()):
+        base, _, rest = backport.partition("-")
+        if not rest:
+            same = [each for each in known if each[:2] == numbers(base)[:2]]
+            if any(each >= numbers(base) for each in same):
+                return True
+            continue
+        least, _, pattern = rest.partition("-")
+        it = re.fullmatch(rf"{re.escape(base)}-(\d+)[-.](.*)", release)
+        if it and int(it[1]) >= int(least) and fnmatchcase(it[2], pattern):
+            return True
+    return False
 
 
 def _cuda(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator[str]:
@@ -249,5 +298,6 @@ def _settings(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator
 
 
 RULES = (
-    *(_driver, _flavour, _cuda, _glibc, _cudnn, _names, _origin, _end_of_life, _conda, _settings),
+    *(_driver, _flavour, _kernel, _cuda, _glibc, _cudnn, _names, _origin, _end_of_life, _conda),
+    _settings,
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gpuprep.catalog import load
 from gpuprep.components import NAMES
-from gpuprep.model import DesiredStack, HostFacts, HostState
+from gpuprep.model import DesiredStack, HostFacts, HostState, KernelHeaders
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,22 @@ KERNELS = [
     "5.14.0-570.12.1.el9_6.x86_64",
     "5.14.0-570.12.1.el9_6.aarch64+64k",
     "6.12.0-100.28.2.2.el9uek.x86_64",
+    "6.8.0-1068-oracle",
+    "6.12.118+deb13-amd64",
+    "6.17.8",
+    "7.0.0-1017-oracle",
+    "7.2.6+deb13-amd64",
+    "7.9.1",
 ]
+HEADERS = st.none() | st.builds(
+    KernelHeaders,
+    st.sampled_from([None, "6.1.192", "6.12.118"]),
+    st.dictionaries(
+        st.sampled_from([c.name for c in CATALOG.kernels.changes.values() if c.look]),
+        st.booleans(),
+        max_size=3,
+    ),
+)
 COMPILERS = [
     None,
     "gcc (GCC) 14.2.1 20250110 (Red Hat 14.2.1-7)",
@@ -43,7 +58,8 @@ states = st.builds(
     runfile=st.sampled_from([False, False, False, True]),
     secure_boot=st.sampled_from([False, False, True]),
     mok_enrolled=st.booleans(),
-    newest_kernel=st.sampled_from([None, None, "6.12.0-200.el9uek.x86_64"]),
+    newest_kernel=st.sampled_from([None, None, "6.12.0-200.el9uek.x86_64", "7.1.2"]),
+    newest_headers=HEADERS,
 )
 
 wild_hosts = st.builds(
@@ -52,6 +68,7 @@ wild_hosts = st.builds(
     os=st.sampled_from([*CATALOG.systems, "plan9-4"]),
     arch=st.sampled_from(["x86_64", "x86_64", "aarch64", "riscv64"]),
     kernel=st.sampled_from(KERNELS),
+    kernel_headers=HEADERS,
     kernel_cc=st.sampled_from(COMPILERS),
     system_gcc=st.sampled_from([None, 9, 11, 14, 16]),
     shape=st.sampled_from([None, None, *CATALOG.shapes, "BM.GPU.MI999X.8", "BM.GPU.NEW.1"]),
@@ -87,7 +104,10 @@ SETTINGS: dict[str, st.SearchStrategy[Any]] = {
     "channel": st.sampled_from(list(CATALOG.channels)),
     "branch": st.sampled_from([*CATALOG.branches, "999", "abc"]),
     "version": st.sampled_from(
-        ["580.95.05", "595.91.07", "535.104.05", "470.256.02", "999.1", "nonsense"]
+        [
+            *("580.95.05", "580.126.09", "580.142", "595.91.07", "535.104.05", "470.256.02"),
+            *("999.1", "nonsense"),
+        ]
     ),
     "flavour": st.sampled_from(["open", "proprietary"]),
     "profile": st.just("compute"),
@@ -118,6 +138,7 @@ def likely_hosts(draw: Callable[[st.SearchStrategy[Any]], Any]) -> HostFacts:
         os=draw(st.sampled_from(systems)),
         arch=arch,
         kernel=draw(st.sampled_from(KERNELS)),
+        kernel_headers=draw(HEADERS),
         kernel_cc=draw(st.sampled_from(COMPILERS)),
         system_gcc=draw(st.sampled_from([None, 11, 14])),
         state=HostState(secure_boot=draw(st.sampled_from([False] * 5 + [True]))),

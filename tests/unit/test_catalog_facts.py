@@ -8,7 +8,7 @@ import pytest
 
 from gpuprep.components import NAMES
 from gpuprep.errors import ExitCode, FactsError
-from gpuprep.model import DesiredStack, HostFacts
+from gpuprep.model import DesiredStack, HostFacts, KernelHeaders
 from gpuprep.planner.facts_file import parse_facts, read_mapping
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def test_every_key() -> None:
             "os": "ol-9",
             "arch": "x86_64",
             "kernel": "6.12",
+            "kernel_headers": {"version": "6.12.118", "changes": {"follow_pfn": True}},
             "kernel_cc": "gcc 14.2.1",
             "system_gcc": 11,
             "shape": "BM.GPU.A10.4",
@@ -56,11 +57,14 @@ def test_every_key() -> None:
                 "secure_boot": True,
                 "mok_enrolled": True,
                 "newest_kernel": "7",
+                "newest_headers": {},
             },
         }
     )
     assert facts.gpus == ("10de:2236",)
     assert (facts.system_gcc, facts.nvswitches, facts.state.newest_kernel) == (11, 2, "7")
+    assert facts.kernel_headers == KernelHeaders("6.12.118", {"follow_pfn": True})
+    assert facts.state.newest_headers == KernelHeaders()
     assert facts.state.runfile
     assert facts.state.mok_enrolled
     assert (desired.cuda, desired.cuda_default) == (("13.0", "12.9"), "12.9")
@@ -102,6 +106,10 @@ def test_auto_and_none(
         ({**LEAST, "keep_driver": "new"}, ("keep_driver", "version")),
         ({**LEAST, "state": {"runfil": True}}, ("state", "runfil")),
         ({**LEAST, "state": [1]}, ("state", "mapping")),
+        ({**LEAST, "kernel_headers": [1]}, ("kernel_headers", "changes")),
+        ({**LEAST, "kernel_headers": {"version": 6.1}}, ("kernel_headers", "version")),
+        ({**LEAST, "kernel_headers": {"changes": {"x": 1}}}, ("kernel_headers", "true or false")),
+        ({**LEAST, "state": {"newest_headers": {"x": {}}}}, ("state", "newest_headers")),
         ({**LEAST, "mirror_fingerprint": "abc"}, ("mirror_fingerprint", "40 hex")),
     ],
 )

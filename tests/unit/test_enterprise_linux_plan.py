@@ -42,7 +42,7 @@ def codes(made: HostPlan) -> set[str]:
 
 def test_a_host_that_boots_red_hats_kernel_by_choice_is_planned() -> None:
     """With UEK beside it, newer and not the default: it was refused until a reboot, for ever."""
-    kernel = {"running": RHCK, "target": RHCK, "next_boot": RHCK, "newest_installed": UEK}
+    kernel = {"running": RHCK, "target": RHCK, "next_boot": RHCK}
     made = plan(oracle(kernel={**kernel, "compiler": GCC_11}))
     assert made.state == "drifted"
     assert made.stack

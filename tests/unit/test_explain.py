@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KEYS = {
     *("branch", "flavour", "cuda", "cudnn", "stream", "version_locks", "repo", "packages", "holds"),
-    *("dkms_toolset", "warnings", "support"),
+    *("dkms_toolset", "warnings", "support", "kernels"),
 }
 
 

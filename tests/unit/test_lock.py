@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 CATALOG = load()
 SETTING = DesiredStack(as_of="2026-11-20")
-A10 = HostFacts(("10de:2236",), "debian-12", kernel="6.1.0-56-amd64")
+A10 = HostFacts(("10de:2236",), "debian-12", kernel="6.1.0-50-amd64")
 V100 = HostFacts(("10de:1db1",) * 8, "debian-13", kernel="6.12.0-1-amd64")
 OFFER = {
     "nvidia-open-580": ("580.95.05-1", "580.178.04-1"),
@@ -235,6 +235,27 @@ def test_a_new_kernel_does_not_break_the_lock() -> None:
     assert isinstance(
         resolve_locked(replace(A10, kernel="6.1.0-99-amd64"), SETTING, CATALOG, lock), Stack
     )
+
+
+def test_a_locked_driver_that_the_kernel_does_not_build_is_refused_not_replaced() -> None:
+    lock = written(planned(A10, driver="580.95.05"))
+    newer = replace(A10, kernel="6.1.0-57-amd64")
+    refusal = resolve_locked(newer, SETTING, CATALOG, lock)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "E_LOCK_KERNEL"
+    for words in ("580.95.05 with open", "6.1.0-57-amd64", "from 580.126.09 on", "again"):
+        assert words in refusal.message
+    own = resolve_locked(newer, replace(SETTING, version="580.95.05"), CATALOG, lock)
+    assert isinstance(own, Refusal)
+    assert own.code == "E_DRIVER_KERNEL"  # the version is the user's
+
+
+def test_a_driver_that_the_kernel_does_not_build_is_not_locked() -> None:
+    newer = replace(A10, kernel="6.1.0-57-amd64")
+    (locked,) = written(planned(newer, driver="580.95.05")).classes
+    assert (locked.driver, locked.flavour) == ("580.178.04", "open")
+    (locked,) = written(planned(A10, driver="580.95.05")).classes
+    assert locked.driver == "580.95.05"
 
 
 def test_the_lock_survives_a_catalog_with_another_default_branch_and_installer() -> None:

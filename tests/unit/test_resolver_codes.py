@@ -12,12 +12,20 @@ import pytest
 from gpuprep.catalog import load
 from gpuprep.components import resolve
 from gpuprep.lock import lockfile
-from gpuprep.model import DesiredStack, HostFacts, HostState, Message, Refusal, Stack
+from gpuprep.model import (
+    DesiredStack,
+    HostFacts,
+    HostState,
+    KernelHeaders,
+    Message,
+    Refusal,
+    Stack,
+)
 from gpuprep.resolve import resolver
 
 CATALOG = load()
 A10, V100, B200, GB200 = "10de:2236", "10de:1db1", "10de:2901", "10de:2941"
-FROM_LOCK = {"E_LOCK_CLASS", "E_LOCK_DIFFERS"}  # reached in test_lock.py
+FROM_LOCK = {"E_LOCK_CLASS", "E_LOCK_DIFFERS", "E_LOCK_KERNEL"}  # reached in test_lock.py
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Reach:
 
 
 UEK = "6.12.0-100.el9uek.x86_64"
+BACKPORT = "pci_resize_resource"
 REFUSALS = [
     Reach("E_AMD_SHAPE", ("BM.GPU.MI300X.8",), (), host={"shape": "BM.GPU.MI300X.8"}),
     Reach("E_AMD_SHAPE", ("BM.GPU.MI500X.8",), (), host={"shape": "BM.GPU.MI500X.8"}),
@@ -111,6 +120,79 @@ REFUSALS = [
         setting={"keep_driver": "580.42.01", "cuda": ("13.0",)},
         settings=("cuda",),
         nearest=("CUDA 12.9",),
+    ),
+    Reach(
+        "E_DRIVER_KERNEL",
+        ("570.211.01 with open", "6.8.0-1068-oracle", "fourth argument", "number; its headers"),
+        os="ubuntu-24.04",
+        setting={"branch": "570", "flavour": "open"},
+        host={"kernel": "6.8.0-1068-oracle"},
+        settings=("flavour",),
+        nearest=("driver 570 (proprietary",),
+    ),
+    Reach(
+        "E_DRIVER_KERNEL",
+        ("580.95.05 with open", "branch 580 builds on it from 580.126.09 on"),
+        (B200,),
+        os="ubuntu-22.04",
+        setting={"version": "580.95.05"},
+        host={"kernel": "5.15.0-1114-oracle"},
+        settings=("version",),
+        nearest=("driver 580 (open",),
+    ),
+    Reach(
+        "E_DRIVER_KERNEL",
+        ("570.211.01", "its headers show it", "no release of branch 570"),
+        (B200,),
+        os="ol-9",
+        setting={"branch": "570"},
+        host={"kernel": UEK, "kernel_headers": KernelHeaders(None, {BACKPORT: True})},
+        settings=("branch",),
+        nearest=("driver 580",),
+    ),
+    Reach(
+        "E_DRIVER_KERNEL",
+        ("570.211.01 with proprietary", "told by its number)", "map_phys"),
+        (V100,),
+        setting={"branch": "570"},
+        host={"kernel": "6.19.2", "kernel_headers": KernelHeaders("6.19.2")},
+        settings=("branch",),
+        nearest=("driver 580",),
+    ),
+    Reach(
+        "E_DRIVER_KERNEL",
+        ("535.261.03", "6.17.13"),
+        setting={"source": "distro"},
+        host={"kernel": "6.17.13+deb12-amd64"},
+        settings=("source",),
+        nearest=("driver 580",),
+    ),
+    Reach(
+        "E_NEXT_KERNEL",
+        (
+            *("6.8.0-1068-oracle waits", "570.211.01 with open", "Before the reboot"),
+            *("-e gpu_driver_flavour=auto", "570 (proprietary"),
+        ),
+        os="ubuntu-24.04",
+        setting={"branch": "570", "flavour": "open"},
+        host={
+            "kernel": "6.8.0-1063-oracle",
+            "state": HostState(newest_kernel="6.8.0-1068-oracle"),
+        },
+    ),
+    Reach(
+        "E_NEXT_KERNEL",
+        ("its headers show it", "-e gpu_driver_version=auto, giving driver 580"),
+        (B200,),
+        os="ol-9",
+        setting={"version": "580.95.05"},
+        host={
+            "kernel": UEK,
+            "state": HostState(
+                newest_kernel="6.12.0-205.el9uek.x86_64",
+                newest_headers=KernelHeaders(None, {BACKPORT: True}),
+            ),
+        },
     ),
     Reach("E_CUDA_UNKNOWN", ("12.7",), setting={"cuda": ("12.7",)}, settings=("cuda",)),
     Reach(
@@ -236,6 +318,7 @@ WARNINGS = [
         ("15", "debian-12", "12"),
         host={"kernel": "6.1", "kernel_cc": "gcc-15 (Debian) 15.1.0"},
     ),
+    Reach("W_KERNEL_UNTRIED", ("7.9.1", "up to 7.3"), host={"kernel": "7.9.1"}),
     Reach("W_MINOR_COMPAT", ("13.2", "580", "13.0"), setting={"cuda": ("13.2",)}),
     Reach("W_NO_SUCH_PIN", ("570", "preferences"), setting={"branch": "570"}),
 ]

@@ -222,7 +222,9 @@ def test_what_a_mirror_holds_is_its_owners_business() -> None:
 def test_every_choice_has_a_reason_and_a_source() -> None:
     outcome = stack(V100, "ubuntu-22.04")
     reasons = {reason.choice: reason for reason in outcome.reasons}
-    assert set(reasons) == {"branch", "flavour", "repository", "cuda", "cudnn", "conda"}
+    assert set(reasons) == {
+        *("branch", "flavour", "kernels", "repository", "cuda", "cudnn", "conda")
+    }
     assert "last branch for Volta" in reasons["branch"].why
     assert all(reason.source in CATALOG.sources for reason in outcome.reasons)
 

@@ -37,7 +37,6 @@ def kernels(target):
     return {
         "running": running,
         "target": release,
-        "newest_installed": installed[-1] if installed else None,
         "next_boot": boot.next_boot(running, installed),
         "headers": sorted(
             path.split("/")[3] for path in glob.glob("/lib/modules/*/build") if os.path.isdir(path)

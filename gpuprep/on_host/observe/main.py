@@ -8,6 +8,7 @@ Keys of the request:
     keys       paths of repository keys to fingerprint
     units      systemd units to describe
     modules    kernel modules beside NVIDIA's to look for
+    changes    what to look for in kernels' headers: {name: {file, unchanged, changed}}
     kernel     kernel release the driver is built for, or null for the running one
     conda      conda prefix
     commands   programs whose presence matters
@@ -17,7 +18,7 @@ import os
 import re
 import time
 
-from . import conda, cuda, files, hardware, kernel, packages, services, system
+from . import conda, cuda, files, hardware, headers, kernel, packages, services, system
 from .base import read
 from .family import FAMILIES, family_of
 
@@ -34,6 +35,9 @@ def observe(request):
     found, broken = backend.packages(re.compile(request.get("packages") or r"(?!)").match)
     enabled, enrolled = system.secure_boot(backend.SIGNING_KEYS)
     kernels = kernel.kernels(request.get("kernel"))
+    changes = request.get("changes") or {}
+    releases = {kernels[name] for name in ("running", "target", "next_boot")} - {None}
+    shown = {release: headers.look(release, changes) for release in releases}
     paths = request.get("files") or []
     return {
         "schema": 1,
@@ -43,7 +47,7 @@ def observe(request):
         "machine": system.machine(),
         "os": system.distribution(release),
         "arch": os.uname().machine,
-        "kernel": kernels,
+        "kernel": dict(kernels, shown={r: told for r, told in shown.items() if told}),
         "system_gcc": system.system_gcc(),
         "pci": hardware.pci(),
         "modules": {
