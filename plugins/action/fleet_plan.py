@@ -78,14 +78,17 @@ class ActionModule(ActionBase):
                 plan = {role: part.to_dict() for role, part in fleet.plans[name].roles.items()}
                 _state.write(_state.plan_name(name), plan)
         drifted = [name for name, todo in work.items() if todo.roles]
-        unfit = [name for name, todo in work.items() if todo.unfit]
+        readable = [name for name in work if name not in fleet.unreadable]
+        unfit = [name for name in readable if work[name].unfit]
         needed = {role for todo in work.values() for role in todo.roles}
         document = {
             "drifted": drifted,
             "roles": [role for role in ROLES if role in needed],
             # The API tells its caller by itself; a host-task more would only cost time.
             "unfit": [] if policy.run_dir else unfit,
-            "hosts": [] if policy.run_dir else list(work),
+            "hosts": [] if policy.run_dir else readable,
+            "speaker": [] if policy.run_dir or not fleet.unreadable else readable[:1],
+            "unreadable": "\n".join(f"{name}: {work[name].unfit}" for name in fleet.unreadable),
             "waves": waves(drifted, policy.batch),
             "max_fail_percentage": policy.max_fail_percentage,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from ansible.playbook.play_context import PlayContext
 from ansible.utils.display import Display
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
+from ansible_collections.gpuprep.core.plugins.plugin_utils._places import place_of
 
 ensure_package()
 
@@ -71,6 +73,8 @@ TIER_SECONDS = {
 MOST_AGAIN = 8
 FEWER = 4  # times fewer at once than the first time, at least
 MOST_CHARACTERS = 1000  # of an error's text
+ENCRYPTED = re.compile("vault|decrypt", re.IGNORECASE)
+VAULT_CURE = "; give the right password: --vault-password-file, --vault-id or --ask-vault-pass"
 FAILED = "__gpuprep_failed"  # the variable that the rescue of apply.yml sets on a host
 
 
@@ -210,6 +214,8 @@ class Fleet:
         seen: observation per host that answered.
         settings: settings per host that have any.
         failures: per host, why its role failed before it was observed.
+        unreadable: hosts with a file of variables that cannot be read: Ansible can run no task of
+            theirs.
 
     """
 
@@ -227,6 +233,7 @@ class Fleet:
         self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
         self.failures: dict[str, Failure] = {}
+        self.unreadable: list[str] = []
 
     # --- what is wanted -------------------------------------------------------------------
 
@@ -308,7 +315,10 @@ class Fleet:
         try:
             variables, templar = self._variables(name)
         except AnsibleError as error:  # a file of its variables, whole
-            return ConfigError(f"its variables cannot be read: {clean_line(str(error))}")
+            self.unreadable.append(name)
+            why = clean_line(str(error)).rstrip(".")
+            told = ": ".join(filter(None, ("its variables cannot be read", place_of(error), why)))
+            return ConfigError(told + (VAULT_CURE if ENCRYPTED.search(why) else ""))
         for variable in sorted(variables):
             if variable.startswith("ansible_"):
                 try:

@@ -61,11 +61,15 @@ class Rig:
         result: FleetResult = run(inventory, variables={**variables, **common}, **options)
         return result
 
-    def play(self, verb: str, hosts: Mapping[str, Any], *options: str) -> Played:
-        """Run the playbook of a verb by plain ansible-playbook; hosts are local."""
-        path = self.folder / "hosts.json"
-        given = {name: {**LOCAL, "rig": str(self.folder), **more} for name, more in hosts.items()}
-        path.write_text(json.dumps({"all": {"hosts": given}}))
+    def play(self, verb: str, hosts: Mapping[str, Any] | Path, *options: str) -> Played:
+        """Run the playbook of a verb by plain ansible-playbook; hosts of a mapping are local."""
+        if isinstance(hosts, Path):
+            path = hosts
+        else:
+            path = self.folder / "hosts.json"
+            common = {**LOCAL, "rig": str(self.folder)}
+            given = {name: {**common, **more} for name, more in hosts.items()}
+            path.write_text(json.dumps({"all": {"hosts": given}}))
         command = ["playbook", "-i", str(path), *options, f"gpuprep.core.{verb}"]
         done = subprocess.run(
             [sys.executable, "-m", "ansible", *command],

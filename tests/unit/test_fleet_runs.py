@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import fleet_rig
 import pytest
 
+import gpuprep
 from gpuprep.errors import ConfigError, ExitCode, GpuprepError
 from gpuprep.model import HostStatus
 
@@ -146,6 +148,81 @@ def test_a_fault_of_one_host_is_its_own_in_any_order(rig: Rig) -> None:
     fault = result.hosts[list(odd)[-1]]
     assert fault.code == "E_INTERNAL"
     assert fault.error == "ZeroDivisionError: a fault of the planner"
+
+
+VAULTED = "$ANSIBLE_VAULT;1.1;AES256\n" + "3031" * 20 + "\n"
+BROKEN = {
+    "no YAML": ("conda_prefix: /opt\nx: [1, 2\n", r"{file}:3:\d+: .*YAML"),
+    "a list": ("- conda_prefix\n", "{file}"),
+    "encrypted": (VAULTED, "{file}.*vault.*--vault-password-file"),
+}
+
+
+def with_files(rig: Rig, tmp_path: Path, names: str, files: dict[str, str]) -> Path:
+    """Write an inventory with files of variables; b is in the group few."""
+    folder = tmp_path / f"inventory-{names}"
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    hosts = dict.fromkeys(names)
+    every = {"hosts": hosts, "vars": {**fleet_rig.LOCAL, "rig": str(rig.folder)}}
+    few = {"hosts": {"b": None}}
+    path = folder / "hosts.json"
+    path.write_text(json.dumps({"all": {**every, "children": {"few": few}}}))
+    return path
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("owner", ["host_vars/b", "group_vars/few"])
+def test_a_file_of_variables_that_cannot_be_read_is_its_hosts_own_fault(
+    rig: Rig, tmp_path: Path, kind: str, owner: str
+) -> None:
+    """Also when it is the first host, whose variables Ansible reads before anything."""
+    text, told = BROKEN[kind]
+    for names in ("bac", "cab"):
+        inventory = with_files(rig, tmp_path, names, {f"{owner}.yml": text})
+        result = rig.run("apply", inventory)
+        broken = result.hosts["b"]
+        assert (broken.state, broken.code) == (HostStatus.REFUSED, "E_CONFIG")
+        file = re.escape(str(inventory.parent / owner))
+        assert re.search(told.format(file=rf"{file}\.yml"), broken.error or ""), broken.error
+        assert [result.hosts[name].state for name in "ac"] == [HostStatus.PREPARED] * 2
+        for done in rig.folder.glob("done-*"):
+            done.unlink()
+
+
+def test_with_the_wrong_vault_password_only_encrypted_hosts_fail(rig: Rig, tmp_path: Path) -> None:
+    from ansible.parsing.vault import VaultLib, VaultSecret  # noqa: PLC0415
+
+    encrypted = VaultLib().encrypt("conda_prefix: /srv/c\n", secret=VaultSecret(b"Sesame")).decode()
+    inventory = with_files(rig, tmp_path, "bac", {"host_vars/b.yml": encrypted})
+
+    def plan(password: str, limit: str) -> Any:
+        access = gpuprep.Access(vault_passwords={"default": password})
+        return rig.run("plan", inventory, access=access, limit=limit)
+
+    hosts = plan("Mellon", "a,b").hosts
+    assert (hosts["b"].code, hosts["a"].state) == ("E_CONFIG", HostStatus.DRIFTED)
+    assert str(inventory.parent / "host_vars/b.yml") in (hosts["b"].error or "")
+    assert plan("Sesame", "a,b").hosts["b"].state is HostStatus.DRIFTED
+    with pytest.raises(ConfigError, match=r"encrypted data cannot be read.*host_vars/b\.yml"):
+        plan("Mellon", "b")
+
+
+def test_plain_playbooks_too_go_on_without_hosts_whose_variables_cannot_be_read(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """They fail in the end, by a task of another host: Ansible can run none of theirs."""
+    files = {"host_vars/b.yml": BROKEN["no YAML"][0]}
+    inventory = with_files(rig, tmp_path, "bac", files)
+    played = rig.play("apply", inventory)
+    assert played.code == 2, played.text
+    assert played.recap.keys() == {"a", "c"}
+    assert sorted(rig.log("role")) == ["role conda a", "role conda c"]
+    assert "b.yml:3:" in played.text.partition("variables cannot be read")[2]
+    played = rig.play("status", inventory, "--limit", "a,c")
+    assert (played.code, sum(each["failed"] for each in played.recap.values())) == (0, 0)
 
 
 def test_apply_tells_of_odd_hosts_and_does_the_others(rig: Rig) -> None:
