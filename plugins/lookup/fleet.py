@@ -13,6 +13,7 @@ options:
     description:
       - C(lead) and a host pattern give that pattern, and where there are hosts whose variables cannot be
         read, in front of it one whose can.
+      - C(readable) and a host pattern give that pattern without the hosts whose variables cannot be read.
       - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, C(hosts) all of them,
         as a host pattern. The last two are nobody where the program that started the run tells of its hosts.
       - C(waves) gives the numbers of hosts that are converged at a time, for C(serial).
@@ -45,7 +46,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
-from ansible_collections.gpuprep.core.plugins.plugin_utils._places import lead
+from ansible_collections.gpuprep.core.plugins.plugin_utils._places import lead, readable
 
 NOBODY = ["all:!all"]  # an empty pattern would mean everybody
 NO_PLAN: dict[str, Any] = {
@@ -66,8 +67,9 @@ class LookupModule(LookupBase):
         """Return host names, role names, numbers or a text; see the documentation."""
         answer: list[Any]
         match terms:
-            case ["lead", pattern]:
-                answer = lead(pattern, variables, self._loader)
+            case ["lead" | "readable" as which, pattern]:
+                choose = {"lead": lead, "readable": readable}[which]
+                answer = choose(pattern, variables, self._loader)
             case ["drifted" | "unfit" | "hosts" | "speaker" as which]:
                 answer = list(_fleet()[which]) or NOBODY
             case ["waves"]:

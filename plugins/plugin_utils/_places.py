@@ -58,17 +58,34 @@ def lead(pattern: Any, variables: Mapping[str, Any], loader: Any) -> list[Any]:
         loader: reads files.
 
     """
-    patterns = list(pattern) if isinstance(pattern, list) else [pattern]
-    names = list(variables["ansible_play_hosts_all"])  # all that the limit allows
-    unreadable = _unreadable(names, variables["groups"], loader)
+    unreadable = _unreadable(variables, loader)
+    names = variables["ansible_play_hosts_all"]  # all that the limit allows
     first = next((name for name in names if name not in unreadable), None)
-    return [first, *patterns] if unreadable and first is not None else patterns
+    return [*([first] if unreadable and first is not None else ()), *_patterns(pattern)]
 
 
-def _unreadable(names: list[str], groups: Mapping[str, list[str]], loader: Any) -> set[str]:
+def readable(pattern: Any, variables: Mapping[str, Any], loader: Any) -> list[Any]:
+    """Return a play's pattern without the hosts whose variables cannot be read.
+
+    Args:
+        pattern: hosts of the play.
+        variables: those of a play without a host.
+        loader: reads files.
+
+    """
+    without = (f"!{name}" for name in sorted(_unreadable(variables, loader)))
+    return [*_patterns(pattern), *without]
+
+
+def _patterns(pattern: Any) -> list[Any]:
+    return list(pattern) if isinstance(pattern, list) else [pattern]
+
+
+def _unreadable(variables: Mapping[str, Any], loader: Any) -> set[str]:
     """Return the hosts that have a file of variables, or one of a group, that cannot be read."""
+    names = variables["ansible_play_hosts_all"]
     found = {name for name in names if not _is_readable(Host(name), loader)}
-    for name, hosts in groups.items():
+    for name, hosts in variables["groups"].items():
         if not _is_readable(Group(name), loader):
             found.update(hosts)
     return found

@@ -44,6 +44,7 @@ from gpuprep.model.text import clean, clean_line
 from gpuprep.observe.probe import source
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from gpuprep.planner.inputs import SHAPE, checked
+from gpuprep.planner.nowhere import fits_nowhere
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 from gpuprep.run.redact import mask_urls
 
@@ -340,6 +341,7 @@ class Fleet:
                 self.plans[name] = value
             else:
                 self._fail(name, value)
+                self._tell_settings(name)
         for name, others in twins({name: self._identity(name) for name in names}).items():
             refusal = codes.refusal("E_SAME_HOST", twins=", ".join(others))
             self.plans[name] = replace(
@@ -351,6 +353,13 @@ class Fleet:
                 roles={},
             )
         self.plans = {name: self.plans[name] for name in names}
+
+    def _tell_settings(self, name: str) -> None:
+        """Add to why a host was not observed what is wrong with its settings all the same."""
+        plan = self.plans[name]
+        wrong = "; ".join(each.message for each in fits_nowhere(self.settings[name], load()))
+        if wrong:
+            self.plans[name] = replace(plan, error=f"{plan.error}. Besides: {wrong}")
 
     def _ask(self, names: list[str], limits: Mapping[str, float]) -> dict[str, Any]:
         """Return each host's plan or fault; who was not reached in the crowd is asked once more."""
