@@ -118,8 +118,11 @@ def _check_named(named: Iterable[str], unmatched: Iterable[str]) -> None:
 
 def _work(fleet: Fleet, name: str, report: HostReport, verb: Verb) -> Work:
     settings = fleet.settings.get(name)
-    in_full = settings is not None and not settings.short_cut
-    return work_on(fleet.plans[name], report, verb, in_full=in_full)
+    if settings is None:
+        return work_on(fleet.plans[name], report, verb)
+    pending = verb == "plan" and bool(settings.values["gpuprep_fail_on_changes"])
+    in_full = not settings.short_cut
+    return work_on(fleet.plans[name], report, verb, in_full=in_full, pending=pending)
 
 
 def _summary(counts: Counter[str]) -> str:

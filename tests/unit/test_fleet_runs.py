@@ -311,6 +311,27 @@ def test_a_plain_plan_without_a_refusal_is_a_success(rig: Rig) -> None:
     assert not rig.log("role")
 
 
+def test_a_plain_plan_fails_hosts_that_would_change_when_that_is_asked_for(rig: Rig) -> None:
+    (rig.folder / "done-b-conda").touch()
+    played = rig.play("plan", {"a": {}, "b": {}}, "-e", "gpuprep_fail_on_changes=true")
+    failed = {name: counts["failed"] for name, counts in played.recap.items()}
+    assert (played.code, failed) == (2, {"a": 1, "b": 0}), played.text
+    assert "changes are pending: 1" in played.text
+    played = rig.play("plan", {"a": {"gpuprep_fail_on_changes": True}, "c": {}})
+    assert {name: counts["failed"] for name, counts in played.recap.items()} == {"a": 1, "c": 0}
+
+
+def test_what_is_wrong_with_its_settings_is_told_of_an_unreachable_host_too(rig: Rig) -> None:
+    settings = {"gpu_driver_branch": "999", "cuda_toolkit_versions": ["99.1"]}
+    result = rig.run("plan", {"a": {"rig_unreachable": "no route", **settings}, "b": {}})
+    host = result.hosts["a"]
+    assert (host.state, host.code) == (HostStatus.UNREACHABLE, "E_UNREACHABLE")
+    for words in ("no route. Besides: ", "branch 999 is not in the catalog", "CUDA 99.1"):
+        assert words in (host.error or "")
+    gone = rig.run("plan", {"a": {"rig_unreachable": "no route"}, "b": {}}).hosts["a"]
+    assert gone.error == "no route"
+
+
 # --- which hosts --------------------------------------------------------------------------------
 
 
