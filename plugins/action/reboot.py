@@ -83,7 +83,7 @@ class ActionModule(ActionBase):
         _clients.bound(self._connection)
         # What the login shell prints, before it or after it, is not the command's word.
         mark = f"gpuprep-{secrets.token_hex(8)}"
-        shell = f"sh -c {shlex.quote(f'{command}; code=$?; echo; echo {mark}; exit $code')}"
+        shell = f"sh -c {shlex.quote(f'echo {mark}; {command}; code=$?; echo; echo {mark}; exit $code')}"
         if self._connection.become is not None:
             shell = self._connection.become.build_become_command(shell, self._connection._shell)
         shell = _hosts.in_shell(self._connection, shell)
