@@ -231,8 +231,28 @@ def take_back():
     return sorted(noted)
 
 
+def _remove(setting, data, status, context):
+    """Remove a file; return its diff, None when it is not there."""
+    path = setting["path"]
+    if status is None:
+        return None
+    if not context.check:
+        if setting.get("kind") in REPOSITORY_KINDS:
+            _note(path, data, status)
+        directory = folders.open_directory(os.path.dirname(path))
+        try:
+            os.unlink(os.path.basename(path), dir_fd=directory)
+        finally:
+            os.close(directory)
+    hidden = "(not shown: not everybody may read it)\n"
+    before = shown(data) if status.st_mode & stat.S_IROTH else hidden
+    return {"before_header": path, "after_header": path, "before": before, "after": ""}
+
+
 def _converge(setting, data, status, wanted, context):
     """Bring one file to its content and rights; return its diff, None when nothing differs."""
+    if setting.get("absent"):
+        return _remove(setting, data, status, context)
     path, owner, mode = setting["path"], _owner(setting), int(setting.get("mode", "0644"), 8)
     rights = status is not None and (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     other_content = status is None or data != wanted
@@ -269,7 +289,9 @@ def files(operation, context):
             diffs.append(diff)
     if changed and operation.get("linker_cache") and not context.check:
         refresh_linker_cache()
-    detail = "wrote %s" % listed(changed) if changed else "all files are as planned"
+    gone = {setting["path"] for setting in operation["files"] if setting.get("absent")}
+    verb = "removed" if changed and gone.issuperset(changed) else "wrote"
+    detail = "%s %s" % (verb, listed(changed)) if changed else "all files are as planned"
     return done(detail, changed, diffs)
 
 
