@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ansible.utils.display import Display
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 from ansible_collections.gpuprep.core.plugins.plugin_utils._places import place_of
+from ansible_collections.gpuprep.core.plugins.plugin_utils._secrets import redactor, secrets_of
 
 ensure_package()
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from gpuprep.observe import HostObservation
     from gpuprep.planner import Settings
     from gpuprep.planner.plan import Resolver
+    from gpuprep.run.redact import Redactor
 
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
 TIER_SECONDS = {
@@ -235,6 +237,7 @@ class Fleet:
         self.settings: dict[str, Settings] = {}
         self.failures: dict[str, Failure] = {}
         self.unreadable: list[str] = []
+        self._secrets: set[str] = set()
 
     # --- what is wanted -------------------------------------------------------------------
 
@@ -282,6 +285,7 @@ class Fleet:
         for name in names:
             try:
                 variables, templar = self._variables(name)
+                self._secrets |= secrets_of(variables, templar)
                 values = self._values[name] = read_values(variables, templar)
                 for variable in self._shell_variables & variables.keys():
                     _templated(variable, variables, templar)
@@ -294,6 +298,14 @@ class Fleet:
                 self._fail(name, self._unreadable(name) or error)
             except Exception as error:  # noqa: BLE001 - any fault of a host is that host's result
                 self._fail(name, error)
+
+    @cached_property
+    def hide(self) -> Redactor:
+        """What masks the secrets of the hosts that were read, by value."""
+        context = self._play_context()
+        typed = {str(word) for word in (context.password, context.become_pass) if word}
+        made: Redactor = redactor(self._secrets | typed)
+        return made
 
     def policy(self) -> Policy:
         """Return the policy of the run, from the hosts whose settings can be read.

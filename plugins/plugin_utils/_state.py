@@ -41,6 +41,21 @@ def plan_name(host: str) -> str:
     return _name("plan", host)
 
 
+def part_name(role: str, host: str) -> str:
+    """Return the name under which a role's part of a host's plan is stored, as its tasks need it."""
+    return _name(f"part-{role}", host)
+
+
+def others_on(machine: str, host: str) -> list[str]:
+    """Note that a host is a machine; return the other names that this machine has in this run."""
+    folder = state_directory() / f"machine-{machine}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    own = host.encode().hex()
+    (folder / own).touch()
+    names = (path.name for path in folder.iterdir())
+    return sorted(bytes.fromhex(name).decode() for name in names if name != own)
+
+
 def work_name(host: str) -> str:
     """Return the name under which is stored what the plays do with a host."""
     return _name("work", host)

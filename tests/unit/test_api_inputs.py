@@ -27,8 +27,8 @@ from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run import inventories, processes
 from gpuprep.run.ansible_errors import engine_error, error_text
-from gpuprep.run.execution import OWN_WORDS
 from gpuprep.run.options import limit_arguments
+from gpuprep.run.own_words import OWN_WORDS
 from gpuprep.run.redact import (
     _SWITCHES,
     MASK,
