@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fleet_rig
@@ -14,8 +19,6 @@ from gpuprep.errors import ConfigError, ExitCode, GpuprepError
 from gpuprep.model import HostStatus
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fleet_rig import Rig
 
 
@@ -330,6 +333,29 @@ def test_what_is_wrong_with_its_settings_is_told_of_an_unreachable_host_too(rig:
         assert words in (host.error or "")
     gone = rig.run("plan", {"a": {"rig_unreachable": "no route"}, "b": {}}).hosts["a"]
     assert gone.error == "no route"
+
+
+def test_what_a_killed_plain_playbook_leaves_the_next_one_clears_away(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan may hold a login; a living run keeps its own."""
+    monkeypatch.setenv("ANSIBLE_LOCAL_TEMP", str(tmp_path / "local"))
+    run = threading.Thread(target=rig.play, args=("apply", {"a": {}}))
+    run.start()
+    while not (owners := list((tmp_path / "local").glob("*/gpuprep/owner"))):
+        time.sleep(0.02)
+    while len(words := owners[0].read_text().split()) < 3:
+        time.sleep(0.02)
+    os.kill(int(words[1]), signal.SIGKILL)
+    run.join()
+    since = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    living = tmp_path / "local/living/gpuprep"
+    living.mkdir(parents=True)
+    (living / "owner").write_text(f"{words[0]} {os.getpid()} {since}")
+    assert owners[0].exists()
+    rig.play("status", {"b": {}})
+    assert not owners[0].parent.exists()
+    assert living.exists()
 
 
 # --- which hosts --------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pwd
+import re
 import stat
 import tempfile
 import time
@@ -22,6 +23,7 @@ REPOSITORY_KINDS = ("key", "repository", "pin")
 LINKER_CACHE = "/etc/ld.so.cache"
 DISABLED = ".disabled"  # package managers do not read such files
 REPLACED_SECONDS = 7200
+WRITE_SECONDS = 60  # no file of ours takes longer to write
 REPLACED = "replaced.json"  # in the run's directory: what these files were before
 
 
@@ -116,6 +118,7 @@ def write(path, data, mode, owner):
                 )
         except FileNotFoundError:
             pass
+        _remove_left_behind(directory, name)
         temporary = ".%s.%s" % (name, next(tempfile._get_candidate_names()))  # noqa: SLF001
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         handle = os.open(temporary, flags, 0o600, dir_fd=directory)
@@ -137,6 +140,17 @@ def write(path, data, mode, owner):
         os.close(directory)
     if os.path.exists("/sys/fs/selinux/enforce"):
         command(["restorecon", "-F", path])
+
+
+def _remove_left_behind(directory, name):
+    """Remove what writers of a file left that were killed before they had renamed it."""
+    pattern = re.compile(re.escape(".%s." % name) + "[a-z0-9_]{8}")
+    for other in filter(pattern.fullmatch, os.listdir(directory)):
+        with contextlib.suppress(OSError):
+            info = os.stat(other, dir_fd=directory, follow_symlinks=False)
+            own = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid()
+            if own and time.time() - info.st_mtime > WRITE_SECONDS:
+                os.unlink(other, dir_fd=directory)
 
 
 def _set_rights(path, mode, owner):
