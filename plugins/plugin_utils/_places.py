@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.inventory.group import Group
 from ansible.inventory.host import Host
 from ansible.vars.plugins import get_vars_from_inventory_sources
@@ -57,7 +58,13 @@ def lead(pattern: Any, variables: Mapping[str, Any], loader: Any) -> list[Any]:
         variables: those of a play without a host.
         loader: reads files.
 
+    Raises:
+        AnsibleError: there is no host at all.
+
     """
+    if not variables["groups"]["all"] and not variables.get("gpuprep_run_dir"):
+        # Ansible only warns of an inventory that it cannot read, and succeeds without a host.
+        raise AnsibleError("the inventory lists no hosts; what is above says why it is empty")
     unreadable = _unreadable(variables, loader)
     names = variables["ansible_play_hosts_all"]  # all that the limit allows
     first = next((name for name in names if name not in unreadable), None)

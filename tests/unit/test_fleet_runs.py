@@ -307,6 +307,33 @@ def test_plain_playbooks_fail_for_hosts_that_cannot_be_planned_and_count_all(
     assert "E_UNREACHABLE" in played.text.partition("Report")[2]
 
 
+@pytest.mark.parametrize("text", ["all:\n  hosts:\n    a: {x: 1\n    b:\n", "all:\n  hosts: {}\n"])
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_plain_playbook_without_hosts_is_no_success(
+    rig: Rig, tmp_path: Path, verb: str, text: str
+) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(text)
+    played = rig.play(verb, inventory)
+    assert played.code != 0
+    assert "the inventory lists no hosts" in " ".join(played.text.split())
+
+
+def test_a_plain_playbook_tells_what_is_wrong_with_an_oci_inventory_once(
+    rig: Rig, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "gpus.oci.yml"
+    inventory.write_text("plugin: gpuprep.core.oci\nfilters: [{freeform_tags: {role: train}}]\n")
+    played = rig.play("plan", inventory)
+    assert played.code == 1
+    lines = [line for line in played.text.splitlines() if line.strip()]
+    assert len(lines) <= 4, played.text
+    assert "filters: needs a mapping, not list" in " ".join(played.text.split())
+    with pytest.raises(GpuprepError, match=r"gpus\.oci\.yml: filters: needs a mapping") as told:
+        rig.run("plan", inventory)
+    assert told.value.exit_code == ExitCode.UNAVAILABLE
+
+
 def test_a_plain_plan_without_a_refusal_is_a_success(rig: Rig) -> None:
     played = rig.play("plan", {"a": {}, "b": {}})
     assert (played.code, set(played.recap)) == (0, {"a", "b"}), played.text
