@@ -5,12 +5,14 @@ Ansible reads the variables of a task's host before the task, and what it cannot
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.inventory.group import Group
 from ansible.inventory.host import Host
+from ansible.module_utils.common.text.converters import to_text
 from ansible.vars.plugins import get_vars_from_inventory_sources
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ try:
 except ImportError:  # before ansible-core 2.19
     Origin = None
 
+ENCRYPTED = b"$ANSIBLE_VAULT;"
 MOST_CAUSES = 20
 
 
@@ -37,6 +40,24 @@ def place_of(error: BaseException) -> str:
         place = _place(getattr(cause, "obj", None)) or place
         cause = cause.__cause__ or cause.__context__
     return place
+
+
+def encrypted_file(host: Host, loader: Any) -> str:
+    """Return a file of a host's variables that is encrypted as a whole, an empty text for none.
+
+    For releases of ansible-core that do not tell which they could not open.
+    """
+    groups = [("group_vars", group.name) for group in host.get_groups()]
+    for source in map(Path, context.CLIARGS["inventory"]):
+        folder = source if source.is_dir() else source.parent
+        for kind, name in [("host_vars", host.name), *groups]:
+            if not (folder / kind).is_dir():
+                continue
+            for path in map(to_text, loader.find_vars_files(str(folder / kind), name)):
+                with open(path, "rb") as file:  # noqa: PTH123 - a short look
+                    if file.read(len(ENCRYPTED)) == ENCRYPTED:
+                        return str(path)
+    return ""
 
 
 def _place(data: Any) -> str:

@@ -15,7 +15,7 @@ from ansible.playbook.play_context import PlayContext
 from ansible.utils.display import Display
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
-from ansible_collections.gpuprep.core.plugins.plugin_utils._places import place_of
+from ansible_collections.gpuprep.core.plugins.plugin_utils._places import encrypted_file, place_of
 from ansible_collections.gpuprep.core.plugins.plugin_utils._secrets import redactor, secrets_of
 
 ensure_package()
@@ -330,8 +330,12 @@ class Fleet:
         except AnsibleError as error:  # a file of its variables, whole
             self.unreadable.append(name)
             why = clean_line(str(error)).rstrip(".")
-            told = ": ".join(filter(None, ("its variables cannot be read", place_of(error), why)))
-            return ConfigError(told + (VAULT_CURE if ENCRYPTED.search(why) else ""))
+            place, vault = place_of(error), ENCRYPTED.search(why)
+            if vault and not place:
+                host = self._hostvars._inventory.get_host(name)
+                place = encrypted_file(host, self._action._loader)
+            told = ": ".join(filter(None, ("its variables cannot be read", place, why)))
+            return ConfigError(told + (VAULT_CURE if vault else ""))
         for variable in sorted(variables):
             if variable.startswith("ansible_"):
                 try:

@@ -195,6 +195,19 @@ def test_a_file_of_variables_that_cannot_be_read_is_its_hosts_own_fault(
             done.unlink()
 
 
+def test_a_host_called_localhost_with_broken_variables_costs_the_others_nothing(
+    rig: Rig, tmp_path: Path
+) -> None:
+    files = {"host_vars/localhost.yml": BROKEN["no YAML"][0]}
+    inventory = with_files(rig, tmp_path, "ab", files)
+    document = json.loads(inventory.read_text())
+    document["all"]["hosts"] = {"localhost": None, **document["all"]["hosts"]}
+    inventory.write_text(json.dumps(document))
+    result = rig.run("apply", inventory)
+    assert result.hosts["localhost"].code == "E_CONFIG"
+    assert [result.hosts[name].state for name in "ab"] == [HostStatus.PREPARED] * 2
+
+
 def test_with_the_wrong_vault_password_only_encrypted_hosts_fail(rig: Rig, tmp_path: Path) -> None:
     from ansible.parsing.vault import VaultLib, VaultSecret  # noqa: PLC0415
 
