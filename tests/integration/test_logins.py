@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.sandbox
 
-NAMES = ("i9-login-1", "i9-login-2")
+NAMES = ("login-1", "login-2")
 PASSWORD = "Sesame-21"  # noqa: S105
 # Prints before and after whatever it is told to run.
 NOISY = """#!/bin/sh
