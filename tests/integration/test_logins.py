@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pexpect
@@ -23,6 +22,7 @@ from sandbox.fleet import HostSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from gpuprep.model import FleetResult
     from sandbox.register import Host
@@ -109,8 +109,13 @@ def answered(result: FleetResult, name: str) -> None:
     assert host.facts is not None
 
 
-LEASE = [{"gpuprep.core.lease": None}, {"gpuprep.core.lease": {"state": "absent"}}]
-REBOOT = {"gpuprep.core.reboot": {"boot_time_command": "awk '{print $22}' /proc/1/stat"}}
+LEASE: list[dict[str, Any]] = [
+    {"gpuprep.core.lease": None},
+    {"gpuprep.core.lease": {"state": "absent"}},
+]
+REBOOT: dict[str, Any] = {
+    "gpuprep.core.reboot": {"boot_time_command": "awk '{print $22}' /proc/1/stat"}
+}
 KEPT = "find /tmp -name 'gpuprep-*'"
 
 
@@ -177,9 +182,7 @@ def test_a_typed_password_goes_to_the_host_that_asks_for_one(
     words = ["status", "-i", str(path), "-k", "-K", "--report", str(report)]
     command = [sys.executable, "-m", "gpuprep", *words]
     with (tmp_path / "terminal").open("wb") as terminal:
-        child = pexpect.spawn(command[0], command[1:], timeout=120, logfile=terminal)
-        child.logfile_send = None
-        child.logfile = None
+        child = pexpect.spawn(command[0], command[1:], timeout=120)
         child.logfile_read = terminal
         for prompt in ("SSH password", "BECOME password"):
             child.expect(prompt)
@@ -194,9 +197,7 @@ def test_a_typed_password_goes_to_the_host_that_asks_for_one(
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_the_password_of_one_host_is_offered_to_no_other(
-    two: tuple[Host, ...], tmp_path: Path, first: int
-) -> None:
+def test_the_password_of_one_host_is_offered_to_no_other(two: tuple[Host, ...], first: int) -> None:
     """In either order; the other host would take it."""
     own, other = two[first], two[1 - first]
     document = fleet(*two, ansible_user="typist")
