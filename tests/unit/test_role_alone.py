@@ -11,6 +11,7 @@ import yaml
 from planner_cases import bare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from fleet_rig import Played, Rig
@@ -25,7 +26,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return fleet_rig.make(tmp_path, monkeypatch, "alone")
 
 
-def play(rig: Rig, hosts: dict[str, dict[str, Any]], *options: str, **more: Any) -> Played:
+def play(rig: Rig, hosts: Mapping[str, Any], *options: str, **more: Any) -> Played:
     """Include the role conda in a play over hosts that say ``seen`` and have ``variables``."""
     for name, host in hosts.items():
         (rig.folder / f"seen-{name}").write_text(json.dumps(host.get("seen", bare(boot_id=name))))
