@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -11,6 +13,7 @@ import click
 import yaml
 
 from gpuprep.errors import ConfigError
+from gpuprep.run.environment import asking
 from gpuprep.run.inventories import LOCALHOST
 from gpuprep.run.options import MOST_FORKS, Access, split_vault_id
 
@@ -170,8 +173,18 @@ def ask_access(  # noqa: PLR0913 - one per option
     ask_vault_pass: bool = False,
     vault_id: tuple[str, ...] = (),
 ) -> Access:
-    """Ask for the passwords that are wanted, on the terminal and not in the arguments."""
+    """Ask for the passwords that are wanted, on the terminal and not in the arguments.
+
+    Also for those that Ansible's own configuration wants asked for; without a terminal the run
+    says how to give them instead.
+    """
+    configured = asking(os.environ, Path.cwd()) if _at_terminal() else ()
+    ask_pass = ask_pass or "ask_pass" in configured
+    ask_become_pass = ask_become_pass or "become_ask_pass" in configured
+    given = bool(vault_password_file or vault_id)
+    ask_vault_pass = ask_vault_pass or ("ask_vault_pass" in configured and not given)
     asked = [label for label, source in map(split_vault_id, vault_id) if source == _PROMPT]
+    asked += [split_vault_id(setting)[0] for setting in configured if "@" in setting]
     labels = ["default", *asked] if ask_vault_pass else asked
     return Access(
         user=user,
@@ -184,6 +197,10 @@ def ask_access(  # noqa: PLR0913 - one per option
             label: _ask(f"Vault password ({label})") for label in dict.fromkeys(labels)
         },
     )
+
+
+def _at_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _ask(prompt: str) -> str:

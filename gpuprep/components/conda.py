@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 # A login or a token in an address.
 SECRET = re.compile(r"://[^/\s@]+@|/t/[^/\s]+|[?&]\w*token=", re.IGNORECASE)
+# Texts that YAML takes for texts without quotes, but for words of its own.
+PLAIN = re.compile(r"[A-Za-z/][\w./@%+~#:-]*[\w/]", re.ASCII)
+YAML_WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "null"})
 PROFILE = "/etc/profile.d/gpuprep-conda.sh"
 
 
@@ -138,10 +141,11 @@ def _diff_environment(differences: Differences, desired: EnvironmentState, conda
 
 def _files(settings: Settings, marker: str) -> tuple[ManagedFile, ...]:
     prefix = settings.conda_prefix
-    lines = [HEADER.rstrip(), "channels:", *(f"  - {name}" for name in settings.conda_channels)]
+    channels = (f"  - {_quoted(name)}" for name in settings.conda_channels)
+    lines = [HEADER.rstrip(), "channels:", *channels]
     lines += ["auto_activate_base: false", "channel_priority: strict"]
     if settings.conda_channel_alias:
-        lines.append(f"channel_alias: {settings.conda_channel_alias}")
+        lines.append(f"channel_alias: {_quoted(settings.conda_channel_alias)}")
     script = f"{prefix}/etc/profile.d/conda.sh"
     text = "\n".join(lines) + "\n"
     mode = "0600" if SECRET.search(text) else "0644"
@@ -150,6 +154,12 @@ def _files(settings: Settings, marker: str) -> tuple[ManagedFile, ...]:
         ManagedFile(PROFILE, StepKind.PROFILE, f"{HEADER}[ ! -r {script} ] || . {script}\n"),
         ManagedFile(marker_path(prefix), StepKind.MARKER, marker),
     )
+
+
+def _quoted(text: str) -> str:
+    """Return a text as YAML has to have it, so that it makes no number or switch of it."""
+    plain = PLAIN.fullmatch(text) and text.lower() not in YAML_WORDS
+    return text if plain else json.dumps(text)
 
 
 def _paths(settings: Settings) -> tuple[str, ...]:

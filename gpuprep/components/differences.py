@@ -56,9 +56,14 @@ class Differences:
 def diff_files(
     differences: Differences, observation: HostObservation, files: Iterable[ManagedFile]
 ) -> None:
-    """Find files that are absent or have another content, key, mode or owner."""
+    """Find files that are absent, not wanted, or have another content, key, mode or owner."""
     for file in files:
         current = observation.files.get(file.path)
+        if file.absent:
+            if current is not None:
+                reason = f"{file.path} is no longer needed"
+                differences.add(file.kind, file.path, "remove", reason)
+            continue
         if current is None:
             differences.add(file.kind, file.path, "create", f"{file.path} does not exist")
             continue

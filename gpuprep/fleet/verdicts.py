@@ -91,7 +91,14 @@ def report_of(
     return replace(report, host_status=_status(report))
 
 
-def work_on(plan: HostPlan, report: HostReport, verb: Verb, *, in_full: bool = False) -> Work:
+def work_on(
+    plan: HostPlan,
+    report: HostReport,
+    verb: Verb,
+    *,
+    in_full: bool = False,
+    pending: bool = False,
+) -> Work:
     """Return what is done with a host after the plan.
 
     Args:
@@ -99,9 +106,12 @@ def work_on(plan: HostPlan, report: HostReport, verb: Verb, *, in_full: bool = F
         report: what is told of it.
         verb: what was asked for.
         in_full: all roles run, also those without a difference.
+        pending: the run fails for a host that would change.
 
     """
     unfit = report.verdict if judges(verb) or not report.ok else ""
+    if pending and not unfit and plan.steps:
+        unfit = f"changes are pending: {len(plan.steps)} (gpuprep_fail_on_changes)"
     if not plan.ok:
         return Work(unfit=unfit)
     roles = tuple(role for role, part in plan.roles.items() if part.steps or in_full)

@@ -30,6 +30,7 @@ from gpuprep.model.codec import DecodeError, decode
 from gpuprep.model.versions import at_least, key
 from gpuprep.packages import family_of
 from gpuprep.packages.family import upstream_version
+from gpuprep.packages.logins import without_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -283,11 +284,11 @@ def _class_of(
         driver=driver,
         flavour=stack.flavour,
         cuda=tuple(toolkit.version for toolkit in stack.cuda),
-        repository=stack.repository.url if stack.repository else None,
+        repository=without_login(stack.repository.url) if stack.repository else None,
         key=stack.repository.key.identity if stack.repository else None,
         packages=packages,
         requires=required(offered, packages, driver, family_of(Family(stack.family))),
-        conda=stack.conda,
+        conda=stack.conda and replace(stack.conda, url=without_login(stack.conda.url)),
         others=_others(stack),
     )
 
@@ -318,7 +319,7 @@ def _exact(package: Package, offered: PackageIndex, driver: str | None, stack: S
         return package.version
     version = newest_beside(driver, offered.versions.get(package.name, ()))
     if version is None:
-        where = stack.repository.url if stack.repository else "no repository"
+        where = without_login(stack.repository.url) if stack.repository else "no repository"
         of = f" of driver {driver}" if package.component == "driver" else ""
         raise ConfigError(f"{package.name}{of} is not in {where}; nothing was locked")
     return version

@@ -50,6 +50,7 @@ class ManagedFile:
         kind: what it is.
         content: text, None for a key.
         key: the repository key it holds; the host fetches it and checks the fingerprint.
+        absent: it must not be there.
 
     """
 
@@ -60,3 +61,4 @@ class ManagedFile:
     mode: str = "0644"
     owner: str = "root"
     group: str = "root"
+    absent: bool = False

@@ -140,9 +140,12 @@ class Deb:
                 ManagedFile(KEYRING, StepKind.KEY, key=repository.key),
                 ManagedFile(REPOSITORY, StepKind.REPOSITORY, f"{HEADER}Types: deb\n{source}"),
             ]
-            if login:  # everybody can read the source
-                text = f"{HEADER}machine {address} {login}\n"
-                files.insert(1, ManagedFile(LOGIN, StepKind.REPOSITORY, text, mode="0600"))
+            # Everybody can read the source; a login of the mirror before is not left behind.
+            text = f"{HEADER}machine {address} {login}\n" if login else None
+            absent = text is None
+            files.insert(
+                1, ManagedFile(LOGIN, StepKind.REPOSITORY, text, mode="0600", absent=absent)
+            )
         if repository is not None or stack.pins:
             files.append(ManagedFile(PREFERENCES, StepKind.PIN, self.preferences(stack)))
         return tuple(files)

@@ -12,16 +12,18 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree as ET
 
 from gpuprep.errors import ConfigError
+from gpuprep.packages.logins import authorization, without_login
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _T = TypeVar("_T")
 _TIMEOUT = 30  # seconds per file
+_NO_LOGIN = frozenset({401, 403})
 _GZIP = b"\x1f\x8b"
 _COMMON = "{http://linux.duke.edu/metadata/common}"
 _RPM = "{http://linux.duke.edu/metadata/rpm}"
@@ -72,15 +74,19 @@ def understood(address: str, read: Callable[..., _T], *arguments: object) -> _T:
 
 def fetch(address: str) -> bytes:
     """Return the content of a URL or file, unpacked; raises ConfigError when it cannot be had."""
+    shown = without_login(address)
     try:
         if re.match(r"https?://", address):
-            with urllib.request.urlopen(address, timeout=_TIMEOUT) as answer:  # noqa: S310  (checked)
+            request = urllib.request.Request(shown, headers=authorization(address))  # noqa: S310  (checked)
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
                 content: bytes = answer.read()
         else:
             content = Path(address).read_bytes()
         return gzip.decompress(content) if content.startswith(_GZIP) else content
     except (OSError, urllib.error.URLError, EOFError) as error:
-        raise ConfigError(f"{address} cannot be read: {error}") from error
+        refused = isinstance(error, urllib.error.HTTPError) and error.code in _NO_LOGIN
+        cure = f"; put the login for {urlsplit(shown).hostname} into ~/.netrc" if refused else ""
+        raise ConfigError(f"{shown} cannot be read: {error}{cure}") from error
 
 
 def _deb(text: str) -> tuple[Listed, ...]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gpuprep.errors import ConfigError
 from gpuprep.planner.settings import KEEP, NONE, all_options
@@ -26,6 +26,8 @@ _SHOWN: Final = 80  # characters of a wrong value
 _DAY: Final = 24 * 60 * 60
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Package managers' files of logins have no way to write these.
+_BLANK: Final = re.compile(r"[\s\x00-\x1f\x7f]")
 _DIGITS: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _TRUE: Final = frozenset({"true", "yes", "on", "y", "t", "1"})  # Ansible's own words
 _FALSE: Final = frozenset({"false", "no", "off", "n", "f", "0"})
@@ -80,13 +82,15 @@ def _url(*schemes: str) -> _Form:
                 _like(r"[!-~]+")(text)
                 and not re.search(r"[\s\"'<>\\^`{|}?#]", text)
                 and parts.scheme in schemes
+                and not _BLANK.search(unquote(parts.netloc))
                 and (bool(parts.hostname) or parts.scheme == "file")
                 and (parts.port is None or parts.port > 0)
             )
         except ValueError:  # a port that is none, a bracket without its other
             return False
 
-    return _Form(f"a base URL ({' or '.join(schemes)}) without query and blanks", fits, secret=True)
+    words = f"a base URL ({' or '.join(schemes)}) without query and blanks, also in its login"
+    return _Form(words, fits, secret=True)
 
 
 # Nothing of ours may stand in the place of a system's directory, or below one of the kernel's.

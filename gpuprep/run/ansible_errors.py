@@ -49,6 +49,7 @@ _REASON: Final = re.compile(
     r"Failed to parse (?:inventory|\S+) with '?\w+'? plugin: "
     r"(.+(?:\n(?!\[|Origin: |<<<|Failed to parse ).+)*)"
 )
+_OWN_REASON: Final = re.compile(r"inventory source \S+ with plugin gpuprep\S+: (.+)$")
 _ORIGIN: Final = re.compile(r"^Origin: (.+)$", re.MULTILINE)
 _ENCRYPTED: Final = b"$ANSIBLE_VAULT;"
 _SHOWN: Final = 5  # files
@@ -83,7 +84,8 @@ def engine_error(code: int, output: str, limit: str | None) -> GpuprepError:
     unparsed = _UNPARSED.search(error)
     if unparsed:
         source = unparsed.group(1) or unparsed.group(2)
-        reason, origin = _reason_of_unparsed(output)
+        own = _OWN_REASON.search(error)
+        reason, origin = (own.group(1), None) if own else _reason_of_unparsed(output)
         place = source if origin is None or origin.startswith("<") else origin
         error = f"{place}: {reason}"
         # Ansible reads variables together with the inventory and blames the latter for both.

@@ -13,6 +13,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 _PREFIX: Final = "gpuprep-"
 _LOCK: Final = "lock"
+_NEW_LOCK: Final = "lock.new"
+_BEGINNING: Final = 3600.0  # seconds after which a run has its lock, however slow the machine
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a 0700 directory of its own there
 
 
@@ -68,10 +71,10 @@ def remove_abandoned(base: Path) -> tuple[Path, ...]:
 @contextlib.contextmanager
 def _held_lock(path: Path) -> Iterator[None]:
     """Hold a lock that the kernel gives up when this process dies, even by SIGKILL."""
-    lock = os.open(path / "lock.new", os.O_CREAT | os.O_RDWR, 0o600)
+    lock = os.open(path / _NEW_LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        (path / "lock.new").rename(path / _LOCK)  # visible only once it is held
+        (path / _NEW_LOCK).rename(path / _LOCK)  # visible only once it is held
         yield
     finally:
         os.close(lock)
@@ -83,6 +86,8 @@ def _is_abandoned(path: Path) -> bool:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             return False
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return _was_never_locked(path)
     except OSError:
         return False
     try:
@@ -92,6 +97,16 @@ def _is_abandoned(path: Path) -> bool:
     finally:
         os.close(lock)
     return True
+
+
+def _was_never_locked(path: Path) -> bool:
+    """Return whether a run was killed before it could even lock its directory."""
+    try:
+        entries = {entry.name for entry in path.iterdir()}
+        age = time.time() - path.lstat().st_mtime
+    except OSError:
+        return False
+    return entries <= {_NEW_LOCK} and age > _BEGINNING
 
 
 def _remove(path: Path) -> None:

@@ -16,12 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gpuprep.components import NAMES, ROLES
 from gpuprep.errors import ConfigError, EngineError, GpuprepError
 from gpuprep.fleet.counters import PREFIX, Counts, counts_of
-from gpuprep.fleet.report import HostReport
-from gpuprep.model import FleetResult, PlanState, RunInfo, StepKind
-from gpuprep.model.codec import vocabulary
+from gpuprep.model import FleetResult, PlanState, RunInfo
 from gpuprep.run import environment as engine
 from gpuprep.run.ansible_errors import (
     encrypted_error,
@@ -45,6 +42,7 @@ from gpuprep.run.options import (
     prompt_answers,
     variables_arguments,
 )
+from gpuprep.run.own_words import OWN_WORDS
 from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
 from gpuprep.run.results import host_results, read_reports, refuse_settings
 from gpuprep.version import __version__
@@ -52,6 +50,7 @@ from gpuprep.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gpuprep.fleet.report import HostReport
     from gpuprep.run.inventories import Source
     from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables, Verb
     from gpuprep.run.runner import Outcome, Request
@@ -60,9 +59,6 @@ PLAN_FILE: Final = "plan.json"  # written by the plan action into the run's dire
 PROOF_FILES: Final = "proof*.json"  # written by the closing action, one per batch of hosts
 _AFTER_TASK: Final = frozenset({EventKind.OK, EventKind.CHANGED})
 _PLAN_WORDS: Final = {PlanState.DRIFTED: "to change", PlanState.CONVERGED: "up to date"}
-
-# Never masked, whatever somebody chose for a password: documents are made of them.
-OWN_WORDS: Final = vocabulary(HostReport) | {*NAMES, *ROLES, *StepKind}
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,8 +215,8 @@ def check_prompts(access: Access, asking: Sequence[str]) -> None:
         )
         if not answered:
             raise ConfigError(
-                f"Ansible's configuration wants to ask for a password ({setting}), which it cannot"
-                f" here: give {option}, or take the setting out"
+                f"Ansible's configuration wants to ask for a password ({setting}), which needs a"
+                f" terminal: give {option}, or take the setting out"
             )
 
 
@@ -224,6 +224,8 @@ def prompt_answers(access: Access) -> dict[str, str]:
     """Answers to the prompts of ansible-playbook, by pattern."""
     answers = {r"^SSH password:\s*$": access.connection_password}
     answers[r"^BECOME password.*:\s*$"] = access.become_password
+    # What Ansible asks for an identity whose source is prompt_ask_vault_pass; it names none.
+    answers[r"^Vault password:\s*$"] = next(iter(access.vault_passwords.values()), None)
     for label, password in access.vault_passwords.items():
         answers[rf"^Vault password \({re.escape(label)}\):\s*$"] = password
     return {prompt: answer for prompt, answer in answers.items() if answer is not None}

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
-from ansible_collections.gpuprep.core.plugins.plugin_utils._converge import LOCK_SECONDS, ask
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils._converge import (
+    LOCK_SECONDS,
+    ask,
+    refuse_twins,
+)
+from ansible_collections.gpuprep.core.plugins.plugin_utils._secrets import redactor_for
 
-from gpuprep.observe.converge import Answer, failure_text
+from gpuprep.observe.converge import failure_text
+
+if TYPE_CHECKING:
+    from gpuprep.observe.converge import Answer
+    from gpuprep.run.redact import Redactor
 
 
 class ActionModule(ActionBase):
@@ -27,6 +36,10 @@ class ActionModule(ActionBase):
         operations = (plan.get("operations") or {}).get(stage) or []
         if not operations or not plan.get("run", True):
             return {**result, "changed": False, "skipped": True, "skip_reason": "Nothing to do"}
+        host = variables["inventory_hostname"]
+        hide = redactor_for(self, variables)
+        if plan.get("machine"):  # its twin may have been planned after this host
+            refuse_twins(plan["machine"], host)
         try:
             answer = ask(
                 self,
@@ -39,14 +52,17 @@ class ActionModule(ActionBase):
                 check=self._play_context.check_mode,
             )
         except _hosts.HostUnreachableError as error:
-            return {**result, "unreachable": True, "msg": str(error)}
-        self._show(variables["inventory_hostname"], answer)
-        return {**result, **as_result(answer)}
+            return {**result, "unreachable": True, "msg": hide.text(str(error))}
+        except AnsibleActionFail as error:
+            raise AnsibleActionFail(hide.text(str(error))) from None
+        self._show(host, answer, hide)
+        return {**result, **hide.data(as_result(answer))}
 
     def _plan(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Return the role's part of the plan, from the task or as the role registered it."""
         role = self._task.args["role"]
-        plan = self._task.args.get("plan") or variables.get(f"__{role}_plan")
+        noted = _state.read(_state.part_name(role, variables["inventory_hostname"]))
+        plan = self._task.args.get("plan") or noted or variables.get(f"__{role}_plan")
         if not isinstance(plan, dict):
             raise AnsibleActionFail(
                 f"there is no plan of {role}: run gpuprep.core.role_plan first and register"
@@ -54,13 +70,13 @@ class ActionModule(ActionBase):
             )
         return plan
 
-    def _show(self, host: str, answer: Answer) -> None:
+    def _show(self, host: str, answer: Answer, hide: Redactor) -> None:
         """Tell in Ansible's own output what was done; it prints only failures by itself."""
         if answer.earlier:
-            self._display.display(f"{host}: {answer.earlier}")
+            self._display.display(hide.text(f"{host}: {answer.earlier}"))
         for done in answer.operations:
             if done["changed"]:
-                self._display.display(f"{host}: {done['detail']}")
+                self._display.display(hide.text(f"{host}: {done['detail']}"))
 
 
 def as_result(answer: Answer) -> dict[str, Any]:

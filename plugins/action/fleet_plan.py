@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from gpuprep.fleet.verdicts import VERBS, judges, work_on
 from gpuprep.fleet.waves import waves
 from gpuprep.model import Tier
 from gpuprep.report.text import checks_in_words, fleet_in_words
-from gpuprep.run.redact import mask_urls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,14 +59,14 @@ class ActionModule(ActionBase):
         work = {name: _work(fleet, name, reports[name], verb) for name in names}
         self._hand_over(fleet, work, policy)
         if policy.run_dir:
-            hosts = {name: report.to_dict() for name, report in reports.items()}
+            hosts = {name: fleet.hide.data(report.to_dict()) for name, report in reports.items()}
             document = {"schema": 1, "hosts": hosts, "unmatched": unmatched}
             _state.write_report(policy.run_dir, "plan", document)
         else:
             self._tell(fleet, reports, verb)
         unfit = [f"{name}: {todo.unfit}" for name, todo in work.items() if todo.unfit]
         counts = Counter(plan.state for plan in fleet.plans.values())
-        told = mask_urls("\n".join(unfit)) or _summary(counts)
+        told = fleet.hide.text("\n".join(unfit)) or _summary(counts)
         result.update(changed=False, counts=dict(counts), msg=told)
         return result
 
@@ -78,14 +78,17 @@ class ActionModule(ActionBase):
                 plan = {role: part.to_dict() for role, part in fleet.plans[name].roles.items()}
                 _state.write(_state.plan_name(name), plan)
         drifted = [name for name, todo in work.items() if todo.roles]
-        unfit = [name for name, todo in work.items() if todo.unfit]
+        readable = [name for name in work if name not in fleet.unreadable]
+        unfit = [name for name in readable if work[name].unfit]
         needed = {role for todo in work.values() for role in todo.roles}
         document = {
             "drifted": drifted,
             "roles": [role for role in ROLES if role in needed],
             # The API tells its caller by itself; a host-task more would only cost time.
             "unfit": [] if policy.run_dir else unfit,
-            "hosts": [] if policy.run_dir else list(work),
+            "hosts": [] if policy.run_dir else readable,
+            "speaker": [] if policy.run_dir or not fleet.unreadable else readable[:1],
+            "unreadable": "\n".join(f"{name}: {work[name].unfit}" for name in fleet.unreadable),
             "waves": waves(drifted, policy.batch),
             "max_fail_percentage": policy.max_fail_percentage,
         }
@@ -98,7 +101,7 @@ class ActionModule(ActionBase):
             told = ((name, report.to_dict()) for name, report in reports.items())
             lines = chain.from_iterable(checks_in_words(*each) for each in told)
         for line in lines:
-            self._display.display(mask_urls(line))
+            self._display.display(fleet.hide.text(line))
 
 
 def _check_named(named: Iterable[str], unmatched: Iterable[str]) -> None:
@@ -115,8 +118,10 @@ def _check_named(named: Iterable[str], unmatched: Iterable[str]) -> None:
 
 def _work(fleet: Fleet, name: str, report: HostReport, verb: Verb) -> Work:
     settings = fleet.settings.get(name)
+    pending = verb == "plan" and settings and settings.values["gpuprep_fail_on_changes"]
     in_full = settings is not None and not settings.short_cut
-    return work_on(fleet.plans[name], report, verb, in_full=in_full)
+    work = work_on(fleet.plans[name], report, verb, in_full=in_full, pending=bool(pending))
+    return replace(work, unfit=fleet.hide.text(work.unfit))
 
 
 def _summary(counts: Counter[str]) -> str:

@@ -30,13 +30,13 @@ class ActionModule(ActionBase):
         fleet.observe(names, Tier(self._task.args.get("tier", Tier.QUICK)))
         reports = {name: fleet.report(name) for name in names}
         for name, report in reports.items():
-            _state.write(_state.verdict_name(name), report.verdict)
+            _state.write(_state.verdict_name(name), fleet.hide.text(report.verdict))
         proven = [name for name, report in reports.items() if not report.verdict]
         stop = _stop(proven, names)
         _state.write(_state.STOP, stop)
         if run_dir := fleet.policy().run_dir:
             number = 1 + len(list(Path(run_dir).glob("proof-*.json")))
-            told = {name: report.to_dict() for name, report in reports.items()}
+            told = {name: fleet.hide.data(report.to_dict()) for name, report in reports.items()}
             document = {"schema": 1, "hosts": told, "stop": stop}
             _state.write_report(run_dir, f"proof-{number}", document)
         summary = f"{len(proven)} as planned, {len(names) - len(proven)} not"

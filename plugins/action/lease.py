@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._converge import SHORT_SECONDS, ask
 
 LIFETIME = 4 * 3600  # seconds
@@ -23,14 +23,6 @@ def _text(path: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    """Return the start time of a process in clock ticks since boot, empty when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
         return ""
 
 
@@ -47,7 +39,7 @@ def _identity() -> dict[str, Any]:
         "processes": processes,
         "host": socket.gethostname(),
         "pid": pid,
-        "started": _started(pid),
+        "started": _state.started(pid),
     }
 
 
@@ -62,7 +54,7 @@ def has_ended(run: str) -> bool:
         other = json.loads(run)
         if not isinstance(other, dict) or any(other[key] != own[key] for key in SAME):
             return False
-        return bool(_started(int(other["pid"])) != other["started"])
+        return bool(_state.started(int(other["pid"])) != other["started"])
     except (ValueError, KeyError, TypeError):
         return False
 

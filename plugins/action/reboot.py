@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import time
 from pathlib import Path
@@ -80,16 +81,21 @@ class ActionModule(ActionBase):
     def _command(self, command: str) -> tuple[int, str]:
         """Run a shell command as root on the host: exit code, last words."""
         _clients.bound(self._connection)
-        shell = f"sh -c {shlex.quote(command)}"
+        # What the login shell prints, before it or after it, is not the command's word.
+        mark = f"gpuprep-{secrets.token_hex(8)}"
+        shell = f"sh -c {shlex.quote(f'echo {mark}; {command}; code=$?; echo; echo {mark}; exit $code')}"
         if self._connection.become is not None:
             shell = self._connection.become.build_become_command(shell, self._connection._shell)
+        shell = _hosts.in_shell(self._connection, shell)
         try:
             code, out, err = self._connection.exec_command(shell, sudoable=True)
         finally:
             self._connection.close()
         if code >= 0 and code != _hosts.CONNECTION_LOST:
             _state.count_command(self._host, "reboot", PREFIX)
-        words = str(to_text(out)).strip() or str(to_text(err)).strip()
+        before, marked, rest = str(to_text(out)).partition(mark)
+        said = rest.partition(mark)[0] if marked else before
+        words = said.strip() or str(to_text(err)).strip()
         return int(code), words.splitlines()[-1] if words else ""
 
     def _boot(self, question: str) -> str:

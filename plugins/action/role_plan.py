@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils._converge import refuse_twins
 from ansible_collections.gpuprep.core.plugins.plugin_utils._road import (
     failed_plan,
     observe_host,
     read_settings,
     resolver_for,
 )
+from ansible_collections.gpuprep.core.plugins.plugin_utils._secrets import redactor_for
 
 from gpuprep.catalog import load
 from gpuprep.components import BY_ROLE
@@ -21,6 +24,9 @@ from gpuprep.errors import ConfigError
 from gpuprep.fleet.policy import observe_seconds
 from gpuprep.planner import plan_host
 from gpuprep.run.redact import mask_urls
+
+if TYPE_CHECKING:
+    from gpuprep.observe import HostObservation
 
 # Left open by a role: the reboot is a handler's, and the module is loaded by it.
 LEFT_TO_REBOOT = {"reboot", "load"}
@@ -38,11 +44,16 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         role = self._task.args["role"]
+        self._hide = redactor_for(self, variables)
         if boolean(self._task.args.get("closing", False)):
             return {**result, "changed": False, **self._closing(role, variables)}
         part = self._part(role, variables)
         check = self._play_context.check_mode
-        result.update(part, changed=False, run=bool(part["operations"]) and not check)
+        part |= {"run": bool(part["operations"]) and not check}
+        # The role's tasks take it from there: what a task returns may be shown.
+        _state.write(_state.part_name(role, variables["inventory_hostname"]), part)
+        part = self._hide.data(part)
+        result.update(part, changed=False)
         if check:
             result["changed"] = bool(part["steps"])
             result["diff"] = [_as_diff(step) for step in part["steps"]]
@@ -73,9 +84,9 @@ class ActionModule(ActionBase):
             part, text = self._own_plan(role, variables), "the host is as planned"
             left = [step for step in part["steps"] if step["kind"] not in LEFT_TO_REBOOT]
             if left:
+                differences = "; ".join(f"{step['id']} ({step['reason']})" for step in left)
                 raise AnsibleActionFail(
-                    "after the role ran, the host still differs: "
-                    + "; ".join(f"{step['id']} ({step['reason']})" for step in left)
+                    self._hide.text(f"after the role ran, the host still differs: {differences}")
                 )
         exported = {key: part.get(key, NOTHING[key]) for key in ("reboot_required", "installed")}
         return {"msg": text, **exported}
@@ -85,20 +96,30 @@ class ActionModule(ActionBase):
         try:
             settings = read_settings(variables, self._templar, self._loader)
         except ConfigError as error:
-            raise AnsibleActionFail(f"[E_CONFIG] {error}") from error
+            raise AnsibleActionFail(self._hide.text(f"[E_CONFIG] {error}")) from error
         if not BY_ROLE[role].wanted(settings.values):
             return NOTHING | {"msg": "not wanted here"}
+        machine = ""
         target, seconds = _hosts.own_target(self, variables), observe_seconds(settings.values)
         try:
             observation = _hosts.twice(target, lambda: observe_host(target, settings, seconds))
+            machine = self._machine(observation)
             resolver = resolver_for(settings, self._loader)
             plan = plan_host(observation, settings, load(), resolver, role)
         except (_hosts.HostUnreachableError, _hosts.HostUnusableError) as error:
             plan = failed_plan(error)
         if role not in plan.roles:
-            raise AnsibleActionFail(f"[{plan.code}] {plan.error}")
+            raise AnsibleActionFail(self._hide.text(f"[{plan.code}] {plan.error}"))
+        if machine:
+            refuse_twins(machine, variables["inventory_hostname"])
         installed = plan.versions.get(BY_ROLE[role].name, "")
-        return plan.roles[role].to_dict() | {"installed": installed}
+        return plan.roles[role].to_dict() | {"installed": installed, "machine": machine}
+
+    @staticmethod
+    def _machine(observation: HostObservation) -> str:
+        """Return a short name of the machine that answered, empty when it does not tell."""
+        identity = observation.identity
+        return hashlib.sha256(repr(identity).encode()).hexdigest() if identity else ""
 
 
 def _as_diff(step: dict[str, Any]) -> dict[str, str]:

@@ -296,6 +296,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import time
 from contextlib import contextmanager
 from functools import cache
@@ -342,6 +343,7 @@ if TYPE_CHECKING:
 
 # Raised when what is stored in caches takes another form.
 CACHE_FORM = 2
+TRACEBACKS = 3  # verbosity from which on Ansible shows where an error comes from
 UNDEFINED = re.compile(r"'(\w+)' is undefined").search
 # Strings in which no template can hide.
 OURS = re.compile(r"^plugin:\s*['\"]?gpuprep\.core\.oci['\"]?\s*$", re.MULTILINE).search
@@ -395,10 +397,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             config = self._read_config_data(path)
             with _one_generation():
                 self._list(_plain_mapping(config), fresh=not cache)
-        except Exception:
+        except Exception as error:
             if self.get_option("fail_command"):
                 # Left alone, Ansible warns, goes on with no hosts, and exits 0.
                 constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+                if _is_program_of_ansible() and self.display.verbosity < TRACEBACKS:
+                    # Ansible would try its other plugins, and tell what each made of this file.
+                    told = (
+                        f"failed to parse inventory source {path} with plugin {self.NAME}: {error}"
+                    )
+                    self.display.error(told)
+                    raise SystemExit(1) from None
             raise
 
     def _list(self, config: Mapping[str, Any], *, fresh: bool) -> None:
@@ -626,6 +635,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         for group in made:
             for child in group.child_groups:
                 self.inventory.add_child(group.name, child.name)
+
+
+def _is_program_of_ansible() -> bool:
+    """Return whether the process is a command of Ansible's, not a program that uses its parts."""
+    program = Path(sys.argv[0])
+    return program.name.startswith("ansible") or program.parent.name == "ansible"
 
 
 @contextmanager

@@ -11,12 +11,17 @@ description:
 options:
   _terms:
     description:
+      - C(lead) and a host pattern give that pattern, and where there are hosts whose variables cannot be
+        read, in front of it one whose can.
+      - C(readable) and a host pattern give that pattern without the hosts whose variables cannot be read.
       - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, C(hosts) all of them,
         as a host pattern. The last two are nobody where the program that started the run tells of its hosts.
       - C(waves) gives the numbers of hosts that are converged at a time, for C(serial).
       - C(stop) gives why no further wave may begin, an empty text when it may.
       - C(roles) gives the roles that differ on any host, with a host name those that differ there.
       - C(reason) and a host name give why a host is not touched.
+      - C(speaker) gives a host that tells of those whose variables cannot be read, nobody when there are
+        none; C(unreadable) gives what it tells.
       - C(verdict) and a host name give why a host is not proven, an empty text for one that is.
     required: true
     type: list
@@ -41,9 +46,18 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils._places import lead, readable
 
 NOBODY = ["all:!all"]  # an empty pattern would mean everybody
-NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "hosts": [], "roles": [], "waves": []}
+NO_PLAN: dict[str, Any] = {
+    "drifted": [],
+    "unfit": [],
+    "hosts": [],
+    "roles": [],
+    "waves": [],
+    "speaker": [],
+    "unreadable": "",
+}
 
 
 class LookupModule(LookupBase):
@@ -51,9 +65,12 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: Any = None, **_options: Any) -> list[Any]:
         """Return host names, role names, numbers or a text; see the documentation."""
-        del variables
+        answer: list[Any]
         match terms:
-            case ["drifted" | "unfit" | "hosts" as which]:
+            case ["lead" | "readable" as which, pattern]:
+                choose = {"lead": lead, "readable": readable}[which]
+                answer = choose(pattern, variables, self._loader)
+            case ["drifted" | "unfit" | "hosts" | "speaker" as which]:
                 answer = list(_fleet()[which]) or NOBODY
             case ["waves"]:
                 answer = [len(wave) for wave in _fleet()["waves"]]
@@ -65,6 +82,8 @@ class LookupModule(LookupBase):
                 answer = list(_work(host)["roles"])
             case ["reason", host]:
                 answer = [_work(host)["unfit"]]
+            case ["unreadable"]:
+                answer = [_fleet()["unreadable"]]
             case ["verdict", host]:
                 answer = [_state.read(_state.verdict_name(host)) or ""]
             case _:

@@ -1,14 +1,17 @@
-"""Private: the ssh clients that Ansible's ssh plugin starts, kept within bounds.
+"""Private: the clients (ssh, podman, ...) that Ansible's plugins start, kept within bounds.
 
-The plugin itself reads all that a host cares to send, and lets nobody end a client that hangs.
+The plugins themselves read all that a host cares to send, and let nobody end a client that hangs.
 """
 
 from __future__ import annotations
 
 import os
+import select
+import selectors
 import subprocess
 import sys
 import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,21 +52,85 @@ class _Output:
 
 
 class _Client(subprocess.Popen[bytes]):
-    """A client process whose output is bounded and that can be ended by its host's name."""
+    """A client process that can be ended by its host's name, and whose output is bounded."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if name := getattr(_thread, "host", None):
+            _running[name] = self
+
+    def communicate(
+        self,
+        input: Any = None,  # noqa: A002 - the name that callers know
+        timeout: float | None = None,
+    ) -> tuple[Any, Any]:
+        """Return what the process writes, after it was given its input."""
+        streams: tuple[Any, ...] = (self.stdout, self.stderr)
+        pieces: dict[Any, list[bytes]] = {stream: [] for stream in streams if stream}
+        end = None if timeout is None else time.monotonic() + timeout
+        left = memoryview(input or b"")
+        with selectors.DefaultSelector() as selector:
+            for stream in pieces:
+                selector.register(stream, selectors.EVENT_READ)
+            if self.stdin:
+                selector.register(self.stdin, selectors.EVENT_WRITE)
+            size = 0
+            while selector.get_map():
+                if end is not None and time.monotonic() > end:
+                    raise subprocess.TimeoutExpired(self.args, timeout or 0)
+                for ready, _event in selector.select(1):
+                    stream = ready.fileobj
+                    if stream is self.stdin:
+                        left = _fed(stream, left)
+                        more: Any = left
+                    else:
+                        more = _piece(stream)
+                        pieces[stream].append(more)
+                        size += len(more)
+                    if not more:
+                        selector.unregister(stream)
+                        stream.close()
+                if size > MOST_BYTES:
+                    self.kill()
+                    self.wait()
+                    raise AnswerTooLongError
+        self.wait(None if end is None else max(0.0, end - time.monotonic()))
+        out, err = (b"".join(pieces[s]) if s in pieces else None for s in streams)
+        return out, err
+
+
+def _fed(stream: Any, left: memoryview) -> memoryview:
+    """Return what is left of a process's input, after it has taken some of it."""
+    try:
+        return left[os.write(stream.fileno(), left[: select.PIPE_BUF]) :]
+    except BrokenPipeError:
+        return left[:0]
+
+
+def _piece(stream: Any) -> bytes:
+    """Return what a process has written, nothing at the end."""
+    return os.read(stream.fileno(), PIECE_BYTES)
+
+
+class _SshClient(_Client):
+    """A client of the ssh plugin, which reads piece by piece."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.stdout: Any = _Output(self.stdout, self)
         self.stderr: Any = _Output(self.stderr, self)
-        if name := getattr(_thread, "host", None):
-            _running[name] = self
+
+    communicate = subprocess.Popen.communicate
 
 
 def bound(connection: Any) -> None:
-    """Bound what a connection reads from now on; other plugins than ssh are left as they are."""
+    """Bound what a connection reads from now on; plugins that start no process are left alone."""
     module: Any = sys.modules[type(connection).__module__]
-    if connection.transport == "ssh" and hasattr(module, "subprocess"):
-        module.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": _Client})
+    client = _SshClient if connection.transport == "ssh" else _Client
+    if hasattr(module, "subprocess"):
+        module.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": client})
+    if getattr(module, "Popen", None) is subprocess.Popen:
+        module.Popen = client
 
 
 def work_for(host: str) -> None:

@@ -6,11 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 
 ensure_package()
 
+from gpuprep import codes
 from gpuprep.observe import converge
 
 if TYPE_CHECKING:
@@ -23,6 +24,19 @@ LOCK_SECONDS = 600
 SECONDS = 6 * 3600
 SHORT_SECONDS = 900
 LOOKING = ("the observation", "the step")  # the words of what looks, for what works
+
+
+def refuse_twins(machine: str, host: str) -> None:
+    """Refuse a machine that this run knows by another name too: both would work on it at once.
+
+    Raises:
+        AnsibleActionFail: with the other names.
+
+    """
+    others = _state.others_on(machine, host)
+    if others:
+        refusal = codes.refusal("E_SAME_HOST", twins=", ".join(others))
+        raise AnsibleActionFail(f"[{refusal.code}] {refusal.message}")
 
 
 def environment_of(action: ActionBase) -> dict[str, str]:

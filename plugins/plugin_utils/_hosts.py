@@ -9,7 +9,7 @@ import shlex
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -31,7 +31,7 @@ from gpuprep.fleet.counters import PREFIX
 from gpuprep.model.text import clean_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.playbook.play_context import PlayContext
@@ -45,6 +45,8 @@ MOST_AT_ONCE = 50  # hosts; more gain nothing
 KEY_EXCHANGES_PER_CORE = 10
 PATIENCE = 3  # times the connection's own timeout, when it is tried again
 PAUSE_SECONDS = (1.0, 5.0)  # before that, so that hosts do not come all at once again
+KEPT = "gpuprep-program-"  # directories on hosts whose sudo wants a terminal
+KEPT_MINUTES = 60  # after which one of them is of a run that was killed
 OMITTED = getattr(errors, "AnsibleValueOmittedError", ())  # since ansible-core 2.19
 
 NO_PROMPT = re.compile(
@@ -75,8 +77,12 @@ REFUSED_BY_SUDO = re.compile(
 )
 # What sudo says, the code, and what is told of it.
 WANTS_TTY = (
-    "sudo on the host wants a terminal, and gpuprep's program has none: {told};"
-    " add `Defaults:USER !requiretty` for the login user to its sudoers"
+    "sudo on the host wants a terminal, and this connection gives none: {told};"
+    " leave ansible_ssh_use_tty on, or add `Defaults:USER !requiretty` for the login user to its sudoers"
+)
+NO_ROOM = (
+    "sudo on the host wants a terminal, and /tmp cannot keep a program for it: {told};"
+    " make room, or add `Defaults:USER !requiretty` for the login user to its sudoers"
 )
 WRONG_PASSWORD = "the password given for becoming root is wrong"  # noqa: S105
 NOT_THERE = "the host has no sudo: {told}; install it, set ansible_become_method, or log in as root"
@@ -247,7 +253,7 @@ def _same_user(connection: Any, plugin: Any, play_context: PlayContext) -> bool:
 def run_script(target: Target, script: str, seconds: int, purpose: str = "converge") -> str:
     """Feed a Python program to a host and return its standard output.
 
-    Every command that a run carries out on a host goes through here, and is counted here.
+    Every program that a run carries out on a host goes through here, and is counted here.
 
     Args:
         target: the host.
@@ -263,25 +269,95 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     """
     connection = target.connection
     _clients.bound(connection)
-    # The host's own clock ends a hanging observation; the caller's ends a hanging connection.
-    inner = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E -"
+    # The host's own clock ends a hanging program; the caller's ends a hanging connection.
+    python = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E -"
+    try:
+        if connection not in _want_terminal:
+            try:
+                return _run(target, python, seconds, purpose, script)
+            except HostUnusableError as error:
+                if error.code != "E_SUDO_TTY" or not _offers_terminal(connection):
+                    raise
+                _want_terminal.add(connection)
+        with _kept_on_host(target, script) as folder:
+            # Nothing of it is left when the program begins.
+            kept = f"exec 3<{folder}/program && rm -rf {folder} && {python} <&3"
+            return _run(target, kept, seconds, purpose).replace("\r\n", "\n")
+    finally:
+        connection.close()
+
+
+def _run(target: Target, inner: str, seconds: int, purpose: str, script: str | None = None) -> str:
+    """Run a shell's command as root, with a program for its input; return what it printed."""
+    connection = target.connection
     command = inner
     if connection.become is not None:
         command = connection.become.build_become_command(inner, connection._shell)
+    sent = None if script is None else to_bytes(script)
     try:
-        code, out, err = connection.exec_command(command, in_data=to_bytes(script), sudoable=True)
+        command = in_shell(connection, command)
+        code, out, err = connection.exec_command(command, in_data=sent, sudoable=True)
     except _clients.AnswerTooLongError as error:
         raise HostUnusableError("E_OBSERVE", str(error)) from error
     except AnsibleError as error:
         raise _fault(target, error) from error
-    finally:
-        connection.close()
+    if len(out) + len(err) > _clients.MOST_BYTES:  # a plugin that cannot be bounded
+        raise HostUnusableError("E_OBSERVE", str(_clients.AnswerTooLongError()))
     answer = str(to_text(out))
     if code >= 0 and code != CONNECTION_LOST:
         _state.count_command(target.name, purpose, PREFIX)
     if code != 0:
         _explain(target, code, f"{to_text(err)}\n{answer}", seconds)
     return answer
+
+
+def in_shell(connection: Any, command: str) -> str:
+    """Return a command for whatever shell the login user has: fish and csh are no POSIX shells."""
+    if not getattr(connection, "allow_executable", True):
+        return command
+    executable = connection._play_context.executable or "/bin/sh"
+    return f"{executable} -c {shlex.quote(command)}"
+
+
+_want_terminal: WeakSet[Any] = WeakSet()  # connections whose sudo wants a terminal
+
+
+def _offers_terminal(connection: Any) -> bool:
+    """Return whether a connection gives a command without input a terminal."""
+    return connection.transport == "ssh" and bool(connection.get_option("use_tty"))
+
+
+@contextmanager
+def _kept_on_host(target: Target, script: str) -> Iterator[str]:
+    """Keep a program in a directory of the login user: a terminal cannot be fed with one.
+
+    Raises:
+        HostUnusableError: there is no room for it.
+
+    """
+    connection = target.connection
+    keep = (
+        f"find /tmp -maxdepth 1 -name '{KEPT}*' -user \"$(id -un)\" -mmin +{KEPT_MINUTES}"
+        " -exec rm -rf {} +; umask 077;"
+        f' folder=$(mktemp -d /tmp/{KEPT}XXXXXXXXXX) && cat >"$folder/program" && echo "$folder"'
+    )
+    try:
+        sent = to_bytes(script)
+        command = in_shell(connection, keep)
+        _code, out, err = connection.exec_command(command, in_data=sent, sudoable=False)
+    except AnsibleError as error:
+        raise _fault(target, error) from error
+    found = re.findall(rf"^/tmp/{KEPT}\w+$", str(to_text(out)), re.MULTILINE)
+    if not found:
+        why = _brief(str(to_text(err)))
+        raise HostUnusableError("E_SUDO_TTY", NO_ROOM.format(told=why))
+    folder = found[-1]
+    try:
+        yield folder
+    except (HostUnreachableError, HostUnusableError):
+        with suppress(AnsibleError):
+            connection.exec_command(in_shell(connection, f"rm -rf {folder}"), sudoable=False)
+        raise
 
 
 def _fault(target: Target, error: AnsibleError) -> Exception:
@@ -308,7 +384,8 @@ def _no_prompt(target: Target, text: str) -> Exception:
     become = target.connection.become
     program = become.get_option("become_exe") or become.name
     try:
-        code, out, _err = target.connection.exec_command(f"{program} --version", sudoable=False)
+        command = in_shell(target.connection, f"{program} --version")
+        code, out, _err = target.connection.exec_command(command, sudoable=False)
     except AnsibleError:
         return NotBegunError(_brief(text))
     if code in {CONNECTION_LOST, *range(-64, 0)}:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from ansible.playbook.play_context import PlayContext
 from ansible.utils.display import Display
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
+from ansible_collections.gpuprep.core.plugins.plugin_utils._places import encrypted_file, place_of
+from ansible_collections.gpuprep.core.plugins.plugin_utils._secrets import redactor, secrets_of
 
 ensure_package()
 
@@ -42,6 +45,7 @@ from gpuprep.model.text import clean, clean_line
 from gpuprep.observe.probe import source
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from gpuprep.planner.inputs import SHAPE, checked
+from gpuprep.planner.nowhere import fits_nowhere
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
 from gpuprep.run.redact import mask_urls
 
@@ -59,6 +63,7 @@ if TYPE_CHECKING:
     from gpuprep.observe import HostObservation
     from gpuprep.planner import Settings
     from gpuprep.planner.plan import Resolver
+    from gpuprep.run.redact import Redactor
 
 SPARE_SECONDS = 15  # the controller's patience beyond the host's own limit
 TIER_SECONDS = {
@@ -71,6 +76,8 @@ TIER_SECONDS = {
 MOST_AGAIN = 8
 FEWER = 4  # times fewer at once than the first time, at least
 MOST_CHARACTERS = 1000  # of an error's text
+ENCRYPTED = re.compile("vault|decrypt", re.IGNORECASE)
+VAULT_CURE = "; give the right password: --vault-password-file, --vault-id or --ask-vault-pass"
 FAILED = "__gpuprep_failed"  # the variable that the rescue of apply.yml sets on a host
 
 
@@ -210,6 +217,8 @@ class Fleet:
         seen: observation per host that answered.
         settings: settings per host that have any.
         failures: per host, why its role failed before it was observed.
+        unreadable: hosts with a file of variables that cannot be read: Ansible can run no task of
+            theirs.
 
     """
 
@@ -227,6 +236,8 @@ class Fleet:
         self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
         self.failures: dict[str, Failure] = {}
+        self.unreadable: list[str] = []
+        self._secrets: set[str] = set()
 
     # --- what is wanted -------------------------------------------------------------------
 
@@ -274,6 +285,7 @@ class Fleet:
         for name in names:
             try:
                 variables, templar = self._variables(name)
+                self._secrets |= secrets_of(variables, templar)
                 values = self._values[name] = read_values(variables, templar)
                 for variable in self._shell_variables & variables.keys():
                     _templated(variable, variables, templar)
@@ -286,6 +298,14 @@ class Fleet:
                 self._fail(name, self._unreadable(name) or error)
             except Exception as error:  # noqa: BLE001 - any fault of a host is that host's result
                 self._fail(name, error)
+
+    @cached_property
+    def hide(self) -> Redactor:
+        """What masks the secrets of the hosts that were read, by value."""
+        context = self._play_context()
+        typed = {str(word) for word in (context.password, context.become_pass) if word}
+        made: Redactor = redactor(self._secrets | typed)
+        return made
 
     def policy(self) -> Policy:
         """Return the policy of the run, from the hosts whose settings can be read.
@@ -308,7 +328,14 @@ class Fleet:
         try:
             variables, templar = self._variables(name)
         except AnsibleError as error:  # a file of its variables, whole
-            return ConfigError(f"its variables cannot be read: {clean_line(str(error))}")
+            self.unreadable.append(name)
+            why = clean_line(str(error)).rstrip(".")
+            place, vault = place_of(error), ENCRYPTED.search(why)
+            if vault and not place:
+                host = self._hostvars._inventory.get_host(name)
+                place = encrypted_file(host, self._action._loader)
+            told = ": ".join(filter(None, ("its variables cannot be read", place, why)))
+            return ConfigError(told + (VAULT_CURE if vault else ""))
         for variable in sorted(variables):
             if variable.startswith("ansible_"):
                 try:
@@ -330,6 +357,7 @@ class Fleet:
                 self.plans[name] = value
             else:
                 self._fail(name, value)
+                self._tell_settings(name)
         for name, others in twins({name: self._identity(name) for name in names}).items():
             refusal = codes.refusal("E_SAME_HOST", twins=", ".join(others))
             self.plans[name] = replace(
@@ -341,6 +369,13 @@ class Fleet:
                 roles={},
             )
         self.plans = {name: self.plans[name] for name in names}
+
+    def _tell_settings(self, name: str) -> None:
+        """Add to why a host was not observed what is wrong with its settings all the same."""
+        plan = self.plans[name]
+        wrong = "; ".join(each.message for each in fits_nowhere(self.settings[name], load()))
+        if wrong:
+            self.plans[name] = replace(plan, error=f"{plan.error}. Besides: {wrong}")
 
     def _ask(self, names: list[str], limits: Mapping[str, float]) -> dict[str, Any]:
         """Return each host's plan or fault; who was not reached in the crowd is asked once more."""

@@ -8,21 +8,60 @@ is in files of its own: a task of one host reads nothing of the others.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
 from ansible.module_utils.common.text.converters import to_text
 
+OWNER = "owner"  # file that tells whose directory it is
 STOP = "stop"  # name under which is stored why no further wave may begin
 
 
 def state_directory() -> Path:
     """Return the run's directory, made when it is not there."""
     path = Path(to_text(C.DEFAULT_LOCAL_TMP)) / "gpuprep"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.is_dir():
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (path / OWNER).write_text(_owner(), encoding="utf-8")
+        _remove_abandoned(path)
     return path
+
+
+def started(pid: int) -> str:
+    """Return the start time of a process in clock ticks since boot, empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _owner() -> str:
+    """Return what tells this ansible-playbook from all others: boot, process and its start."""
+    pid = os.getpid() if multiprocessing.parent_process() is None else os.getppid()
+    return f"{_boot()} {pid} {started(pid)}"
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _remove_abandoned(own: Path) -> None:
+    """Remove what runs left in Ansible's directory that were killed: their plans may hold logins."""
+    for owner in own.parent.parent.glob(f"*/{own.name}/{OWNER}"):
+        with suppress(OSError, ValueError):
+            if owner.parent == own or owner.lstat().st_uid != os.geteuid():
+                continue
+            boot, pid, since = owner.read_text(encoding="utf-8").split(" ")
+            if boot != _boot() or started(int(pid)) != since:
+                shutil.rmtree(owner.parent, ignore_errors=True)
 
 
 def write(name: str, document: Any) -> None:
@@ -39,6 +78,21 @@ def read(name: str) -> Any:
 def plan_name(host: str) -> str:
     """Return the name under which the plan of a host is stored: what its roles carry out."""
     return _name("plan", host)
+
+
+def part_name(role: str, host: str) -> str:
+    """Return the name under which a role's part of a host's plan is stored, as its tasks need it."""
+    return _name(f"part-{role}", host)
+
+
+def others_on(machine: str, host: str) -> list[str]:
+    """Note that a host is a machine; return the other names that this machine has in this run."""
+    folder = state_directory() / f"machine-{machine}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    own = host.encode().hex()
+    (folder / own).touch()
+    names = (path.name for path in folder.iterdir())
+    return sorted(bytes.fromhex(name).decode() for name in names if name != own)
 
 
 def work_name(host: str) -> str:

@@ -61,12 +61,18 @@ class Rig:
         result: FleetResult = run(inventory, variables={**variables, **common}, **options)
         return result
 
-    def play(self, verb: str, hosts: Mapping[str, Any], *options: str) -> Played:
-        """Run the playbook of a verb by plain ansible-playbook; hosts are local."""
-        path = self.folder / "hosts.json"
-        given = {name: {**LOCAL, "rig": str(self.folder), **more} for name, more in hosts.items()}
-        path.write_text(json.dumps({"all": {"hosts": given}}))
-        command = ["playbook", "-i", str(path), *options, f"gpuprep.core.{verb}"]
+    def play(self, playbook: str, hosts: Mapping[str, Any] | Path, *options: str) -> Played:
+        """Run a playbook, or a verb's, by plain ansible-playbook; hosts of a mapping are local."""
+        if isinstance(hosts, Path):
+            path = hosts
+        else:
+            path = self.folder / "hosts.json"
+            common = {**LOCAL, "rig": str(self.folder)}
+            given = {name: {**common, **more} for name, more in hosts.items()}
+            path.write_text(json.dumps({"all": {"hosts": given}}))
+        if "/" not in playbook:
+            playbook = f"gpuprep.core.{playbook}"
+        command = ["playbook", "-i", str(path), *options, playbook]
         done = subprocess.run(
             [sys.executable, "-m", "ansible", *command],
             env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(self.root)},
@@ -90,7 +96,10 @@ class Rig:
 
 
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *parts: str) -> Rig:
-    """Put the collection together, with these of the pretended parts; ``reboot`` has real roles."""
+    """Put the collection together, with these of the pretended parts.
+
+    With ``alone`` and ``reboot`` the roles are real.
+    """
     core = tmp_path / "collections/ansible_collections/gpuprep/core"
     core.mkdir(parents=True)
     real = collection_root()
@@ -99,9 +108,12 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *parts: str) -> Rig:
     shutil.copytree(real / "plugins", core / "plugins")
     utils = core / "plugins/plugin_utils"
     (utils / "_road.py").rename(utils / "_real_road.py")
+    if "alone" in parts:
+        (utils / "_converge.py").rename(utils / "_real_converge.py")
     for part in parts:
         shutil.copytree(PRETENDED / part, core / "plugins", dirs_exist_ok=True)
-    shutil.copytree(real / "roles" if "reboot" in parts else PRETENDED / "roles", core / "roles")
+    with_roles = {"alone", "reboot"}.intersection(parts)
+    shutil.copytree(real / "roles" if with_roles else PRETENDED / "roles", core / "roles")
     folder = tmp_path / "rig"
     folder.mkdir()
     monkeypatch.setattr(engine, "collections_root", lambda: core.parents[2])

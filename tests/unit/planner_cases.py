@@ -102,7 +102,7 @@ def carried_out(observation: Observation, plan: HostPlan) -> Observation:
     seen = copy.deepcopy(observation)
     for role in plan.roles.values():
         target = role.state
-        for file in target.files:
+        for file in (file for file in target.files if not file.absent):
             seen["files"][file.path] = _file(file)
             if file.key:
                 fingerprint = file.key.fingerprint or "F" * 40

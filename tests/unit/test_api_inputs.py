@@ -27,8 +27,8 @@ from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run import inventories, processes
 from gpuprep.run.ansible_errors import engine_error, error_text
-from gpuprep.run.execution import OWN_WORDS
 from gpuprep.run.options import limit_arguments
+from gpuprep.run.own_words import OWN_WORDS
 from gpuprep.run.redact import (
     _SWITCHES,
     MASK,
@@ -503,6 +503,22 @@ def test_a_run_directory_is_private_and_goes_away_even_on_failure(tmp_path: Path
     with pytest.raises(RuntimeError, match="inside"):
         fail_inside()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_was_killed_before_it_had_its_lock_leaves_nothing_for_ever(
+    tmp_path: Path,
+) -> None:
+    for name, content in (("old", "lock.new"), ("empty", ""), ("new", "lock.new"), ("else", "x")):
+        folder = tmp_path / f"gpuprep-{name}"
+        folder.mkdir()
+        if content:
+            (folder / content).touch()
+        if name != "new":
+            os.utime(folder, (0, 0))
+    assert {path.name for path in rundir.remove_abandoned(tmp_path)} == {
+        "gpuprep-old",
+        "gpuprep-empty",
+    }
 
 
 def test_only_directories_whose_owner_is_gone_are_cleared_away(tmp_path: Path) -> None:

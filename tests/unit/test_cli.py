@@ -480,6 +480,65 @@ def test_a_prompt_of_ansibles_own_is_refused_not_waited_for(  # noqa: PLR0913
     assert f"give {option}, or" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value", "prompt"),
+    [
+        ("defaults", "ask_vault_pass", "True", r"Vault password \(default\): "),
+        ("defaults", "ask_pass", "yes", "SSH password: "),
+        ("privilege_escalation", "become_ask_pass", "1", "BECOME password: "),
+        ("defaults", "vault_identity_list", "dev@key, prod@prompt", r"Vault password \(prod\): "),
+        (
+            "defaults",
+            "vault_identity_list",
+            "prod@prompt_ask_vault_pass",
+            r"Vault password \(prod\): ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_on_a_terminal_a_prompt_of_ansibles_own_is_honoured(  # noqa: PLR0913
+    inventory: Inventory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    section: str,
+    key: str,
+    value: str,
+    prompt: str,
+    place: str,
+) -> None:
+    """Asked once, by gpuprep; encrypted data is open then."""
+    (tmp_path / "key").write_text("MARKER-other")
+    monkeypatch.chdir(tmp_path)
+    if place == "file":
+        (tmp_path / "ansible.cfg").write_text(f"[{section}]\n{key} = {value}\n")
+        monkeypatch.setenv("ANSIBLE_CONFIG", str(tmp_path / "ansible.cfg"))
+    else:
+        monkeypatch.setenv(f"ANSIBLE_{key.upper()}", value)
+    arguments = ["-c", PROGRAM, "apply", "-q", "-i", inventory(a=PROVEN)]
+    vault = "Vault" in prompt
+    if vault:
+        with monkeypatch.context() as plain:
+            plain.delenv("ANSIBLE_CONFIG", raising=False)
+            plain.delenv(f"ANSIBLE_{key.upper()}", raising=False)
+            plain.chdir("/")
+            label = "prod" if "prod" in prompt else "default"
+            text = encrypted("disk", tmp_path, "MARKER-typed", label)
+        (tmp_path / "key").write_text("MARKER-other")
+        (tmp_path / "variables.yml").write_text(f"one: {text}\nstub_fail: '{{{{ one }}}}'\n")
+        arguments += ["-e", f"@{tmp_path / 'variables.yml'}"]
+    child = pexpect.spawn(sys.executable, arguments, encoding="utf-8", timeout=60)
+    child.expect(prompt)
+    child.sendline("MARKER-typed")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.before is not None
+    assert child.exitstatus == (4 if vault else 0), child.before
+    assert (": disk" in child.before) is vault
+    assert "assword" not in child.before
+    assert "MARKER" not in child.before
+
+
 def test_an_error_shows_no_token_of_a_url(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -329,3 +329,36 @@ def test_what_not_everybody_may_read_is_not_shown(tmp_path: Path) -> None:
     assert "secret" not in change["after"]
     (change,) = converge(setting(tmp_path / "a", "newer\n", mode="0600"))["diff"]
     assert "secret" not in change["before"] + change["after"]
+
+
+def test_a_file_that_must_not_be_there_is_removed_and_can_be_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "login"
+    absent = setting(path, None, absent=True, kind="repository", mode="0600")
+    assert converge(absent)["changed"] is False
+    path.write_text("secret\n")
+    path.chmod(0o600)
+    checked = converge(absent, context=CONTEXT._replace(check=True))
+    assert (checked["changed"], path.exists()) == (True, True)
+    done = converge(absent)
+    assert (done["items"], path.exists()) == ([str(path)], False)
+    assert "removed" in done["detail"]
+    assert "secret" not in str(done) + str(checked)
+    assert files.take_back() == [str(path)]
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("secret\n", 0o600)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "login.conf"
+    left = tmp_path / ".login.conf.abcd_123"
+    kept = [
+        tmp_path / ".login.conf.1234567x",  # of a writer at work
+        tmp_path / ".login.conf.backup-of-mine",
+        tmp_path / ".other.conf.abcd_123",
+    ]
+    for one in (left, *kept):
+        one.write_text("secret")
+        os.utime(one, (0, 0))
+    os.utime(kept[0])
+    converge(setting(path))
+    assert not left.exists()
+    assert sorted(tmp_path.glob("*")) == sorted([*kept, path])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import signal
+import threading
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fleet_rig
 import pytest
 
+import gpuprep
 from gpuprep.errors import ConfigError, ExitCode, GpuprepError
 from gpuprep.model import HostStatus
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fleet_rig import Rig
 
 
@@ -148,6 +153,94 @@ def test_a_fault_of_one_host_is_its_own_in_any_order(rig: Rig) -> None:
     assert fault.error == "ZeroDivisionError: a fault of the planner"
 
 
+VAULTED = "$ANSIBLE_VAULT;1.1;AES256\n" + "3031" * 20 + "\n"
+BROKEN = {
+    "no YAML": ("conda_prefix: /opt\nx: [1, 2\n", r"{file}:3:\d+: .*YAML"),
+    "a list": ("- conda_prefix\n", "{file}"),
+    "encrypted": (VAULTED, "{file}.*vault.*--vault-password-file"),
+}
+
+
+def with_files(rig: Rig, tmp_path: Path, names: str, files: dict[str, str]) -> Path:
+    """Write an inventory with files of variables; b is in the group few."""
+    folder = tmp_path / f"inventory-{names}"
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    hosts = dict.fromkeys(names)
+    every = {"hosts": hosts, "vars": {**fleet_rig.LOCAL, "rig": str(rig.folder)}}
+    few = {"hosts": {"b": None}}
+    path = folder / "hosts.json"
+    path.write_text(json.dumps({"all": {**every, "children": {"few": few}}}))
+    return path
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("owner", ["host_vars/b", "group_vars/few"])
+def test_a_file_of_variables_that_cannot_be_read_is_its_hosts_own_fault(
+    rig: Rig, tmp_path: Path, kind: str, owner: str
+) -> None:
+    """Also when it is the first host, whose variables Ansible reads before anything."""
+    text, told = BROKEN[kind]
+    for names in ("bac", "cab"):
+        inventory = with_files(rig, tmp_path, names, {f"{owner}.yml": text})
+        result = rig.run("apply", inventory)
+        broken = result.hosts["b"]
+        assert (broken.state, broken.code) == (HostStatus.REFUSED, "E_CONFIG")
+        file = re.escape(str(inventory.parent / owner))
+        assert re.search(told.format(file=rf"{file}\.yml"), broken.error or ""), broken.error
+        assert [result.hosts[name].state for name in "ac"] == [HostStatus.PREPARED] * 2
+        for done in rig.folder.glob("done-*"):
+            done.unlink()
+
+
+def test_a_host_called_localhost_with_broken_variables_costs_the_others_nothing(
+    rig: Rig, tmp_path: Path
+) -> None:
+    files = {"host_vars/localhost.yml": BROKEN["no YAML"][0]}
+    inventory = with_files(rig, tmp_path, "ab", files)
+    document = json.loads(inventory.read_text())
+    document["all"]["hosts"] = {"localhost": None, **document["all"]["hosts"]}
+    inventory.write_text(json.dumps(document))
+    result = rig.run("apply", inventory)
+    assert result.hosts["localhost"].code == "E_CONFIG"
+    assert [result.hosts[name].state for name in "ab"] == [HostStatus.PREPARED] * 2
+
+
+def test_with_the_wrong_vault_password_only_encrypted_hosts_fail(rig: Rig, tmp_path: Path) -> None:
+    from ansible.parsing.vault import VaultLib, VaultSecret  # noqa: PLC0415
+
+    encrypted = VaultLib().encrypt("conda_prefix: /srv/c\n", secret=VaultSecret(b"Sesame")).decode()
+    inventory = with_files(rig, tmp_path, "bac", {"host_vars/b.yml": encrypted})
+
+    def plan(password: str, limit: str) -> Any:
+        access = gpuprep.Access(vault_passwords={"default": password})
+        return rig.run("plan", inventory, access=access, limit=limit)
+
+    hosts = plan("Mellon", "a,b").hosts
+    assert (hosts["b"].code, hosts["a"].state) == ("E_CONFIG", HostStatus.DRIFTED)
+    assert str(inventory.parent / "host_vars/b.yml") in (hosts["b"].error or "")
+    assert plan("Sesame", "a,b").hosts["b"].state is HostStatus.DRIFTED
+    with pytest.raises(ConfigError, match=r"encrypted data cannot be read.*host_vars/b\.yml"):
+        plan("Mellon", "b")
+
+
+def test_plain_playbooks_too_go_on_without_hosts_whose_variables_cannot_be_read(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """They fail in the end, by a task of another host: Ansible can run none of theirs."""
+    files = {"host_vars/b.yml": BROKEN["no YAML"][0]}
+    inventory = with_files(rig, tmp_path, "bac", files)
+    played = rig.play("apply", inventory)
+    assert played.code == 2, played.text
+    assert played.recap.keys() == {"a", "c"}
+    assert sorted(rig.log("role")) == ["role conda a", "role conda c"]
+    assert "b.yml:3:" in played.text.partition("variables cannot be read")[2]
+    played = rig.play("status", inventory, "--limit", "a,c")
+    assert (played.code, sum(each["failed"] for each in played.recap.values())) == (0, 0)
+
+
 def test_apply_tells_of_odd_hosts_and_does_the_others(rig: Rig) -> None:
     result = rig.run("apply", {"odd": {"ansible_connection": "nosuch"}, "well": {}})
     assert result.hosts["well"].state is HostStatus.PREPARED
@@ -227,11 +320,82 @@ def test_plain_playbooks_fail_for_hosts_that_cannot_be_planned_and_count_all(
     assert "E_UNREACHABLE" in played.text.partition("Report")[2]
 
 
+@pytest.mark.parametrize("text", ["all:\n  hosts:\n    a: {x: 1\n    b:\n", "all:\n  hosts: {}\n"])
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_plain_playbook_without_hosts_is_no_success(
+    rig: Rig, tmp_path: Path, verb: str, text: str
+) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(text)
+    played = rig.play(verb, inventory)
+    assert played.code != 0
+    assert "the inventory lists no hosts" in " ".join(played.text.split())
+
+
+def test_a_plain_playbook_tells_what_is_wrong_with_an_oci_inventory_once(
+    rig: Rig, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "gpus.oci.yml"
+    inventory.write_text("plugin: gpuprep.core.oci\nfilters: [{freeform_tags: {role: train}}]\n")
+    played = rig.play("plan", inventory)
+    assert played.code == 1
+    lines = [line for line in played.text.splitlines() if line.strip()]
+    assert len(lines) <= 4, played.text
+    assert "filters: needs a mapping, not list" in " ".join(played.text.split())
+    with pytest.raises(GpuprepError, match=r"gpus\.oci\.yml: filters: needs a mapping") as told:
+        rig.run("plan", inventory)
+    assert told.value.exit_code == ExitCode.UNAVAILABLE
+
+
 def test_a_plain_plan_without_a_refusal_is_a_success(rig: Rig) -> None:
     played = rig.play("plan", {"a": {}, "b": {}})
     assert (played.code, set(played.recap)) == (0, {"a", "b"}), played.text
     assert all(counts["ok"] and not counts["changed"] for counts in played.recap.values())
     assert not rig.log("role")
+
+
+def test_a_plain_plan_fails_hosts_that_would_change_when_that_is_asked_for(rig: Rig) -> None:
+    (rig.folder / "done-b-conda").touch()
+    played = rig.play("plan", {"a": {}, "b": {}}, "-e", "gpuprep_fail_on_changes=true")
+    failed = {name: counts["failed"] for name, counts in played.recap.items()}
+    assert (played.code, failed) == (2, {"a": 1, "b": 0}), played.text
+    assert "changes are pending: 1" in played.text
+    played = rig.play("plan", {"a": {"gpuprep_fail_on_changes": True}, "c": {}})
+    assert {name: counts["failed"] for name, counts in played.recap.items()} == {"a": 1, "c": 0}
+
+
+def test_what_is_wrong_with_its_settings_is_told_of_an_unreachable_host_too(rig: Rig) -> None:
+    settings = {"gpu_driver_branch": "999", "cuda_toolkit_versions": ["99.1"]}
+    result = rig.run("plan", {"a": {"rig_unreachable": "no route", **settings}, "b": {}})
+    host = result.hosts["a"]
+    assert (host.state, host.code) == (HostStatus.UNREACHABLE, "E_UNREACHABLE")
+    for words in ("no route. Besides: ", "branch 999 is not in the catalog", "CUDA 99.1"):
+        assert words in (host.error or "")
+    gone = rig.run("plan", {"a": {"rig_unreachable": "no route"}, "b": {}}).hosts["a"]
+    assert gone.error == "no route"
+
+
+def test_what_a_killed_plain_playbook_leaves_the_next_one_clears_away(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its plan may hold a login; a living run keeps its own."""
+    monkeypatch.setenv("ANSIBLE_LOCAL_TEMP", str(tmp_path / "local"))
+    run = threading.Thread(target=rig.play, args=("apply", {"a": {}}))
+    run.start()
+    while not (owners := list((tmp_path / "local").glob("*/gpuprep/owner"))):
+        time.sleep(0.02)
+    while len(words := owners[0].read_text().split()) < 3:
+        time.sleep(0.02)
+    os.kill(int(words[1]), signal.SIGKILL)
+    run.join()
+    since = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    living = tmp_path / "local/living/gpuprep"
+    living.mkdir(parents=True)
+    (living / "owner").write_text(f"{words[0]} {os.getpid()} {since}")
+    assert owners[0].exists()
+    rig.play("status", {"b": {}})
+    assert not owners[0].parent.exists()
+    assert living.exists()
 
 
 # --- which hosts --------------------------------------------------------------------------------

@@ -87,6 +87,7 @@ def test_every_default_is_accepted_as_it_is() -> None:
                 "mirror", "//mirror/x", "ftp://h/x", "http://", "http:///x", "http://h/a b",
                 "http://h/\tx", "http://h:port/", "http://h/?x=1", "http://h/#x", "http://[::1/x",
                 "javascript:x", "http://h/\u2028x", "http://hö/x", 'http://h/"x', "-http://h",
+                "http://bot:a%20b@h/", "http://bot:a%0Ab@h/",
             )
         ),
         ("gpuprep_mirror", "file:///srv/mirror"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import re
+import threading
 from dataclasses import replace
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +126,17 @@ def test_the_file_comes_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "lock.yml"
     path.write_text(lock.to_text())
     assert read_lock(path) == lock
+
+
+def test_the_login_of_a_mirror_is_in_no_lock_file() -> None:
+    mirror, conda = "https://bot:Sesame@m/nv", "https://Mellon@m/conda"
+    stack = resolve(A10, replace(SETTING, mirror=mirror, conda_mirror=conda), CATALOG)
+    assert isinstance(stack, Stack)
+    text = written(replace(planned(A10), stack=stack)).to_text()
+    assert "https://m/nv/" in text
+    assert "https://m/conda/" in text
+    for word in ("bot", "Sesame", "Mellon", "@m"):
+        assert word not in text
 
 
 @pytest.mark.parametrize(
@@ -345,6 +359,42 @@ def test_an_index_is_read_as_apt_publishes_it(tmp_path: Path) -> None:
     assert index_of(repository) == PackageIndex(
         {"a": ("1-1", "2-1")}, {("a", "2-1"): "b (= 2-1),\tc"}
     )
+
+
+@pytest.fixture
+def mirror() -> Iterator[str]:
+    """Serve an index to those who know the login; its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = base64.b64encode(b"bot:Se#s ame").decode()
+            found = self.headers["Authorization"] == f"Basic {known}"
+            self.send_response(200 if found else 401)
+            self.end_headers()
+            self.wfile.write(b"Package: x\nVersion: 1\n" if found else b"")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("login", ["bot:Se%23s%20ame@", "bot:********@", "********@", ""])
+def test_the_index_of_a_mirror_with_a_login_can_be_read(
+    mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: str
+) -> None:
+    """By the login in its address; where a result shows none, by ~/.netrc."""
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    repository = Repository(f"http://{login}{mirror}/", Family.DEB, SigningKey("", ""))
+    if "Se" not in login:
+        with pytest.raises(ConfigError, match=r"/Packages\.gz cannot be read.*401.*netrc") as told:
+            index_of(repository)
+        assert "bot" not in str(told.value)
+        (tmp_path / "netrc").write_text('machine 127.0.0.1 login bot password "Se#s ame"\n')
+        (tmp_path / "netrc").chmod(0o600)
+    assert index_of(repository).versions == {"x": ("1",)}
 
 
 def locked_by(lock: LockFile) -> Resolver:

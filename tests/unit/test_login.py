@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import sys
@@ -431,6 +432,37 @@ def test_the_same_on_the_machine_that_gpuprep_runs_on(
     assert (fault.code, words in str(fault)) == (code, True), fault
 
 
+# Gives a terminal for -tt alone, as ssh does; its sudo refuses without one.
+TERMINAL = f'case " $* " in *" -tt "*) export TERMINAL=1; esac; {HERE}'
+STRICT = (
+    "[ $TERMINAL ] || {{ echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1; }};"
+    ' while [ "$1" != -u ]; do shift; done; shift 2; {then}exec "$@"'
+)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_sudo_that_wants_a_terminal_gets_one(reach: Reach, times: int) -> None:
+    """The program comes by a file, which is gone when it begins."""
+    sudo = reach.program("sudo", STRICT.format(then=""))
+    more = {"ansible_become": True, "ansible_become_exe": sudo}
+    target = reach.target("a", reach.program("ssh", TERMINAL), **more)
+    before = set(Path("/tmp").glob("gpuprep-program-*"))
+    look = "import glob; print(glob.glob('/tmp/gpuprep-program-*')); raise SystemExit(0)"
+    for _ in range(times):
+        said = reach.hosts.run_script(target, look, 10)
+        assert said == f"{[str(path) for path in before]}\n"
+    assert reach.attempts() == {"a": 1 + 2 * times}  # asked once in vain
+
+
+def test_what_fails_in_the_terminal_leaves_no_program_behind(reach: Reach) -> None:
+    before = set(Path("/tmp").glob("gpuprep-program-*"))
+    no = "echo 'ops is not in the sudoers file.' >&2; exit 1;"
+    sudo = reach.program("sudo", STRICT.format(then=no))
+    more = {"ansible_become": True, "ansible_become_exe": sudo}
+    fault = reach.fault("a", reach.program("ssh", TERMINAL), **more)
+    assert (fault.code, set(Path("/tmp").glob("gpuprep-program-*"))) == ("E_NO_SUDO", before)
+
+
 def test_a_sudo_that_never_asks_is_given_time_before_it_is_blamed(reach: Reach) -> None:
     """It may be the connection, until the host is seen to answer."""
     sudo = reach.program("sudo", f"{VERSION}; sleep 20")
@@ -480,10 +512,80 @@ def test_a_host_that_sends_without_end_is_cut_off(
     assert not Path(f"/proc/{reach.log.read_text().strip()}").exists()
 
 
+# As the plugins for podman, docker and kubectl do it.
+PLUGIN = """
+import subprocess
+from ansible.plugins.connection import ConnectionBase
+
+class Connection(ConnectionBase):
+    transport = "box"
+
+    def _connect(self):
+        return self
+
+    def exec_command(self, cmd, in_data=None, sudoable=True):
+        argv = ["/bin/sh", "-c", cmd]
+        client = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = client.communicate(input=in_data)
+        return client.returncode, out, err
+
+    def put_file(self, in_path, out_path): ...
+    def fetch_file(self, in_path, out_path): ...
+    def close(self): ...
+"""
+OTHERS = ["box", "local"]
+
+
+def by(reach: Reach, connection: str, python: str = sys.executable) -> Any:
+    """Return a host that is reached by another plugin than ssh."""
+    if connection == "local":
+        more = {"ansible_connection": "local", "ansible_python_interpreter": python}
+        return reach.target("a", "", **more)
+    (reach.folder / "box.py").write_text(PLUGIN)
+    spec = importlib.util.spec_from_file_location("box", reach.folder / "box.py")
+    assert spec is not None
+    assert spec.loader is not None
+    box = sys.modules["box"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(box)
+    return reach.hosts.Target("a", box.Connection(reach._context, os.devnull), python)
+
+
+@pytest.mark.parametrize("connection", OTHERS)
+@pytest.mark.parametrize("stream", [1, 2])
+def test_the_same_by_other_connections_than_ssh(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch, connection: str, stream: int
+) -> None:
+    monkeypatch.setattr(reach.clients, "MOST_BYTES", 1 << 20)
+    python = reach.program("python", f'echo $$ >"$log"; exec cat /dev/zero >&{stream}')
+    with pytest.raises(reach.hosts.HostUnusableError, match="longer than 1 MiB") as told:
+        reach.hosts.run_script(by(reach, connection, python), "", 10)
+    assert told.value.code == "E_OBSERVE"
+
+
+LONG = "import sys; sys.stdout.write('x' * 3000000); sys.stderr.write('y' * 100000)"
+
+
 def test_a_long_answer_comes_whole(reach: Reach) -> None:
-    text = "import sys; sys.stdout.write('x' * 3000000); sys.stderr.write('y' * 100000)"
     target = reach.target("a", reach.program("ssh", HERE))
-    assert reach.hosts.run_script(target, text, 10) == "x" * 3000000
+    assert reach.hosts.run_script(target, LONG, 10) == "x" * 3000000
+
+
+@pytest.mark.parametrize("connection", OTHERS)
+def test_a_long_program_and_its_long_answer_pass_other_connections(
+    reach: Reach, connection: str
+) -> None:
+    text = f"{LONG}\n#{'z' * 3000000}\nprint('end')"
+    said = reach.hosts.run_script(by(reach, connection), text, 30)
+    assert said == "x" * 3000000 + "end\n"
+
+
+@pytest.mark.parametrize("connection", OTHERS)
+def test_what_reads_no_input_is_not_waited_for(reach: Reach, connection: str) -> None:
+    python = reach.program("python", "exec <&-; echo early")
+    target = by(reach, connection, python)
+    assert reach.hosts.run_script(target, "#" * 3000000, 10) == "early\n"
 
 
 def test_a_connection_that_is_bounded_can_be_reset(reach: Reach) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from planner_cases import ARCHIVE, DRIVER, KERNEL, Observation, bare, carried_out, module, observed
 
 from gpuprep.catalog import load
@@ -672,6 +673,8 @@ def test_modules_that_others_need_are_asked_for() -> None:
     assert asked == ["drm", "drm_kms_helper", "ib_umad", "mlx5_ib", "video"]
 
 
+LOGIN = "/etc/apt/auth.conf.d/gpuprep-nvidia.conf"
+
 # --- secrets on the host ------------------------------------------------------------------------
 
 
@@ -699,8 +702,33 @@ def test_the_login_of_a_mirror_is_for_root_alone(login: str, words: str) -> None
 
 
 def test_without_a_login_there_is_no_file_for_it() -> None:
-    files = managed(plan(bare(), gpuprep_mirror="http://mirror/nv"))
-    assert not any("auth.conf" in path for path in files)
+    made = plan(bare(), gpuprep_mirror="http://mirror/nv")
+    assert managed(made)[LOGIN].absent
+    assert not any(LOGIN in step.id for step in made.steps)
+
+
+def test_the_login_of_an_earlier_mirror_is_removed() -> None:
+    """A mirror that lost its login, or took another's place, leaves none behind."""
+    host = converged(gpuprep_mirror="https://bot:pw@mirror/nv")
+    made = plan(host, gpuprep_mirror="https://mirror/nv")
+    (step,) = [step for step in made.steps if step.target == LOGIN]
+    assert (step.action, step.role) == ("remove", "gpu_driver")
+    assert "pw" not in step.reason
+
+
+@pytest.mark.parametrize(
+    ("channel", "written"),
+    [
+        ("true", '"true"'), ("No", '"No"'), ("123", '"123"'), ("1e3", '"1e3"'), ("null", '"null"'),
+        (".nan", '".nan"'), ("a:", '"a:"'), ("y", '"y"'), ("conda-forge", "conda-forge"),
+        ("https://h/c/", "https://h/c/"), ("/srv/c", "/srv/c"), ("x#y", "x#y"), ("a'b", '"a\'b"'),
+    ],
+)  # fmt: skip
+def test_a_channel_is_a_text_whatever_its_name(channel: str, written: str) -> None:
+    """YAML would make a switch or a number of some."""
+    condarc = managed(plan(bare(), conda_channels=[channel]))["/opt/conda/.condarc"]
+    assert f"\n  - {written}\n" in condarc.content
+    assert yaml.safe_load(condarc.content)["channels"] == [channel]
 
 
 def test_the_index_of_a_mirror_with_a_login_is_known() -> None:

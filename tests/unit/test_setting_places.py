@@ -29,6 +29,7 @@ VALUES: dict[str, Any] = {
     "gpuprep_mirror_fingerprint": "A" * 40,
     "gpuprep_allow_unknown_gpu": True,
     "gpuprep_short_cut": False,
+    "gpuprep_fail_on_changes": True,
     "gpuprep_batch": [1, "50%"],
     "gpuprep_max_fail_percentage": 7,
     "gpuprep_lock_timeout": 8,

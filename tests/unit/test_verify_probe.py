@@ -73,6 +73,20 @@ def probe(
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
+def test_what_a_killed_probe_left_goes_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "FOLDERS", (str(tmp_path),))
+    for name in ("gpuprep-verify-old", "gpuprep-verify-new", "somebodys"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "program").touch()
+    for name in ("gpuprep-verify-old", "somebodys"):
+        os.utime(tmp_path / name, (0, 0))
+    made = compiled.workspace()
+    names = {"gpuprep-verify-new", "somebodys", Path(made).name}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
 def judged(answers: dict[str, Any], tier: str) -> dict[str, Any]:
     """Judge the substitute's two GPUs as if PCI showed them."""
     slots = ["0000:0f:00.0", "0000:10:00.0"]

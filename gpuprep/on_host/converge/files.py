@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pwd
+import re
 import stat
 import tempfile
 import time
@@ -22,6 +23,7 @@ REPOSITORY_KINDS = ("key", "repository", "pin")
 LINKER_CACHE = "/etc/ld.so.cache"
 DISABLED = ".disabled"  # package managers do not read such files
 REPLACED_SECONDS = 7200
+WRITE_SECONDS = 60  # no file of ours takes longer to write
 REPLACED = "replaced.json"  # in the run's directory: what these files were before
 
 
@@ -124,6 +126,7 @@ def write(path, data, mode, owner):
                 )
         except FileNotFoundError:
             pass
+        _remove_left_behind(directory, name)
         temporary = ".%s.%s" % (name, next(tempfile._get_candidate_names()))  # noqa: SLF001
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         handle = os.open(temporary, flags, 0o600, dir_fd=directory)
@@ -145,6 +148,17 @@ def write(path, data, mode, owner):
         os.close(directory)
     if os.path.exists("/sys/fs/selinux/enforce"):
         command(["restorecon", "-F", path])
+
+
+def _remove_left_behind(directory, name):
+    """Remove what writers of a file left that were killed before they had renamed it."""
+    pattern = re.compile(re.escape(".%s." % name) + "[a-z0-9_]{8}")
+    for other in filter(pattern.fullmatch, os.listdir(directory)):
+        with contextlib.suppress(OSError):
+            info = os.stat(other, dir_fd=directory, follow_symlinks=False)
+            own = stat.S_ISREG(info.st_mode) and info.st_uid == os.geteuid()
+            if own and time.time() - info.st_mtime > WRITE_SECONDS:
+                os.unlink(other, dir_fd=directory)
 
 
 def _set_rights(path, mode, owner):
@@ -239,8 +253,28 @@ def take_back():
     return sorted(noted)
 
 
+def _remove(setting, data, status, context):
+    """Remove a file; return its diff, None when it is not there."""
+    path = setting["path"]
+    if status is None:
+        return None
+    if not context.check:
+        if setting.get("kind") in REPOSITORY_KINDS:
+            _note(path, data, status)
+        directory = folders.open_directory(os.path.dirname(path))
+        try:
+            os.unlink(os.path.basename(path), dir_fd=directory)
+        finally:
+            os.close(directory)
+    hidden = "(not shown: not everybody may read it)\n"
+    before = shown(data) if status.st_mode & stat.S_IROTH else hidden
+    return {"before_header": path, "after_header": path, "before": before, "after": ""}
+
+
 def _converge(setting, data, status, wanted, context):
     """Bring one file to its content and rights; return its diff, None when nothing differs."""
+    if setting.get("absent"):
+        return _remove(setting, data, status, context)
     path, owner, mode = setting["path"], _owner(setting), int(setting.get("mode", "0644"), 8)
     rights = status is not None and (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     other_content = status is None or data != wanted
@@ -277,7 +311,9 @@ def files(operation, context):
             diffs.append(diff)
     if changed and operation.get("linker_cache") and not context.check:
         refresh_linker_cache()
-    detail = "wrote %s" % listed(changed) if changed else "all files are as planned"
+    gone = {setting["path"] for setting in operation["files"] if setting.get("absent")}
+    verb = "removed" if changed and gone.issuperset(changed) else "wrote"
+    detail = "%s %s" % (verb, listed(changed)) if changed else "all files are as planned"
     read = [_shown_key(wanted) for setting, _, _, wanted in plans if _is_summed(setting) and wanted]
     detail = "; ".join([detail] + read)
     return done(detail, changed, diffs)

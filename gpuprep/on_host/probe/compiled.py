@@ -4,10 +4,14 @@ import glob
 import json
 import os
 import shutil
+import stat
 import tempfile
+import time
 
 from . import base
 
+PREFIX = "gpuprep-verify-"
+LONGEST_SECONDS = 7200  # more than any tier takes
 NOEXEC = 8  # statvfs f_flag ST_NOEXEC
 COMPILE_SECONDS = 180.0
 RUN_SECONDS = 120.0
@@ -15,12 +19,25 @@ RUN_SECONDS = 120.0
 FOLDERS = ("/var/tmp", "/tmp", "/var/lib", "/opt")
 
 
+def _remove_left_behind():
+    """Remove the directories of programs that were killed."""
+    for path in (one for folder in FOLDERS for one in glob.glob("%s/%s*" % (folder, PREFIX))):
+        try:
+            info = os.lstat(path)
+        except OSError:
+            continue
+        own = stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid()
+        if own and time.time() - info.st_mtime > LONGEST_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def workspace():
     """Make a directory in which programs may run; None where there is none."""
+    _remove_left_behind()
     for folder in FOLDERS:
         try:
             if not os.statvfs(folder).f_flag & NOEXEC:
-                return tempfile.mkdtemp(prefix="gpuprep-verify-", dir=folder)
+                return tempfile.mkdtemp(prefix=PREFIX, dir=folder)
         except OSError:
             continue
     return None

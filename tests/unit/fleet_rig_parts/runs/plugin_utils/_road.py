@@ -52,5 +52,7 @@ class Fleet(_real_road.Fleet):
         return HostPlan(state, roles=roles)  # type: ignore[arg-type]
 
     def _identity(self, name: str) -> tuple[str, ...] | None:
+        if name not in self._targets:
+            return None  # as a host that was not reached
         machine = self._variables(name)[0].get("rig_machine")
         return machine and (machine,)
