@@ -97,11 +97,13 @@ class Compute:
                 _IMAGE_QUERY,
             ),
             ("POST", "/computeClusters"): (self._create_cluster, ""),
+            ("DELETE", "/computeClusters/{id}"): (self._delete_cluster, ""),
             ("GET", "/workRequests"): (self._works, "limit page compartmentId resourceId"),
             ("GET", "/workRequests/{id}"): (self._work, ""),
             ("GET", "/workRequests/{id}/errors"): (self._work_errors, "limit page sortOrder"),
             ("POST", history): (self._capture, ""),
             ("GET", f"{history}/{{id}}"): (self._history, ""),
+            ("DELETE", f"{history}/{{id}}"): (self._forget_history, ""),
             ("GET", f"{history}/{{id}}/data"): (self._content, "offset length"),
         }  # fmt: skip
 
@@ -370,7 +372,9 @@ class Compute:
         self._check(body["compartmentId"])
         rows = {one["id"]: one for one in self._tenancy.compute_clusters}
         earlier = self._tokens.earlier(sent.token, body, now)
-        if earlier in rows:
+        if earlier is not None:
+            if earlier not in rows:
+                raise invalidated()
             return Result(rows[earlier])
         if body["availabilityDomain"] not in self._tenancy.domains(sent.region):
             raise RefusedError(400, f"Invalid availabilityDomain {body['availabilityDomain']}")
@@ -383,6 +387,15 @@ class Compute:
         self._tenancy.members[row["id"]] = []
         self._tokens.use(sent.token, body, row["id"], now)
         return Result(row)
+
+    def _delete_cluster(self, _: Sent, ocid: str) -> Result:
+        rows = self._tenancy.compute_clusters
+        if ocid not in {one["id"] for one in rows}:
+            raise RefusedError(404)
+        if self._tenancy.members.get(ocid):
+            raise RefusedError(409, f"Compute cluster {ocid} has instances")
+        rows[:] = [one for one in rows if one["id"] != ocid]
+        return Result(empty=True)
 
     # --- what is told --------------------------------------------------------------------------
 
@@ -466,6 +479,11 @@ class Compute:
         if ocid not in self._tenancy.histories:
             raise RefusedError(404)
         return Result(self._tenancy.histories[ocid]["row"])
+
+    def _forget_history(self, _: Sent, ocid: str) -> Result:
+        if self._tenancy.histories.pop(ocid, None) is None:
+            raise RefusedError(404)
+        return Result(empty=True)
 
     def _content(self, _: str, query: Query, ocid: str) -> Result:
         if ocid not in self._tenancy.histories:

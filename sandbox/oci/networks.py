@@ -187,7 +187,10 @@ class Networks:
         added = []
         for rule in sent.body["securityRules"]:
             for name in ("source", "destination"):
-                if rule.get(name):
+                if rule.get(f"{name}Type") == "NETWORK_SECURITY_GROUP":
+                    if rule.get(name) not in self._tenancy.security_groups:
+                        raise hidden(name, str(rule.get(name)))
+                elif rule.get(name):
                     _network(rule[name])
             serial = self._tenancy.new_id("rule")[-6:]
             added.append({**rule, "id": serial, "isValid": True,

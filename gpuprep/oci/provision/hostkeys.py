@@ -1,0 +1,105 @@
+"""Host keys: read from the console, kept in a known_hosts file. Blind trust is never needed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import ipaddress
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gpuprep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BLOCK: Final = re.compile(
+    r"-----BEGIN SSH HOST KEY KEYS-----(.*?)-----END SSH HOST KEY KEYS-----", re.DOTALL
+)
+_KEY: Final = re.compile(r"\b(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp\d+) ([A-Za-z0-9+/]+={0,2})")
+_MARK: Final = "gpuprep:"
+
+
+class OtherKeyError(Exception):
+    """Somebody else's line says another key for the address."""
+
+
+def in_console(text: str) -> tuple[str, ...]:
+    """Return the public host keys that cloud-init has told, of the last boot; empty = none yet."""
+    blocks = _BLOCK.findall(text)
+    if not blocks:
+        return ()
+    return tuple(f"{kind} {blob}" for kind, blob in _KEY.findall(blocks[-1]) if _is_key(kind, blob))
+
+
+def _is_key(kind: str, blob: str) -> bool:
+    try:
+        content = base64.b64decode(blob, validate=True)
+    except binascii.Error:
+        return False
+    length = int.from_bytes(content[:4], "big")
+    return content[4 : 4 + length] == kind.encode() and len(content) > 4 + length
+
+
+def recorded(path: Path, ocid: str) -> str | None:
+    """Return the address under which an instance's keys are kept; None = they are not."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        fields = line.split()
+        if len(fields) > 3 and fields[-1] == f"{_MARK}{ocid}":  # noqa: PLR2004 - host, kind, key, mark
+            return fields[0]
+    return None
+
+
+def record(path: Path, ocid: str, address: str, keys: Sequence[str]) -> None:
+    """Keep the keys of an instance under its address; those of an earlier one there are dropped.
+
+    Raises:
+        OtherKeyError: somebody else's line says another key for the address: that one stays, and
+            the user decides.
+        ConfigError: the file cannot be written.
+
+    """
+    ipaddress.ip_address(address)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.with_name(f".{path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _replace(path, ocid, address, keys)
+    except OSError as error:
+        raise ConfigError(f"known_hosts {path}: {error.strerror}") from None
+
+
+def _replace(path: Path, ocid: str, address: str, keys: Sequence[str]) -> None:
+    old = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
+    kept = []
+    for number, line in enumerate(old.splitlines(), 1):
+        fields = line.split()
+        names = fields[0].split(",") if fields else []
+        ours = bool(fields) and fields[-1].startswith(_MARK)
+        if ours and (address in names or fields[-1] == f"{_MARK}{ocid}"):
+            continue
+        if address in names and not ours and " ".join(fields[1:3]) not in keys:
+            same_kind = any(one.split()[0] == fields[1] for one in keys if len(fields) > 1)
+            if same_kind:
+                raise OtherKeyError(
+                    f"{path}, line {number}, has another key for {address} than the console of "
+                    f"{ocid}; if that host is gone: ssh-keygen -f {path} -R {address}"
+                )
+        kept.append(line)
+    kept += [f"{address} {key} {_MARK}{ocid}" for key in keys]
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=".known_hosts-", delete=False, encoding="utf-8",
+        errors="surrogateescape",
+    ) as file:  # fmt: skip
+        file.write("\n".join(kept) + "\n")
+        os.fchmod(file.fileno(), mode)
+    Path(file.name).replace(path)
