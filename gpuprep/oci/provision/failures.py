@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from gpuprep import codes
 from gpuprep.errors import ConfigError, GpuprepError, InventoryError
+from gpuprep.model.text import clean_line
 from gpuprep.oci.oci_errors import no_capacity
 
 if TYPE_CHECKING:
     from gpuprep.model import Refusal
     from gpuprep.oci.client import Answer, CallFailedError
 
+_LONGEST: Final = 2000
 _LIMITS: Final = re.compile(r"limits? (?:were|was) exceeded: ([\w, -]+?)\.", re.IGNORECASE)
 _NO_SHAPE: Final = re.compile(r"\bshape\b.*\bnot found", re.IGNORECASE)
 _NAME_TAKEN: Final = re.compile(r"hostname.*already (used|in use)", re.IGNORECASE)
@@ -80,6 +82,7 @@ def of_work_request(code: str, message: str) -> Failure:
 
 def of_words(status: int | None, code: str, message: str, words: str) -> Failure:  # noqa: PLR0911 - one per row of the table
     """Return what OCI's status, code and words mean; ``words`` are told to the user."""
+    words = clean_line(words, _LONGEST)
     if no_capacity(code, message):
         return Failure("E_OCI_CAPACITY", words, Next.OTHER_FAULT_DOMAIN)
     if code == "LimitExceeded":

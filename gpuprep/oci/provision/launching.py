@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gpuprep.oci.records import Instance
 
 _GENERATION_JUMP: Final = 1
+# Refusals by which somebody else's launch of the same member shows itself.
+_PERHAPS_THERE: Final = frozenset({"E_OCI_TOKEN", "E_OCI_NAME"})
 _NEEDED_POLICIES: Final = ("manage instance-family", "use virtual-network-family")
 
 
@@ -138,15 +140,16 @@ class Launcher:
                 instance, work = self.cloud.launch(member.name, body, token)
             except CallFailedError as error:
                 failure = self._worded(error)
-                if failure.then is not Next.OTHER_TOKEN or renewed:
-                    told = Next.GIVE_UP if failure.then is Next.OTHER_TOKEN else failure.then
-                    return Attempt(member, failure=replace(failure, then=told))
+                if failure.code not in _PERHAPS_THERE:
+                    return Attempt(member, failure=failure)
                 found = self._again(member)
-                if isinstance(found, plan.MemberPlan):
-                    member, renewed = found, True
-                    generation = max(generation, found.generation) + _GENERATION_JUMP
-                    continue
-                return found
+                if isinstance(found, Attempt):
+                    return found
+                if failure.then is not Next.OTHER_TOKEN or renewed:
+                    return Attempt(member, failure=replace(failure, then=Next.GIVE_UP))
+                member, renewed = found, True
+                generation = max(generation, found.generation) + _GENERATION_JUMP
+                continue
             self._made_clusters.discard(place.domain)
             return Attempt(replace(member, generation=generation), instance, work)
 
@@ -162,7 +165,7 @@ class Launcher:
         return failure
 
     def _again(self, member: MemberPlan) -> MemberPlan | Attempt:
-        """Look whether somebody has launched the member meanwhile, before another token is used."""
+        """Look whether somebody has launched the member meanwhile."""
         rows = self.cloud.instances()
         there = plan.holders(self.desired, rows).get(member.number)
         if there:
@@ -203,4 +206,7 @@ class Launcher:
         where += [f"{place}: {one.code}" for place, one in self._full.items()]
         last = next(one for one in reversed(all_) if one.code == code)
         words = f"{self.desired.shape} is to be had nowhere ({', '.join(where)}); {last.text}"
+        if code == "E_OCI_CAPACITY" and any(one.code == "E_OCI_LIMIT" for one in all_):
+            limits = ", ".join(sorted({name for one in all_ for name in one.names}))
+            words += f"; limits: {limits}. {self.limit_note}"
         return Failure(code, words, Next.GIVE_UP, last.names)

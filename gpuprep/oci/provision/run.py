@@ -269,13 +269,18 @@ class Run:
             for one in found.members
             if one.instance is not None and self._is_awaited(one)
         }
-        waiting |= {name: one.instance for name, one in attempts.items() if one.instance}
+        for name, attempt in attempts.items():
+            if attempt.instance is not None:
+                waiting[name] = attempt.instance
+                changed = not attempt.adopted
+                self._results[name] = replace(self._results[name], changed=changed)
         warnings, running = self._until_running(waiting, attempts, launcher, deadline)
         if launcher is not None:
             launcher.give_back()
         for name, attempt in attempts.items():
+            self._results[name] = replace(self._results[name], tried=attempt.tried)
             if attempt.failure is not None:
-                self._failed(name, attempt.failure, attempt.tried)
+                self._failed(name, attempt.failure)
         self._until_reached(running, deadline, fresh=bool(attempts))
         return warnings
 
@@ -492,14 +497,11 @@ class Run:
             self._results[name], id=one.id, state=one.state, place=place, changed=changed
         )
 
-    def _failed(self, name: str, failure: Failure, tried: tuple[str, ...] = ()) -> None:
+    def _failed(self, name: str, failure: Failure) -> None:
         one = self._results[name]
         gone = one.id is None or one.state in GONE
         changed = one.changed and not (one.action == Action.LAUNCH and gone)
-        tried = tried or one.tried
-        self._results[name] = replace(
-            one, code=failure.code, error=failure.text, tried=tried, changed=changed
-        )
+        self._results[name] = replace(one, code=failure.code, error=failure.text, changed=changed)
 
 
 def _planned(member: MemberPlan) -> MemberResult:

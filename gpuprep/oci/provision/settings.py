@@ -7,6 +7,7 @@ import binascii
 import difflib
 import ipaddress
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,13 +41,37 @@ Place = tuple[str | int, ...]
 Problem = tuple[Place, str]
 
 
-def read(path: Path) -> Desired:
-    """Read a fleet file.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a fleet file says, before it is checked.
 
-    Raises:
-        ConfigError: it cannot be read, or settings are wrong: names each with its line.
+    Attributes:
+        data: the settings.
+        name: of the file, for messages.
+        folder: where relative paths begin.
+        text: the file itself, for line numbers.
 
     """
+
+    data: Any
+    name: str = "fleet"
+    folder: Path = Path()
+    text: str | None = None
+
+    def but(self, **settings: Any) -> Source:  # noqa: ANN401 - of any kind
+        """Return it with other values of some settings."""
+        data = {**self.data, **settings} if isinstance(self.data, dict) else self.data
+        return replace(self, data=data)
+
+
+def load(path: str | Path) -> Source:
+    """Read a fleet file without checking what it says.
+
+    Raises:
+        ConfigError: it cannot be read.
+
+    """
+    path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -55,31 +80,21 @@ def read(path: Path) -> Desired:
         raise ConfigError(f"fleet file {path} is larger than 1 MiB")
     try:
         data = yaml.load(text, _Strict)  # noqa: S506 - a safe loader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"fleet file {path} is no YAML: {_one_line(error)}") from None
-    return of_mapping(data, str(path), path.parent, text)
+    return Source(data, str(path), path.absolute().parent, text)
 
 
-def of_mapping(
-    data: Any,  # noqa: ANN401 - from YAML
-    source: str = "fleet",
-    folder: Path | None = None,
-    text: str | None = None,
-) -> Desired:
+def desired(source: Source) -> Desired:
     """Check settings and return them as values.
-
-    Args:
-        data: what the file says.
-        source: name of the file, for messages.
-        folder: where relative paths begin.
-        text: the file itself, for line numbers.
 
     Raises:
         ConfigError: settings are wrong: names each with its line.
 
     """
+    data = source.data
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: expected settings such as `fleet: train`, found none")
+        raise ConfigError(f"{source.name}: expected settings such as `fleet: train`, found none")
     problems = list(_by_schema(data))
     if not problems:
         problems += _beyond_schema(data)
@@ -87,17 +102,16 @@ def of_mapping(
     files: tuple[Path, ...] = ()
     user_data: str | None = None
     if not problems:
-        folder = folder or Path()
-        keys, files, more = _keys(data["ssh_public_keys"], folder)
+        keys, files, more = _keys(data["ssh_public_keys"], source.folder)
         problems += more
-        user_data, more = _user_data(data.get("user_data"), folder)
+        user_data, more = _user_data(data.get("user_data"), source.folder)
         problems += more
         if sum(map(len, keys)) + len(user_data or "") > _LARGEST_METADATA:
             told = "ssh_public_keys and user_data together are larger than 32,000 bytes"
             problems.append((("user_data",), told))
     if problems:
-        raise ConfigError(_told(problems, source, text))
-    return _desired(data, source, keys, files, user_data)
+        raise ConfigError(_told(problems, source.name, source.text))
+    return _values(data, source, keys, files, user_data)
 
 
 class _Strict(yaml.SafeLoader):
@@ -279,9 +293,9 @@ def _user_data(given: str | None, folder: Path) -> tuple[str | None, list[Proble
 # --- values -----------------------------------------------------------------------------------
 
 
-def _desired(
+def _values(
     data: Mapping[str, Any],
-    source: str,
+    source: Source,
     keys: tuple[str, ...],
     files: tuple[Path, ...],
     user_data: str | None,
@@ -311,5 +325,5 @@ def _desired(
             placement.get("compute_cluster", "auto"),
         ),
         wait=Wait(**data.get("wait", {})),
-        source=source,
+        source=str(source.folder / source.name),
     )
