@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import fcntl
 import ipaddress
 import os
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.errors import ConfigError
+from gpuprep.oci.provision.sshkeys import is_public_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,16 +32,9 @@ def in_console(text: str) -> tuple[str, ...]:
     blocks = _BLOCK.findall(text)
     if not blocks:
         return ()
-    return tuple(f"{kind} {blob}" for kind, blob in _KEY.findall(blocks[-1]) if _is_key(kind, blob))
-
-
-def _is_key(kind: str, blob: str) -> bool:
-    try:
-        content = base64.b64decode(blob, validate=True)
-    except binascii.Error:
-        return False
-    length = int.from_bytes(content[:4], "big")
-    return content[4 : 4 + length] == kind.encode() and len(content) > 4 + length
+    return tuple(
+        f"{kind} {blob}" for kind, blob in _KEY.findall(blocks[-1]) if is_public_key(kind, blob)
+    )
 
 
 def recorded(path: Path, ocid: str) -> str | None:

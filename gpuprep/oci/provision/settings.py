@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import difflib
 import ipaddress
 import json
@@ -24,6 +23,7 @@ from gpuprep.oci.provision.desired import (
     Placement,
     Wait,
 )
+from gpuprep.oci.provision.sshkeys import is_public_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -158,8 +158,6 @@ def _worded(error: Any, place: Place) -> Iterator[Problem]:  # noqa: ANN401 - js
                 meant = schema["properties"][name].get("description", "")
                 yield place, f"{name} is missing; it needs {meant}"
         return
-    elif rule == "propertyNames":
-        yield place, f"needs {schema['description']}"
     elif rule == "oneOf" and "properties" in schema:
         yield place, f"needs {schema['description']}, not both and not neither"
     else:
@@ -267,13 +265,8 @@ def _keys(
 
 
 def _is_key(line: str) -> bool:
-    kind, _, rest = line.partition(" ")
-    try:
-        blob = base64.b64decode(rest.split()[0], validate=True) if rest.split() else b""
-    except (binascii.Error, ValueError):
-        return False
-    length = int.from_bytes(blob[:4], "big")
-    return kind in _KEY_TYPES and blob[4 : 4 + length] == kind.encode() and len(blob) > 4 + length
+    kind, blob = (*line.split()[:2], "", "")[:2]
+    return kind in _KEY_TYPES and is_public_key(kind, blob)
 
 
 def _user_data(given: str | None, folder: Path) -> tuple[str | None, list[Problem]]:
