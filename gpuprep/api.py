@@ -166,7 +166,7 @@ def provision(
     from gpuprep.oci.options import from_environment  # noqa: PLC0415
     from gpuprep.oci.provision import settings  # noqa: PLC0415
     from gpuprep.oci.provision.fleet import provision as carry_out  # noqa: PLC0415
-    from gpuprep.oci.provision.run import Tools  # noqa: PLC0415
+    from gpuprep.oci.provision.tools import Tools  # noqa: PLC0415
 
     given = settings.load(fleet) if isinstance(fleet, str | Path) else settings.Source(dict(fleet))
     desired = settings.desired(given.but(state=state) if state is not None else given)

@@ -11,7 +11,7 @@ from gpuprep.oci import Options
 from gpuprep.oci.provision import settings
 from gpuprep.oci.provision.fleet import provision
 from gpuprep.oci.provision.reach import Answer, Reached
-from gpuprep.oci.provision.run import Tools
+from gpuprep.oci.provision.tools import Tools
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -578,6 +578,36 @@ def test_another_key_in_known_hosts_is_not_overwritten(world: World) -> None:
     assert "ssh-keygen -f" in str(result.members["seed-001"].error)
 
 
+def test_a_host_whose_setting_up_was_not_waited_for_is_waited_for_by_the_next_run(
+    world: World,
+) -> None:
+    world.answers = [Answer(Reached.FAILED, "status: error")]
+    assert codes_of(world.run(count=1)) == {"E_OCI_CLOUD_INIT"}
+    world.asked()
+    assert world.run(count=1).exit_code is ExitCode.OK
+    assert len(world.logins) == 2
+    assert "POST /instanceConsoleHistories" not in world.asked()  # the keys are known
+    world.run(count=1)
+    assert len(world.logins) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [("absent", "DELETE /instances"), ("stopped", "SOFTSTOP"), ("running", "action=START")],
+)
+def test_what_cannot_be_done_to_one_member_is_its_own_failure(
+    world: World, state: str, fault: str
+) -> None:
+    world.run(wait={"ssh": False})
+    if state == "running":
+        world.run(state="stopped")
+        world.run(state="stopped")
+    world.emulator.faults.append(Fault(fault, 404, 1))
+    result = world.run(state=state, wait={"ssh": False})
+    assert [one.code for one in result.members.values()] == ["E_OCI_POLICY", None]
+    assert [one.changed for one in result.members.values()] == [False, True]
+
+
 def test_a_policy_for_consoles_that_is_missing_is_the_members_failure(world: World) -> None:
     world.emulator.faults.append(Fault("POST /instanceConsoleHistories", 404))
     result = world.run(count=1)

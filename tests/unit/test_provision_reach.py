@@ -65,16 +65,20 @@ def test_keys_are_kept_and_replaced_and_others_lines_stay(tmp_path: Path) -> Non
     path.write_text(f"# mine\ngithub.com {ED}\n" + path.read_text())
     assert path.stat().st_mode & 0o777 == 0o600
     hostkeys.record(path, "ocid2", "10.0.0.2", (ED, EC))  # the address has a new owner
-    hostkeys.record(path, "ocid2", "10.0.0.2", (ED, EC))
+    assert not hostkeys.reached(path, "ocid2")
+    assert hostkeys.kept(path, "ocid2") == (ED, EC)
+    hostkeys.record(path, "ocid2", "10.0.0.2", (ED, EC), reached=True)
     assert path.read_text().splitlines() == [
         "# mine",
         f"github.com {ED}",
         f"10.0.0.2 {ED} gpuprep:ocid2",
         f"10.0.0.2 {EC} gpuprep:ocid2",
     ]
-    assert hostkeys.recorded(path, "ocid2") == "10.0.0.2"
-    assert hostkeys.recorded(path, "ocid1") is None
-    assert hostkeys.recorded(tmp_path / "none", "ocid1") is None
+    assert hostkeys.reached(path, "ocid2")
+    assert not hostkeys.reached(path, "ocid1")
+    assert hostkeys.kept(tmp_path / "none", "ocid1") == ()
+    hostkeys.record(path, "ocid2", "10.0.0.3", (ED,))  # it has another address now
+    assert "10.0.0.2" not in path.read_text()
 
 
 def test_a_line_of_somebody_elses_is_not_overwritten(tmp_path: Path) -> None:

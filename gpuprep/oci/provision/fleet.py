@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gpuprep.oci.provision.run import Tools
+from gpuprep.oci.provision.tools import Tools
 
 if TYPE_CHECKING:
     from gpuprep.oci.options import Options
@@ -34,14 +34,14 @@ def provision(
     from gpuprep.oci import profile as profiles  # noqa: PLC0415
     from gpuprep.oci import scope  # noqa: PLC0415
     from gpuprep.oci.client import CallFailedError, Client  # noqa: PLC0415
-    from gpuprep.oci.provision import failures, run  # noqa: PLC0415
+    from gpuprep.oci.provision import failures, lookup, run  # noqa: PLC0415
     from gpuprep.oci.provision.calls import Cloud  # noqa: PLC0415
     from gpuprep.oci.provision.desired import FleetState  # noqa: PLC0415
     from gpuprep.oci.signin import sign_in  # noqa: PLC0415
 
     catalog = load()
     if desired.state not in {FleetState.ABSENT, FleetState.STOPPED}:
-        run.check_shape(desired, catalog)
+        lookup.check_shape(desired, catalog)
     if desired.region is not None:
         options = replace(options, region=desired.region)
     options = replace(options, regions=(), compartments=(desired.compartment,))

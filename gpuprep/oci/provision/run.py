@@ -2,75 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep import codes
 from gpuprep.oci.client import CallFailedError
-from gpuprep.oci.provision import failures, hostkeys, images, network, placement, plan, reach
-from gpuprep.oci.provision.bodies import Resolved
+from gpuprep.oci.provision import failures, hostkeys, images, placement, plan
+from gpuprep.oci.provision.arrival import Arrival, known_hosts
 from gpuprep.oci.provision.desired import FleetState
 from gpuprep.oci.provision.failures import Failure, Next, RefusedError
 from gpuprep.oci.provision.launching import Launcher
+from gpuprep.oci.provision.lookup import Lookup, check_shape
 from gpuprep.oci.provision.plan import GONE, Action
-from gpuprep.oci.provision.reach import Reached
 from gpuprep.oci.provision.result import MemberResult, ProvisionResult
+from gpuprep.oci.provision.tools import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from gpuprep.catalog import Catalog, Shape
+    from gpuprep.catalog import Catalog
     from gpuprep.model import Message
     from gpuprep.oci.provision.calls import Cloud
     from gpuprep.oci.provision.desired import Desired
     from gpuprep.oci.provision.launching import Attempt
     from gpuprep.oci.provision.plan import MemberPlan, Plan
-    from gpuprep.oci.provision.reach import Reach
     from gpuprep.oci.records import Addresses, Compartment, Instance
 
 _AT_ONCE: Final = 8
 _STALE: Final = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a run needs besides the cloud; tests bring their own.
-
-    Attributes:
-        sleep: wait so many seconds.
-        clock: seconds, monotonic.
-        reach: tries to log in.
-        tell: told what happens, in words.
-        poll: seconds between two looks.
-
-    """
-
-    sleep: Callable[[float], None] = time.sleep
-    clock: Callable[[], float] = time.monotonic
-    reach: Reach = reach.by_ssh
-    tell: Callable[[str], None] = lambda _words: None
-    poll: float = 5.0
-
-
-def check_shape(desired: Desired, catalog: Catalog) -> Shape:
-    """Return the catalog's shape.
-
-    Raises:
-        RefusedError: it is none that can be launched and prepared.
-
-    """
-    shape = catalog.shapes.get(desired.shape)
-    if shape is None:
-        raise RefusedError(codes.refusal("E_OCI_NO_GPU_SHAPE", shape=desired.shape))
-    if shape.vendor != "nvidia":
-        raise RefusedError(codes.refusal("E_AMD_SHAPE", shape=desired.shape))
-    if shape.fabric == "imex":
-        raise RefusedError(codes.refusal("E_OCI_MEMORY_CLUSTER", shape=desired.shape))
-    return shape
 
 
 @dataclass(slots=True)
@@ -83,9 +44,12 @@ class Run:
     root: str | None
     subnet_compartment: Compartment
     tools: Tools = field(default_factory=Tools)
-    _details: dict[str, Any] = field(default_factory=dict)
-    _user: str | None = None
     _results: dict[str, MemberResult] = field(default_factory=dict)
+    _lookup: Lookup = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare to look things up."""
+        self._lookup = Lookup(self.desired, self.cloud, self.catalog, self.subnet_compartment)
 
     def execute(self, *, check: bool = False) -> ProvisionResult:
         """Carry it out, or only say what would be done.
@@ -99,7 +63,7 @@ class Run:
         putting_away = self.desired.state in {FleetState.ABSENT, FleetState.STOPPED}
         if not putting_away:
             shape = check_shape(self.desired, self.catalog)
-            self._check_named_system(shape)
+            self._lookup.check_named_system(shape)
         there = self.cloud.instances()
         found = plan.plan(self.desired, there)
         launching = found.having(Action.LAUNCH)
@@ -114,22 +78,12 @@ class Run:
             self._put_away(found)
             warnings += self._bring(found, launcher)
         return ProvisionResult(
-            self.desired.fleet, dict(self._results), check, tuple(warnings), dict(self._details),
+            self.desired.fleet, dict(self._results), check, tuple(warnings),
+            dict(self._lookup.details),
             self.cloud.client.requests, round(self.tools.clock() - started, 1),
         )  # fmt: skip
 
     # --- before anything is made ---------------------------------------------------------------
-
-    def _check_named_system(self, shape: Shape) -> None:
-        """Refuse a system that hosts could not be prepared with, before a request is sent."""
-        choice = self.desired.image
-        if choice.os is not None and choice.version is not None:
-            system = images.system_of(images.oci_name(choice.os), choice.version)
-            self._refuse(images.check_system(system, shape.arch, self.catalog, choice))
-
-    def _refuse(self, refusal: Any) -> None:  # noqa: ANN401 - a refusal or None
-        if refusal is not None:
-            raise RefusedError(refusal)
 
     def _launcher(
         self, launching: Iterable[MemberPlan], there: Iterable[Instance], *, make: bool
@@ -140,17 +94,12 @@ class Run:
             wanted = ", ".join(self.desired.placement.availability_domains)
             refusal = codes.refusal("E_OCI_DOMAIN", wanted=wanted, region=self.cloud.region)
             raise RefusedError(refusal)
-        image = self._image(shape)
+        resolved = self._lookup.resolve(make=make)
         living = [one for rows in plan.holders(self.desired, there).values() for one in rows]
         if shape.rdma:  # hosts of one cluster network are together in one domain
             taken = {one.availability_domain for one in living}
             domains = tuple(sorted(domains, key=lambda one: one not in taken))
-        subnet, groups = self._network(make=make)
-        resolved = Resolved(
-            self.cloud.compartment.id, image, subnet or "", groups, shape.rdma,
-            self.desired.network.public_ip,
-        )  # fmt: skip
-        self._details["launch"] = [one.name for one in launching]
+        self._lookup.details["launch"] = [one.name for one in launching]
         note = codes.text("W_OCI_LIMIT_STALE") if self._failed_lately(there) else ""
         return Launcher(
             self.cloud, self.desired, resolved, domains, self.root, self.tools.tell, note
@@ -165,53 +114,6 @@ class Run:
             for one in there
         )
 
-    def _image(self, shape: Shape) -> str:
-        choice = self.desired.image
-        if choice.ocid is not None:
-            image = self.cloud.image(choice.ocid)
-            system = images.system_of(image.os, image.version)
-            self._refuse(images.check_system(system, shape.arch, self.catalog, choice))
-            self._user = images.login_of(image.os)
-            self._details["image"] = image.name
-            return choice.ocid
-        name = images.oci_name(choice.os or "")
-        rows = self.cloud.images(name, choice.version or "", self.desired.shape)
-        found = images.newest(rows, shape.arch, choice)
-        if found is None:
-            system = f"{name} {choice.version} for {shape.arch}"
-            raise RefusedError(
-                codes.refusal("E_OCI_IMAGE", system=system, shape=self.desired.shape,
-                              count=len(rows))
-            )  # fmt: skip
-        self._user = images.login_of(name)
-        self._details["image"] = found.get("displayName")
-        return str(found["id"])
-
-    def _network(self, *, make: bool) -> tuple[str | None, tuple[str, ...]]:
-        wanted = self.desired.network
-        if wanted.create:
-            if not make:
-                there = network.find(self.cloud, self.desired)
-                self._details["subnet"] = there or f"would be made: {wanted.cidr}"
-                return there, ()
-            subnet, group = network.find_or_make(self.cloud, self.desired)
-            self._details["subnet"] = subnet
-            return subnet, (group,)
-        subnet = wanted.subnet or ""
-        if not subnet.startswith("ocid1.subnet."):
-            rows = self.cloud.subnets(self.subnet_compartment, subnet)
-            if len(rows) != 1:
-                refusal = codes.refusal(
-                    "E_OCI_SUBNET", subnet=subnet, count=len(rows),
-                    where=self.subnet_compartment.words,
-                )  # fmt: skip
-                raise RefusedError(refusal)
-            subnet = str(rows[0]["id"])
-            if wanted.public_ip and rows[0].get("prohibitPublicIpOnVnic"):
-                raise RefusedError(codes.refusal("E_OCI_PUBLIC_IP", subnet=wanted.subnet or ""))
-        self._details["subnet"] = subnet
-        return subnet, wanted.security_groups
-
     def _describe(self, launcher: Launcher) -> None:
         """Say where members would be launched, and what those places say of themselves."""
         rows = []
@@ -221,9 +123,9 @@ class Run:
             if survey is not None:
                 row["limits"] = dict(survey.hints.limits)
                 row["capacity"] = dict(survey.hints.capacity)
-                self._details["billed_when_stopped"] = survey.billed_when_stopped
+                self._lookup.details["billed_when_stopped"] = survey.billed_when_stopped
             rows.append(row)
-        self._details["domains"] = rows
+        self._lookup.details["domains"] = rows
         for name, one in self._results.items():
             if one.action != Action.LAUNCH:
                 continue
@@ -245,12 +147,22 @@ class Run:
                 continue
             if member.action is Action.TERMINATE:
                 self.tools.tell(f"{member.name}: terminating {instance.id}")
-                self.cloud.terminate(instance)
-                self._results[key] = replace(self._results[key], state="TERMINATING")
+                if self._did(key, self.cloud.terminate, instance):
+                    self._results[key] = replace(self._results[key], state="TERMINATING")
             elif member.action is Action.STOP:
                 self.tools.tell(f"{member.name}: stopping {instance.id}")
-                self.cloud.act(instance, "SOFTSTOP")
-                self._results[key] = replace(self._results[key], state="STOPPING")
+                if self._did(key, self.cloud.act, instance, "SOFTSTOP"):
+                    self._results[key] = replace(self._results[key], state="STOPPING")
+
+    def _did(self, key: str, action: Callable[..., None], *arguments: object) -> bool:
+        """Do something to one member; what goes wrong is its own failure."""
+        try:
+            action(*arguments)
+        except CallFailedError as error:
+            self._failed(key, failures.of_answer(error))
+            self._results[key] = replace(self._results[key], changed=False)
+            return False
+        return True
 
     # --- bringing up ---------------------------------------------------------------------------
 
@@ -260,14 +172,14 @@ class Run:
         for member in found.having(Action.START):
             assert member.instance is not None  # noqa: S101 - only what is there can be started
             self.tools.tell(f"{member.name}: starting {member.instance.id}")
-            self.cloud.act(member.instance, "START")
+            self._did(member.name, self.cloud.act, member.instance, "START")
         if launcher is not None:
             for member in found.having(Action.LAUNCH):
                 attempts[member.name] = launcher.launch(member)
         waiting = {
             one.name: one.instance
             for one in found.members
-            if one.instance is not None and self._is_awaited(one)
+            if one.instance is not None and self._results[one.name].ok and self._is_awaited(one)
         }
         for name, attempt in attempts.items():
             if attempt.instance is not None:
@@ -295,7 +207,7 @@ class Run:
         return (
             member.instance.state == "RUNNING"
             and self.desired.wait.ssh
-            and hostkeys.recorded(self._known_hosts, member.instance.id) is None
+            and not hostkeys.reached(known_hosts(self.desired), member.instance.id)
         )
 
     def _until_running(
@@ -407,8 +319,11 @@ class Run:
             return
         started = self.tools.clock()
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reach") as pool:
+            arrival = Arrival(self.desired, self.cloud, self.tools, deadline)
             jobs = {
-                name: pool.submit(self._reached, name, one, deadline)
+                name: pool.submit(
+                    arrival.at, name, one.id, self._results[name].address, self._login_user()
+                )
                 for name, one in running.items()
             }
             for name, job in jobs.items():
@@ -428,58 +343,10 @@ class Run:
         )  # fmt: skip
 
     def _login_user(self) -> str | None:
-        if self.desired.wait.ssh_user or self._user or self.desired.image.os is None:
-            return self.desired.wait.ssh_user or self._user
+        known = self.desired.wait.ssh_user or self._lookup.login
+        if known or self.desired.image.os is None:
+            return known
         return images.login_of(images.oci_name(self.desired.image.os))
-
-    def _reached(self, name: str, instance: Instance, deadline: float) -> Failure | None:
-        """Reach one host; whatever goes wrong is its own failure."""
-        try:
-            return self._reach(name, instance, deadline)
-        except CallFailedError as error:
-            failure = failures.of_answer(error)
-            statement = error.statement(self.cloud.client.identity.principal)
-            hint = f". This policy would allow it: {statement}" if statement else ""
-            return replace(failure, text=failure.text + hint)
-        except hostkeys.OtherKeyError as error:
-            return Failure("E_OCI_HOST_KEY", str(error), Next.GIVE_UP)
-
-    def _reach(self, name: str, instance: Instance, deadline: float) -> Failure | None:
-        """Learn the host's keys from its console, log in, wait for cloud-init; None = done."""
-        address, user = self._results[name].address, self._login_user()
-        if address is None:
-            return Failure("E_OCI_TIMEOUT", f"{instance.id} has no address", Next.GIVE_UP)
-        if user is None:
-            words = "the login user of this image is not known: set wait.ssh_user"
-            return Failure("E_OCI_SETTING", words, Next.GIVE_UP)
-        keys: tuple[str, ...] = ()
-        last = "its console has not told its host keys yet"
-        login = reach.Login(address, user, self._known_hosts, self.desired.key_files)
-        cloud_init = self.desired.wait.cloud_init
-        while True:
-            if not keys:
-                keys = hostkeys.in_console(self.cloud.console(instance.id) or "")
-                if keys:
-                    hostkeys.record(self._known_hosts, instance.id, address, keys)
-                    self.tools.tell(f"{name}: host keys of {address} recorded")
-            if keys:
-                left = deadline - self.tools.clock()
-                answer = self.tools.reach(login, cloud_init=cloud_init, timeout=left)
-                if answer.reached is Reached.YES:
-                    return None
-                if answer.reached is not Reached.NO:
-                    words = f"cloud-init of {address} has failed: {answer.text}"
-                    return Failure("E_OCI_CLOUD_INIT", words, Next.GIVE_UP)
-                last = answer.text
-            if self.tools.clock() >= deadline:
-                words = f"{user}@{address} cannot be reached by ssh: {last}"
-                return Failure("E_OCI_UNREACHED", words, Next.GIVE_UP)
-            self.tools.sleep(self.tools.poll)
-
-    @property
-    def _known_hosts(self) -> Path:
-        path = Path(self.desired.wait.known_hosts).expanduser()
-        return path if path.is_absolute() else Path(self.desired.source).parent / path
 
     # --- results -------------------------------------------------------------------------------
 
