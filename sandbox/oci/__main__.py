@@ -77,6 +77,7 @@ def serve(  # noqa: PLR0913 - one per option
     tenancy = _tenancy(block=block, **source)
     tenancy.capacity.update(_counts(room, "--capacity"))
     tenancy.limits.update(_counts(limits, "--limit"))
+    tenancy = control.kept(state) or tenancy
     click.echo(f"serving {len(tenancy.instances)} instances; files in {state}")
     knobs = Knobs(latency / 1000, rate, port=port, boot=boot)
     control.serve(tenancy, state, knobs, faults, machines)
@@ -93,9 +94,11 @@ def _machines(prefix: str | None) -> tuple[Machines | None, str | None]:
     """Return what makes real hosts, and the addresses of their network."""
     if prefix is None:
         return None, None
-    from sandbox.oci.machines import SandboxHosts  # noqa: PLC0415 - needs podman
+    from sandbox import bootstrap  # noqa: PLC0415 - needs podman
+    from sandbox.oci.machines import SandboxHosts  # noqa: PLC0415
     from sandbox.podman import ensure_network  # noqa: PLC0415
 
+    bootstrap.ensure()
     return SandboxHosts(prefix), str(ensure_network())
 
 

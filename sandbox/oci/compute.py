@@ -123,6 +123,20 @@ class Compute:
             if one.get("work"):
                 self._finish(one["work"], one.get("error"))
 
+    def recover(self) -> None:
+        """Give up the instances whose start ended with the emulator that began it."""
+        due = {one["instance"] for one in self._tenancy.pending}
+        for ocid, instance in self._tenancy.instances.items():
+            if instance["lifecycleState"] != "PROVISIONING" or ocid in due:
+                continue
+            instance["lifecycleState"] = "TERMINATED"
+            if self.machines is not None:
+                self.machines.remove(instance)
+            for work, row in self._tenancy.work_requests.items():
+                if row["status"] == "IN_PROGRESS" and row["resources"][0]["identifier"] == ocid:
+                    error = {"code": "InternalError", "message": "the emulator was restarted"}
+                    self._finish(work, error)
+
     def _later(self, instance: Json, state: str, work: str | None = None,
                error: Json | None = None) -> None:  # fmt: skip
         at = self._tenancy.now() + self.boot_seconds

@@ -77,19 +77,20 @@ def ensure(
 
 def has_launched(state: Path) -> bool:
     """Return whether instances that were launched are alive in what this folder keeps."""
-    kept = _kept(state)
-    if kept is None:
+    there = kept(state)
+    if there is None:
         return False
-    launched = {entry[1] for entry in kept.retry_tokens.values()} | {
-        row["resources"][0]["identifier"] for row in kept.work_requests.values()
+    launched = {entry[1] for entry in there.retry_tokens.values()} | {
+        row["resources"][0]["identifier"] for row in there.work_requests.values()
     }
     return any(
         ocid in launched and one["lifecycleState"] not in GONE
-        for ocid, one in kept.instances.items()
+        for ocid, one in there.instances.items()
     )
 
 
-def _kept(state: Path) -> Tenancy | None:
+def kept(state: Path) -> Tenancy | None:
+    """Return the tenancy that a folder keeps; None = none."""
     try:
         return Tenancy.from_dict(json.loads((state / KEPT).read_text()))
     except (OSError, ValueError, TypeError):
@@ -123,12 +124,13 @@ def serve(
     What was launched, made or terminated before is there again, until ``forget``.
     """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    tenancy = _kept(state) or tenancy
+    tenancy = kept(state) or tenancy
     credentials = keys.create(state.absolute(), tenancy.ocid, tenancy.regions[0])
     emulator = Emulator(tenancy, {credentials.key_id: credentials.public_key}, knobs)
     emulator.faults += faults
     emulator.kept = state.absolute() / KEPT
     emulator.api.compute.machines = machines
+    emulator.api.compute.recover()
     emulator.authority.lifetime = _PATIENT_SECONDS
     variables = principals.create(state.absolute(), emulator)
     keys.write(state / "principals.env", principals.shell(variables).encode())

@@ -498,6 +498,13 @@ def test_what_was_launched_survives_a_restart(
     control.serve(for_launches(), tmp_path, Knobs())
     assert served[1].api.tenancy.instances[ocid]["displayName"] == "gpu-1"
     assert served[1].api.tenancy.serial == first.api.tenancy.serial
+    begun = first.api.tenancy.instance("gpu-2", A10, "c", state="PROVISIONING")
+    work = first.api.compute._open_work("LaunchInstance", first.api.tenancy.instances[begun])
+    first.changed("POST")
+    control.serve(for_launches(), tmp_path, Knobs())
+    found = served.pop().api.tenancy  # nobody waits for its host any more
+    assert found.instances[begun]["lifecycleState"] == "TERMINATED"
+    assert found.work_errors[work][0]["message"] == "the emulator was restarted"
     control.forget(tmp_path)
     control.serve(for_launches(), tmp_path, Knobs())
     assert served[2].api.tenancy.instances == {}
