@@ -11,6 +11,7 @@ from provision_rig import A10, H100, World
 
 from gpuprep.errors import ConfigError, ExitCode, InventoryError
 from gpuprep.oci.provision import settings
+from gpuprep.oci.provision.calls import Cloud
 from gpuprep.oci.provision.failures import RefusedError
 from gpuprep.oci.provision.fleet import provision
 from gpuprep.oci.provision.reach import Answer, Reached
@@ -134,6 +135,26 @@ def test_two_controllers_at_once_launch_each_member_once(world: World, _time: in
         one.join()
     assert [one.exit_code for one in results] == [ExitCode.OK] * 2
     assert sorted(one["displayName"] for one in world.alive()) == ["seed-001", "seed-002"]
+
+
+def test_a_list_that_lags_behind_launches_nothing_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever wants the same instance sends the same token, whatever the list shows."""
+    first = world.run(wait={"ssh": False})
+    shown, blind = Cloud.instances, [True]
+
+    def lagging(cloud: Cloud) -> list[Any]:
+        return [] if blind and blind.pop() else shown(cloud)
+
+    monkeypatch.setattr(Cloud, "instances", lagging)
+    world.asked()
+    second = world.run(wait={"ssh": False})
+    stats = world.emulator.reset_stats()
+    assert (stats.routes["POST /instances"], set(stats.statuses)) == (2, {200})
+    assert [one.id for one in second.members.values()] == [one.id for one in first.members.values()]
+    assert second.warnings == ()
+    assert len(world.alive()) == 2
 
 
 @pytest.mark.parametrize("named", [True, False])
