@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sandbox.oci import bodies
+from sandbox.oci.consoles import Consoles
 from sandbox.oci.places import GONE, fits, shape_row
 from sandbox.oci.refusals import RefusedError, hidden, no_capacity
 from sandbox.oci.retry_tokens import invalidated
-from sandbox.oci.routes import Json, Query, Result, Sent, chosen, needed, number
+from sandbox.oci.routes import Json, Query, Result, Sent, chosen, needed
+from sandbox.oci.work_requests import WorkRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,11 +83,13 @@ class Compute:
         self._tokens = tokens
         self._places = places
         self._check = check
+        self.works = WorkRequests(tenancy, check)
 
     def table(self) -> dict[tuple[str, str], tuple[Callable[..., Result], str]]:
         """Return the routes."""
-        history = "/instanceConsoleHistories"
         return {
+            **self.works.table(),
+            **Consoles(self._tenancy).table(),
             ("POST", "/instances"): (self._launch, ""),
             ("POST", "/instances/{id}"): (self._act, "action"),
             ("PUT", "/instances/{id}"): (self._update, ""),
@@ -98,13 +102,6 @@ class Compute:
             ),
             ("POST", "/computeClusters"): (self._create_cluster, ""),
             ("DELETE", "/computeClusters/{id}"): (self._delete_cluster, ""),
-            ("GET", "/workRequests"): (self._works, "limit page compartmentId resourceId"),
-            ("GET", "/workRequests/{id}"): (self._work, ""),
-            ("GET", "/workRequests/{id}/errors"): (self._work_errors, "limit page sortOrder"),
-            ("POST", history): (self._capture, ""),
-            ("GET", f"{history}/{{id}}"): (self._history, ""),
-            ("DELETE", f"{history}/{{id}}"): (self._forget_history, ""),
-            ("GET", f"{history}/{{id}}/data"): (self._content, "offset length"),
         }  # fmt: skip
 
     # --- time ----------------------------------------------------------------------------------
@@ -121,7 +118,7 @@ class Compute:
                 if one["state"] == "TERMINATED":
                     self._tenancy.detach(one["instance"])
             if one.get("work"):
-                self._finish(one["work"], one.get("error"))
+                self.works.finish(one["work"], one.get("error"))
 
     def recover(self) -> None:
         """Give up the instances whose start ended with the emulator that began it."""
@@ -135,7 +132,7 @@ class Compute:
             for work, row in self._tenancy.work_requests.items():
                 if row["status"] == "IN_PROGRESS" and row["resources"][0]["identifier"] == ocid:
                     error = {"code": "InternalError", "message": "the emulator was restarted"}
-                    self._finish(work, error)
+                    self.works.finish(work, error)
 
     def _later(self, instance: Json, state: str, work: str | None = None,
                error: Json | None = None) -> None:  # fmt: skip
@@ -161,7 +158,7 @@ class Compute:
         instance = self._instance(sent, image, fault_domain)
         self._tenancy.instances[instance["id"]] = instance
         self._tokens.use(sent.token, body, instance["id"], now)
-        work = self._open_work("LaunchInstance", instance)
+        work = self.works.open("LaunchInstance", instance)
         self._begin(instance, image, subnet, body, work)
         return Result(instance, headers={"opc-work-request-id": work})
 
@@ -302,7 +299,7 @@ class Compute:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the work request's error
             with self.lock:
                 instance["lifecycleState"] = "TERMINATED"
-                self._finish(work, {"code": "InternalError", "message": str(error)})
+                self.works.finish(work, {"code": "InternalError", "message": str(error)})
             return
         with self.lock:
             self._attach(instance, subnet, vnic, address)
@@ -377,7 +374,7 @@ class Compute:
             instance["lifecycleState"] = "TERMINATING"
             if self.machines is not None:
                 self.machines.remove(instance)
-            self._later(instance, "TERMINATED", self._open_work("TerminateInstance", instance))
+            self._later(instance, "TERMINATED", self.works.open("TerminateInstance", instance))
         return Result(empty=True)
 
     def _create_cluster(self, sent: Sent) -> Result:
@@ -425,88 +422,6 @@ class Compute:
         ]  # fmt: skip
         names = "displayName operatingSystem operatingSystemVersion lifecycleState"
         return Result(rows=chosen(rows, query, names))
-
-    def _open_work(self, kind: str, instance: Json) -> str:
-        ocid = self._tenancy.new_id("coreservicesworkrequest")
-        self._tenancy.work_requests[ocid] = {
-            "id": ocid, "operationType": kind, "status": "IN_PROGRESS", "percentComplete": 0.0,
-            "compartmentId": instance["compartmentId"], "timeAccepted": self._tenancy.stamp(),
-            "resources": [{"actionType": "CREATED", "entityType": "instance",
-                           "identifier": instance["id"],
-                           "entityUri": f"/instances/{instance['id']}"}],
-        }  # fmt: skip
-        return ocid
-
-    def _finish(self, work: str, error: Json | None) -> None:
-        row = self._tenancy.work_requests[work]
-        row.update(status="FAILED" if error else "SUCCEEDED", percentComplete=100.0,
-                   timeFinished=self._tenancy.stamp())  # fmt: skip
-        if error:
-            told = {**error, "timestamp": self._tenancy.stamp()}
-            self._tenancy.work_errors.setdefault(work, []).append(told)
-
-    def _works(self, _: str, query: Query) -> Result:
-        compartment = needed(query, "compartmentId")
-        self._check(compartment)
-        rows = [
-            {key: one for key, one in row.items() if key != "resources"}
-            for row in self._tenancy.work_requests.values()
-            if row["compartmentId"] == compartment
-            and query.get("resourceId") in {None, row["resources"][0]["identifier"]}
-        ]
-        return Result(rows=tuple(rows))
-
-    def _work(self, _: str, __: Query, ocid: str) -> Result:
-        if ocid not in self._tenancy.work_requests:
-            raise RefusedError(404)
-        return Result(self._tenancy.work_requests[ocid])
-
-    def _work_errors(self, _: str, __: Query, ocid: str) -> Result:
-        if ocid not in self._tenancy.work_requests:
-            raise RefusedError(404)
-        return Result(rows=tuple(self._tenancy.work_errors.get(ocid, ())))
-
-    def _capture(self, sent: Sent) -> Result:
-        bodies.check(sent.body, "CaptureConsoleHistoryDetails")
-        instance = self._tenancy.instances.get(sent.body["instanceId"])
-        if instance is None or instance["lifecycleState"] in GONE:
-            raise RefusedError(404)
-        row = {
-            "id": self._tenancy.new_id("consolehistory"), "instanceId": instance["id"],
-            "compartmentId": instance["compartmentId"], "displayName": "history",
-            "availabilityDomain": instance["availabilityDomain"], "lifecycleState": "SUCCEEDED",
-            "timeCreated": self._tenancy.stamp(), "freeformTags": {}, "definedTags": {},
-        }  # fmt: skip
-        self._tenancy.histories[row["id"]] = {"row": row, "text": self._console(instance)}
-        return Result(row)
-
-    def _console(self, instance: Json) -> str:
-        name, keys = instance["displayName"], self._tenancy.host_keys.get(instance["id"], "")
-        lines = ["[    0.000000] Command line: console=ttyS0", f"Welcome to {name}"]
-        if instance["lifecycleState"] == "RUNNING" and keys:
-            # The lines by which cloud-init tells the keys.
-            lines += ["-----BEGIN SSH HOST KEY KEYS-----", *keys.splitlines(),
-                      "-----END SSH HOST KEY KEYS-----"]  # fmt: skip
-        return "\r\n".join([*lines, f"{name} login: "])
-
-    def _history(self, _: str, __: Query, ocid: str) -> Result:
-        if ocid not in self._tenancy.histories:
-            raise RefusedError(404)
-        return Result(self._tenancy.histories[ocid]["row"])
-
-    def _forget_history(self, _: Sent, ocid: str) -> Result:
-        if self._tenancy.histories.pop(ocid, None) is None:
-            raise RefusedError(404)
-        return Result(empty=True)
-
-    def _content(self, _: str, query: Query, ocid: str) -> Result:
-        if ocid not in self._tenancy.histories:
-            raise RefusedError(404)
-        text: str = self._tenancy.histories[ocid]["text"]
-        start = number(query, "offset", 0)
-        part = text[start : start + number(query, "length", 10240, least=1)]
-        left = max(0, len(text) - start - len(part))
-        return Result(text=part, headers={"opc-bytes-remaining": str(left)})
 
 
 def _new_host_key(name: str) -> str:

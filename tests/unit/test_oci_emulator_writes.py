@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import oci
 import pytest
+from click.testing import CliRunner
 
 from sandbox.oci import control, keys, machines
+from sandbox.oci.__main__ import main
 from sandbox.oci.faults import Fault
 from sandbox.oci.refusals import RefusedError
 from sandbox.oci.server import Emulator, Knobs
@@ -18,6 +21,8 @@ from sandbox.oci.tenancy import REGION, Tenancy, for_launches
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from click.testing import Result
 
 A10 = "VM.GPU.A10.1"
 H100 = "BM.GPU.H100.8"
@@ -499,7 +504,7 @@ def test_what_was_launched_survives_a_restart(
     assert served[1].api.tenancy.instances[ocid]["displayName"] == "gpu-1"
     assert served[1].api.tenancy.serial == first.api.tenancy.serial
     begun = first.api.tenancy.instance("gpu-2", A10, "c", state="PROVISIONING")
-    work = first.api.compute._open_work("LaunchInstance", first.api.tenancy.instances[begun])
+    work = first.api.compute.works.open("LaunchInstance", first.api.tenancy.instances[begun])
     first.changed("POST")
     control.serve(for_launches(), tmp_path, Knobs())
     found = served.pop().api.tenancy  # nobody waits for its host any more
@@ -508,6 +513,58 @@ def test_what_was_launched_survives_a_restart(
     control.forget(tmp_path)
     control.serve(for_launches(), tmp_path, Knobs())
     assert served[2].api.tenancy.instances == {}
+
+
+def test_the_command_line_serves_what_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(control, "serve", lambda *given: served.append(given))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["serve", "--state", str(tmp_path), *arguments])
+
+    done = run("--launches", "--boot", "3", "--capacity", "VM.GPU.A10.1=2", "--limit", "a/b=4",
+               "--fault", "POST /instances=500:InternalError:no*2")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    ((tenancy, _, knobs, faults, machines_),) = served
+    assert (tenancy.capacity, tenancy.limits) == ({"VM.GPU.A10.1": 2}, {"a/b": 4})
+    assert (knobs.boot, machines_) == (3.0, None)
+    assert faults[0].message == "no"
+    assert tenancy.images
+    assert "expected NAME=NUMBER" in run("--launches", "--capacity", "x").output
+    assert "give --launches" in run().output
+
+
+def test_an_emulator_with_launched_hosts_is_not_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Path] = []
+    there = {"pid": 1, "url": "http://127.0.0.1:1"}
+    monkeypatch.setattr(control, "_running", lambda _: there)
+    monkeypatch.setattr(control, "end", lambda _: None)
+
+    def spawn(state: Path, _hosts: Path) -> dict[str, Any]:
+        started.append(state)
+        return there
+
+    monkeypatch.setattr(control, "_spawn", spawn)
+    host = {"name": "gpu1", "address": "10.0.0.2", "shape": A10, "os": "debian-12"}
+    control.ensure([host], tmp_path)
+    control.ensure([host], tmp_path)
+    assert len(started) == 1
+    control.ensure([], tmp_path)
+    assert len(started) == 2
+    tenancy = for_launches()
+    ocid = tenancy.instance("gpu-1", A10, "c")
+    tenancy.retry_tokens["t"] = ("d", ocid, 1.0)
+    (tmp_path / "oci" / control.KEPT).write_text(json.dumps(tenancy.to_dict()))
+    control.ensure([host], tmp_path)
+    assert len(started) == 2
+    tenancy.instances[ocid]["lifecycleState"] = "TERMINATED"
+    (tmp_path / "oci" / control.KEPT).write_text(json.dumps(tenancy.to_dict()))
+    control.ensure([host], tmp_path)
+    assert len(started) == 3
 
 
 def test_a_launched_instance_becomes_a_host_of_its_image_with_the_users_key() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,20 @@ def test_python_takes_a_file_or_a_mapping(world: World, file: str) -> None:
     assert caught.value.exit_code == 3
     with pytest.raises(ConfigError, match="workers"):
         gpuprep.provision(file, options={"workers": 0})
+
+
+def test_a_controller_that_is_killed_before_the_answer_is_followed_by_another(
+    world: World, file: str
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpuprep", "provision", "-q", "-f", file],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    # The request has come, the launch is carried out, and nobody is there for the answer.
+    world.emulator.once("POST /instances$", process.kill)
+    assert process.wait(60) == -signal.SIGKILL
+    assert cli.run(["provision", "-q", "-f", file]) == 0
+    assert sorted(one["displayName"] for one in world.alive()) == ["seed-001", "seed-002"]
 
 
 def play(world: World, *arguments: str) -> subprocess.CompletedProcess[str]:
