@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sandbox.oci import bodies
 from sandbox.oci.places import GONE
@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     from sandbox.oci.tenancy import Tenancy
 
-_PATH = "/instanceConsoleHistories"
+_PATH: Final = "/instanceConsoleHistories"
+# It moves on whenever somebody looks.
+_NEXT: Final = {
+    "REQUESTED": "GETTING-HISTORY", "GETTING-HISTORY": "SUCCEEDED", "SUCCEEDED": "SUCCEEDED",
+}  # fmt: skip
 
 
 class Consoles:
@@ -40,7 +44,7 @@ class Consoles:
         row = {
             "id": self._tenancy.new_id("consolehistory"), "instanceId": instance["id"],
             "compartmentId": instance["compartmentId"], "displayName": "history",
-            "availabilityDomain": instance["availabilityDomain"], "lifecycleState": "SUCCEEDED",
+            "availabilityDomain": instance["availabilityDomain"], "lifecycleState": "REQUESTED",
             "timeCreated": self._tenancy.stamp(), "freeformTags": {}, "definedTags": {},
         }  # fmt: skip
         self._tenancy.histories[row["id"]] = {"row": row, "text": self._console(instance)}
@@ -58,7 +62,9 @@ class Consoles:
     def _history(self, _: str, __: Query, ocid: str) -> Result:
         if ocid not in self._tenancy.histories:
             raise RefusedError(404)
-        return Result(self._tenancy.histories[ocid]["row"])
+        row = self._tenancy.histories[ocid]["row"]
+        row["lifecycleState"] = _NEXT[row["lifecycleState"]]
+        return Result(row)
 
     def _forget_history(self, _: Sent, ocid: str) -> Result:
         if self._tenancy.histories.pop(ocid, None) is None:
@@ -68,6 +74,8 @@ class Consoles:
     def _content(self, _: str, query: Query, ocid: str) -> Result:
         if ocid not in self._tenancy.histories:
             raise RefusedError(404)
+        if self._tenancy.histories[ocid]["row"]["lifecycleState"] != "SUCCEEDED":
+            raise RefusedError(404)  # it takes a moment
         text: str = self._tenancy.histories[ocid]["text"]
         start = number(query, "offset", 0)
         part = text[start : start + number(query, "length", 10240, least=1)]

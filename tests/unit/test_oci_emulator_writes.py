@@ -118,7 +118,11 @@ def test_the_console_tells_host_keys_once_it_runs(emulator: Emulator, client: An
     def console() -> str:
         wanted = Models.CaptureConsoleHistoryDetails(instance_id=one)
         history = compute.capture_console_history(wanted).data
-        assert compute.get_console_history(history.id).data.lifecycle_state == "SUCCEEDED"
+        assert history.lifecycle_state == "REQUESTED"
+        content = lambda: compute.get_console_history_content(history.id)  # noqa: E731
+        assert refusal(content)[0] == 404
+        states = [compute.get_console_history(history.id).data.lifecycle_state for _ in "ab"]
+        assert states == ["GETTING-HISTORY", "SUCCEEDED"]
         answer = compute.get_console_history_content(history.id, length=100000)
         assert answer.headers["opc-bytes-remaining"] == "0"
         return bytes(answer.data).decode()

@@ -68,7 +68,7 @@ def test_hosts_are_launched_once_and_found_again(world: World) -> None:
     assert stats.verified == stats.total
     polled = asked["/instances"] - 1
     console = sum(count for route, count in asked.items() if "onsoleHistories" in route)
-    assert console == 3 * 2
+    assert console == 5 * 2  # captured, looked at twice, read, removed
     assert sum(asked.values()) - polled - console <= 15
     assert asked["POST /instances"] == 2
     hosts = world.alive()
@@ -80,7 +80,8 @@ def test_hosts_are_launched_once_and_found_again(world: World) -> None:
     assert {one.user for one in result.members.values()} == {"debian"}
     known = (world.folder / "known_hosts").read_text().splitlines()
     keys_ = world.tenancy.host_keys
-    assert [line.split()[1:3] for line in known] == [keys_[one["id"]].split()[:2] for one in hosts]
+    told = sorted(line.split()[1:3] for line in known)
+    assert told == sorted(keys_[one["id"]].split()[:2] for one in hosts)
     assert world.tenancy.histories == {}
     before = world.tenancy.to_dict()
     again = world.run()
@@ -232,6 +233,7 @@ def test_some_get_a_host_and_some_do_not(world: World) -> None:
         ("400:LimitExceeded:The following service limits were exceeded: gpu-a10-count. Request.",
          "E_OCI_LIMIT", ExitCode.ALL_HOSTS_FAILED, 3),
         ("400:QuotaExceeded:Quota exceeded", "E_OCI_QUOTA", ExitCode.ALL_HOSTS_FAILED, 1),
+        ("401:NotAuthenticated:Failed to verify", "E_OCI_SIGN_IN", ExitCode.UNAVAILABLE, 1),
         ("404:NotAuthorizedOrNotFound:shape VM.GPU.A10.1 not found",
          "E_OCI_SHAPE", ExitCode.ALL_HOSTS_FAILED, 3),
         ("404:NotAuthorizedOrNotFound:Authorization failed or requested resource not found.",
@@ -305,6 +307,31 @@ def test_other_reasons_of_a_late_failure_are_told(
     assert codes_of(result) == {code}
     assert "failed afterwards" in str(result.members["seed-001"].error)
     assert world.alive() == []
+
+
+def test_a_reason_that_may_not_be_read_is_told_as_that(world: World) -> None:
+    world.tenancy.doomed.append(("InternalError", NO_ROOM))
+    world.emulator.faults.append(Fault("/workRequests", 404))
+    result = world.run(count=1)
+    assert codes_of(result) == {"E_OCI_LAUNCH"}
+    assert "its work request cannot be read" in str(result.members["seed-001"].error)
+
+
+def test_a_console_that_is_not_to_be_had_ends_with_the_time(world: World) -> None:
+    world.emulator.faults.append(Fault("GET /instanceConsoleHistories/[^/]*/data", "drop"))
+    result = world.run(count=1)
+    assert codes_of(result) == {"E_OCI_BUSY"}
+    assert len(world.alive()) == 1
+
+
+def test_keys_that_a_console_does_not_tell_are_told_when_time_is_over(world: World) -> None:
+    world.run(count=1, wait={"ssh": False})
+    (ocid,) = world.tenancy.host_keys
+    world.tenancy.host_keys[ocid] = ""
+    wait = {"minutes": 0.005, "known_hosts": str(world.folder / "known_hosts")}
+    result = world.run(count=1, wait=wait)
+    assert codes_of(result) == {"E_OCI_UNREACHED"}
+    assert "has not told its host keys" in str(result.members["seed-001"].error)
 
 
 def test_a_spent_token_is_renewed_once(world: World) -> None:

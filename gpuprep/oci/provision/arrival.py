@@ -68,7 +68,7 @@ class Arrival:
         path = known_hosts(self.desired)
         keys = hostkeys.kept(path, ocid)
         while not keys:
-            keys = hostkeys.in_console(self.cloud.console(ocid) or "")
+            keys = hostkeys.in_console(self.cloud.console(ocid, self._waited) or "")
             if not keys and not self._waited():
                 return ()
         hostkeys.record(path, ocid, address, keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.oci.client import Call, CallFailedError
@@ -11,13 +12,14 @@ from gpuprep.oci.provision.identity import resource_token
 from gpuprep.oci.records import Addresses, Image, Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gpuprep.oci.client import Client, Json, Reply
     from gpuprep.oci.records import Compartment
 
 _MANAGE: Final = "manage instance-family"
 _CONSOLE_BYTES: Final = 1 << 20  # OCI keeps a megabyte of it
+_UNDER_WAY: Final = frozenset({"REQUESTED", "GETTING-HISTORY"})
 _RENEWALS: Final = 3
 
 
@@ -144,8 +146,14 @@ class Cloud:
                 found[instance] = Addresses.from_vnic(raw)
         return found
 
-    def console(self, ocid: str) -> str | None:
-        """Return what an instance has written to its console; None = it is not there yet."""
+    def console(self, ocid: str, wait: Callable[[], bool]) -> str | None:
+        """Return what an instance has written to its console; None = it cannot be had now.
+
+        Args:
+            ocid: the instance.
+            wait: waits a moment, and tells whether there is time left.
+
+        """
         body = {"instanceId": ocid}
         base = "/instanceConsoleHistories"
         about, policy = f"console of {ocid}", f"manage console-histories {self.compartment.where}"
@@ -153,19 +161,32 @@ class Cloud:
             Call("iaas", self.region, base, {}, about, policy, "POST", body, _once())
         )
         path = f"{base}/{row['id']}"
-        try:
-            if row.get("lifecycleState") != "SUCCEEDED":
-                row = self.client.get(Call("iaas", self.region, path, {}, about, policy))
-            if row.get("lifecycleState") != "SUCCEEDED":
+        while row.get("lifecycleState") not in {"SUCCEEDED", "FAILED"}:
+            row = self.client.get(Call("iaas", self.region, path, {}, about, policy))
+            if row.get("lifecycleState") in _UNDER_WAY and not wait():
                 return None
-            content = Call("iaas", self.region, f"{path}/data", {"length": _CONSOLE_BYTES}, about,
-                           policy)  # fmt: skip
-            return self.client.text(content)
-        finally:
+        if row["lifecycleState"] == "FAILED":
+            return None
+        length = {"length": _CONSOLE_BYTES}
+        text = self.client.text(Call("iaas", self.region, f"{path}/data", length, about, policy))
+        # A tenancy keeps few of them; that one cannot be removed spoils nothing.
+        with suppress(CallFailedError):
             self.client.change(Call("iaas", self.region, path, {}, about, policy, "DELETE"))
+        return text
 
     def why_it_failed(self, work_request: str | None, ocid: str) -> tuple[str, str] | None:
-        """Return code and words of the error that ended a launch; None = it tells none."""
+        """Return code and words of the error that ended a launch; None = it tells none.
+
+        Where we may not read it, that is what is told.
+        """
+        try:
+            return self._error_of(work_request, ocid)
+        except CallFailedError as error:
+            if not error.hidden:
+                raise
+            return "NotToBeRead", f"its work request cannot be read: {error}"
+
+    def _error_of(self, work_request: str | None, ocid: str) -> tuple[str, str] | None:
         if work_request is None:
             params = {"resourceId": ocid}
             rows = self.client.all(self._read("/workRequests", "inspect work-requests", params))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 2000
 _LIMITS: Final = re.compile(r"limits? (?:were|was) exceeded: ([\w, -]+?)\.", re.IGNORECASE)
+_HIDDEN: Final = frozenset(
+    {"NotAuthorizedOrNotFound", "RelatedResourceNotAuthorizedOrNotFound", "NotAuthorized"}
+)
 _NO_SHAPE: Final = re.compile(r"\bshape\b.*\bnot found", re.IGNORECASE)
 _NAME_TAKEN: Final = re.compile(r"hostname.*already (used|in use)", re.IGNORECASE)
 
@@ -97,8 +100,9 @@ def of_words(status: int | None, code: str, message: str, words: str) -> Failure
         return Failure("E_OCI_SHAPE", words, Next.OTHER_DOMAIN)
     if _NAME_TAKEN.search(message):
         return Failure("E_OCI_NAME", words, Next.GIVE_UP)
-    if code in {"NotAuthorizedOrNotFound", "RelatedResourceNotAuthorizedOrNotFound",
-                "NotAuthorized", "NotAuthenticated"}:  # fmt: skip
+    if status == 401:  # noqa: PLR2004 - HTTP
+        return Failure("E_OCI_SIGN_IN", words, Next.GIVE_UP)
+    if code in _HIDDEN:
         return Failure("E_OCI_POLICY", words, Next.GIVE_UP)
     refused = 400 <= (status or 0) < 500 and status not in {409, 429}  # noqa: PLR2004 - HTTP
     if refused or code in {"InvalidParameter", "CannotParseRequest", "MissingParameter"}:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # What no repetition and no other place cures: the user's settings, or the cloud's permissions.
 _OF_SETTINGS: Final = frozenset({"E_OCI_SETTING", "E_OCI_NAME"})
-_OF_CLOUD: Final = frozenset({"E_OCI_POLICY", "E_OCI_BUSY"})
+_OF_CLOUD: Final = frozenset({"E_OCI_POLICY", "E_OCI_SIGN_IN", "E_OCI_BUSY"})
 
 
 @dataclass(frozen=True, slots=True)
