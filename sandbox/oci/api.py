@@ -90,6 +90,10 @@ class Api:
             "/computeGpuMemoryClusters": (
                 self._in_compartment(lambda: t.memory_clusters, wrapped=True), named,
             ),
+            "/computeClusters/{id}": (
+                self._item(lambda: {one["id"]: one for one in t.compute_clusters}), "",
+            ),
+            "/computeCapacityReservations/{id}": (self._reservation, ""),
             "/instancePools/{id}/instances": (self._members(wrapped=False), named),
             "/clusterNetworks/{id}/instances": (self._members(wrapped=False), named),
             "/computeGpuMemoryClusters/{id}/instances": (
@@ -176,6 +180,12 @@ class Api:
         if ocid not in self.tenancy.images:
             raise RefusedError(404)
         return Result(self.tenancy.images[ocid])
+
+    def _reservation(self, _: str, __: Query, ocid: str) -> Result:
+        if ocid not in self.tenancy.reservations:
+            raise RefusedError(404)
+        domain = self.tenancy.reservations[ocid]
+        return Result({"id": ocid, "availabilityDomain": domain, "lifecycleState": "ACTIVE"})
 
     def _public_ips(self, region: str, query: Query) -> Result:
         rows = self._in_compartment(lambda: self.tenancy.public_ips)(region, query).rows

@@ -570,15 +570,40 @@ def test_a_compute_cluster_without_hosts_is_taken_back(world: World) -> None:
     assert len(world.tenancy.compute_clusters) == 1
 
 
-def test_reserved_and_preemptible_capacity(world: World) -> None:
-    world.tenancy.reservations["ocid1.capacityreservation.oc1..x"] = AD1
-    reserved = {"reservation": "ocid1.capacityreservation.oc1..x"}
+RESERVATION = "ocid1.capacityreservation.oc1..x"
+
+
+def test_reserved_capacity_is_used_where_it_is(world: World) -> None:
+    world.tenancy.reservations[RESERVATION] = AD2
     world.tenancy.capacity[A10] = 0
-    result = world.run(count=1, placement={"capacity": reserved, "availability_domains": ["AD-1"]})
+    reserved = {"capacity": {"reservation": RESERVATION}}
+    result = world.run(count=1, placement=reserved)
     assert result.exit_code is ExitCode.OK
-    world.tenancy.capacity.clear()
+    (one,) = world.alive()
+    assert (one["availabilityDomain"], one["capacityReservationId"]) == (AD2, RESERVATION)
+    with pytest.raises(RefusedError, match="E_OCI_DOMAIN") as caught:
+        world.run(placement={**reserved, "availability_domains": ["AD-1"]})
+    assert "AD-1 is where computeCapacityReservations" in str(caught.value)
+    with pytest.raises(InventoryError, match="use compute-capacity-reservations in compartment"):
+        world.run(placement={"capacity": {"reservation": RESERVATION + "y"}})
+
+
+def test_a_compute_cluster_that_is_there_tells_the_domain(world: World) -> None:
+    world.run(shape=H100, count=1, placement={"availability_domains": ["AD-3"]})
+    (cluster,) = world.tenancy.compute_clusters
+    given = {"compute_cluster": cluster["id"]}
+    assert world.run(fleet="other", shape=H100, placement=given).exit_code is ExitCode.OK
+    assert {one["availabilityDomain"] for one in world.alive()} == {AD3}
+    assert len(world.tenancy.members[cluster["id"]]) == 3
+    alone = world.run(fleet="alone", shape=H100, count=1, placement={"compute_cluster": "none"})
+    assert alone.exit_code is ExitCode.OK
+    assert "computeClusterId" not in world.alive()[-1]
+    assert len(world.tenancy.members[cluster["id"]]) == 3
+
+
+def test_preemptible_hosts_go_when_they_must(world: World) -> None:
     world.run(fleet="spot", count=1, placement={"capacity": "preemptible"})
-    spot = world.alive()[-1]
+    (spot,) = world.alive()
     assert spot["preemptibleInstanceConfig"]["preemptionAction"]["type"] == "TERMINATE"
 
 

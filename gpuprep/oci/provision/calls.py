@@ -53,6 +53,12 @@ class Cloud:
                     f"region {self.region}", "inspect compartments in tenancy")  # fmt: skip
         return [str(one["name"]) for one in self.client.whole(call)]
 
+    def domain_of(self, path: str, resource: str) -> str:
+        """Return the availability domain that a reservation or a compute cluster is in."""
+        call = Call("iaas", self.region, path, {}, path[1:],
+                    f"use {resource} {self.compartment.where}")  # fmt: skip
+        return str(self.client.get(call).get("availabilityDomain"))
+
     def survey(self, domain: str, shape: str, root: str | None) -> placement.Survey | None:
         """Return what is known of a domain; None = it does not have the shape.
 

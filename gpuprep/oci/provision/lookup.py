@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpuprep import codes
-from gpuprep.oci.provision import images, network
+from gpuprep.oci.provision import images, network, placement
 from gpuprep.oci.provision.bodies import Resolved
 from gpuprep.oci.provision.failures import RefusedError
 
@@ -69,6 +69,35 @@ class Lookup:
             self.cloud.compartment.id, image, subnet or "", groups, shape.rdma,
             self.desired.network.public_ip,
         )  # fmt: skip
+
+    def domains(self) -> tuple[str, ...]:
+        """Return the availability domains that are allowed, in the order in which they are asked.
+
+        Raises:
+            RefusedError: there is none: the region, a reservation or a compute cluster is
+                elsewhere.
+
+        """
+        wanted = self.desired.placement
+        found = placement.chosen_domains(self.cloud.domains(), wanted)
+        named = ", ".join(wanted.availability_domains)
+        if not found:
+            where = f"in region {self.cloud.region}"
+            raise RefusedError(codes.refusal("E_OCI_DOMAIN", wanted=named, where=where))
+        bound = []
+        if wanted.reservation is not None:
+            bound.append((f"/computeCapacityReservations/{wanted.reservation}",
+                          "compute-capacity-reservations"))  # fmt: skip
+        if wanted.compute_cluster not in {"auto", "none"}:
+            bound.append((f"/computeClusters/{wanted.compute_cluster}", "compute-clusters"))
+        for path, resource in bound:
+            domain = self.cloud.domain_of(path, resource)
+            if domain not in found:
+                where = f"where {path[1:]} is, which is {domain}"
+                told = named or ", ".join(map(placement.short, found))
+                raise RefusedError(codes.refusal("E_OCI_DOMAIN", wanted=told, where=where))
+            found = (domain,)
+        return found
 
     def check_named_system(self, shape: Shape) -> None:
         """Refuse a system that hosts could not be prepared with, before a request is sent."""

@@ -12,7 +12,7 @@ from gpuprep.oci.client import CallFailedError
 from gpuprep.oci.provision import failures, hostkeys, images, placement, plan
 from gpuprep.oci.provision.arrival import Arrival, known_hosts
 from gpuprep.oci.provision.desired import FleetState
-from gpuprep.oci.provision.failures import Failure, Next, RefusedError
+from gpuprep.oci.provision.failures import Failure, Next
 from gpuprep.oci.provision.launching import Launcher
 from gpuprep.oci.provision.lookup import Lookup, check_shape
 from gpuprep.oci.provision.plan import GONE, Action
@@ -89,11 +89,7 @@ class Run:
         self, launching: Iterable[MemberPlan], there: Iterable[Instance], *, make: bool
     ) -> Launcher:
         shape = self.catalog.shapes[self.desired.shape]
-        domains = placement.chosen_domains(self.cloud.domains(), self.desired.placement)
-        if not domains:
-            wanted = ", ".join(self.desired.placement.availability_domains)
-            refusal = codes.refusal("E_OCI_DOMAIN", wanted=wanted, region=self.cloud.region)
-            raise RefusedError(refusal)
+        domains = self._lookup.domains()
         resolved = self._lookup.resolve(make=make)
         living = [one for rows in plan.holders(self.desired, there).values() for one in rows]
         if shape.rdma:  # hosts of one cluster network are together in one domain
