@@ -27,6 +27,7 @@ _NEEDED: Final[Mapping[str, str]] = {
     "CreateNatGatewayDetails": "compartmentId vcnId",
     "CreateNetworkSecurityGroupDetails": "compartmentId vcnId",
     "CreateRouteTableDetails": "compartmentId routeRules vcnId",
+    "CreateSecurityListDetails": ("compartmentId egressSecurityRules ingressSecurityRules vcnId"),
     "CreateSubnetDetails": "compartmentId vcnId cidrBlock",
     "CreateVcnDetails": "compartmentId",
     "InstanceAgentPluginConfigDetails": "name desiredState",

@@ -485,6 +485,23 @@ def test_a_compartment_that_cannot_be_seen_needs_a_policy(world: World) -> None:
     assert "Allow group <group> to read instance-family in compartment" in str(caught.value)
 
 
+def test_an_image_or_a_subnet_that_is_not_there_is_named(world: World) -> None:
+    nowhere = "ocid1.image.oc1..none"
+    with pytest.raises(InventoryError, match="E_OCI_POLICY") as caught:
+        world.run(image={"ocid": nowhere})
+    assert nowhere in str(caught.value)
+    result = world.run(network={"subnet": "ocid1.subnet.oc1..none"})
+    assert codes_of(result) == {"E_OCI_POLICY"}
+    assert "related resource not found: subnet ocid1.subnet.oc1..none" in str(
+        result.members["seed-001"].error
+    )
+    assert world.launches() == 1
+    group = "ocid1.networksecuritygroup.oc1..none"
+    result = world.run(network={"subnet": "hosts", "security_groups": [group]})
+    assert group in str(result.members["seed-001"].error)
+    assert world.tenancy.instances == {}
+
+
 def test_a_shape_that_only_one_domain_has_is_asked_for_there(world: World) -> None:
     world.tenancy.without_shape[A10] = [AD1, AD3]
     assert world.run(count=1).exit_code is ExitCode.OK
