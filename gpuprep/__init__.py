@@ -7,7 +7,7 @@
 """
 
 import gpuprep.ladder as _verify  # noqa: F401 - first: a later import would hide the function
-from gpuprep.api import apply, plan, status, verify
+from gpuprep.api import apply, plan, provision, status, verify
 from gpuprep.errors import (
     CatalogError,
     ConfigError,
@@ -28,6 +28,7 @@ from gpuprep.model import (
     Step,
     StepStatus,
 )
+from gpuprep.oci.provision.result import MemberResult, MembersFailedError, ProvisionResult
 from gpuprep.run.events import Event, EventKind
 from gpuprep.run.options import Access
 from gpuprep.version import __version__
@@ -49,12 +50,16 @@ __all__ = [
     "HostStatus",
     "HostsFailedError",
     "InventoryError",
+    "MemberResult",
+    "MembersFailedError",
     "Message",
+    "ProvisionResult",
     "Step",
     "StepStatus",
     "__version__",
     "apply",
     "plan",
+    "provision",
     "status",
     "verify",
 ]

@@ -1,12 +1,14 @@
-"""The Python interface: plan, apply, verify, status.
+"""The Python interface: provision, plan, apply, verify, status.
 
-Each call is one run of one playbook, in any thread, and returns a :class:`FleetResult`. What
-happens to single hosts is part of the result and never raised; errors are raised only when there
-is no result to speak of: wrong input, no inventory, no engine.
+Each call but ``provision`` is one run of one playbook, in any thread, and returns a
+:class:`FleetResult`. What happens to single hosts is part of the result and never raised; errors
+are raised only when there is no result to speak of: wrong input, no inventory, no engine.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from gpuprep.errors import ConfigError
@@ -14,7 +16,10 @@ from gpuprep.model import Tier
 from gpuprep.run.execution import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from gpuprep.model import FleetResult
+    from gpuprep.oci.provision.result import ProvisionResult
     from gpuprep.run.inventories import Source
     from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables
 
@@ -126,3 +131,45 @@ def status(
     """
     run = Run("status", inventory, limit, variables, on_event, cancel, options)
     return run.execute()
+
+
+def provision(
+    fleet: str | Path | Mapping[str, Any],
+    *,
+    check: bool = False,
+    state: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> ProvisionResult:
+    """Bring a fleet of hosts on Oracle Cloud Infrastructure to where it should be.
+
+    What is there is known by its tags: running again launches nothing twice.
+
+    Args:
+        fleet: path of a fleet file, or what one says.
+        check: only say what would be done.
+        state: instead of the fleet's own: ``present``, ``running``, ``stopped`` or ``absent``.
+        options: how to sign in, with the names of the inventory plugin's options; they win over
+            its environment variables.
+        on_progress: told what happens, in words, in several threads.
+
+    Returns:
+        What became of each member; also when some could not be launched.
+
+    Raises:
+        ConfigError: a setting or a file is wrong, or the fleet cannot be made as it is asked for.
+            Nothing was made.
+        InventoryError: the cloud does not answer, or does not allow it.
+
+    """
+    from gpuprep.oci import Options  # noqa: PLC0415 - the other verbs do not need it
+    from gpuprep.oci.options import from_environment  # noqa: PLC0415
+    from gpuprep.oci.provision import settings  # noqa: PLC0415
+    from gpuprep.oci.provision.fleet import provision as carry_out  # noqa: PLC0415
+    from gpuprep.oci.provision.tools import Tools  # noqa: PLC0415
+
+    given = settings.load(fleet) if isinstance(fleet, str | Path) else settings.Source(dict(fleet))
+    desired = settings.desired(given.but(state=state) if state is not None else given)
+    signed = Options.from_mapping({**from_environment(os.environ), **(options or {})})
+    tools = Tools(tell=on_progress) if on_progress else Tools()
+    return carry_out(desired, signed, check=check, tools=tools)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS: Final = (
+    LazyCommand("provision", "provision", "provision", "Launch the hosts of a fleet on OCI."),
     LazyCommand("plan", "verbs", "plan", "Say what apply would do, host by host."),
     LazyCommand("apply", "verbs", "apply", "Bring the hosts to their desired state and prove it."),
     LazyCommand("verify", "verbs", "verify", "Prove that the GPUs of the hosts work."),

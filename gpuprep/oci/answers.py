@@ -13,11 +13,20 @@ _TEXT: Final = (
     "desiredState", "displayName", "faultDomain", "gpuDescription", "hostnameLabel", "id",
     "imageId", "instanceConfigurationId", "instanceId", "ipAddress", "lifecycleState", "name",
     "operatingSystem", "operatingSystemVersion", "privateIp", "privateIpId", "publicIp",
-    "regionName", "shape", "status", "subnetDomainName", "subnetId", "timeCreated", "vnicId",
+    "message", "regionName", "shape", "status", "subnetDomainName", "subnetId", "timeCreated",
+    "vcnId", "vnicId",
 )  # fmt: skip
-_NUMBERS: Final = ("gpus", "memoryInGBs", "networkingBandwidthInGbps", "nicIndex", "ocpus")
+_NUMBERS: Final = (
+    "available",
+    "availableCount",
+    "gpus",
+    "memoryInGBs",
+    "networkingBandwidthInGbps",
+    "nicIndex",
+    "ocpus",
+)
 _MAPPINGS: Final = ("agentConfig", "definedTags", "freeformTags", "shapeConfig", "sourceDetails")
-_LISTS: Final = ("ipv6Addresses", "pluginsConfig")
+_LISTS: Final = ("ipv6Addresses", "pluginsConfig", "quotaNames", "shapeAvailabilities")
 _KINDS: Final[Mapping[str, type[Any] | tuple[type[Any], ...]]] = MappingProxyType(
     {
         **dict.fromkeys(_TEXT, str),
@@ -37,6 +46,14 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "ipv6": ("ipAddress",),
         "publicIps": ("ipAddress",),
         "subnets": (),
+        "shapes": ("shape",),
+        "availabilityDomains": ("name",),
+        "faultDomains": ("name",),
+        "resourceAvailability": (),
+        "computeCapacityReports": ("shapeAvailabilities",),
+        "errors": (),
+        "securityRules": ("direction",),
+        "addSecurityRules": (),
     }
 )
 
@@ -77,5 +94,6 @@ def _wrong_part(name: str, value: Any) -> str | None:  # noqa: ANN401 - JSON
     elif name == "freeformTags":
         plain = all(isinstance(tag, str) or tag is None for tag in value.values())
     else:
-        plain = name != "ipv6Addresses" or all(isinstance(one, str) for one in value)
+        kind: Any = {"ipv6Addresses": str, "quotaNames": str, "shapeAvailabilities": dict}.get(name)
+        plain = kind is None or all(isinstance(one, kind) for one in value)
     return None if plain else f"{name} is odd"

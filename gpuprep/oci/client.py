@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, cast
 
 from gpuprep.errors import ConfigError, InventoryError
 from gpuprep.oci import answers, principals
-from gpuprep.oci.oci_errors import clock_advice, clock_skew, network_reason
+from gpuprep.oci.oci_errors import clock_advice, clock_skew, network_reason, no_capacity
 from gpuprep.oci.sdk import sdk
 
 if TYPE_CHECKING:
@@ -25,16 +25,20 @@ if TYPE_CHECKING:
     from gpuprep.oci.options import Options
     from gpuprep.oci.signin import Identity
 
-Service = Literal["iaas", "identity"]
+Service = Literal["iaas", "identity", "limits"]
+Method = Literal["GET", "POST", "PUT", "DELETE"]
 Json = dict[str, Any]
 T = TypeVar("T")
 
 PAGE: Final = 1000
-_BASE_PATH: Final = "/20160918"
+_BASE_PATHS: Final[Mapping[Service, str]] = {
+    "iaas": "/20160918", "identity": "/20160918", "limits": "/20190729",
+}  # fmt: skip
 # Source: the SDK's own clients (oci 2.189).
 _TEMPLATES: Final[Mapping[Service, str]] = {
     "iaas": "https://iaas.{region}.{secondLevelDomain}",
     "identity": "https://identity.{region}.oci.{secondLevelDomain}",
+    "limits": "https://limits.{region}.oci.{secondLevelDomain}",
 }
 _CONNECT_SECONDS: Final = 10
 _BUSY: Final = 429
@@ -44,7 +48,7 @@ _LONGEST_WAIT: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A GET request.
+    """A request.
 
     Attributes:
         service: whose endpoint.
@@ -53,6 +57,9 @@ class Call:
         params: query.
         about: compartment, subnet or host it is for, in words.
         policy: what a policy must allow: ``read instance-family in compartment gpu``.
+        method: HTTP method; only ``GET`` changes nothing.
+        body: JSON that is sent.
+        token: ``opc-retry-token``: with it, a repeated request is one request to the service.
 
     """
 
@@ -62,6 +69,22 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict)
     about: str = ""
     policy: str = ""
+    method: Method = "GET"
+    body: Mapping[str, Any] | None = None
+    token: str | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether sending it twice does no more than sending it once."""
+        return self.method in {"GET", "PUT", "DELETE"} or self.token is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for a request that was carried out; ``data`` is None when it is nothing."""
+
+    data: Any
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +113,7 @@ class CallFailedError(InventoryError):
         self.answer = answer
         outcome = f"{answer.status} {answer.code}" if answer.status else answer.code
         super().__init__(
-            f"GET {endpoint}{call.path} for {call.about}: {outcome}: {answer.text} "
+            f"{call.method} {endpoint}{call.path} for {call.about}: {outcome}: {answer.text} "
             f"(opc-request-id {answer.request_id})"
         )
 
@@ -156,13 +179,29 @@ class Client:
             CallFailedError: refused, not found, or no answer in time.
 
         """
-        found, _ = self._send(call, call.params)
-        return _shaped(call, found, dict)
+        return _shaped(call, self._send(call, call.params).data, dict)
+
+    def change(self, call: Call) -> Reply:
+        """Send a request that changes something.
+
+        Repeated only where that cannot do it twice. That no host is free is not repeated at all.
+
+        Raises:
+            CallFailedError: as for ``get``.
+
+        """
+        reply = self._send(call, call.params)
+        if reply.data is not None:
+            _shaped(call, reply.data, dict)
+        return reply
+
+    def text(self, call: Call) -> str:
+        """Fetch a text; errors as for ``get``."""
+        return str(self._send(call, call.params, plain=True).data)
 
     def whole(self, call: Call) -> list[Json]:
         """Fetch a list that has no pages; errors as for ``get``."""
-        found, _ = self._send(call, call.params)
-        return _shaped(call, found, list)
+        return _shaped(call, self._send(call, call.params).data, list)
 
     def pages(self, call: Call) -> Iterator[list[Json]]:
         """Fetch a list page by page; stop iterating to save the rest.
@@ -174,15 +213,16 @@ class Client:
         params = {**call.params, "limit": PAGE}
         while True:
             try:
-                found, following = self._send(call, params)
+                reply = self._send(call, params)
             except CallFailedError as error:
                 if error.answer.code != "InvalidParameter" or "limit" not in params:
                     raise
                 params.pop("limit")  # the service wants smaller pages: let it choose
                 continue
             # The newer services wrap their lists.
-            rows = found.get("items") if isinstance(found, dict) else found
+            rows = reply.data.get("items") if isinstance(reply.data, dict) else reply.data
             yield _shaped(call, rows, list)
+            following = reply.headers.get("opc-next-page")
             if not following:
                 return
             params["page"] = following
@@ -191,21 +231,22 @@ class Client:
         """Fetch a whole list; errors as for ``pages``."""
         return [item for page in self.pages(call) for item in page]
 
-    def _send(self, call: Call, params: Mapping[str, Any]) -> tuple[Any, str | None]:
+    def _send(self, call: Call, params: Mapping[str, Any], *, plain: bool = False) -> Reply:
         attempt = 1
         while True:
             try:
                 with self._gate.passing():
-                    return self._try(call, params)
+                    return self._try(call, params, plain=plain)
             except _RetryableError as error:
                 if error.busy:
                     self._gate.narrow()
-                if attempt >= self._options.max_attempts:
+                done_at_most_once = call.repeatable or error.refused
+                if attempt >= self._options.max_attempts or not done_at_most_once:
                     raise error.final from None
                 self._sleep(error.wait or _backoff(attempt))
                 attempt += 1
 
-    def _try(self, call: Call, params: Mapping[str, Any]) -> tuple[Any, str | None]:
+    def _try(self, call: Call, params: Mapping[str, Any], *, plain: bool) -> Reply:
         oci = sdk()
         base = self._base(call.service, call.region)
         with self._counting:
@@ -213,9 +254,10 @@ class Client:
         try:
             response = base.call_api(
                 call.path,
-                "GET",
+                call.method,
                 query_params=dict(params),
-                header_params={"accept": "application/json"},
+                header_params=_headers(call, plain=plain),
+                body=dict(call.body) if call.body is not None else None,
                 response_type="bytes",
             )
         except oci.exceptions.ServiceError as error:
@@ -232,8 +274,13 @@ class Client:
             unrenewed = Answer(None, "the token cannot be renewed", principals.reason(error))
             raise CallFailedError(call, base.endpoint, unrenewed) from None
         self.skew = clock_skew(response.headers.get("date"))
+        content = response.data or b""
+        if plain:
+            return Reply(content.decode("utf-8", "replace"), response.headers)
+        if not content and call.method != "GET":
+            return Reply(None, response.headers)
         try:
-            return json.loads(response.data), response.headers.get("opc-next-page")
+            return Reply(json.loads(content), response.headers)
         except ValueError as error:
             cut = Answer(None, "cut short", f"the answer is no JSON ({error})")
             raise _RetryableError(CallFailedError(call, base.endpoint, cut)) from None
@@ -245,8 +292,11 @@ class Client:
         answer = Answer(error.status, str(error.code), text, str(error.request_id or "none"))
         failed = CallFailedError(call, endpoint, answer)
         busy = error.status == _BUSY
-        if busy or error.status >= 500 or (error.status == 409 and error.code in _CONFLICTS):  # noqa: PLR2004 - HTTP
-            raise _RetryableError(failed, busy=busy, wait=_asked_wait(error.headers)) from None
+        conflict = error.status == 409 and error.code in _CONFLICTS  # noqa: PLR2004 - HTTP
+        if busy or conflict or (error.status >= 500 and not no_capacity(answer.code, text)):  # noqa: PLR2004 - HTTP
+            raise _RetryableError(
+                failed, busy=busy, wait=_asked_wait(error.headers), refused=busy or conflict
+            ) from None
         raise failed from None
 
     def _why_unauthenticated(self, error: Any) -> str:  # noqa: ANN401 - SDK's type
@@ -279,7 +329,7 @@ class Client:
                 config,
                 self.identity.signer,
                 {},
-                base_path=_BASE_PATH,
+                base_path=_BASE_PATHS[service],
                 service_endpoint=endpoint.replace("{region}", region) if endpoint else None,
                 service_endpoint_template=_TEMPLATES[service],
                 service_endpoint_template_per_realm={},
@@ -310,13 +360,33 @@ def _shaped(call: Call, found: Any, kind: type[T]) -> T:  # noqa: ANN401 - JSON
 
 
 class _RetryableError(Exception):
-    """A failure that may pass; ``final`` is what to raise when it does not."""
+    """A failure that may pass; ``final`` is what to raise when it does not.
 
-    def __init__(self, final: CallFailedError, *, busy: bool = False, wait: float = 0.0) -> None:
+    ``refused`` says that the service has surely not begun.
+    """
+
+    def __init__(
+        self,
+        final: CallFailedError,
+        *,
+        busy: bool = False,
+        wait: float = 0.0,
+        refused: bool = False,
+    ) -> None:
+        self.refused = refused
         self.final = final
         self.busy = busy
         self.wait = wait
         super().__init__(str(final))
+
+
+def _headers(call: Call, *, plain: bool) -> dict[str, str]:
+    found = {"accept": "text/plain" if plain else "application/json"}
+    if call.method != "GET":
+        found["content-type"] = "application/json"
+    if call.token is not None:
+        found["opc-retry-token"] = call.token
+    return found
 
 
 def _backoff(attempt: int) -> float:

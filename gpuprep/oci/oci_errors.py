@@ -1,11 +1,13 @@
-"""What lies behind a failed request: the network, or this machine's clock."""
+"""What lies behind a failed request: the network, this machine's clock, or no host that is free."""
 
 from __future__ import annotations
 
 import email.utils
+import re
 from datetime import UTC, datetime
 from typing import Final
 
+_NO_CAPACITY: Final = re.compile(r"\bout\s?of\s?(host\s?)?capacity", re.IGNORECASE)
 _ALLOWED_SKEW: Final = 240  # seconds; OCI allows 300
 
 
@@ -42,3 +44,8 @@ def clock_advice(date: str | None) -> str | None:
         return None
     way = "ahead" if skew > 0 else "behind"
     return f"This machine's clock is {abs(skew):.0f} s {way}: set it (chrony, ntpd)"
+
+
+def no_capacity(code: str, text: str) -> bool:
+    """Return whether OCI says that no host is free: as a 500, which looks like a passing fault."""
+    return bool(_NO_CAPACITY.search(text) or _NO_CAPACITY.search(code))

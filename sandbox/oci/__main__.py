@@ -12,10 +12,12 @@ from gpuprep.catalog import load
 from sandbox.oci import control
 from sandbox.oci.faults import Fault
 from sandbox.oci.server import Knobs
-from sandbox.oci.tenancy import Tenancy, fleet
+from sandbox.oci.tenancy import Tenancy, fleet, for_launches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sandbox.oci.compute import Machines
 
 DEFAULT_STATE = Path(".sandbox/oci")
 
@@ -41,6 +43,12 @@ def main() -> None:
 @click.option("--hosts", type=click.Path(exists=True, path_type=Path), help="JSON: running hosts")
 @click.option("--fleet", "count", type=int, help="that many invented hosts instead")
 @click.option("--shape", help="their OCI shape")
+@click.option("--launches", is_flag=True, help="no hosts yet: images and a subnet to launch some")
+@click.option("--hosts-prefix", help="launched instances become sandbox hosts with such names")
+@click.option("--boot", default=0.0, help="seconds that an instance takes to start or stop")
+@click.option("--capacity", "room", multiple=True, help="SHAPE[/DOMAIN/FAULT-DOMAIN]=HOSTS")
+@click.option("--limit", "limits", multiple=True, help="NAME[/DOMAIN]=GPUS")
+@click.option("--fresh", is_flag=True, help="forget what was launched before")
 @click.option("--compartments", default=2, show_default=True)
 @click.option("--subnets", default=2, show_default=True)
 @click.option("--port", default=0, help="0 = a free one")
@@ -48,19 +56,31 @@ def main() -> None:
 @click.option("--rate", type=float, help="requests per second before it answers 429")
 @click.option("--fault", "faults", multiple=True, type=_FaultType(), help="privateIps=404*3")
 @click.option("--state", type=click.Path(path_type=Path), default=DEFAULT_STATE, show_default=True)
-def serve(
+def serve(  # noqa: PLR0913 - one per option
     *,
     state: Path,
     faults: Sequence[Fault],
     port: int,
     latency: float,
     rate: float | None,
+    boot: float,
+    hosts_prefix: str | None,
+    room: Sequence[str],
+    limits: Sequence[str],
+    fresh: bool,
     **source: Any,  # noqa: ANN401 - options of the tenancy
 ) -> None:
     """Serve until ended; key, SDK configuration and an inventory file are in the state folder."""
-    tenancy = _tenancy(**source)
+    if fresh:
+        control.forget(state)
+    machines, block = _machines(hosts_prefix)
+    tenancy = _tenancy(block=block, **source)
+    tenancy.capacity.update(_counts(room, "--capacity"))
+    tenancy.limits.update(_counts(limits, "--limit"))
+    tenancy = control.kept(state) or tenancy
     click.echo(f"serving {len(tenancy.instances)} instances; files in {state}")
-    control.serve(tenancy, state, Knobs(latency / 1000, rate, port=port), faults)
+    knobs = Knobs(latency / 1000, rate, port=port, boot=boot)
+    control.serve(tenancy, state, knobs, faults, machines)
 
 
 @main.command()
@@ -70,13 +90,44 @@ def stop(state: Path) -> None:
     control.end(state.absolute())
 
 
-def _tenancy(
-    hosts: Path | None, count: int | None, shape: str | None, compartments: int, subnets: int
+def _machines(prefix: str | None) -> tuple[Machines | None, str | None]:
+    """Return what makes real hosts, and the addresses of their network."""
+    if prefix is None:
+        return None, None
+    from sandbox import bootstrap  # noqa: PLC0415 - needs podman
+    from sandbox.oci.machines import SandboxHosts  # noqa: PLC0415
+    from sandbox.podman import ensure_network  # noqa: PLC0415
+
+    bootstrap.ensure()
+    return SandboxHosts(prefix), str(ensure_network())
+
+
+def _counts(texts: Sequence[str], option: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.rpartition("=")
+        if not name or not number.isdigit():
+            raise click.UsageError(f"{option} {text}: expected NAME=NUMBER")
+        found[name] = int(number)
+    return found
+
+
+def _tenancy(  # noqa: PLR0913 - one per option
+    *,
+    hosts: Path | None,
+    count: int | None,
+    shape: str | None,
+    compartments: int,
+    subnets: int,
+    launches: bool,
+    block: str | None,
 ) -> Tenancy:
+    if launches:
+        return for_launches(block)
     if hosts:
         return control.tenancy_of(json.loads(hosts.read_text()))
     if not count or not shape:
-        raise click.UsageError("give --hosts FILE, or --fleet COUNT and --shape SHAPE")
+        raise click.UsageError("give --launches, --hosts FILE, or --fleet COUNT and --shape SHAPE")
     known = load().shapes.get(shape)
     if known is None:
         raise click.UsageError(f"the catalog has no shape {shape}")

@@ -2,95 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from oci.regions import REGIONS_SHORT_NAMES
 
 from gpuprep.oci.options import STATES
-from sandbox.oci.faults import CODES
+from sandbox.oci.compute import Compute
+from sandbox.oci.networks import Networks
+from sandbox.oci.places import Places
+from sandbox.oci.refusals import RefusedError
+from sandbox.oci.retry_tokens import Tokens
+from sandbox.oci.routes import CORE, LIMITS, Json, Query, Result, Route, Sent, chosen, needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from sandbox.oci.tenancy import Tenancy
 
-Json = dict[str, Any]
-Query = dict[str, str]
-
-DEFAULT_PAGE: Final = 100
 _REGION_KEYS: Final = {region: key.upper() for key, region in REGIONS_SHORT_NAMES.items()}
-_SORTED_BY: Final = {
-    "DISPLAYNAME": "displayName", "NAME": "name", "TIMECREATED": "timeCreated",
-}  # fmt: skip
-LONGEST_PAGE: Final = 1000  # the emulator's choice: OCI documents none
-
-
-class RefusedError(Exception):
-    """An answer that is an error: HTTP status, OCI's code and message."""
-
-    def __init__(self, status: int, message: str | None = None) -> None:
-        self.status = status
-        self.code, usual = CODES[status]
-        self.message = message or usual
-        super().__init__(self.message)
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a route gives: an object, or rows to be paged."""
-
-    one: Json | None = None
-    rows: tuple[Json, ...] = ()
-    paged: bool = True
-    wrapped: bool = False  # {"items": [...]}, as newer lists are
-
-    def page(self, query: Query) -> tuple[Any, str | None]:
-        """Return the body and the token of the next page."""
-        if self.one is not None:
-            return self.one, None
-        if not self.paged:
-            return list(self.rows), None
-        start = _number(query, "page", 0)
-        size = min(_number(query, "limit", DEFAULT_PAGE, least=1), LONGEST_PAGE)
-        rows = list(self.rows[start : start + size])
-        following = str(start + size) if start + size < len(self.rows) else None
-        return ({"items": rows} if self.wrapped else rows), following
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What answers a path.
-
-    Attributes:
-        name: the path's pattern: ``/instances/{id}``.
-        function: takes region and query, gives the result.
-        parameters: the query parameters that it heeds; others are refused.
-
-    """
-
-    name: str
-    function: Callable[..., Result]
-    parameters: frozenset[str]
-
-    def answer(self, path: str, region: str, query: Query) -> Result:
-        """Answer a request.
-
-        Raises:
-            RefusedError: a parameter is unknown or wrong, or there is nothing to be seen.
-
-        """
-        unknown = ", ".join(sorted(query.keys() - self.parameters))
-        if unknown:
-            raise RefusedError(400, f"the emulator knows no parameter {unknown} of GET {self.name}")
-        match = self.pattern.match(path)
-        return self.function(region, query, *(match.groups() if match else ()))
-
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        """What the path looks like."""
-        return re.compile(re.sub(r"\{\w+\}", "([^/]+)", self.name) + "$")
 
 
 class Api:
@@ -99,9 +28,16 @@ class Api:
     def __init__(self, tenancy: Tenancy) -> None:
         self.tenancy = tenancy
         self.denied: set[str] = set()  # compartments the user has no policy for
+        tokens = Tokens(tenancy.retry_tokens)
+        places = Places(tenancy, self._check)
+        self.compute = Compute(tenancy, tokens, places, self._check)
+        reads = {("GET", name): entry for name, entry in self._table().items()}
+        networks = Networks(tenancy, tokens, self._check)
+        core = {**reads, **networks.table(), **places.table(), **self.compute.table()}
         self._routes = [
-            Route(name, function, frozenset(parameters.split()))
-            for name, (function, parameters) in self._table().items()
+            Route(method, name, function, frozenset(parameters.split()), version)
+            for version, table in ((CORE, core), (LIMITS, places.limits_table()))
+            for (method, name), (function, parameters) in table.items()
         ]
 
     def _table(self) -> Mapping[str, tuple[Callable[..., Result], str]]:
@@ -115,7 +51,15 @@ class Api:
                 f"{listed} compartmentIdInSubtree accessLevel name lifecycleState",
             ),
             "/compartments/{id}": (self._compartment, ""),
+            "/tenancies/{id}": (self._tenancy, ""),
             "/tenancies/{id}/regionSubscriptions": (self._regions, ""),
+            "/regions": (self._all_regions, ""),
+            "/vnicAttachments/{id}": (
+                self._item(lambda: {one["id"]: one for one in t.attachments}), "",
+            ),
+            "/privateIps/{id}": (
+                self._item(lambda: {one["id"]: one for one in t.private_ips}), "",
+            ),
             "/instances": (
                 self._instances,
                 f"{named} availabilityDomain capacityReservationId computeClusterId lifecycleState",
@@ -126,8 +70,6 @@ class Api:
                 f"{paged} compartmentId availabilityDomain instanceId vnicId",
             ),
             "/vnics/{id}": (self._item(lambda: t.vnics), ""),
-            "/subnets/{id}": (self._item(lambda: t.subnets), ""),
-            "/vcns/{id}": (self._item(lambda: t.vcns), ""),
             "/images/{id}": (self._image, ""),
             "/privateIps": (
                 self._addresses(lambda: t.private_ips), f"{paged} subnetId vnicId ipAddress",
@@ -148,6 +90,10 @@ class Api:
             "/computeGpuMemoryClusters": (
                 self._in_compartment(lambda: t.memory_clusters, wrapped=True), named,
             ),
+            "/computeClusters/{id}": (
+                self._item(lambda: {one["id"]: one for one in t.compute_clusters}), "",
+            ),
+            "/computeCapacityReservations/{id}": (self._reservation, ""),
             "/instancePools/{id}/instances": (self._members(wrapped=False), named),
             "/clusterNetworks/{id}/instances": (self._members(wrapped=False), named),
             "/computeGpuMemoryClusters/{id}/instances": (
@@ -155,14 +101,29 @@ class Api:
             ),
         }  # fmt: skip
 
-    def route(self, path: str) -> Route | None:
-        """Find what answers a path."""
-        return next((one for one in self._routes if one.pattern.match(path)), None)
+    def route(self, method: str, path: str, version: str = CORE) -> Route | None:
+        """Find what answers a method and path."""
+        fitting = (
+            one for one in self._routes
+            if one.version == version and one.method == method and one.pattern.match(path)
+        )  # fmt: skip
+        return next(fitting, None)
+
+    def answer(self, route: Route, path: str, sent: Sent) -> tuple[Result, object, str | None]:
+        """Answer a request: the result, its page, the token of the next page.
+
+        One at a time, and what is due happens before.
+        """
+        with self.compute.lock:
+            self.compute.settle()
+            result = route.answer(path, sent)
+            body, following = (None, None) if result.empty else result.page(sent.query)
+        return result, body, following
 
     # --- routes --------------------------------------------------------------------------------
 
     def _compartments(self, _: str, query: Query) -> Result:
-        parent = _needed(query, "compartmentId")
+        parent = needed(query, "compartmentId")
         self._check(parent)
         rows: Iterable[Json] = self.tenancy.compartments
         if query.get("compartmentIdInSubtree") != "true":
@@ -170,7 +131,7 @@ class Api:
         elif parent != self.tenancy.ocid:
             raise RefusedError(400, "compartmentIdInSubtree needs the tenancy's OCID")
         wanted = {"lifecycleState": "ACTIVE", **query}
-        return Result(rows=_chosen(rows, wanted, "name lifecycleState"))
+        return Result(rows=chosen(rows, wanted, "name lifecycleState"))
 
     def _compartment(self, _: str, __: Query, ocid: str) -> Result:
         if ocid == self.tenancy.ocid:
@@ -195,6 +156,16 @@ class Api:
         )
         return Result(rows=tuple(rows), paged=False)
 
+    def _tenancy(self, _: str, __: Query, ocid: str) -> Result:
+        if ocid != self.tenancy.ocid:
+            raise RefusedError(404)
+        home = _REGION_KEYS[self.tenancy.regions[0]]
+        return Result({"id": ocid, "name": "sandbox", "homeRegionKey": home})
+
+    def _all_regions(self, _: str, __: Query) -> Result:
+        rows = ({"key": key, "name": name} for name, key in _REGION_KEYS.items())
+        return Result(rows=tuple(rows), paged=False)
+
     def _instances(self, region: str, query: Query) -> Result:
         state = query.get("lifecycleState", STATES[0])
         if state not in STATES:
@@ -210,10 +181,16 @@ class Api:
             raise RefusedError(404)
         return Result(self.tenancy.images[ocid])
 
+    def _reservation(self, _: str, __: Query, ocid: str) -> Result:
+        if ocid not in self.tenancy.reservations:
+            raise RefusedError(404)
+        domain = self.tenancy.reservations[ocid]
+        return Result({"id": ocid, "availabilityDomain": domain, "lifecycleState": "ACTIVE"})
+
     def _public_ips(self, region: str, query: Query) -> Result:
         rows = self._in_compartment(lambda: self.tenancy.public_ips)(region, query).rows
-        _needed(query, "scope")
-        return Result(rows=_chosen(rows, query, "scope lifetime"))
+        needed(query, "scope")
+        return Result(rows=chosen(rows, query, "scope lifetime"))
 
     # --- kinds of routes -----------------------------------------------------------------------
 
@@ -230,14 +207,14 @@ class Api:
         self, table: Callable[[], Iterable[Json]], *, wrapped: bool = False
     ) -> Callable[[str, Query], Result]:
         def get(region: str, query: Query) -> Result:
-            compartment = _needed(query, "compartmentId")
+            compartment = needed(query, "compartmentId")
             self._check(compartment)
             rows = [one for one in table() if self._here(one, region)]
             names = (
                 "compartmentId displayName lifecycleState availabilityDomain instanceId vnicId "
                 "capacityReservationId"
             )
-            return Result(rows=_chosen(rows, query, names), wrapped=wrapped)
+            return Result(rows=chosen(rows, query, names), wrapped=wrapped)
 
         return get
 
@@ -249,21 +226,21 @@ class Api:
                 self._item(lambda: self.tenancy.subnets)(region, query, query["subnetId"])
             if "vnicId" in query:
                 self._item(lambda: self.tenancy.vnics)(region, query, query["vnicId"])
-            return Result(rows=_chosen(table(), query, "subnetId vnicId ipAddress"))
+            return Result(rows=chosen(table(), query, "subnetId vnicId ipAddress"))
 
         return get
 
     def _members(self, *, wrapped: bool) -> Callable[..., Result]:
         def get(_: str, query: Query, ocid: str) -> Result:
             if not wrapped:  # the newer lists want no compartment
-                self._check(_needed(query, "compartmentId"))
+                self._check(needed(query, "compartmentId"))
             inside = self.tenancy.members.get(ocid)
             if inside is None:
                 raise RefusedError(404)
             rows = [self.tenancy.instances[one] for one in inside]
             keys = ("id", "displayName", "compartmentId", "availabilityDomain", "region",
                     "timeCreated")  # fmt: skip
-            found = _chosen(rows, query, "displayName")
+            found = chosen(rows, query, "displayName")
             return Result(
                 rows=tuple({key: one[key] for key in keys} for one in found), wrapped=wrapped
             )
@@ -276,30 +253,4 @@ class Api:
             raise RefusedError(404)
 
     def _here(self, one: Json, region: str) -> bool:
-        home = self.tenancy.regions[0]
-        return self.tenancy.region_of.get(one["id"], home) == region
-
-
-def _chosen(rows: Iterable[Json], query: Query, names: str) -> tuple[Json, ...]:
-    """Return the rows whose fields are as the query says, in the order it asks for."""
-    wanted = {name: query[name] for name in names.split() if name in query}
-    found = [one for one in rows if all(one.get(name) == value for name, value in wanted.items())]
-    if "sortBy" in query:
-        field = _SORTED_BY.get(query["sortBy"])
-        if field is None or query.get("sortOrder", "ASC") not in {"ASC", "DESC"}:
-            raise RefusedError(400, "sortBy or sortOrder is not valid")
-        found.sort(key=lambda one: str(one[field]), reverse=query.get("sortOrder") == "DESC")
-    return tuple(found)
-
-
-def _needed(query: Query, name: str) -> str:
-    if not query.get(name):
-        raise RefusedError(400, f"{name} is required")
-    return query[name]
-
-
-def _number(query: Query, name: str, otherwise: int, least: int = 0) -> int:
-    text = query.get(name, str(otherwise))
-    if not (text.isascii() and text.isdigit() and int(text) >= least):
-        raise RefusedError(400, f"{name}: {text!r} is no number of {least} or more")
-    return int(text)
+        return self.tenancy.is_in(one, region)

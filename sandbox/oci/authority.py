@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from sandbox.oci import keys, signature, tokens
-from sandbox.oci.api import RefusedError
+from sandbox.oci.refusals import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.catalog import load
 from sandbox.oci import keys, principals
+from sandbox.oci.places import GONE
 from sandbox.oci.server import Emulator, Knobs
 from sandbox.oci.tenancy import REGION, TENANCY, Tenancy, of_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sandbox.oci.compute import Machines
     from sandbox.oci.faults import Fault
 
+KEPT: Final = "tenancy.json"
 _START_SECONDS: Final = 15.0
 _PATIENT_SECONDS: Final = 24 * 3600.0  # tokens in files are not renewed
 _PROGRAM: Final = Path(__file__).resolve().with_name("__main__.py")
@@ -56,9 +59,13 @@ def ensure(
     wanted = json.dumps([dict(one) for one in hosts], indent=1)
     listed = state / "hosts.json"
     running = _running(state)
-    if running is None or not listed.exists() or listed.read_text() != wanted:
+    same = listed.exists() and listed.read_text() == wanted
+    # One with launched instances stays: whoever launched them must find them again.
+    if running is None or not (same or has_launched(state)):
         end(state)
         listed.write_text(wanted)
+        if not same:
+            forget(state)
         running = _spawn(state, listed)
     inventory = write_inventory(state, running["url"], variables or {})
     return {
@@ -66,6 +73,28 @@ def ensure(
         "OCI_CONFIG_FILE": str(state / "config"),
         "GPUPREP_OCI_ENDPOINT": running["url"],
     }
+
+
+def has_launched(state: Path) -> bool:
+    """Return whether instances that were launched are alive in what this folder keeps."""
+    there = kept(state)
+    if there is None:
+        return False
+    launched = {entry[1] for entry in there.retry_tokens.values()} | {
+        row["resources"][0]["identifier"] for row in there.work_requests.values()
+    }
+    return any(
+        ocid in launched and one["lifecycleState"] not in GONE
+        for ocid, one in there.instances.items()
+    )
+
+
+def kept(state: Path) -> Tenancy | None:
+    """Return the tenancy that a folder keeps; None = none."""
+    try:
+        return Tenancy.from_dict(json.loads((state / KEPT).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def stop(root: Path) -> None:
@@ -83,12 +112,25 @@ def end(state: Path) -> None:
             time.sleep(0.02)
 
 
-def serve(tenancy: Tenancy, state: Path, knobs: Knobs, faults: Sequence[Fault] = ()) -> None:
-    """Serve in this process until it is told to end; say where in ``endpoint.json``."""
+def serve(
+    tenancy: Tenancy,
+    state: Path,
+    knobs: Knobs,
+    faults: Sequence[Fault] = (),
+    machines: Machines | None = None,
+) -> None:
+    """Serve in this process until it is told to end; say where in ``endpoint.json``.
+
+    What was launched, made or terminated before is there again, until ``forget``.
+    """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tenancy = kept(state) or tenancy
     credentials = keys.create(state.absolute(), tenancy.ocid, tenancy.regions[0])
     emulator = Emulator(tenancy, {credentials.key_id: credentials.public_key}, knobs)
     emulator.faults += faults
+    emulator.kept = state.absolute() / KEPT
+    emulator.api.compute.machines = machines
+    emulator.api.compute.recover()
     emulator.authority.lifetime = _PATIENT_SECONDS
     variables = principals.create(state.absolute(), emulator)
     keys.write(state / "principals.env", principals.shell(variables).encode())
@@ -101,6 +143,11 @@ def serve(tenancy: Tenancy, state: Path, knobs: Knobs, faults: Sequence[Fault] =
         emulator.released.set()
     finally:
         (state / "endpoint.json").unlink(missing_ok=True)
+
+
+def forget(state: Path) -> None:
+    """Forget what was launched and made; the next start begins anew."""
+    (state / KEPT).unlink(missing_ok=True)
 
 
 def tenancy_of(hosts: Sequence[Mapping[str, Any]]) -> Tenancy:

@@ -1,4 +1,4 @@
-"""Things that go wrong on purpose: refusals, throttling, silence, answers cut short."""
+"""Things that go wrong on purpose: refusals, throttling, silence, answers cut short or lost."""
 
 from __future__ import annotations
 
@@ -7,49 +7,57 @@ import threading
 import time
 from dataclasses import dataclass
 
-CODES = {
-    400: ("InvalidParameter", "The parameter is not valid."),
-    401: ("NotAuthenticated", "Failed to verify the HTTP(S) Signature"),
-    404: ("NotAuthorizedOrNotFound", "Authorization failed or requested resource not found."),
-    409: ("IncorrectState", "The resource is in a state that conflicts with the request."),
-    429: ("TooManyRequests", "Too many requests for the user"),
-    500: ("InternalServerError", "Internal Server Error"),
-    503: ("ServiceUnavailable", "Service unavailable"),
-}
+from sandbox.oci.refusals import RefusedError
 
-_FORM = re.compile(r"^(?P<route>.+)=(?P<what>\d{3}|hang|cut|drop)(?:\*(?P<times>\d+))?$")
+_FORM = re.compile(
+    r"^(?P<route>.+)=(?P<what>\d{3}|hang|cut|drop|lost)"
+    r"(?::(?P<code>[A-Za-z]+)(?::(?P<message>.*?))?)?(?:\*(?P<times>\d+))?$"
+)
 
 
 @dataclass(slots=True)
 class Fault:
-    """A fault for requests whose path and query match.
+    """A fault for requests whose method, path and query match.
 
     Attributes:
-        route: regular expression, searched in ``/privateIps?subnetId=...``.
+        route: regular expression, searched in ``GET /privateIps?subnetId=...``.
         what: HTTP status, or ``hang`` (no answer until the client gives up), ``cut`` (half of
-            the answer), ``drop`` (connection closed).
+            the answer), ``drop`` (connection closed, nothing done), ``lost`` (done, and the
+            connection closed instead of an answer).
         times: how often; None = always.
+        code: OCI's error code; None = the usual one of the status.
+        message: OCI's message; None = the usual one.
 
     """
 
     route: str
     what: int | str
     times: int | None = None
+    code: str | None = None
+    message: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Fault:
-        """Read ``ROUTE=404``, ``ROUTE=429*3``, ``ROUTE=hang``.
+        """Read ``ROUTE=429*3``, ``ROUTE=500:InternalError:Out of host capacity.``, ``ROUTE=hang``.
 
         Raises:
             ValueError: it has another form.
 
         """
         match = _FORM.match(text)
-        if not match:
-            raise ValueError(f"{text!r}: a fault is ROUTE=STATUS or ROUTE=hang, cut or drop")
-        route, what, times = match.groups()
+        if not match or (match["code"] and not match["what"].isdigit()):
+            raise ValueError(
+                f"{text!r}: a fault is ROUTE=STATUS[:CODE[:MESSAGE]][*TIMES], or ROUTE=hang, cut, "
+                "drop or lost"
+            )
+        route, what, code, message, times = match.groups()
         number = int(times) if times else None
-        return cls(route, int(what) if what.isdigit() else what, number)
+        return cls(route, int(what) if what.isdigit() else what, number, code, message)
+
+    @property
+    def refusal(self) -> RefusedError:
+        """The answer of a fault that is a status."""
+        return RefusedError(int(self.what), self.message, self.code)
 
     def hits(self, target: str) -> bool:
         """Return whether it strikes now; counts down."""

@@ -9,21 +9,25 @@ import threading
 import time
 import uuid
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from sandbox.oci.api import Api, RefusedError
+from sandbox.oci import bodies
+from sandbox.oci.api import Api
 from sandbox.oci.authority import Authority
-from sandbox.oci.faults import CODES, Bucket, Fault
+from sandbox.oci.faults import Bucket, Fault
 from sandbox.oci.keys import USER
+from sandbox.oci.refusals import USUAL, RefusedError
+from sandbox.oci.routes import Sent
 from sandbox.oci.signature import Request
 from sandbox.oci.verifier import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
     from sandbox.oci.tenancy import Tenancy
 
 # http://127.0.0.1:PORT/20160918/... is the home region, .../us-phoenix-1/20160918/... another
-_TARGET: Final = re.compile(r"^(?:/(?P<region>[a-z]+(?:-[a-z0-9]+)+))?/20160918(?P<rest>/.*)$")
+_TARGET: Final = re.compile(
+    r"^(?:/(?P<region>[a-z]+(?:-[a-z0-9]+)+))?/(?P<version>20160918|20190729)(?P<rest>/.*)$"
+)
 _FEDERATION: Final = "/v1/x509"
 _HANG_SECONDS: Final = 30
 _LARGEST_BODY: Final = 1 << 20
@@ -94,6 +100,7 @@ class Knobs:
         rate: requests per second before it answers 429; None = any number.
         clock_offset: seconds its clock is ahead of this machine's.
         port: 0 = a free one.
+        boot: seconds that an instance takes to start, stop or go.
 
     """
 
@@ -101,6 +108,7 @@ class Knobs:
     rate: float | None = None
     clock_offset: float = 0.0
     port: int = 0
+    boot: float = 0.0
 
 
 class Emulator:
@@ -118,6 +126,7 @@ class Emulator:
     ) -> None:
         knobs = knobs or Knobs()
         self.api = Api(tenancy)
+        self.api.compute.boot_seconds = knobs.boot
         self.authority = Authority(tenancy.ocid, USER, tenancy.regions[0])
         self.verifier = Verifier(keys, self.authority, knobs.clock_offset)
         self.latency = knobs.latency
@@ -125,6 +134,7 @@ class Emulator:
         self.faults: list[Fault] = []
         self.stats = Stats()
         self.released = threading.Event()  # ends hanging answers
+        self.kept: Path | None = None  # where the tenancy is kept while it serves
         self._triggers: list[tuple[str, Callable[[], None]]] = []
         self._server = _Server(("127.0.0.1", knobs.port), _Handler)
         self._server.emulator = self
@@ -160,6 +170,16 @@ class Emulator:
             if re.search(trigger[0], target):
                 self._triggers.remove(trigger)
                 trigger[1]()
+
+    def changed(self, method: str) -> None:
+        """Keep the tenancy, when a request may have changed it."""
+        if self.kept is None or method == "GET":
+            return
+        with self.api.compute.lock:
+            text = json.dumps(self.api.tenancy.to_dict())
+            pending = self.kept.with_name(f".{self.kept.name}.new")
+            pending.write_text(text)
+            pending.replace(self.kept)
 
     def reset_stats(self) -> Stats:
         """Start counting anew; gives the old counts."""
@@ -208,6 +228,7 @@ class _Reply:
     data: bytes
     kind: str = "application/json"
     following: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def json(cls, body: Any, status: int = 200, following: str | None = None) -> Self:  # noqa: ANN401 - JSON
@@ -233,19 +254,33 @@ class _Handler(BaseHTTPRequestHandler):
             self._serve(self._ask_api)
 
     def do_POST(self) -> None:
-        """Answer a request for a token."""
+        """Answer a request that brings a body."""
+        if self._read_body():
+            self._serve(self._federate if self.path == _FEDERATION else self._ask_api)
+
+    def do_PUT(self) -> None:
+        """Answer a request that changes something."""
+        if self._read_body():
+            self._serve(self._ask_api)
+
+    def do_DELETE(self) -> None:
+        """Answer a request that removes something."""
+        if self._read_body():
+            self._serve(self._ask_api)
+
+    def _read_body(self) -> bool:
         length = self.headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > _LARGEST_BODY:
             self.send_error(400, "content-length is no number, or too large")
-            return
+            return False
         self._body = self.rfile.read(int(length))
-        self._serve(self._federate if self.path == _FEDERATION else self._ask_api)
+        return True
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Refuse in JSON what is no request of a kind that is answered at all."""
         del explain
         self.close_connection = True  # what follows is no request
-        name, usual = CODES.get(code, ("NotImplemented", "the emulator cannot do that"))
+        name, usual = USUAL.get(code, USUAL[501])
         self._send(_Reply.json({"code": name, "message": message or usual}, code))
 
     def _serve(self, answer: Callable[[], _Reply]) -> None:
@@ -265,7 +300,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         finally:
             stats.leave(self._route, status, self._principal)
-        if any(fault.what == "cut" and fault.hits(self.path) for fault in emulator.faults):
+        if self._struck("lost"):
+            self.close_connection = True
+            return
+        if self._struck("cut"):
             reply = replace(reply, data=reply.data[: len(reply.data) // 2])
         self._send(reply)
 
@@ -276,18 +314,25 @@ class _Handler(BaseHTTPRequestHandler):
             raise _no_route(self.command, self.path)
         regions = emulator.api.tenancy.regions
         parts, region = urlsplit(match["rest"]), match["region"] or regions[0]
-        route = emulator.api.route(parts.path)
-        self._route = route.name if route else "unknown"
+        route = emulator.api.route(self.command, parts.path, match["version"])
+        self._route = _shown(self.command, route.name) if route else "unknown"
         self._principal = emulator.verifier.principal(self._request())
-        if route is None or self.command != "GET":
+        if route is None:
             raise _no_route(self.command, parts.path)
         if region not in regions:
             raise RefusedError(404, f"the tenancy is not subscribed to the region {region}")
         self._afflict(match["rest"])
-        emulator.pull_triggers(match["rest"])
+        emulator.pull_triggers(f"{self.command} {match['rest']}")
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        body, following = route.answer(parts.path, region, query).page(query)
-        return _Reply.json(body, following=following)
+        brought = {} if self.command == "GET" else bodies.parsed(self._body)
+        sent = Sent(region, query, brought, self.headers.get("opc-retry-token"))
+        result, body, following = emulator.api.answer(route, parts.path, sent)
+        emulator.changed(self.command)
+        if result.empty:
+            return _Reply(204, b"", headers=result.headers)
+        if result.text is not None:
+            return _Reply(200, result.text.encode(), "text/plain", headers=result.headers)
+        return replace(_Reply.json(body, following=following), headers=result.headers)
 
     def _metadata(self) -> _Reply:
         self._route = self.path
@@ -314,13 +359,20 @@ class _Handler(BaseHTTPRequestHandler):
         if emulator.bucket and not emulator.bucket.take():
             raise RefusedError(429)
         for fault in emulator.faults:
-            if fault.what == "cut" or not fault.hits(target):
+            if fault.what in {"cut", "lost"} or not fault.hits(f"{self.command} {target}"):
                 continue
             if isinstance(fault.what, int):
-                raise RefusedError(fault.what)
+                raise fault.refusal
             if fault.what == "hang":
                 emulator.released.wait(_HANG_SECONDS)
             raise _SilenceError
+
+    def _struck(self, kind: str) -> bool:
+        """Return whether a fault of a kind that comes after the work strikes now."""
+        match = _TARGET.match(self.path)
+        target = f"{self.command} {match['rest'] if match else self.path}"
+        faults = self.server.emulator.faults
+        return any(fault.what == kind and fault.hits(target) for fault in faults)
 
     def _send(self, reply: _Reply) -> None:
         self.send_response(reply.status)
@@ -331,6 +383,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("opc-request-id", f"{asked}/{uuid.uuid4().hex.upper()}")
         if reply.following:
             self.send_header("opc-next-page", reply.following)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.data)
@@ -347,6 +401,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Send small answers at once."""
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _shown(method: str, name: str) -> str:
+    """Return what counters call a route: by its path alone where it reads."""
+    return name if method == "GET" else f"{method} {name}"
 
 
 def _no_route(method: str, path: str) -> RefusedError:

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from sandbox.oci.api import RefusedError
+from sandbox.oci.refusals import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,13 +5,14 @@ Field names follow the models of the SDK; a test compares them.
 
 from __future__ import annotations
 
-import itertools
 import re
-from dataclasses import dataclass, field
+import time
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Json = dict[str, Any]
 
@@ -44,17 +45,65 @@ class Tenancy:
     memory_clusters: list[Json] = field(default_factory=list)
     members: dict[str, list[str]] = field(default_factory=dict)  # cluster -> instances
     region_of: dict[str, str] = field(default_factory=dict)  # resource -> region, if not home
-    _serial: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
+    internet_gateways: dict[str, Json] = field(default_factory=dict)
+    nat_gateways: dict[str, Json] = field(default_factory=dict)
+    route_tables: dict[str, Json] = field(default_factory=dict)
+    security_lists: dict[str, Json] = field(default_factory=dict)
+    security_groups: dict[str, Json] = field(default_factory=dict)
+    security_rules: dict[str, list[Json]] = field(default_factory=dict)  # by group
+    work_requests: dict[str, Json] = field(default_factory=dict)
+    work_errors: dict[str, list[Json]] = field(default_factory=dict)
+    histories: dict[str, Json] = field(default_factory=dict)  # console histories and their text
+    host_keys: dict[str, str] = field(default_factory=dict)  # instance -> public keys, by line
+    pending: list[Json] = field(default_factory=list)  # what becomes of instances, and when
+    retry_tokens: dict[str, tuple[str, str, float]] = field(default_factory=dict)
+    # What there is room for. Free hosts by "SHAPE/DOMAIN/FAULT-DOMAIN" or "SHAPE"; GPUs that limits
+    # allow by "LIMIT/DOMAIN" or "LIMIT"; those of quotas by "COMPARTMENT/LIMIT"; domains that lack
+    # a shape; capacity reservations and their domain; what the next launches fail of, afterwards.
+    capacity: dict[str, int] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+    quotas: dict[str, int] = field(default_factory=dict)
+    without_shape: dict[str, list[str]] = field(default_factory=dict)
+    reservations: dict[str, str] = field(default_factory=dict)
+    doomed: list[tuple[str, str]] = field(default_factory=list)
+    domain_count: int = 3
+    fault_domains: list[str] = field(
+        default_factory=lambda: [f"FAULT-DOMAIN-{number}" for number in (1, 2, 3)]
+    )
+    serial: int = 0
+
+    # --- places and time -----------------------------------------------------------------------
+
+    def domains(self, region: str | None = None) -> list[str]:
+        """Return the names of a region's availability domains."""
+        where = (region or self.regions[0]).upper().removesuffix("-1")
+        return [f"SdBx:{where}-AD-{number}" for number in range(1, self.domain_count + 1)]
+
+    def is_in(self, one: Json, region: str) -> bool:
+        """Return whether a resource is in a region."""
+        return self.region_of.get(one["id"], self.regions[0]) == region
+
+    @staticmethod
+    def now() -> float:
+        """Return the time, in seconds."""
+        return time.time()
+
+    @staticmethod
+    def stamp() -> str:
+        """Return the time as OCI writes it."""
+        return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     # --- building ------------------------------------------------------------------------------
 
     def new_id(self, kind: str) -> str:
         """Return an OCID of the usual form and length."""
-        return f"ocid1.{kind}.oc1.iad.{next(self._serial):060d}"
+        self.serial += 1
+        return f"ocid1.{kind}.oc1.iad.{self.serial:060d}"
 
     def compartment(self, name: str, parent: str | None = None) -> str:
         """Add a compartment; gives its OCID."""
-        ocid = f"ocid1.compartment.oc1..{name}{next(self._serial):052d}"
+        self.serial += 1
+        ocid = f"ocid1.compartment.oc1..{name}{self.serial:052d}"
         self.compartments.append(
             {
                 "id": ocid,
@@ -70,17 +119,26 @@ class Tenancy:
         return ocid
 
     def subnet(
-        self, compartment: str, name: str, *, private: bool = True, region: str | None = None
+        self,
+        compartment: str,
+        name: str,
+        *,
+        private: bool = True,
+        region: str | None = None,
+        block: str | None = None,
     ) -> str:
         """Add a subnet, in a VCN of its own; gives its OCID."""
         vcn, ocid = self.new_id("vcn"), self.new_id("subnet")
         number = len(self.subnets)
+        block = block or f"10.{number}.0.0/16"
         common = {"compartmentId": compartment, "lifecycleState": "AVAILABLE", **_created()}
         self.vcns[vcn] = {
             "id": vcn,
             "displayName": f"vcn-{name}",
             "dnsLabel": f"vcn{number}",
             "vcnDomainName": f"vcn{number}.oraclevcn.com",
+            "cidrBlock": block,
+            "cidrBlocks": [block],
             **common,
         }
         self.subnets[ocid] = {
@@ -89,7 +147,7 @@ class Tenancy:
             "displayName": name,
             "dnsLabel": f"sub{number}",
             "subnetDomainName": f"sub{number}.vcn{number}.oraclevcn.com",
-            "cidrBlock": f"10.{number}.0.0/16",
+            "cidrBlock": block,
             "prohibitPublicIpOnVnic": private,
             **common,
         }
@@ -97,11 +155,12 @@ class Tenancy:
             self.region_of[vcn] = self.region_of[ocid] = region
         return ocid
 
-    def image(self, name: str, os: str, version: str) -> str:
-        """Add an image; gives its OCID."""
+    def image(self, name: str, os: str, version: str, created: str = CREATED) -> str:
+        """Add an image of the platform; gives its OCID."""
         ocid = self.new_id("image")
         self.images[ocid] = {
             "id": ocid,
+            "compartmentId": None,
             "displayName": name,
             "operatingSystem": os,
             "operatingSystemVersion": version,
@@ -109,6 +168,7 @@ class Tenancy:
             "createImageAllowed": True,
             "sizeInMBs": 47694,
             **_created(),
+            "timeCreated": created,
         }
         return ocid
 
@@ -221,6 +281,37 @@ class Tenancy:
                 self.region_of[owned] = where
         return ocid
 
+    def detach(self, instance: str) -> None:
+        """Take an instance's VNICs and their addresses away."""
+        mine = {one["vnicId"] for one in self.attachments if one["instanceId"] == instance}
+        gone = {one["id"] for one in self.private_ips if one["vnicId"] in mine}
+        for rows, key, dead in (
+            (self.attachments, "vnicId", mine),
+            (self.private_ips, "vnicId", mine),
+            (self.ipv6s, "vnicId", mine),
+            (self.public_ips, "privateIpId", gone),
+        ):
+            rows[:] = [one for one in rows if one[key] not in dead]
+        for ocid in mine:
+            self.vnics.pop(ocid, None)
+        for members in self.members.values():
+            if instance in members:
+                members.remove(instance)
+
+    # --- keeping -------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Tenancy:
+        """Return the tenancy that was kept."""
+        known = {one.name for one in fields(cls)}
+        given = {key: value for key, value in data.items() if key in known}
+        given["regions"] = tuple(given.get("regions", (REGION,)))
+        return cls(**given)
+
     def _private_ip(  # noqa: PLR0913, PLR0917 - the parts of two resources
         self,
         vnic: str,
@@ -267,6 +358,34 @@ class Tenancy:
         getattr(self, kind).append({**row, "lifecycleState": "RUNNING"})
         self.members[ocid] = list(instances)
         return ocid
+
+
+def for_launches(block: str | None = None) -> Tenancy:
+    """Build a tenancy in which fleets can be launched: compartment, subnet, platform images.
+
+    Args:
+        block: addresses of the subnet ``hosts``.
+
+    """
+    tenancy = Tenancy()
+    place = tenancy.compartment("gpu")
+    tenancy.subnet(place, "hosts", block=block)
+    for date in ("2026.05.30", "2026.08.14"):
+        when = f"{date.replace('.', '-')}T00:00:00.000Z"
+        for machine in ("", "aarch64-"):
+            for release in ("22.04", "24.04"):
+                tenancy.image(
+                    f"Canonical-Ubuntu-{release}-{machine}{date}-0", "Canonical Ubuntu", release,
+                    when,
+                )  # fmt: skip
+            for release, full in (("8", "8.10"), ("9", "9.8"), ("10", "10.2")):
+                tenancy.image(
+                    f"Oracle-Linux-{full}-{machine}{date}-0", "Oracle Linux", release, when
+                )
+            for release in ("12", "13"):
+                tenancy.image(f"Debian-{release}-{machine}{date}-0", "Debian", release, when)
+        tenancy.image(f"Oracle-Linux-9.8-Gen2-GPU-{date}-0", "Oracle Linux", "9", when)
+    return tenancy
 
 
 def fleet(count: int, shape: str, gpus: int, *, compartments: int = 2, subnets: int = 2) -> Tenancy:

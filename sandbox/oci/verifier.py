@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from sandbox.oci import signature, tokens
-from sandbox.oci.api import RefusedError
+from sandbox.oci.refusals import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from sandbox.oci.authority import Authority
 
 _REQUIRED: Final = {"date", "(request-target)", "host"}
+_OF_BODIES: Final = {"content-length", "content-type", "x-content-sha256"}
 _DELEGATION: Final = "opc-obo-token"
 
 
@@ -51,7 +54,10 @@ class Verifier:
         key = tokens.key_of(claims) if claims else self.keys.get(found.key_id)
         if key is None:
             raise RefusedError(401, signature.WRONG)
-        signature.check(found, request, key, _REQUIRED)
+        bodied = request.method in {"POST", "PUT", "PATCH"}
+        signature.check(found, request, key, _REQUIRED | _OF_BODIES if bodied else _REQUIRED)
+        if bodied:
+            _check_body(request)
         who = str(claims["ptype"]) if claims else "user"
         return self._as_delegate(found, request) if who == "instance" else who
 
@@ -73,3 +79,12 @@ class Verifier:
         if not signed or claims is None or claims["ptype"] != "delegation":
             raise RefusedError(401, signature.WRONG)
         return "delegate"
+
+
+def _check_body(request: signature.Request) -> None:
+    """Check that the body is the one whose digest was signed."""
+    digest = base64.b64encode(hashlib.sha256(request.body).digest()).decode()
+    if request.headers.get("x-content-sha256") != digest:
+        raise RefusedError(401, signature.FORGED)
+    if request.headers.get("content-length") != str(len(request.body)):
+        raise RefusedError(401, signature.FORGED)

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sandbox.oci import keys, tokens
-from sandbox.oci.api import RefusedError
 from sandbox.oci.authority import Authority, Certified, certified
+from sandbox.oci.refusals import RefusedError
 from sandbox.oci.signature import Request
 from sandbox.oci.verifier import Verifier
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from sandbox.oci import keys
-from sandbox.oci.api import RefusedError
 from sandbox.oci.faults import Bucket, Fault
+from sandbox.oci.refusals import RefusedError
 from sandbox.oci.server import Emulator, Knobs
 from sandbox.oci.signature import Request
 from sandbox.oci.tenancy import REGION, Tenancy, fleet, of_hosts
@@ -201,23 +201,25 @@ def test_what_the_emulator_does_not_know_is_refused_by_name(
     compute = client(oci.core.ComputeClient)
     network = client(oci.core.VirtualNetworkClient)
     identity = client(oci.identity.IdentityClient)
-    assert refusal(lambda: compute.list_shapes(place)) == (
-        404, "NotAuthorizedOrNotFound", "the emulator has no route GET /shapes"
+    assert refusal(lambda: compute.list_dedicated_vm_hosts(place)) == (
+        404, "NotAuthorizedOrNotFound", "the emulator has no route GET /dedicatedVmHosts"
     )  # fmt: skip
     one = next(iter(emulator.api.tenancy.instances))
     for call, path in (
-        (lambda: compute.instance_action(one, "STOP"), f"POST /instances/{one}"),
-        (lambda: network.list_vcns(place), "GET /vcns"),
-        (lambda: identity.get_tenancy(emulator.api.tenancy.ocid), "GET /tenancies/"),
+        (lambda: compute.delete_image(one), f"DELETE /images/{one}"),
+        (lambda: network.list_drgs(place), "GET /drgs"),
+        (lambda: identity.get_user("ocid1.user.oc1..x"), "GET /users/"),
     ):
         status, _, text = refusal(call)
         assert status == 404
         assert f"no route {path}" in text
-    for call in (
-        lambda: compute.terminate_instance(one),
-        lambda: compute.update_instance(one, oci.core.models.UpdateInstanceDetails()),
-    ):
-        assert refusal(call)[:2] == (501, "NotImplemented")
+    status, code, text = refusal(
+        lambda: compute.update_instance(
+            one, oci.core.models.UpdateInstanceDetails(shape="VM.GPU.A10.1")
+        )
+    )
+    assert (status, code) == (501, "NotImplemented")
+    assert "cannot change shape" in text
     status, code, text = refusal(lambda: network.list_private_ips(vlan_id="x", subnet_id="y"))
     assert (status, code) == (400, "InvalidParameter")
     assert "no parameter vlanId of GET /privateIps" in text
