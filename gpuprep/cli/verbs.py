@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
-    from gpuprep.run.options import Access, Limit
+    from gpuprep.run.options import Access, Limit, RunOptions
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
@@ -54,9 +54,27 @@ def _locked(function: F) -> F:
     )(function)
 
 
+def _in_part(function: F) -> F:
+    """Add ``--tags``, ``--skip-tags`` and ``--diff``, as ansible-playbook has them."""
+    function = click.option(
+        "-D", "--diff", is_flag=True, help="Show what files become, line by line; secrets are not."
+    )(function)
+    function = click.option(
+        "--skip-tags", multiple=True, metavar="TAGS", help="Leave these parts out."
+    )(function)
+    return click.option(
+        "-t",
+        "--tags",
+        multiple=True,
+        metavar="TAGS",
+        help="Only these parts: install, configure, verify, or of one role: conda_install.",
+    )(function)
+
+
 @click.command()
 @run_options
 @_locked
+@_in_part
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 instead of 0 when changes are pending."
 )
@@ -68,6 +86,7 @@ def plan(*, detailed_exitcode: bool, **typed: Any) -> int:  # noqa: ANN401 - cli
 @click.command()
 @run_options
 @_locked
+@_in_part
 @click.option("-C", "--check", is_flag=True, help="Only say what would be done.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before several hosts are changed.")
 def apply(*, check: bool, yes: bool, **typed: Any) -> int:  # noqa: ANN401
@@ -126,6 +145,21 @@ class Typed:
     report: str | None = None
     locked: bool = False
     lock_file: str = DEFAULT_FILE
+    tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
+    diff: bool = False
+
+    @property
+    def part(self) -> RunOptions:
+        """The options that choose a part of the plan, as far as they were given."""
+        given: RunOptions = {}
+        if self.tags:
+            given["tags"] = self.tags
+        if self.skip_tags:
+            given["skip_tags"] = self.skip_tags
+        if self.diff:
+            given["diff"] = True
+        return given
 
     @property
     def variables(self) -> list[Mapping[str, Any] | str]:
@@ -196,6 +230,7 @@ def carry_out(
             access=reach.access,
             forks=typed.forks,
             verbosity=max(0, typed.verbose - 1),
+            **typed.part,
         )
 
 

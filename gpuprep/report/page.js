@@ -141,6 +141,8 @@
     return [alert, reboot, ...notes,
       section("What is wrong", wrong.length ? make("div", { class: "list" }, wrong.map((check) => rung(check, true))) : null),
       section(data.pending ? "Plan" : "Steps", steps(host)),
+      section("Carried out", operations(host)),
+      section(data.pending ? "What files would become" : "What files became", diffs(host)),
       section("Why this stack", reasons(host)),
       section("Host", facts(host)),
       ...ladder(host)];
@@ -173,6 +175,22 @@
       make("p", null, `${capital(text(action))} `, make("code", null, text(target)),
         reason === null ? null : [make("br"), make("span", { class: "note" }, text(reason))]),
       make("span", { class: "end" }, change));
+  }
+  function operations(host) {
+    if (!host.operations.length) return null;
+    return make("div", { class: "list" }, host.operations.map(([role, detail, changed, time]) =>
+      make("div", { class: "item line" },
+        make("span", { title: changed ? "changed" : "as it was" }, glyph(changed ? "done" : "skipped")),
+        make("p", null, text(detail), " ", make("span", { class: "note" }, text(role))),
+        make("span", { class: "end" }, seconds(time)))));
+  }
+  function diffs(host) {
+    if (!host.diffs.length) return null;
+    return make("div", { class: "list" }, host.diffs.map(([path, lines]) =>
+      make("details", { class: "item" },
+        make("summary", { class: "line" }, make("span"), make("p", null, make("code", null, text(path)))),
+        make("div", { class: "more" }, make("pre", { tabindex: "0" }, text(lines).split("\n").map((line) =>
+          make("span", { class: { "+": "passed", "-": "failed" }[line[0]] || "soft" }, `${line}\n`)))))));
   }
   function reasons(host) {
     if (!host.reasons.length) return null;

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
 from gpuprep.report.compare import change_in_words, since
-from gpuprep.report.text import news_of
+from gpuprep.report.text import diff_in_lines, diff_of, news_of
 from gpuprep.report.view import (
     STATES,
     counts_of,
@@ -205,6 +205,18 @@ def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[s
                 STEP_STATES.index(step.get("status") or "planned"),
             ]
             for step in host.get("steps") or ()
+        ],
+        "operations": [
+            [
+                *_row(done, ("role", "detail"), strings),
+                bool(done.get("changed")),
+                done.get("seconds"),
+            ]
+            for done in host.get("operations") or ()
+        ],
+        "diffs": [
+            [strings(diff.get("path")), strings("\n".join(diff_in_lines(diff_of(diff))))]
+            for diff in host.get("diffs") or ()
         ],
         "checks": [
             [

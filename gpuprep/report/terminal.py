@@ -21,7 +21,14 @@ from gpuprep.model import (
     HostStatus,
     StepStatus,
 )
-from gpuprep.report.text import MANY, is_folded, ladder_in_words, steps_in_words
+from gpuprep.report.text import (
+    MANY,
+    diff_in_lines,
+    is_folded,
+    ladder_in_words,
+    operations_in_words,
+    steps_in_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +46,7 @@ _STATE_STYLE: Final = {
     HostStatus.DRIFTED: "yellow",
     HostStatus.UNKNOWN: "yellow",
 }
+_DIFF_STYLE: Final = {"+": "green", "-": "red", "@": "cyan"}
 _STEP_MARK: Final = {
     StepStatus.PLANNED: "~",
     StepStatus.DONE: "+",
@@ -120,10 +128,15 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
 
 def _all_well(result: FleetResult, *, predicting: bool) -> str:
     total, pending = len(result.hosts), _pending(result)
+    if pending and not predicting:
+        good = _good_hosts(result)
+        done = f"done in part, as the tags say, on {pending} of {total} hosts"
+        return f"{done}; {good}" if good else done
     if pending:
         return f"nothing was touched; changes are pending on {pending} of {total} hosts"
     if predicting:
-        return f"nothing to change on {total} host{'s' * (total != 1)}"
+        rest = " by these tags" if result.in_part else ""
+        return f"nothing to change{rest} on {total} host{'s' * (total != 1)}"
     good = _good_hosts(result)
     if result.verb in _LOOKING:
         return good
@@ -197,6 +210,7 @@ class _View:
     ladder: str
     components: tuple[tuple[str, ...], ...]
     lines: tuple[str, ...]
+    diffs: tuple[str, ...] = ()
 
     def shown(self, names: Sequence[str], width: int) -> Group:
         """Return it under the names of its hosts."""
@@ -209,6 +223,7 @@ class _View:
         if self.components:
             parts.append(_component_table(self.components))
         parts += [piece for line in self.lines for piece in _hanging(line, width)]
+        parts += [_diff_line(line) for line in self.diffs]
         return Group(*parts, Text())
 
 
@@ -219,7 +234,14 @@ def _view(host: HostResult, *, with_checks: bool, fold: bool) -> _View:
     words = ladder_in_words((check.status, check.detail) for check in checks) if checks else ""
     components = () if refused else tuple(_components(host))
     remarks = _remarks(host, checks, fold=fold)
-    return _View(host.state, host.code, words, components, tuple(remarks))
+    diffs = tuple(line for one in host.diffs for line in diff_in_lines(one))
+    return _View(host.state, host.code, words, components, tuple(remarks), diffs)
+
+
+def _diff_line(line: str) -> Text:
+    """Return a line of a diff, whole: what is cut off cannot be compared."""
+    style = _DIFF_STYLE.get(line[:1], "") if not line.startswith(("---", "+++")) else "bold"
+    return Text(f"{_INDENT}{line}", style=style, overflow="fold")
 
 
 def _names(names: Sequence[str]) -> str:
@@ -274,6 +296,8 @@ def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> 
     yield from (host.error or "").splitlines()
     for status, words in steps_in_words(host.steps, fold=fold):
         yield f"{_STEP_MARK[status]} {words}"
+    if not fold:
+        yield from operations_in_words(host.operations)
     for check in checks:
         if check.status in _BAD_CHECKS:
             yield f"{check.status.value}: {check.id}: {check.detail}"

@@ -11,6 +11,8 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._converge import LOCK
 
 from gpuprep.observe.converge import Answer, failure_text
 
+SHOWN = {"files"}  # operations that a host tells of in check mode, with --diff
+
 
 class ActionModule(ActionBase):
     """Let a host carry out one stage of a role's plan."""
@@ -25,7 +27,10 @@ class ActionModule(ActionBase):
         stage = self._task.args["stage"]
         plan = self._plan(variables)
         operations = (plan.get("operations") or {}).get(stage) or []
-        if not operations or not plan.get("run", True):
+        if not plan.get("run", True):  # check mode: what files become, only the host can tell
+            shown = self._play_context.check_mode and self._task.diff
+            operations = [one for one in operations if shown and one["op"] in SHOWN]
+        if not operations:
             return {**result, "changed": False, "skipped": True, "skip_reason": "Nothing to do"}
         try:
             answer = ask(

@@ -78,14 +78,13 @@ class ActionModule(ActionBase):
                 plan = {role: part.to_dict() for role, part in fleet.plans[name].roles.items()}
                 _state.write(_state.plan_name(name), plan)
         drifted = [name for name, todo in work.items() if todo.roles]
-        unfit = [name for name, todo in work.items() if todo.unfit]
         needed = {role for todo in work.values() for role in todo.roles}
         document = {
             "drifted": drifted,
             "roles": [role for role in ROLES if role in needed],
             # The API tells its caller by itself; a host-task more would only cost time.
-            "unfit": [] if policy.run_dir else unfit,
             "hosts": [] if policy.run_dir else list(work),
+            "untouched": [] if policy.run_dir else [n for n in work if n not in drifted],
             "waves": waves(drifted, policy.batch),
             "max_fail_percentage": policy.max_fail_percentage,
         }
@@ -116,7 +115,7 @@ def _check_named(named: Iterable[str], unmatched: Iterable[str]) -> None:
 def _work(fleet: Fleet, name: str, report: HostReport, verb: Verb) -> Work:
     settings = fleet.settings.get(name)
     in_full = settings is not None and not settings.short_cut
-    return work_on(fleet.plans[name], report, verb, in_full=in_full)
+    return work_on(fleet.plans[name], report, verb, in_full=in_full, tags=fleet.tags)
 
 
 def _summary(counts: Counter[str]) -> str:

@@ -19,6 +19,8 @@ from gpuprep.catalog import load
 from gpuprep.components import BY_ROLE
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.policy import observe_seconds
+from gpuprep.fleet.tags import Tags
+from gpuprep.model import Phase
 from gpuprep.planner import plan_host
 from gpuprep.run.redact import mask_urls
 
@@ -45,7 +47,8 @@ class ActionModule(ActionBase):
         result.update(part, changed=False, run=bool(part["operations"]) and not check)
         if check:
             result["changed"] = bool(part["steps"])
-            result["diff"] = [_as_diff(step) for step in part["steps"]]
+            told = _paths(part["operations"])  # by the tasks that follow, with their content
+            result["diff"] = [_as_diff(s) for s in part["steps"] if s["target"] not in told]
         return result
 
     def _part(self, role: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +74,12 @@ class ActionModule(ActionBase):
                 text = "the host is observed again when all roles are done"
         else:
             part, text = self._own_plan(role, variables), "the host is as planned"
-            left = [step for step in part["steps"] if step["kind"] not in LEFT_TO_REBOOT]
+            tags = Tags.of(variables)
+            left = [
+                step
+                for step in part["steps"]
+                if step["kind"] not in LEFT_TO_REBOOT and tags.counts(role, Phase(step["phase"]))
+            ]
             if left:
                 raise AnsibleActionFail(
                     "after the role ran, the host still differs: "
@@ -99,6 +107,12 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"[{plan.code}] {plan.error}")
         installed = plan.versions.get(BY_ROLE[role].name, "")
         return plan.roles[role].to_dict() | {"installed": installed}
+
+
+def _paths(operations: dict[str, Any]) -> set[str]:
+    """Return the paths of the files that operations write."""
+    every = (one for stage in operations.values() for one in stage if one["op"] == "files")
+    return {file["path"] for one in every for file in one["files"]}
 
 
 def _as_diff(step: dict[str, Any]) -> dict[str, str]:

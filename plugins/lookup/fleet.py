@@ -11,7 +11,7 @@ description:
 options:
   _terms:
     description:
-      - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, C(hosts) all of them,
+      - C(drifted) gives the hosts to converge, C(untouched) the others, C(hosts) all of them,
         as a host pattern. The last two are nobody where the program that started the run tells of its hosts.
       - C(waves) gives the numbers of hosts that are converged at a time, for C(serial).
       - C(stop) gives why no further wave may begin, an empty text when it may.
@@ -43,7 +43,13 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 
 NOBODY = ["all:!all"]  # an empty pattern would mean everybody
-NO_PLAN: dict[str, list[Any]] = {"drifted": [], "unfit": [], "hosts": [], "roles": [], "waves": []}
+NO_PLAN: dict[str, list[Any]] = {
+    "drifted": [],
+    "untouched": [],
+    "hosts": [],
+    "roles": [],
+    "waves": [],
+}
 
 
 class LookupModule(LookupBase):
@@ -53,7 +59,7 @@ class LookupModule(LookupBase):
         """Return host names, role names, numbers or a text; see the documentation."""
         del variables
         match terms:
-            case ["drifted" | "unfit" | "hosts" as which]:
+            case ["drifted" | "untouched" | "hosts" as which]:
                 answer = list(_fleet()[which]) or NOBODY
             case ["waves"]:
                 answer = [len(wave) for wave in _fleet()["waves"]]

@@ -33,6 +33,7 @@ from gpuprep.fleet.policy import (
     one_value,
     policy_of,
 )
+from gpuprep.fleet.tags import Tags
 from gpuprep.fleet.twins import twins
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
@@ -210,6 +211,7 @@ class Fleet:
         seen: observation per host that answered.
         settings: settings per host that have any.
         failures: per host, why its role failed before it was observed.
+        tags: what the run carries out.
 
     """
 
@@ -227,6 +229,7 @@ class Fleet:
         self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
         self.failures: dict[str, Failure] = {}
+        self.tags = Tags.of(task_vars)
 
     # --- what is wanted -------------------------------------------------------------------
 
@@ -365,6 +368,7 @@ class Fleet:
                 self._verb,
                 foreign=self._is_foreign(name),
                 failure=failure,
+                tags=self.tags,
             )
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(name, error)

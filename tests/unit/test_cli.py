@@ -123,6 +123,8 @@ def test_every_command_that_is_listed_can_be_loaded() -> None:
         (["plan", "-i", "a,", "-e", "nonsense"], "KEY=VALUE"),
         (["plan", "-i", "a,", "--private-key", "/nowhere"], "private key /nowhere: no such file"),
         (["apply", "-i", "a,", "--locked"], "gpuprep lock writes it"),
+        (["apply", "-i", "a,", "--tags", "instal"], "did you mean install?"),
+        (["plan", "-i", "a,", "--skip-tags", "x"], "no task has the tag 'x'"),
         (["plan", "-i", "a,", "--report", "/nowhere/r.json"], "--report /nowhere/r.json"),
     ],
 )

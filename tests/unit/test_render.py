@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,9 @@ from gpuprep.model import (
     CheckStatus,
     CondaInstaller,
     CudaToolkit,
+    Done,
     Family,
+    FileDiff,
     FleetResult,
     HostResult,
     HostStatus,
@@ -96,6 +99,40 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
     ):
         assert part in text
     assert "all there" not in text
+
+
+def test_what_files_become_is_shown_line_by_line_and_unwrapped() -> None:
+    long = "x" * 150
+    diff = FileDiff("/etc/a", "kept\nold [b]\n", f"kept\n{long}\n")
+    lines = shown(one(diffs=(diff, FileDiff("/etc/new", "", "all\n")))).splitlines()
+    expected = ["--- /etc/a", "+++ /etc/a", "@@ -1,2 +1,2 @@", " kept", "-old [b]"]
+    start = lines.index("  --- /etc/a")
+    assert lines[start : start + 5] == [f"  {line}" for line in expected]
+    assert "".join(lines[start + 5 : start + 7]) == f"  +{long}"
+    assert lines[start + 7 : start + 9] == ["  --- /dev/null", "  +++ /etc/new"]
+
+
+def test_what_a_host_did_is_told_with_its_times_when_all_is_told() -> None:
+    done = Done("gpu_driver", "packages", "installed 3 packages", changed=True, seconds=12.34)
+    result = one(operations=(done,))
+    assert "12.3 s" not in shown(result)
+    stream = io.StringIO()
+    render(result, ExitCode.OK, stream, fold=False)
+    assert "  * gpu_driver: installed 3 packages (12.3 s)" in stream.getvalue().splitlines()
+
+
+def test_what_tags_left_out_is_said_at_the_end() -> None:
+    left = one(state=HostStatus.DRIFTED, steps=(STEP, replace(STEP, status=StepStatus.DONE)))
+    left = replace(left, tags=("install",))
+    assert left.exit_code is ExitCode.OK
+    assert shown(left).splitlines()[-1] == (
+        "exit code 0: done in part, as the tags say, on 1 of 1 hosts"
+    )
+    assert replace(left, tags=()).exit_code is ExitCode.NOT_PROVEN
+    planned = FleetResult("plan", {"a": HostResult("a", HostStatus.DRIFTED)}, tags=("install",))
+    assert shown(planned).splitlines()[-1] == (
+        "exit code 0: nothing to change by these tags on 1 host"
+    )
 
 
 def steps(role: str, *kinds: str, status: StepStatus = StepStatus.PLANNED) -> tuple[Step, ...]:
