@@ -223,7 +223,7 @@ class _View:
         if self.components:
             parts.append(_component_table(self.components))
         parts += [piece for line in self.lines for piece in _hanging(line, width)]
-        parts += [_diff_line(line) for line in self.diffs]
+        parts += [Text(), *map(_diff_line, self.diffs)] if self.diffs else []
         return Group(*parts, Text())
 
 

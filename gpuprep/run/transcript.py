@@ -157,7 +157,10 @@ class Transcript:
         for one in found if isinstance(found, list) else ():
             parts = (one.get(key) for key in ("after_header", "before", "after"))
             masked = (self._redactor.text(clean(str(part or ""), _LONGEST_FILE)) for part in parts)
-            self.diffs.setdefault(host, []).append(FileDiff(*masked))
+            diff = FileDiff(*masked)
+            told = self.diffs.setdefault(host, [])
+            if diff not in told:  # roles share files; in check mode none of them writes
+                told.append(diff)
 
     def _failure(
         self, data: Mapping[str, Any], result: Mapping[str, Any], *, unreachable: bool

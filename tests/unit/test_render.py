@@ -107,6 +107,7 @@ def test_what_files_become_is_shown_line_by_line_and_unwrapped() -> None:
     lines = shown(one(diffs=(diff, FileDiff("/etc/new", "", "all\n")))).splitlines()
     expected = ["--- /etc/a", "+++ /etc/a", "@@ -1,2 +1,2 @@", " kept", "-old [b]"]
     start = lines.index("  --- /etc/a")
+    assert lines[start - 1] == ""
     assert lines[start : start + 5] == [f"  {line}" for line in expected]
     assert "".join(lines[start + 5 : start + 7]) == f"  +{long}"
     assert lines[start + 7 : start + 9] == ["  --- /dev/null", "  +++ /etc/new"]

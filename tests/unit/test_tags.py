@@ -84,6 +84,7 @@ def test_every_step_of_a_bare_host_belongs_to_the_phase_of_its_operations() -> N
     assert phases["cuda_toolkit.alternative.cuda"] is Phase.CONFIGURE
     assert phases["cuda_toolkit.profile./etc/profile.d/gpuprep-cuda.sh"] is Phase.INSTALL
     assert phases["conda.installation./opt/conda"] is Phase.INSTALL
+    assert phases["conda.marker./opt/conda/conda-meta/gpuprep"] is Phase.INSTALL
     assert phases["conda.profile./etc/profile.d/gpuprep-conda.sh"] is Phase.CONFIGURE
 
 

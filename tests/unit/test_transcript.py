@@ -96,5 +96,5 @@ def test_what_a_host_did_is_kept_with_its_times_and_without_secrets() -> None:
 
 def test_what_files_became_is_kept_without_secrets() -> None:
     change = {"after_header": "/etc/a", "before": "the-secret\n", "after": "\x1b[1mnew\n"}
-    made = transcript(converging(diff=[change]), task("ok", diff=[change]))
+    made = transcript(converging(diff=[change, change]), task("ok", diff=[change]))
     assert made.diffs == {"a": [FileDiff("/etc/a", f"{MASK}\n", "new\n")]}
