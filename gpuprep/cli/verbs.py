@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from gpuprep import api
-from gpuprep.cli.output import abandon
+from gpuprep.cli.output import abandon, write_file
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.cli.progress import progress
 from gpuprep.cli.stored import with_failed_hosts
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
+_REPORT_MODE: Final = 0o600
 _SEVERAL: Final = 2  # hosts to change, from which on a person is asked
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -248,7 +248,11 @@ def _run(
         return ExitCode.CANCELLED
     result = carry_out(verb, typed, reach)
     if report is not None:
-        _write_report(report, result)
+        try:
+            write_file(report, f"{json.dumps(result.to_dict())}\n", _REPORT_MODE)
+        except OSError as error:  # the disk is full, say: the result is told all the same
+            lost = f"--report {report}: {error.strerror}; the result was not stored"
+            click.echo(f"gpuprep: {lost}", err=True)
     code = result.exit_code
     if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
         code = ExitCode.CHANGES_PENDING
@@ -332,13 +336,3 @@ def _report_file(name: str | None) -> Path | None:
         if not path.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
             return path
     raise ConfigError(f"--report {name}: not a file in a directory that this user can write to")
-
-
-def _write_report(path: Path, result: FleetResult) -> None:
-    """Replace the report as a whole: a reader never sees half of one."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".gpuprep-report-", delete=False, encoding="utf-8"
-    ) as file:
-        json.dump(result.to_dict(), file, indent=2)
-        file.write("\n")
-    Path(file.name).replace(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -254,6 +255,25 @@ def test_a_report_tells_what_was_run_without_its_secrets(
     assert runs[0]["variable_files"] == [str(tmp_path / "more.yml")]
     assert reports[0]["started"] <= runs[0]["finished"]
     validate(reports[0])
+
+
+def test_a_report_that_cannot_be_stored_is_told_beside_the_result(
+    inventory: Inventory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    former = tmp_path / "report.json"
+    former.write_text("former")
+    monkeypatch.setattr("gpuprep.cli.verbs.write_file", full)
+    assert cli.run(["status", "-i", inventory(a=READY), "--report", str(former)]) == 0
+    shown = capsys.readouterr()
+    assert "report.json: No space left on device; the result was not stored" in shown.err
+    assert "1 ready" in shown.out
+    assert former.read_text() == "former"
 
 
 def test_changes_pending_have_a_code_of_their_own_on_request_only(
