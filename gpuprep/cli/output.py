@@ -6,7 +6,6 @@ import io
 import os
 import stat
 import sys
-import tempfile
 from pathlib import Path
 from typing import TextIO
 
@@ -30,6 +29,8 @@ def write_file(path: Path, text: str, mode: int | None = None) -> None:
         OSError: it cannot be written; what was there is as it was.
 
     """
+    import tempfile  # noqa: PLC0415 - slow, and most commands write no file
+
     data = text.encode("utf-8", "replace")
     if path.exists() and not path.is_file():
         path.write_bytes(data)
