@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.answers import items, mapping, number
+from gpuprep.ladder.answers import items, longest, mapping, number
 from gpuprep.ladder.findings import failed, passed, skipped
 from gpuprep.ladder.registry import judges
 
@@ -90,6 +90,7 @@ def burn_bandwidth(host: Evidence) -> Finding:
         "expected": f"at least {BANDWIDTH_SHARE:.0%} of the data sheet",
         "observed": "; ".join(lines),
         "evidence": "GB/s, bytes read and written by a copy kernel\n" + "\n".join(lines),
+        "seconds": longest((mapping(gpu.get("bandwidth")) for gpu in gpus), "seconds"),
     }
     if complaints:
         return failed("; ".join(complaints), **facts)
@@ -160,9 +161,10 @@ def burn_stable(host: Evidence) -> Finding:
         if counted:
             complaints.append(f"{slot}: {counted} uncorrected memory errors after the load")
         lines.append(f"{slot} afterwards: {_spelled(after)}")
+    facts = {"evidence": "\n".join(lines), "seconds": longest(gpus, "seconds")}
     if complaints:
-        return failed("; ".join(complaints), evidence="\n".join(lines))
-    return passed("; ".join(lines), evidence="\n".join(lines))
+        return failed("; ".join(complaints), **facts)
+    return passed("; ".join(lines), **facts)
 
 
 @judges("burn.peer")
@@ -191,6 +193,7 @@ def burn_peer(host: Evidence) -> Finding:
             complaints.append(f"{line}, although an NVSwitch couples them")
         elif host.fabric != "none" and number(pair, "gbs") < SIBLING_SHARE * middle / 2:
             complaints.append(f"{line}, the median is {middle:g}")
+    facts = {"evidence": "\n".join(lines), "seconds": longest([peers], "seconds")}
     if complaints:
-        return failed("; ".join(complaints[:3]), evidence="\n".join(lines))
-    return passed(f"{len(pairs)} pairs, median {middle:g} GB/s", evidence="\n".join(lines))
+        return failed("; ".join(complaints[:3]), **facts)
+    return passed(f"{len(pairs)} pairs, median {middle:g} GB/s", **facts)

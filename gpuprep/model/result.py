@@ -30,7 +30,8 @@ class CheckResult:
         observed: what was seen.
         evidence: command or file, and what it said.
         remedy: what to do when it failed.
-        seconds: time the rung took on the host.
+        seconds: time that what it looks at took on the host, by the host's own clock; checks that
+            look at the same share it. None where nothing was tried in this run.
 
     """
 

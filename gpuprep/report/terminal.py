@@ -24,6 +24,7 @@ from gpuprep.model import (
 from gpuprep.report.text import (
     MANY,
     diff_in_lines,
+    in_seconds,
     is_folded,
     ladder_in_words,
     operations_in_words,
@@ -299,8 +300,10 @@ def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> 
     if not fold:
         yield from operations_in_words(host.operations)
     for check in checks:
-        if check.status in _BAD_CHECKS:
-            yield f"{check.status.value}: {check.id}: {check.detail}"
+        told = check.status in _BAD_CHECKS or not (fold or check.status is CheckStatus.SKIPPED)
+        if told:
+            took = "" if fold or check.seconds is None else f" ({in_seconds(check.seconds)})"
+            yield f"{check.status.value}: {check.id}: {check.detail}{took}"
             if check.remedy:
                 yield f"  remedy: {check.remedy}"
     yield from (f"{warning.code}: {warning.message}" for warning in host.warnings)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpuprep.planner import HostPlan
 
 MOST_STEPS: Final = 3  # of a role, that are told one by one
+_TENTH: Final = 0.1  # seconds
 _FOLDED: Final = frozenset({StepStatus.PLANNED, StepStatus.DONE})  # the others are looked into
 _ABSENT: Final = frozenset({" does not exist", " is not installed"})
 MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown in full
@@ -46,10 +47,19 @@ def steps_in_words(steps: Sequence[Step], *, fold: bool = True) -> Iterator[tupl
             yield from ((status, step_in_words(step)) for step in own)
 
 
+def in_seconds(seconds: float) -> str:
+    """Return a short time in words.
+
+    >>> in_seconds(12.34), in_seconds(0.0034)
+    ('12.3 s', '3 ms')
+    """
+    return f"{seconds:.1f} s" if seconds >= _TENTH else f"{seconds * 1000:.0f} ms"
+
+
 def operations_in_words(operations: Iterable[Done]) -> Iterator[str]:
     """Return what a host carried out, with the time that each took, in lines."""
     for done in operations:
-        took = "" if done.seconds is None else f" ({done.seconds:.1f} s)"
+        took = "" if done.seconds is None else f" ({in_seconds(done.seconds)})"
         yield f"{'*' if done.changed else '='} {done.role}: {done.detail}{took}"
 
 

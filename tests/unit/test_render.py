@@ -122,6 +122,21 @@ def test_what_a_host_did_is_told_with_its_times_when_all_is_told() -> None:
     assert "  * gpu_driver: installed 3 packages (12.3 s)" in stream.getvalue().splitlines()
 
 
+def test_checks_are_all_told_with_their_times_when_all_is_told() -> None:
+    checks = (
+        CheckResult("nvml.answers", CheckStatus.PASSED, "8 GPUs", seconds=0.41),
+        CheckResult("pci.device", CheckStatus.WARNED, "odd", seconds=0.001),
+        CheckResult("burn.peer", CheckStatus.SKIPPED, "not tried"),
+    )
+    stream = io.StringIO()
+    render(one(checks=checks), ExitCode.OK, stream, fold=False)
+    lines = stream.getvalue().splitlines()
+    assert "  passed: nvml.answers: 8 GPUs (0.4 s)" in lines
+    assert "  warned: pci.device: odd (1 ms)" in lines
+    assert not [line for line in lines if "burn.peer" in line]
+    assert "  warned: pci.device: odd" in shown(one(checks=checks)).splitlines()
+
+
 def test_what_tags_left_out_is_said_at_the_end() -> None:
     left = one(state=HostStatus.DRIFTED, steps=(STEP, replace(STEP, status=StepStatus.DONE)))
     left = replace(left, tags=("install",))
