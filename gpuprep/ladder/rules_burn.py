@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.ladder.answers import items, longest, mapping, number
-from gpuprep.ladder.findings import failed, passed, skipped
+from gpuprep.ladder.findings import failed, passed, skipped, spelled
 from gpuprep.ladder.registry import judges
 
 if TYPE_CHECKING:
@@ -63,10 +63,6 @@ def _against(
         if 0 <= found < SIBLING_SHARE * middle:
             complaints.append(f"{slot} reaches {found / middle:.0%} of its siblings' median")
     return complaints, lines, known
-
-
-def _spelled(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 @judges("burn.bandwidth")
@@ -126,7 +122,7 @@ def burn_matrix(host: Evidence) -> Finding:
         "expected": f"at least {MATRIX_SHARE:.0%} of the data sheet",
         "observed": "; ".join(lines),
         "evidence": f"TFLOP/s, {kind}, {', '.join(sorted(methods))}\n"
-        + "\n".join(_spelled(product) for product in products),
+        + "\n".join(spelled(product) for product in products),
         "seconds": max(number(product, "seconds") for product in products),
     }
     if complaints:
@@ -160,7 +156,7 @@ def burn_stable(host: Evidence) -> Finding:
         counted = mapping(after.get("ecc")).get("uncorrected")
         if counted:
             complaints.append(f"{slot}: {counted} uncorrected memory errors after the load")
-        lines.append(f"{slot} afterwards: {_spelled(after)}")
+        lines.append(f"{slot} afterwards: {spelled(after)}")
     facts = {"evidence": "\n".join(lines), "seconds": longest(gpus, "seconds")}
     if complaints:
         return failed("; ".join(complaints), **facts)

@@ -98,7 +98,8 @@
 
   // --- one host ------------------------------------------------------------------------------
   function strip(host) {
-    if (!host.checks.length) return make("span", { class: "ladder" });
+    // What a refused host lacks is no news: it was left as it is.
+    if (!host.checks.length || host.state === "refused") return make("span", { class: "ladder" });
     const share = 100 / host.checks.length;
     const stops = host.checks.map((check, index) =>
       `${color(CHECK_STATES[check[1]])} ${index * share}% ${(index + 1) * share}%`);
@@ -133,10 +134,10 @@
   }
   function body(host) {
     const alert = host.error === null ? null : make("div", { class: `alert ${host.state}` },
-      make("p", null, host.code ? `${text(host.code)}: ${text(host.error)}` : text(host.error)));
+      make("p", null, text(host.error), host.code ? [" ", make("code", null, text(host.code))] : null));
     const reboot = host.reboot ? make("div", { class: "alert drifted" }, make("p", null, "A reboot is due.")) : null;
     const notes = host.warnings.map(([code, message, nearest]) => make("div", { class: "alert warned" },
-      make("p", null, `${text(code)}: ${text(message)}`), nearest === null ? null : make("p", null, text(nearest))));
+      make("p", null, text(message), " ", make("code", null, text(code))), nearest === null ? null : make("p", null, text(nearest))));
     const wrong = host.state === "refused" ? [] : host.checks.filter((check) => BAD.includes(CHECK_STATES[check[1]]));
     return [alert, reboot, ...notes,
       section("What is wrong", wrong.length ? make("div", { class: "list" }, wrong.map((check) => rung(check, true))) : null),
@@ -187,10 +188,11 @@
   function diffs(host) {
     if (!host.diffs.length) return null;
     return make("div", { class: "list" }, host.diffs.map(([path, lines]) =>
-      make("details", { class: "item" },
-        make("summary", { class: "line" }, make("span"), make("p", null, make("code", null, text(path)))),
+      make("details", { class: "item", open: host.diffs.length <= 3 ? "" : null },
+        make("summary", { class: "line" }, make("span", { class: "glyph soft", "aria-hidden": "true" }, "±"),
+          make("p", null, make("code", null, text(path)))),
         make("div", { class: "more" }, make("pre", { tabindex: "0" }, text(lines).split("\n").map((line) =>
-          make("span", { class: { "+": "passed", "-": "failed" }[line[0]] || "soft" }, `${line}\n`)))))));
+          make("span", { class: (!/^(---|\+\+\+)/.test(line) && { "+": "passed", "-": "failed" }[line[0]]) || "soft" }, `${line}\n`)))))));
   }
   function reasons(host) {
     if (!host.reasons.length) return null;
@@ -235,7 +237,7 @@
       data.cancelled ? "cancelled before the end" : ""].filter(Boolean).join(" · ");
     byId("about").textContent = data.run.head;
     byId("about").hidden = !data.run.head;
-    byId("legend").hidden = !data.hosts.some((host) => host.checks.length);
+    byId("legend").hidden = !data.hosts.some((host) => host.checks.length && host.state !== "refused");
     for (const state of CHECK_STATES) {
       const swatch = make("i");
       swatch.style.background = color(state);
@@ -263,9 +265,9 @@
     byId("problems").hidden = !data.problems.length || total < 2;
     document.querySelector(".tools").hidden = total < 2;
     byId("chips").hidden = total < 2;
-    for (const [id, title, number] of data.problems) {
+    for (const [id, title, number, warned] of data.problems) {
       const button = make("button", { type: "button", "aria-pressed": "false" }, make("b", null, String(number)),
-        make("span", null, title, id.includes(".") || id === title ? null : make("code", { class: "soft" }, ` ${id}`)));
+        glyph(warned ? "warned" : "failed"), make("span", null, title, id.includes(".") || id === title ? null : make("code", { class: "soft" }, ` ${id}`)));
       button.dataset.problem = id;
       button.addEventListener("click", () => { filter.problem = filter.problem === id ? null : id; apply(); });
       byId("problem-list").append(button);

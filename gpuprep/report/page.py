@@ -139,7 +139,7 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
             (state, number, STATES.get(state, "")) for state, number in counts_of(hosts).items()
         ],
         "problems": [
-            (problem, problem_title(problem, hosts), number)
+            (problem, problem_title(problem, hosts), number, _is_warning(problem))
             for problem, number in sorted(problems.items(), key=_weight)[:MOST_PROBLEMS]
         ],
         "hosts": rows,
@@ -164,9 +164,12 @@ def _changes(result: Mapping[str, Any]) -> dict[str, Any] | None:
 def _weight(counted: tuple[str, int]) -> tuple[bool, int]:
     """Order problems: the most common first, warnings last."""
     problem, number = counted
+    return _is_warning(problem), -number
+
+
+def _is_warning(problem: str) -> bool:
     known = BY_ID.get(problem)
-    warned = problem.startswith("W_") if known is None else known.severity == "warning"
-    return warned, -number
+    return problem.startswith("W_") if known is None else known.severity == "warning"
 
 
 def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[str, Any]:

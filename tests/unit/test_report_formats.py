@@ -192,7 +192,7 @@ def of(*hosts: dict[str, Any]) -> dict[str, Any]:
 
 
 def problems(result: dict[str, Any]) -> dict[str, str]:
-    return {number: title for number, title, _ in data_of(render(result, "html"))["problems"]}
+    return {number: title for number, title, *_ in data_of(render(result, "html"))["problems"]}
 
 
 @pytest.mark.parametrize("status", ["failed", "warned"])
@@ -214,6 +214,15 @@ def test_names_of_junit_cases_do_not_change_with_the_outcome() -> None:
         checks = [{"id": "xid.clean", "status": status, "detail": "so"}]
         text = render(of(host("a", checks=checks)), "junit")
         assert "xid.clean (No driver errors (Xid) in the kernel log)" in text
+
+
+def test_hosts_with_warnings_stand_before_those_that_are_just_ready() -> None:
+    warned = [{"id": "xid.clean", "status": "warned", "detail": "so"}]
+    hosts = [host("a"), host("b", checks=warned), host("c", state="drifted"), host("d")]
+    named = {each["name"]: {"state": "ready", **each} for each in hosts}
+    for name in "abd":
+        named[name]["state"] = "ready"
+    assert [each["name"] for each in hosts_of({"hosts": named})] == ["c", "b", "a", "d"]
 
 
 def test_codes_are_problems_in_words() -> None:
