@@ -55,7 +55,6 @@ _STEP_MARK: Final = {
     StepStatus.UNKNOWN: "?",
 }
 _LOOKING: Final = frozenset({"verify", "status"})  # verbs that never change a host
-_BAD_CHECKS: Final = frozenset({CheckStatus.FAILED, CheckStatus.WARNED})
 _BAD_STATES: Final = (
     HostStatus.FAILED,
     HostStatus.REFUSED,
@@ -94,9 +93,17 @@ def render(
     if many:
         console.print(_summary_table(hosts, with_checks=result.verb in _LOOKING))
     for warning in result.warnings:
-        console.print(f"warning: {warning}", soft_wrap=True)
+        _print_line(console, f"warning: {warning}")
     if code is not None:
-        console.print(explain_exit_code(result, code), soft_wrap=True)
+        _print_line(console, explain_exit_code(result, code))
+
+
+def _print_line(console: Console, line: str) -> None:
+    """Write a line: wrapped between words on a terminal, whole for programs."""
+    if console.is_terminal:
+        indent = _INDENT * 3
+        line = textwrap.fill(line, max(console.width, _NARROWEST), subsequent_indent=indent)
+    console.print(line, soft_wrap=True)
 
 
 class _Console(Console):
@@ -208,6 +215,7 @@ class _View:
 
     state: HostStatus
     code: str | None
+    reasons: tuple[str, ...]
     ladder: str
     components: tuple[tuple[str, ...], ...]
     lines: tuple[str, ...]
@@ -219,6 +227,7 @@ class _View:
         if self.code:
             title.append(f"  [{self.code}]")
         parts: list[Text | Table] = [title]
+        parts += [piece for line in self.reasons for piece in _hanging(line, width)]
         if self.ladder:
             parts += _hanging(f"ladder: {self.ladder}", width)
         if self.components:
@@ -234,9 +243,9 @@ def _view(host: HostResult, *, with_checks: bool, fold: bool) -> _View:
     checks = host.checks if with_checks and not refused else ()
     words = ladder_in_words((check.status, check.detail) for check in checks) if checks else ""
     components = () if refused else tuple(_components(host))
-    remarks = _remarks(host, checks, fold=fold)
+    reasons, remarks = _reasons(host, checks), _remarks(host, checks, fold=fold)
     diffs = tuple(line for one in host.diffs for line in diff_in_lines(one))
-    return _View(host.state, host.code, words, components, tuple(remarks), diffs)
+    return _View(host.state, host.code, tuple(reasons), words, components, tuple(remarks), diffs)
 
 
 def _diff_line(line: str) -> Text:
@@ -293,19 +302,29 @@ def _component_state(host: HostResult, component: Component) -> str:
     return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
 
 
-def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> Iterator[str]:
+def _reasons(host: HostResult, checks: Iterable[CheckResult]) -> Iterator[str]:
+    """Return why a host is not as it should be: what one has to see first."""
     yield from (host.error or "").splitlines()
+    for check in checks:
+        if check.status is CheckStatus.FAILED:
+            yield from _check_in_words(check)
+
+
+def _check_in_words(check: CheckResult, took: str = "") -> Iterator[str]:
+    yield f"{check.status.value}: {check.id}: {check.detail}{took}"
+    if check.remedy:
+        yield f"  remedy: {check.remedy}"
+
+
+def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> Iterator[str]:
     for status, words in steps_in_words(host.steps, fold=fold):
         yield f"{_STEP_MARK[status]} {words}"
     if not fold:
         yield from operations_in_words(host.operations)
     for check in checks:
-        told = check.status in _BAD_CHECKS or not (fold or check.status is CheckStatus.SKIPPED)
-        if told:
+        if check.status is CheckStatus.WARNED or (check.status is CheckStatus.PASSED and not fold):
             took = "" if fold or check.seconds is None else f" ({in_seconds(check.seconds)})"
-            yield f"{check.status.value}: {check.id}: {check.detail}{took}"
-            if check.remedy:
-                yield f"  remedy: {check.remedy}"
+            yield from _check_in_words(check, took)
     yield from (f"{warning.code}: {warning.message}" for warning in host.warnings)
     if host.reboot_required:
         yield "a reboot is required before the new driver works"

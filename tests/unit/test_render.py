@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -135,6 +136,37 @@ def test_checks_are_all_told_with_their_times_when_all_is_told() -> None:
     assert "  warned: pci.device: odd (1 ms)" in lines
     assert not [line for line in lines if "burn.peer" in line]
     assert "  warned: pci.device: odd" in shown(one(checks=checks)).splitlines()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_reason_stands_before_everything_else_of_a_host() -> None:
+    failed = CheckResult("cuda.run", CheckStatus.FAILED, "no kernel ran", remedy="reboot")
+    bad = one(state=HostStatus.FAILED, error="it broke", stack=STACK, checks=(failed,))
+    lines = [line.strip() for line in shown(bad).splitlines() if line.strip()]
+    assert lines[1:4] == ["it broke", "failed: cuda.run: no kernel ran", "remedy: reboot"]
+    assert lines[4].startswith("ladder:")
+
+
+def test_the_last_line_is_wrapped_between_words_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"gpu-{number:02}.example" for number in range(5)]
+    hosts = {name: HostResult(name, HostStatus.FAILED) for name in names}
+    stream = Terminal()
+    result = FleetResult("verify", hosts, warnings=("word " * 30,))
+    render(result, ExitCode.ALL_HOSTS_FAILED, stream)
+    lines = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 80
+    last = lines.index(next(line for line in lines if line.startswith("exit code 4")))
+    assert all(line.startswith("      ") for line in lines[last + 1 :])
+    for name in names:
+        assert name in "".join(lines)
+    assert shown(result).splitlines()[-1].endswith("gpu-04.example)")
 
 
 def test_what_tags_left_out_is_said_at_the_end() -> None:
