@@ -84,7 +84,9 @@ class ActionModule(ActionBase):
             "roles": [role for role in ROLES if role in needed],
             # The API tells its caller by itself; a host-task more would only cost time.
             "hosts": [] if policy.run_dir else list(work),
-            "untouched": [] if policy.run_dir else [n for n in work if n not in drifted],
+            "untouched": []
+            if policy.run_dir
+            else [n for n, todo in work.items() if not todo.roles],
             "waves": waves(drifted, policy.batch),
             "max_fail_percentage": policy.max_fail_percentage,
         }
