@@ -243,7 +243,8 @@ def _view(host: HostResult, *, with_checks: bool, fold: bool) -> _View:
     checks = host.checks if with_checks and not refused else ()
     words = ladder_in_words((check.status, check.detail) for check in checks) if checks else ""
     components = () if refused else tuple(_components(host))
-    reasons, remarks = _reasons(host, checks), _remarks(host, checks, fold=fold)
+    reasons = _reasons(host, checks, fold=fold)
+    remarks = _remarks(host, checks, fold=fold)
     diffs = tuple(line for one in host.diffs for line in diff_in_lines(one))
     return _View(host.state, host.code, tuple(reasons), words, components, tuple(remarks), diffs)
 
@@ -302,15 +303,16 @@ def _component_state(host: HostResult, component: Component) -> str:
     return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
 
 
-def _reasons(host: HostResult, checks: Iterable[CheckResult]) -> Iterator[str]:
+def _reasons(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> Iterator[str]:
     """Return why a host is not as it should be: what one has to see first."""
     yield from (host.error or "").splitlines()
     for check in checks:
         if check.status is CheckStatus.FAILED:
-            yield from _check_in_words(check)
+            yield from _check_in_words(check, fold=fold)
 
 
-def _check_in_words(check: CheckResult, took: str = "") -> Iterator[str]:
+def _check_in_words(check: CheckResult, *, fold: bool) -> Iterator[str]:
+    took = "" if fold or check.seconds is None else f" ({in_seconds(check.seconds)})"
     yield f"{check.status.value}: {check.id}: {check.detail}{took}"
     if check.remedy:
         yield f"  remedy: {check.remedy}"
@@ -323,8 +325,7 @@ def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> 
         yield from operations_in_words(host.operations)
     for check in checks:
         if check.status is CheckStatus.WARNED or (check.status is CheckStatus.PASSED and not fold):
-            took = "" if fold or check.seconds is None else f" ({in_seconds(check.seconds)})"
-            yield from _check_in_words(check, took)
+            yield from _check_in_words(check, fold=fold)
     yield from (f"{warning.code}: {warning.message}" for warning in host.warnings)
     if host.reboot_required:
         yield "a reboot is required before the new driver works"
