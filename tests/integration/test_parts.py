@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
+from stranger import Stranger
 
 import gpuprep
 from gpuprep.errors import ExitCode
 from gpuprep.model import HostStatus, StepStatus
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lab import Fresh, Lab
 
 pytestmark = pytest.mark.sandbox
@@ -45,3 +49,26 @@ def test_a_host_is_prepared_part_by_part(lab: Lab, fresh: Fresh) -> None:
     assert lab.run(name, "cat", PROFILE) == shown[PROFILE].after
     assert {diff.path: diff.after for diff in host.diffs} == {p: shown[p].after for p in left}
     assert gpuprep.plan(inventory).hosts[name].steps == ()
+
+
+def test_a_role_alone_answers_for_what_its_tags_choose(
+    lab: Lab, fresh: Fresh, tmp_path: Path
+) -> None:
+    name = fresh(image="debian-12")
+    play = {"name": "Mine", "hosts": "all", "gather_facts": False, "roles": ["gpuprep.core.conda"]}
+    site = tmp_path / "site.yml"
+    site.write_text(yaml.safe_dump([play]))
+    stranger = Stranger(lab, tmp_path)
+
+    def tagged(*tags: str) -> tuple[int, str]:
+        played = stranger.play(str(site), name, options=("--tags", ",".join(tags)))
+        return played.code, played.text
+
+    code, text = tagged("verify")
+    assert (code, "conda.installation./opt/conda" in text) == (2, True), text
+    code, text = tagged("install", "conda_verify")
+    assert code == 0, text
+    assert "conda.condarc" in tagged("conda_verify")[1]
+    assert tagged("configure")[0] == 0
+    code, text = tagged("verify")
+    assert code == 0, text
