@@ -149,7 +149,11 @@ def _all_well(result: FleetResult, *, predicting: bool) -> str:
     if result.verb in _LOOKING:
         return good
     changed = sum(host.changed for host in result.hosts.values())
-    return f"{good}; {changed} of {total} hosts changed"
+    if not changed:
+        return f"{good}; nothing had to be changed"
+    rest = total - changed
+    was = f", {rest} {'were' if rest > 1 else 'was'} up to date" if rest else ""
+    return f"{good}; {changed} of {total} hosts changed{was}"
 
 
 def _good_hosts(result: FleetResult) -> str:

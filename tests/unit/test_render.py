@@ -138,6 +138,20 @@ def test_checks_are_all_told_with_their_times_when_all_is_told() -> None:
     assert "  warned: pci.device: odd" in shown(one(checks=checks)).splitlines()
 
 
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ((), "nothing had to be changed"),
+        ("ab", "2 of 3 hosts changed, 1 was up to date"),
+        ("a", "1 of 3 hosts changed, 2 were up to date"),
+        ("abc", "3 of 3 hosts changed"),
+    ],
+)
+def test_apply_tells_of_hosts_that_were_up_to_date(changed: str, words: str) -> None:
+    hosts = {n: HostResult(n, HostStatus.READY, changed=n in changed) for n in "abc"}
+    assert shown(FleetResult("apply", hosts)).splitlines()[-1] == f"exit code 0: 3 ready; {words}"
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -311,7 +325,7 @@ def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
 @pytest.mark.parametrize(
     ("states", "verb", "words"),
     [
-        (["ready", "prepared"], "apply", "0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
+        (["ready", "prepared"], "apply", "0: 1 prepared, 1 ready; nothing had to be changed"),
         (["ready", "refused"], "apply", "3: of 2 hosts, 1 refused (h1); 1 ready"),
         (
             ["prepared", "ready", "failed"],
@@ -320,7 +334,7 @@ def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
         ),
         (["prepared", "failed"], "verify", "3: of 2 hosts, 1 failed (h1); 1 prepared, none proven"),
         (["prepared", "prepared"], "verify", "0: 2 prepared, none proven on a GPU"),
-        (["prepared", "prepared"], "apply", "0: 2 prepared, none proven on a GPU; 0 of 2 hosts ch"),
+        (["prepared", "prepared"], "apply", "0: 2 prepared, none proven on a GPU; nothing had to"),
         (["ready", "ready"], "status", "0: 2 ready"),
         (["prepared", "drifted"], "apply", "5: not proven: 1 drifted (h1); 1 prepared, none prov"),
         (
