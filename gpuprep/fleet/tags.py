@@ -55,8 +55,11 @@ class Tags:
     @classmethod
     def of(cls, variables: Mapping[str, Any]) -> Tags:
         """Return the tags of the running playbook, from the variables that Ansible sets."""
-        run, skip = (variables.get(f"ansible_{name}_tags") or () for name in ("run", "skip"))
-        return cls(frozenset(run) or _EVERY, frozenset(skip))
+        run, skip = (
+            frozenset(filter(None, variables.get(f"ansible_{name}_tags") or ()))
+            for name in ("run", "skip")
+        )
+        return cls(run or _EVERY, skip)
 
     def choose(self, role: str, phase: Phase) -> bool:
         """Return whether Ansible runs a role's tasks of a phase."""

@@ -83,8 +83,11 @@ class RolePlan:
 
     def phase_of(self, step: Step) -> Phase:
         """Return the phase of the role's work that a step belongs to: that of its operations."""
+        return self._phase(step.kind)
+
+    def _phase(self, kind: str) -> Phase:
         without = self.state.operations((), refresh=False)
-        stages = self.state.operations((step.kind,), refresh=False)
+        stages = self.state.operations((kind,), refresh=False)
         own = [stage for stage, found in stages.items() if found != without.get(stage)]
         # What no operation does is left to a reboot, which is asked for when all is configured.
         return phase_of_stage((own or list(without) or [_CONFIGURE])[0])
@@ -92,10 +95,11 @@ class RolePlan:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types: what the role's tasks are handed."""
         operations = self.state.operations(self.kinds, refresh=self.refresh, complete=self.complete)
+        phases = {kind: self._phase(kind) for kind in self.kinds}
         return {
             "role": self.state.role,
             "family": self.family,
-            "steps": [{**asdict(step), "phase": self.phase_of(step)} for step in self.steps],
+            "steps": [{**asdict(step), "phase": phases[step.kind]} for step in self.steps],
             "kinds": list(self.kinds),
             "operations": operations,
             "lock_timeout": self.lock_timeout,

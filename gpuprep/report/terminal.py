@@ -151,8 +151,8 @@ def _all_well(result: FleetResult, *, predicting: bool) -> str:
     changed = sum(host.changed for host in result.hosts.values())
     if not changed:
         return f"{good}; nothing had to be changed"
-    rest = total - changed
-    was = f", {rest} {'were' if rest > 1 else 'was'} up to date" if rest else ""
+    others = total - changed
+    was = f", {others} {'were' if others > 1 else 'was'} up to date" if others else ""
     return f"{good}; {changed} of {total} hosts changed{was}"
 
 

@@ -43,7 +43,7 @@ from gpuprep.run.options import (
     limit_pattern,
     named_hosts,
     prompt_answers,
-    tags_arguments,
+    tags_environment,
     tags_in,
     variables_arguments,
 )
@@ -139,7 +139,6 @@ class Run:
             *variables_arguments(extra, run_dir),
             *access_arguments(access),
             *limit_arguments(self.limit, run_dir),
-            *tags_arguments(self.verb, self.options),
             *(["--check"] if self.check or shows else []),
             *(["--diff"] if self.options.get("diff") else []),
             *["-v"] * self.options.get("verbosity", 0),
@@ -150,7 +149,10 @@ class Run:
             run_dir=run_dir,
             directory=directory,
             arguments=tuple(arguments),
-            environment=engine.engine_environment(os.environ, directory, run_dir),
+            environment={
+                **engine.engine_environment(os.environ, directory, run_dir),
+                **tags_environment(self.verb, self.options),
+            },
             redactor=Redactor(self._secrets(extra, access), spared=OWN_WORDS),
             variables={
                 **self.settings,

@@ -161,20 +161,20 @@ def _check_limit_file(path: Path) -> None:
         raise ConfigError(f"limit file {path}: {nested[0]} is a file again; name its hosts")
 
 
-def tags_arguments(verb: Verb, options: RunOptions) -> list[str]:
-    """Return the arguments that choose a part of the plan.
+def tags_environment(verb: Verb, options: RunOptions) -> dict[str, str]:
+    """Return the variables by which Ansible chooses a part of the plan: ours, whatever is set.
+
+    Not arguments: Ansible adds those to what the user's own configuration chooses.
 
     Raises:
         ConfigError: a tag that no task has; or the verb carries nothing out.
 
     """
-    arguments = []
-    for option, names in zip(("--tags", "--skip-tags"), tags_in(options), strict=True):
-        if names and verb not in _CHANGING:
-            raise ConfigError(f"{verb} carries nothing out: {option} is for plan and apply")
-        check_tags(names)
-        arguments += [f"{option}={','.join(names)}"] if names else []
-    return arguments
+    run, skip = tags_in(options)
+    if (run or skip) and verb not in _CHANGING:
+        raise ConfigError(f"{verb} carries nothing out: tags are for plan and apply")
+    check_tags((*run, *skip))
+    return {"ANSIBLE_RUN_TAGS": ",".join(run) or "all", "ANSIBLE_SKIP_TAGS": ",".join(skip)}
 
 
 def tags_in(options: RunOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:

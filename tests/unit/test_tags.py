@@ -156,6 +156,17 @@ def test_plain_ansible_playbook_takes_the_same_tags(rig: Rig) -> None:
     assert rig.log("lease") == ["lease present a", "lease absent a"]
 
 
+def test_tags_of_ansibles_own_configuration_change_no_run_of_ours(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANSIBLE_RUN_TAGS", "nothing")
+    monkeypatch.setenv("ANSIBLE_SKIP_TAGS", "install")
+    result = rig.run("apply", {"a": HOST}, tags=["conda_install"])
+    assert (made(rig), result.exit_code) == ({"done-a-conda"}, ExitCode.OK)
+    result = rig.run("apply", {"a": HOST})
+    assert (result.hosts["a"].state, len(made(rig))) == (HostStatus.PREPARED, 4)
+
+
 def test_a_role_that_fails_under_tags_fails_its_host(rig: Rig) -> None:
     result = rig.run("apply", {"a": {**HOST, "rig_fail": "conda"}}, tags=["install"])
     assert result.hosts["a"].state is HostStatus.FAILED
@@ -167,7 +178,7 @@ def test_a_role_that_fails_under_tags_fails_its_host(rig: Rig) -> None:
     [
         ("apply", ["instal"], "did you mean install?"),
         ("apply", ["install,nonsense"], "there are install, configure, verify, gpu_driver_install"),
-        ("status", ["install"], "is for plan and apply"),
+        ("status", ["install"], "are for plan and apply"),
         ("apply", [""], "no task has the tag ''"),
     ],
 )
