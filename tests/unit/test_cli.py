@@ -21,6 +21,7 @@ from gpuprep import __version__, cli
 from gpuprep.cli.params import parse_variables, which_hosts
 from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError
+from gpuprep.model import FleetResult
 from gpuprep.report.schema import validate
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
@@ -28,8 +29,6 @@ from gpuprep.run import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from gpuprep.model import FleetResult
 
 STUB = Path(__file__).parent / "runner_stub"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -272,6 +271,34 @@ def test_a_report_tells_what_was_run_without_its_secrets(
     assert runs[0]["variable_files"] == [str(tmp_path / "more.yml")]
     assert reports[0]["started"] <= runs[0]["finished"]
     validate(reports[0])
+
+
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [
+        ([], {}),
+        (["--tags", "install", "-t", "verify"], {"tags": ("install", "verify")}),
+        (["--skip-tags", "conda_install", "-D"], {"skip_tags": ("conda_install",), "diff": True}),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_part_of_the_plan_is_asked_for(
+    verb: str,
+    typed: list[str],
+    given: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def run(*_: object, **options: Any) -> FleetResult:
+        asked.append({key: options[key] for key in ("tags", "skip_tags", "diff") if key in options})
+        return FleetResult(verb, {})
+
+    monkeypatch.setattr(f"gpuprep.api.{verb}", run)
+    assert cli.run([verb, "localhost", *typed]) == 0
+    assert asked == [given]
+    assert "exit code 0" in capsys.readouterr().out
 
 
 def test_a_report_that_cannot_be_stored_is_told_beside_the_result(
