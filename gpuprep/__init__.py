@@ -6,32 +6,40 @@
 <HostStatus.READY: 'ready'>
 """
 
-import gpuprep.ladder as _verify  # noqa: F401 - first: a later import would hide the function
-from gpuprep.api import apply, plan, provision, status, verify
-from gpuprep.errors import (
-    CatalogError,
-    ConfigError,
-    EngineError,
-    ExitCode,
-    FactsError,
-    GpuprepError,
-    HostsFailedError,
-    InventoryError,
-)
-from gpuprep.model import (
-    CheckResult,
-    CheckStatus,
-    FleetResult,
-    HostResult,
-    HostStatus,
-    Message,
-    Step,
-    StepStatus,
-)
-from gpuprep.oci.provision.result import MemberResult, MembersFailedError, ProvisionResult
-from gpuprep.run.events import Event, EventKind
-from gpuprep.run.options import Access
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from gpuprep.version import __version__
+
+if TYPE_CHECKING:
+    from gpuprep.api import apply, plan, provision, status, verify
+    from gpuprep.errors import (
+        CatalogError,
+        ConfigError,
+        EngineError,
+        ExitCode,
+        FactsError,
+        GpuprepError,
+        HostsFailedError,
+        InventoryError,
+    )
+    from gpuprep.model import (
+        CheckResult,
+        CheckStatus,
+        Done,
+        FileDiff,
+        FleetResult,
+        HostResult,
+        HostStatus,
+        Message,
+        Step,
+        StepStatus,
+    )
+    from gpuprep.oci.provision.result import MemberResult, MembersFailedError, ProvisionResult
+    from gpuprep.run.events import Event, EventKind
+    from gpuprep.run.options import Access
 
 __all__ = [
     "Access",
@@ -39,11 +47,13 @@ __all__ = [
     "CheckResult",
     "CheckStatus",
     "ConfigError",
+    "Done",
     "EngineError",
     "Event",
     "EventKind",
     "ExitCode",
     "FactsError",
+    "FileDiff",
     "FleetResult",
     "GpuprepError",
     "HostResult",
@@ -63,3 +73,46 @@ __all__ = [
     "status",
     "verify",
 ]
+
+# Where each name is; imported when it is asked for, so that ``gpuprep --version`` costs nothing.
+_PLACES = {
+    "api": ("apply", "plan", "provision", "status", "verify"),
+    "errors": (
+        "CatalogError",
+        "ConfigError",
+        "EngineError",
+        "ExitCode",
+        "FactsError",
+        "GpuprepError",
+        "HostsFailedError",
+        "InventoryError",
+    ),
+    "model": (
+        "CheckResult",
+        "CheckStatus",
+        "Done",
+        "FileDiff",
+        "FleetResult",
+        "HostResult",
+        "HostStatus",
+        "Message",
+        "Step",
+        "StepStatus",
+    ),
+    "oci.provision.result": ("MemberResult", "MembersFailedError", "ProvisionResult"),
+    "run.events": ("Event", "EventKind"),
+    "run.options": ("Access",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for place, names in _PLACES.items():
+        if name in names:
+            value: object = getattr(importlib.import_module(f"{__name__}.{place}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

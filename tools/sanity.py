@@ -1,4 +1,7 @@
-"""``ansible-test sanity`` over the collection as Galaxy gets it: ``python -m tools.sanity``."""
+"""``ansible-test sanity`` over the collection as Galaxy gets it: ``python -m tools.sanity``.
+
+With another release of Ansible: the Python of an environment of ``tools.releases`` runs it.
+"""
 
 from __future__ import annotations
 

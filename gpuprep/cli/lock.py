@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gpuprep.cli.output import write_file
 from gpuprep.cli.params import reach_options
 from gpuprep.cli.verbs import DEFAULT_FILE, Typed, carry_out
 from gpuprep.errors import ConfigError, ExitCode
@@ -56,6 +57,6 @@ def lock(*, file: Path, check: bool, **typed: Any) -> int:  # noqa: ANN401 - cli
 
 def _write(file: Path, text: str) -> None:
     try:
-        file.write_text(text, encoding="utf-8")
+        write_file(file, text)
     except OSError as error:
         raise ConfigError(f"lock file {file} cannot be written: {error.strerror}") from error

@@ -1,16 +1,59 @@
-"""Writing where the reader may go away: ``gpuprep ... | head``, a lost terminal."""
+"""Writing: files as a whole, and streams whose reader may go away (``gpuprep ... | head``)."""
 
 from __future__ import annotations
 
 import io
 import os
+import stat
 import sys
+from pathlib import Path
 from typing import TextIO
 
 
 def abandon(stream: TextIO) -> None:
     """Let what is still to be written to a stream vanish: its reader has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def write_file(path: Path, text: str, mode: int | None = None) -> None:
+    """Write a file as a whole: its reader sees what was there before or all of the new text.
+
+    A link is followed; a pipe or a device is written to as it is.
+
+    Args:
+        path: of the file.
+        text: all of it.
+        mode: its rights; None = as before, else as for any new file.
+
+    Raises:
+        OSError: it cannot be written; what was there is as it was.
+
+    """
+    import tempfile  # noqa: PLC0415 - slow, and most commands write no file
+
+    data = text.encode("utf-8", "replace")
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    path = path.resolve()
+    if mode is None:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask()
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=".gpuprep-")
+    part = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def ensure_streams() -> None:

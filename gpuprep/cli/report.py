@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import tempfile
 import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import click
 
 from gpuprep import api
+from gpuprep.cli.output import write_file
 from gpuprep.cli.params import ask_access, parse_variables, which_hosts
 from gpuprep.cli.stored import read_result
 from gpuprep.errors import ConfigError, ExitCode
@@ -49,10 +48,11 @@ def report(*, run: str, fmt: str | None, to: str | None, show: bool, old: str | 
         click.echo(text, nl=False)
         return ExitCode.OK
     path = Path(to) if to else Path(run).with_suffix(SUFFIXES[fmt])
-    if path == Path(run):
+    source = None if run == "-" else Path(run)
+    if source is not None and _is_same(path, source):
         raise ConfigError(f"{path} is the result itself; name another file with --to")
     try:
-        _write(path, text, None if run == "-" else Path(run))
+        write_file(path, text, _rights(source))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     click.echo(str(path))
@@ -61,17 +61,16 @@ def report(*, run: str, fmt: str | None, to: str | None, show: bool, old: str | 
     return ExitCode.OK
 
 
-def _write(path: Path, text: str, source: Path | None) -> None:
-    """Write a report for those who may read its source, and nobody else; not for a moment."""
-    if source is None or (path.exists() and not path.is_file()):  # a pipe or a device
-        path.write_text(text, encoding="utf-8")
-        return
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".gpuprep-report-", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
-        os.fchmod(file.fileno(), stat.S_IMODE(source.stat().st_mode) & 0o666)
-    Path(file.name).replace(path)
+def _rights(source: Path | None) -> int | None:
+    """Return the rights of a report: who may not read its source may not read it either."""
+    return None if source is None else stat.S_IMODE(source.stat().st_mode) & 0o666
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False  # one of them is not there
 
 
 def _format_of(name: str | None) -> str:

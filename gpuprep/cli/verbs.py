@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from gpuprep import api
-from gpuprep.cli.output import abandon
+from gpuprep.cli.output import abandon, write_file
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.cli.progress import progress
 from gpuprep.cli.stored import with_failed_hosts
@@ -32,10 +31,11 @@ if TYPE_CHECKING:
 
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
-    from gpuprep.run.options import Access, Limit
+    from gpuprep.run.options import Access, Limit, RunOptions
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
+_REPORT_MODE: Final = 0o600
 _SEVERAL: Final = 2  # hosts to change, from which on a person is asked
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -54,9 +54,27 @@ def _locked(function: F) -> F:
     )(function)
 
 
+def _in_part(function: F) -> F:
+    """Add ``--tags``, ``--skip-tags`` and ``--diff``, as ansible-playbook has them."""
+    function = click.option(
+        "-D", "--diff", is_flag=True, help="Show what files become, line by line; secrets are not."
+    )(function)
+    function = click.option(
+        "--skip-tags", multiple=True, metavar="TAGS", help="Leave these parts out."
+    )(function)
+    return click.option(
+        "-t",
+        "--tags",
+        multiple=True,
+        metavar="TAGS",
+        help="Only these parts: install, configure, verify, or of one role: conda_install.",
+    )(function)
+
+
 @click.command()
 @run_options
 @_locked
+@_in_part
 @click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 instead of 0 when changes are pending."
 )
@@ -68,6 +86,7 @@ def plan(*, detailed_exitcode: bool, **typed: Any) -> int:  # noqa: ANN401 - cli
 @click.command()
 @run_options
 @_locked
+@_in_part
 @click.option("-C", "--check", is_flag=True, help="Only say what would be done.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before several hosts are changed.")
 def apply(*, check: bool, yes: bool, **typed: Any) -> int:  # noqa: ANN401
@@ -126,6 +145,21 @@ class Typed:
     report: str | None = None
     locked: bool = False
     lock_file: str = DEFAULT_FILE
+    tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
+    diff: bool = False
+
+    @property
+    def part(self) -> RunOptions:
+        """The options that choose a part of the plan, as far as they were given."""
+        given: RunOptions = {}
+        if self.tags:
+            given["tags"] = self.tags
+        if self.skip_tags:
+            given["skip_tags"] = self.skip_tags
+        if self.diff:
+            given["diff"] = True
+        return given
 
     @property
     def variables(self) -> list[Mapping[str, Any] | str]:
@@ -196,6 +230,7 @@ def carry_out(
             access=reach.access,
             forks=typed.forks,
             verbosity=max(0, typed.verbose - 1),
+            **typed.part,
         )
 
 
@@ -213,7 +248,11 @@ def _run(
         return ExitCode.CANCELLED
     result = carry_out(verb, typed, reach)
     if report is not None:
-        _write_report(report, result)
+        try:
+            write_file(report, f"{json.dumps(result.to_dict())}\n", _REPORT_MODE)
+        except OSError as error:  # the disk is full, say: the result is told all the same
+            lost = f"--report {report}: {error.strerror}; the result was not stored"
+            click.echo(f"gpuprep: {lost}", err=True)
     code = result.exit_code
     if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
         code = ExitCode.CHANGES_PENDING
@@ -297,13 +336,3 @@ def _report_file(name: str | None) -> Path | None:
         if not path.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
             return path
     raise ConfigError(f"--report {name}: not a file in a directory that this user can write to")
-
-
-def _write_report(path: Path, result: FleetResult) -> None:
-    """Replace the report as a whole: a reader never sees half of one."""
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".gpuprep-report-", delete=False, encoding="utf-8"
-    ) as file:
-        json.dump(result.to_dict(), file, indent=2)
-        file.write("\n")
-    Path(file.name).replace(path)

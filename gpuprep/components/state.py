@@ -127,20 +127,29 @@ class RoleState:
 
         """
         do = set(kinds) | (SAFE_TO_REPEAT if complete else frozenset())
-        write_files = complete or bool(do & {file.kind for file in self.files})
+        # The note of what made an installation comes with it, or it would look like another's.
+        notes = [file for file in self.files if file.kind == StepKind.MARKER]
+        installed = self._installation() if StepKind.INSTALLATION in do else []
+        if installed or complete or StepKind.MARKER in do:
+            installed += self._writing(notes)
+        others = [file for file in self.files if file not in notes]
         files: list[Operation] = []
-        if write_files and self.files:
-            entries = [asdict(file) for file in self.files]
-            files = [{"op": "files", "files": entries, "linker_cache": self.linker}]
+        if complete or do & {file.kind for file in others}:
+            files = self._writing(others)
         if StepKind.SOURCE in do and self.foreign:
             files.insert(0, {"op": "set_aside", "paths": list(self.foreign)})
         stages = {
             "files": [] if self.conda else files,
             "packages": self._packages(do, refresh=refresh),
-            "install": self._installation() if StepKind.INSTALLATION in do else [],
+            "install": installed,
             "configure": [*(files if self.conda else []), *self._configuration(do)],
         }
         return {stage: operations for stage, operations in stages.items() if operations}
+
+    def _writing(self, files: Sequence[ManagedFile]) -> list[Operation]:
+        entries = [asdict(file) for file in files]
+        operation = {"op": "files", "files": entries, "linker_cache": self.linker}
+        return [operation] if entries else []
 
     def _packages(self, do: frozenset[str] | set[str], *, refresh: bool) -> list[Operation]:
         found: list[Operation] = []

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gpuprep.fleet.failures import Failure  # noqa: TC001 - as above
+from gpuprep.ladder.checks import BY_ID
 from gpuprep.model import (
     CheckResult,
     CheckStatus,
@@ -36,6 +37,7 @@ class HostReport:
         reboot_required: a reboot is needed before the host can be proven.
         host_status: state of the host, as far as the checks show it.
         failure: of the role that failed before the host was observed again.
+        left_out: ids of the steps that the tags of the run leave to another one.
 
     """
 
@@ -51,6 +53,7 @@ class HostReport:
     reboot_required: bool = False
     host_status: HostStatus = HostStatus.UNKNOWN
     failure: Failure | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -69,9 +72,14 @@ class HostReport:
             return self.failure.sentence
         if not self.ok:
             return f"{self.state} [{self.code}]: {self.error}"
-        if self.steps:
-            return "differs: " + "; ".join(f"{step.id} ({step.reason})" for step in self.steps)
-        failed = (check for check in self.checks if check.status is CheckStatus.FAILED)
+        steps = [step for step in self.steps if step.id not in self.left_out]
+        if steps:
+            return "differs: " + "; ".join(f"{step.id} ({step.reason})" for step in steps)
+        failed = (
+            check
+            for check in self.checks
+            if check.status is CheckStatus.FAILED and not (self.steps and _by_apply(check))
+        )
         return "; ".join(
             f"{check.id}: {check.detail}. {check.remedy or ''}".strip() for check in failed
         )
@@ -79,3 +87,9 @@ class HostReport:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types, the form that is stored."""
         return asdict(self)
+
+
+def _by_apply(check: CheckResult) -> bool:
+    """Return whether a check fails for something that the steps left out bring."""
+    known = BY_ID.get(check.id)
+    return known is not None and known.fixed_by_apply

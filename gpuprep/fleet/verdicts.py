@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from gpuprep.fleet.report import HostReport
+from gpuprep.fleet.tags import Tags
 from gpuprep.ladder.checks import APPLY
 from gpuprep.ladder.evaluate import state_of
 from gpuprep.model import HostStatus, PlanState
@@ -52,13 +53,14 @@ def is_foreign(versions: Mapping[str, str], files: Mapping[str, object]) -> bool
     return "driver" in versions and not any(files.values())
 
 
-def report_of(
+def report_of(  # noqa: PLR0913 - all that is known of a host
     plan: HostPlan,
     checks: Iterable[CheckResult],
     verb: Verb,
     *,
     foreign: bool = False,
     failure: Failure | None = None,
+    tags: Tags | None = None,
 ) -> HostReport:
     """Return what is told of a host.
 
@@ -69,6 +71,7 @@ def report_of(
         foreign: somebody else installed its driver; verbs that judge do not ask it to look as if
             gpuprep had.
         failure: of the role that failed before.
+        tags: what the run carries out, None = everything.
 
     """
     report = HostReport(
@@ -83,6 +86,7 @@ def report_of(
         versions=plan.versions,
         reboot_required=plan.reboot_required,
         failure=failure,
+        left_out=(tags or Tags()).left_out(plan),
     )
     if foreign and judges(verb):
         report = replace(report, state=PlanState.CONVERGED, steps=(), code=None, error=None)
@@ -97,7 +101,7 @@ def work_on(
     verb: Verb,
     *,
     in_full: bool = False,
-    pending: bool = False,
+    tags: Tags | None = None,
 ) -> Work:
     """Return what is done with a host after the plan.
 
@@ -106,16 +110,18 @@ def work_on(
         report: what is told of it.
         verb: what was asked for.
         in_full: all roles run, also those without a difference.
-        pending: the run fails for a host that would change.
+        tags: what the run carries out, None = everything.
 
     """
     unfit = report.verdict if judges(verb) or not report.ok else ""
-    if pending and not unfit and plan.steps:
-        unfit = f"changes are pending: {len(plan.steps)} (gpuprep_fail_on_changes)"
     if not plan.ok:
         return Work(unfit=unfit)
-    roles = tuple(role for role, part in plan.roles.items() if part.steps or in_full)
-    return Work(roles, unfit)
+    return Work((tags or Tags()).roles(plan, in_full=in_full), unfit)
+
+
+def pending_changes(plan: HostPlan) -> str:
+    """Return what a run that fails for pending changes says of a host; empty without any."""
+    return f"changes are pending: {len(plan.steps)} (gpuprep_fail_on_changes)" if plan.steps else ""
 
 
 def _status(report: HostReport) -> HostStatus:

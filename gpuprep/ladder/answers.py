@@ -6,7 +6,7 @@ What is missing or of another type counts as empty; the rules then say that noth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -41,6 +41,20 @@ def number(block: Mapping[str, Any], key: str) -> float:
     value = block.get(key)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if is_number and value is not None else 0.0
+
+
+def measured(block: Mapping[str, Any], key: str) -> float | None:
+    """Return the seconds at a key, at least 0; None when there is no such number."""
+    value = block.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if math.isfinite(value) and value >= 0 else None
+
+
+def longest(blocks: Iterable[Mapping[str, Any]], key: str) -> float | None:
+    """Return the longest of the times of what ran side by side; None where none says."""
+    found = [seconds for block in blocks if (seconds := measured(block, key)) is not None]
+    return max(found, default=None)
 
 
 def whole(block: Mapping[str, Any], key: str) -> int | None:

@@ -39,6 +39,8 @@ class Check:
         made_at_boot: whether a reboot makes it anew, and may therefore lose it.
         proof: whether it must have passed before anybody says ``ready``: a kernel ran, its
             results were right.
+        looks_at: parts of the observation, ``probe.`` before those of the probe, whose times are
+            the check's where its rule knows no other. Checks that look at the same share it.
 
     """
 
@@ -54,6 +56,7 @@ class Check:
     fixed_by_apply: bool = False
     made_at_boot: bool = False
     proof: bool = False
+    looks_at: tuple[str, ...] = ()
 
 
 CHECKS: tuple[Check, ...] = (
@@ -64,6 +67,7 @@ CHECKS: tuple[Check, ...] = (
         "No NVIDIA GPU on the PCI bus",
         "The kernel sees at least one NVIDIA GPU.",
         "Check that the instance's shape has GPUs; stop and start the instance. " + OPERATOR,
+        looks_at=("pci",),
     ),
     Check(
         "pci.count",
@@ -72,6 +76,7 @@ CHECKS: tuple[Check, ...] = (
         "No GPU has fallen off the bus and none was left out of the instance.",
         "Stop and start the instance once; if the GPU stays away: " + OPERATOR,
         needs_gpu=True,
+        looks_at=("pci",),
     ),
     # --- kernel module -----------------------------------------------------------------------
     Check(
@@ -82,6 +87,7 @@ CHECKS: tuple[Check, ...] = (
         "running one, unless gpu_driver_kernel names another.",
         APPLY + " It installs the headers and rebuilds the module.",
         fixed_by_apply=True,
+        looks_at=("modules",),
     ),
     Check(
         "module.next_boot",
@@ -91,6 +97,7 @@ CHECKS: tuple[Check, ...] = (
         "Before the reboot, set gpu_driver_kernel to that kernel: apply then builds "
         "the module, with a newer driver where that must be. Or make another kernel the default.",
         fixed_by_apply=True,
+        looks_at=("kernel", "probe.modules"),
     ),
     Check(
         "module.loaded",
@@ -103,6 +110,7 @@ CHECKS: tuple[Check, ...] = (
         fixed_by_apply=True,
         made_at_boot=True,
         proof=True,
+        looks_at=("modules", "driver"),
     ),
     Check(
         "nouveau.absent",
@@ -112,6 +120,7 @@ CHECKS: tuple[Check, ...] = (
         APPLY + " It blacklists nouveau and rebuilds the initramfs; then reboot.",
         fixed_by_apply=True,
         made_at_boot=True,
+        looks_at=("modules",),
     ),
     Check(
         "device.nodes",
@@ -122,6 +131,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         fixed_by_apply=True,
         made_at_boot=True,
+        looks_at=("driver",),
     ),
     Check(
         "device.uvm",
@@ -132,6 +142,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         fixed_by_apply=True,
         made_at_boot=True,
+        looks_at=("driver",),
     ),
     # --- one version everywhere --------------------------------------------------------------
     Check(
@@ -142,6 +153,7 @@ CHECKS: tuple[Check, ...] = (
         "Reboot (or unload and load the module) so that the kernel runs the installed version.",
         needs_gpu=True,
         fixed_by_apply=True,
+        looks_at=("probe.nvml", "probe.libcuda"),
     ),
     Check(
         "version.packages",
@@ -150,6 +162,7 @@ CHECKS: tuple[Check, ...] = (
         "No unattended upgrade has moved a part of the driver behind the running module.",
         APPLY + " It brings the packages to one version and holds them.",
         fixed_by_apply=True,
+        looks_at=("packages",),
     ),
     Check(
         "fabric.version",
@@ -168,6 +181,7 @@ CHECKS: tuple[Check, ...] = (
         APPLY + " It loads them, now and at boot.",
         fixed_by_apply=True,
         made_at_boot=True,
+        looks_at=("modules",),
     ),
     Check(
         "fabric.running",
@@ -179,6 +193,7 @@ CHECKS: tuple[Check, ...] = (
         needs_module=True,
         fixed_by_apply=True,
         made_at_boot=True,
+        looks_at=("units",),
     ),
     Check(
         "unit.running",
@@ -189,6 +204,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         fixed_by_apply=True,
         made_at_boot=True,
+        looks_at=("units",),
     ),
     # --- management library ------------------------------------------------------------------
     Check(
@@ -200,6 +216,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         needs_module=True,
         proof=True,
+        looks_at=("probe.nvml",),
     ),
     Check(
         "nvml.count",
@@ -210,6 +227,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         needs_module=True,
         proof=True,
+        looks_at=("probe.nvml",),
     ),
     Check(
         "ecc.clean",
@@ -219,6 +237,7 @@ CHECKS: tuple[Check, ...] = (
         "Drain the host and reset the GPU; if the count grows again: " + OPERATOR,
         needs_gpu=True,
         needs_module=True,
+        looks_at=("probe.nvml",),
     ),
     Check(
         "memory.rows",
@@ -228,6 +247,7 @@ CHECKS: tuple[Check, ...] = (
         "Pending: reset the GPU or reboot. Failed: " + OPERATOR,
         needs_gpu=True,
         needs_module=True,
+        looks_at=("probe.nvml",),
     ),
     Check(
         "xid.clean",
@@ -236,6 +256,7 @@ CHECKS: tuple[Check, ...] = (
         "Since boot no GPU has reported a hardware or driver error.",
         "Look the Xid up in NVIDIA's catalogue; reboot once. If it returns: " + OPERATOR,
         needs_gpu=True,
+        looks_at=("probe.xid",),
     ),
     Check(
         "throttle.clean",
@@ -246,6 +267,7 @@ CHECKS: tuple[Check, ...] = (
         severity="warning",
         needs_gpu=True,
         needs_module=True,
+        looks_at=("probe.nvml",),
     ),
     Check(
         "pcie.link",
@@ -256,6 +278,7 @@ CHECKS: tuple[Check, ...] = (
         severity="warning",
         needs_gpu=True,
         needs_module=True,
+        looks_at=("probe.nvml",),
     ),
     Check(
         "persistence.on",
@@ -267,6 +290,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         needs_module=True,
         fixed_by_apply=True,
+        looks_at=("probe.nvml",),
     ),
     Check(
         "mig.layout",
@@ -278,6 +302,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         needs_module=True,
         made_at_boot=True,
+        looks_at=("probe.nvml",),
     ),
     Check(
         "cuda.driver_api",
@@ -288,6 +313,7 @@ CHECKS: tuple[Check, ...] = (
         needs_gpu=True,
         needs_module=True,
         fixed_by_apply=True,
+        looks_at=("probe.libcuda",),
     ),
     # --- toolkit, cuDNN, conda: files and versions ----------------------------------------------
     Check(
@@ -297,6 +323,7 @@ CHECKS: tuple[Check, ...] = (
         "Every wanted CUDA toolkit is on the host.",
         APPLY,
         fixed_by_apply=True,
+        looks_at=("cuda",),
     ),
     Check(
         "toolkit.default",
@@ -305,6 +332,7 @@ CHECKS: tuple[Check, ...] = (
         "Builds that use /usr/local/cuda get the toolkit that was asked for.",
         "update-alternatives --set cuda /usr/local/cuda-<version>. " + APPLY,
         fixed_by_apply=True,
+        looks_at=("cuda",),
     ),
     Check(
         "cudnn.agree",
@@ -313,6 +341,7 @@ CHECKS: tuple[Check, ...] = (
         "Programs run with the cuDNN version that they are compiled for.",
         APPLY + " Remove a cuDNN copied by hand into the toolkit.",
         fixed_by_apply=True,
+        looks_at=("cudnn",),
     ),
     Check(
         "conda.present",
@@ -321,6 +350,7 @@ CHECKS: tuple[Check, ...] = (
         "The wanted conda is at its prefix and says its version.",
         APPLY,
         fixed_by_apply=True,
+        looks_at=("conda",),
     ),
     # --- programs ---------------------------------------------------------------------------------
     Check(
@@ -453,6 +483,7 @@ CHECKS: tuple[Check, ...] = (
         "The host was rebooted after its last change, and the checks above were made since.",
         "Reboot the host and verify again.",
         severity="warning",
+        looks_at=("probe.proof",),
     ),
 )
 

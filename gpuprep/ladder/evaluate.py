@@ -52,8 +52,8 @@ def evaluate(
 
     """
     host = Evidence(observation, stack, expect or Expectation(), tier)
-    results = [_result(check, _find(check, host)) for check in CHECKS if check.id != REBOOT]
-    results.append(_result(BY_ID[REBOOT], _survived(host, results)))
+    results = [_result(check, _find(check, host), host) for check in CHECKS if check.id != REBOOT]
+    results.append(_result(BY_ID[REBOOT], _survived(host, results), host))
     return tuple(results)
 
 
@@ -69,7 +69,7 @@ def _find(check: Check, host: Evidence) -> Finding:
         return failed(f"{NOT_UNDERSTOOD}: {type(error).__name__}: {error}"[:300])
 
 
-def _result(check: Check, finding: Finding) -> CheckResult:
+def _result(check: Check, finding: Finding, host: Evidence) -> CheckResult:
     status = {
         "passed": CheckStatus.PASSED,
         "skipped": CheckStatus.SKIPPED,
@@ -83,8 +83,18 @@ def _result(check: Check, finding: Finding) -> CheckResult:
         observed=finding.observed,
         evidence=finding.evidence,
         remedy=(finding.remedy or check.remedy) if finding.outcome == "failed" else None,
-        seconds=finding.seconds,
+        seconds=_seconds(check, finding, host),
     )
+
+
+def _seconds(check: Check, finding: Finding, host: Evidence) -> float | None:
+    """Return how long the host was busy with a check; None where nothing was tried."""
+    if check.tier is not Tier.QUICK and host.tier is Tier.QUICK:
+        return None  # taken from an earlier run
+    if finding.seconds is not None or finding.outcome == "skipped":
+        return finding.seconds
+    spent = [seconds for part in check.looks_at if (seconds := host.seconds(part)) is not None]
+    return round(sum(spent), 4) if spent else None
 
 
 def _survived(host: Evidence, results: Sequence[CheckResult]) -> Finding:

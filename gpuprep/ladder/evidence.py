@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.answers import items, mapping, text
+from gpuprep.ladder.answers import items, mapping, measured, text
 from gpuprep.model.fabric import fabric_kind
 from gpuprep.model.versions import key
 from gpuprep.observe.observation import PciDevice
@@ -181,6 +181,14 @@ class Evidence:
     def answer(self, name: str) -> Mapping[str, Any]:
         """One block of the probe's answer; empty when it was not asked."""
         return mapping(self.observation.probe.get(name))
+
+    def seconds(self, part: str) -> float | None:
+        """Return how long the host took to look at a part; None when it did not say."""
+        name = part.removeprefix("probe.")
+        if name == part:
+            return measured(self.observation.timings, part)
+        own = measured(self.answer(name), "seconds")
+        return measured(self.answer("timings"), name) if own is None else own
 
     @cached_property
     def nvml_gpus(self) -> tuple[Mapping[str, Any], ...]:

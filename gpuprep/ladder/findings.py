@@ -58,3 +58,18 @@ def command_text(command: Mapping[str, Any]) -> str:
     else:
         end = f"exit code {command.get('rc')}"
     return f"$ {line}\n{str(command.get('output') or '').strip()}\n[{end}]"
+
+
+def spelled(values: Mapping[str, Any]) -> str:
+    """Write what was reported under names as evidence.
+
+    >>> spelled({"on": True, "uncorrected_ever": 3})
+    'on yes, uncorrected ever 3'
+    """
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_plainly(value)}" for name, value in values.items()
+    )
+
+
+def _plainly(value: object) -> object:
+    return ("no", "yes")[value] if isinstance(value, bool) else value

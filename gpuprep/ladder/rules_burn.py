@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.answers import items, mapping, number
-from gpuprep.ladder.findings import failed, passed, skipped
+from gpuprep.ladder.answers import items, longest, mapping, number
+from gpuprep.ladder.findings import failed, passed, skipped, spelled
 from gpuprep.ladder.registry import judges
 
 if TYPE_CHECKING:
@@ -65,10 +65,6 @@ def _against(
     return complaints, lines, known
 
 
-def _spelled(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
 @judges("burn.bandwidth")
 def burn_bandwidth(host: Evidence) -> Finding:
     """Judge: device memory bandwidth in GB/s."""
@@ -90,6 +86,7 @@ def burn_bandwidth(host: Evidence) -> Finding:
         "expected": f"at least {BANDWIDTH_SHARE:.0%} of the data sheet",
         "observed": "; ".join(lines),
         "evidence": "GB/s, bytes read and written by a copy kernel\n" + "\n".join(lines),
+        "seconds": longest((mapping(gpu.get("bandwidth")) for gpu in gpus), "seconds"),
     }
     if complaints:
         return failed("; ".join(complaints), **facts)
@@ -125,7 +122,7 @@ def burn_matrix(host: Evidence) -> Finding:
         "expected": f"at least {MATRIX_SHARE:.0%} of the data sheet",
         "observed": "; ".join(lines),
         "evidence": f"TFLOP/s, {kind}, {', '.join(sorted(methods))}\n"
-        + "\n".join(_spelled(product) for product in products),
+        + "\n".join(spelled(product) for product in products),
         "seconds": max(number(product, "seconds") for product in products),
     }
     if complaints:
@@ -159,10 +156,11 @@ def burn_stable(host: Evidence) -> Finding:
         counted = mapping(after.get("ecc")).get("uncorrected")
         if counted:
             complaints.append(f"{slot}: {counted} uncorrected memory errors after the load")
-        lines.append(f"{slot} afterwards: {_spelled(after)}")
+        lines.append(f"{slot} afterwards: {spelled(after)}")
+    facts = {"evidence": "\n".join(lines), "seconds": longest(gpus, "seconds")}
     if complaints:
-        return failed("; ".join(complaints), evidence="\n".join(lines))
-    return passed("; ".join(lines), evidence="\n".join(lines))
+        return failed("; ".join(complaints), **facts)
+    return passed("; ".join(lines), **facts)
 
 
 @judges("burn.peer")
@@ -191,6 +189,7 @@ def burn_peer(host: Evidence) -> Finding:
             complaints.append(f"{line}, although an NVSwitch couples them")
         elif host.fabric != "none" and number(pair, "gbs") < SIBLING_SHARE * middle / 2:
             complaints.append(f"{line}, the median is {middle:g}")
+    facts = {"evidence": "\n".join(lines), "seconds": longest([peers], "seconds")}
     if complaints:
-        return failed("; ".join(complaints[:3]), evidence="\n".join(lines))
-    return passed(f"{len(pairs)} pairs, median {middle:g} GB/s", evidence="\n".join(lines))
+        return failed("; ".join(complaints[:3]), **facts)
+    return passed(f"{len(pairs)} pairs, median {middle:g} GB/s", **facts)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.ladder.answers import duration, items, mapping, texts, whole
-from gpuprep.ladder.findings import failed, passed, skipped
+from gpuprep.ladder.findings import failed, passed, skipped, spelled
 from gpuprep.ladder.registry import judges
 from gpuprep.ladder.rules_driver import NVML_VERSION_MISMATCH
 from gpuprep.ladder.xids import APPLICATION, meaning
 from gpuprep.model.versions import key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gpuprep.ladder.evidence import Evidence
     from gpuprep.ladder.findings import Finding
@@ -77,6 +78,10 @@ def nvml_count(host: Evidence) -> Finding:
     return passed(f"all {good} answer", **facts)
 
 
+def _reported(value: object) -> object:
+    return spelled(value) if isinstance(value, Mapping) else value
+
+
 def _each(
     host: Evidence, name: str, nothing: str, judge: Callable[[Mapping[str, object]], str | None]
 ) -> Finding:
@@ -87,7 +92,7 @@ def _each(
     if not having:
         return skipped(nothing)
     complaints = [f"{_label(gpu)}: {complaint}" for gpu in having if (complaint := judge(gpu))]
-    evidence = "\n".join(f"{_label(gpu)}: {name} {gpu[name]}" for gpu in having)
+    evidence = "\n".join(f"{_label(gpu)}: {name} {_reported(gpu[name])}" for gpu in having)
     if complaints:
         return failed("; ".join(complaints), observed="; ".join(complaints), evidence=evidence)
     return passed(f"{len(having)} GPUs", evidence=evidence)

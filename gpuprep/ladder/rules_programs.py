@@ -6,7 +6,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.ladder.answers import duration, items, mapping, number, texts, whole
+from gpuprep.ladder.answers import duration, items, longest, mapping, number, texts, whole
 from gpuprep.ladder.findings import command_text, failed, passed, skipped
 from gpuprep.ladder.registry import judges
 from gpuprep.model.versions import key
@@ -117,13 +117,22 @@ def kernel_runs(host: Evidence) -> Finding:
         "expected": f"{len(host.gpus)} GPUs, 0 elements wrong",
         "observed": f"{len(good)} GPUs right",
         "evidence": evidence,
-        "seconds": max((number(g, "seconds") for g in items(block, "gpus")), default=None),
+        "seconds": _spent(block, "vector_add_seconds"),
     }
     if bad:
         return failed(bad[0][:300], **facts)
     if len(good) < len(host.gpus):
         return failed(f"a program ran on {len(good)} of {len(host.gpus)} GPUs", **facts)
     return passed(f"vector sum right on {len(good)} GPUs{_since(moment)}", **facts)
+
+
+def _spent(block: Mapping[str, Any], key: str) -> float | None:
+    """Return the time of what ran on the GPUs side by side, compiled programs one after another."""
+    spent = [longest(items(block, "gpus"), key)]
+    if key == "vector_add_seconds":
+        spent.append(duration(*items(block, "run")))
+    known = [seconds for seconds in spent if seconds is not None]
+    return round(sum(known), 4) if known else None
 
 
 def _wrong(result: Mapping[str, Any]) -> bool:
@@ -154,11 +163,13 @@ def gemm_correct(host: Evidence) -> Finding:
             if wrong and "skipped" not in product:
                 complaints.append(f"{gpu.get('slot')}: {kind} product is wrong ({text})")
     evidence = "\n".join(lines) or None
+    seconds = _spent(block, "gemm_seconds")
     if complaints:
-        return failed(complaints[0], evidence="\n".join(complaints), observed=evidence)
+        told = "\n".join(complaints)
+        return failed(complaints[0], evidence=told, observed=evidence, seconds=seconds)
     if not lines:
-        return failed("no product was made", evidence=str(gpus))
-    return passed(f"exact on {len(gpus)} GPUs{_since(moment)}", evidence=evidence)
+        return failed("no product was made", evidence=str(gpus), seconds=seconds)
+    return passed(f"exact on {len(gpus)} GPUs{_since(moment)}", evidence=evidence, seconds=seconds)
 
 
 def _cudnn(host: Evidence) -> tuple[Mapping[str, Any], str | None, Finding | None]:
@@ -298,11 +309,17 @@ def framework_arch(host: Evidence) -> Finding:
             if not supports(architectures, capability)
         ]
     evidence = "\n".join(lines) or None
+    facts: dict[str, Any] = {"evidence": evidence, "seconds": _in_environments(block)}
     if complaints:
-        return failed("; ".join(complaints), evidence=evidence)
+        return failed("; ".join(complaints), **facts)
     if not lines:
         return skipped("no environment with a framework that lists its architectures")
-    return passed(f"{len(lines)} environments{_since(moment)}", evidence=evidence)
+    return passed(f"{len(lines)} environments{_since(moment)}", **facts)
+
+
+def _in_environments(block: Mapping[str, Any]) -> float | None:
+    """Return the time of the programs in the environments; one serves all of their checks."""
+    return duration(*(mapping(env.get("command")) for env in items(block, "envs")))
 
 
 @judges("framework.kernel")
@@ -326,7 +343,7 @@ def framework_kernel(host: Evidence) -> Finding:
             lines.append(text if gpu.get("error") else f"{text} wrong")
             if gpu.get("error") or gpu.get("wrong") != 0:
                 complaints.append(text)
-    seconds = duration(*(mapping(env.get("command")) for env in items(block, "envs")))
+    seconds = _in_environments(block)
     if complaints:
         evidence = "\n".join(complaints + lines)
         return failed(complaints[0][:400], evidence=evidence, seconds=seconds)
@@ -348,9 +365,12 @@ def framework_extensions(host: Evidence) -> Finding:
             lines.append(f"{name}: {extension} {error or 'loads'}")
             if error:
                 complaints.append(f"{extension}: {error}")
-    evidence = "\n".join(lines) or None
+    facts: dict[str, Any] = {
+        "evidence": "\n".join(lines) or None,
+        "seconds": _in_environments(block),
+    }
     if complaints:
-        return failed("; ".join(complaints)[:400], evidence=evidence)
+        return failed("; ".join(complaints)[:400], **facts)
     if not lines:
         return skipped("no compiled extension beside a framework")
-    return passed(f"{len(lines)} load{_since(moment)}", evidence=evidence)
+    return passed(f"{len(lines)} load{_since(moment)}", **facts)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from gpuprep.model.stack import Message, Stack
 
 
+_FINISHED = frozenset({StepStatus.DONE, StepStatus.PLANNED})
+
+
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """One rung tried on one host.
@@ -27,7 +30,8 @@ class CheckResult:
         observed: what was seen.
         evidence: command or file, and what it said.
         remedy: what to do when it failed.
-        seconds: time the rung took on the host.
+        seconds: time that what it looks at took on the host, by the host's own clock; checks that
+            look at the same share it. None where nothing was tried in this run.
 
     """
 
@@ -38,6 +42,35 @@ class CheckResult:
     observed: str | None = None
     evidence: str | None = None
     remedy: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileDiff:
+    """What a file became, or would become: texts, secrets not among them."""
+
+    path: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One thing that a host carried out.
+
+    Attributes:
+        role: for which role.
+        op: what kind of operation.
+        detail: what was done, in a sentence.
+        changed: whether that changed the host.
+        seconds: time it took on the host, by the host's clock.
+
+    """
+
+    role: str
+    op: str
+    detail: str
+    changed: bool
     seconds: float | None = None
 
 
@@ -59,6 +92,8 @@ class HostResult:
         default_factory=dict
     )  # driver, cuda, cudnn, conda: as found
     reboot_required: bool = False
+    operations: tuple[Done, ...] = ()  # what the host was asked to do, in order
+    diffs: tuple[FileDiff, ...] = ()  # only where they were asked for
 
     @property
     def ok(self) -> bool:
@@ -66,12 +101,17 @@ class HostResult:
         return self.state in {HostStatus.READY, HostStatus.PREPARED}
 
     @property
+    def partly(self) -> bool:
+        """Whether all is done but what was left to another run."""
+        statuses = {step.status for step in self.steps}
+        return self.state is HostStatus.DRIFTED and StepStatus.PLANNED in statuses <= _FINISHED
+
+    @property
     def unproven(self) -> bool:
         """Whether nothing went wrong on the way and yet the host is not shown to be fit."""
         if self.state is not HostStatus.FAILED:
             return self.state is HostStatus.DRIFTED
-        finished = {StepStatus.DONE, StepStatus.PLANNED}
-        return all(step.status in finished for step in self.steps) and any(
+        return all(step.status in _FINISHED for step in self.steps) and any(
             check.status is CheckStatus.FAILED for check in self.checks
         )
 
@@ -120,6 +160,8 @@ class FleetResult:
             hosts as root; ``observations``, those of them that only looked.
         run: what was run, by whom and with what.
         warnings: what is to be known of the run as a whole.
+        tags: what the run was to carry out; empty = everything.
+        skip_tags: what it was to leave out.
 
     """
 
@@ -133,6 +175,13 @@ class FleetResult:
     counts: Mapping[str, int] = field(default_factory=dict)
     run: RunInfo | None = None
     warnings: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    skip_tags: tuple[str, ...] = ()
+
+    @property
+    def in_part(self) -> bool:
+        """Whether only a part of the plan was to be carried out."""
+        return bool(self.tags or self.skip_tags)
 
     @property
     def changed(self) -> bool:
@@ -148,7 +197,7 @@ class FleetResult:
         good = {HostStatus.READY, HostStatus.PREPARED}
         if self.verb == "plan" or self.check:
             good |= {HostStatus.DRIFTED, HostStatus.UNKNOWN}
-        bad = [host for host in hosts if host.state not in good]
+        bad = [h for h in hosts if h.state not in good and not (self.in_part and h.partly)]
         if not bad:
             return ExitCode.OK
         if all(host.code == "E_LOCKED" for host in bad):

@@ -78,6 +78,14 @@ class Family(StrEnum):
     RPM = "rpm"
 
 
+class Phase(StrEnum):
+    """Parts of a role's work; the word is a tag of its tasks."""
+
+    INSTALL = "install"
+    CONFIGURE = "configure"
+    VERIFY = "verify"
+
+
 class StepKind(StrEnum):
     """Kinds of steps of a plan."""
 

@@ -380,6 +380,7 @@ class HostObservation:
     commands: Mapping[str, bool] = field(default_factory=dict)
     initramfs: Mapping[str, int] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)  # seconds by what was looked at
 
     @cached_property
     def gpus(self) -> tuple[PciDevice, ...]:

@@ -15,7 +15,7 @@ from gpuprep.oci.client import CallFailedError, Client
 from gpuprep.oci.gaps import settled
 from gpuprep.oci.options import Options, check_file, from_environment, of_gpuprep
 from gpuprep.oci.sdk import sdk
-from gpuprep.oci.signin import Identity, sign_in
+from gpuprep.oci.signin import Identity, lacks_file, sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,7 +68,7 @@ def examine(path: Path | None, environ: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(step, Verdict.OK, str(path) if path else "no file: the plugin's defaults")
         step = "profile"
         who = profile.load(options)
-        yield Finding(step, Verdict.OK, who.source if who.found else f"{who.source}: not there")
+        yield _profile(who, options)
         step = "sdk"
         yield Finding(step, Verdict.OK, f"oci {sdk().__version__}")
         step = "key"
@@ -128,6 +128,14 @@ def read_file(path: Path) -> dict[str, Any]:
     if named != PLUGIN:
         raise ConfigError(f"{path}: needs the line `plugin: {PLUGIN}`, not {named!r}")
     return dict(content)
+
+
+def _profile(who: profile.Profile, options: Options) -> Finding:
+    if who.found:
+        return Finding("profile", Verdict.OK, who.source)
+    if lacks_file(options, who):  # the key, which is looked at next, says what to do
+        return Finding("profile", Verdict.WARNING, f"{who.source}: no such file")
+    return Finding("profile", Verdict.OK, f"none needed; {who.source}: no such file")
 
 
 def _signed_in(identity: Identity) -> Finding:

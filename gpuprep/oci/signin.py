@@ -10,7 +10,7 @@ import hashlib
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.errors import ConfigError
 from gpuprep.oci import principals
@@ -53,6 +53,15 @@ class Identity:
     proof: str = "can sign requests"
 
 
+_OF_PROFILES: Final = frozenset({"api_key", "security_token"})
+
+
+def lacks_file(options: Options, profile: Profile) -> bool:
+    """Return whether the file of the profile is missing, and nothing stands for it."""
+    is_needed = kind_of(options, profile) in _OF_PROFILES and not profile.values.get("key_file")
+    return is_needed and not profile.found
+
+
 def kind_of(options: Options, profile: Profile) -> str:
     """Resolve ``auto``: a profile with a session token uses it, else the API key."""
     if options.auth_type != "auto":
@@ -69,7 +78,7 @@ def sign_in(options: Options, profile: Profile) -> Identity:
 
     """
     kind = kind_of(options, profile)
-    if kind in {"api_key", "security_token"}:
+    if kind in _OF_PROFILES:
         _need_file(profile)
         return _api_key(profile) if kind == "api_key" else _security_token(profile)
     return _principal(kind, options, profile)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gpuprep.catalog.rules import host_rules
 from gpuprep.components import BY_NAME, BY_ROLE, COMPONENTS, resolve
@@ -18,6 +18,7 @@ from gpuprep.model import (
     Family,
     HostFacts,
     Message,
+    Phase,
     PlanState,
     Refusal,
     Stack,
@@ -44,6 +45,14 @@ if TYPE_CHECKING:
     from gpuprep.packages.family import PackageFamily
 
 Resolver: TypeAlias = Callable[[HostFacts, DesiredStack, "Catalog"], Stack | Refusal]
+
+
+_CONFIGURE: Final = "configure"
+
+
+def phase_of_stage(stage: str) -> Phase:
+    """Return the phase that a stage of a role's operations belongs to."""
+    return Phase.CONFIGURE if stage == _CONFIGURE else Phase.INSTALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +83,25 @@ class RolePlan:
         """Kinds of the steps, each once."""
         return tuple(dict.fromkeys(step.kind for step in self.steps))
 
+    def phase_of(self, step: Step) -> Phase:
+        """Return the phase of the role's work that a step belongs to: that of its operations."""
+        return self._phase(step.kind)
+
+    def _phase(self, kind: str) -> Phase:
+        without = self.state.operations((), refresh=False)
+        stages = self.state.operations((kind,), refresh=False)
+        own = [stage for stage, found in stages.items() if found != without.get(stage)]
+        # What no operation does is left to a reboot, which is asked for when all is configured.
+        return phase_of_stage((own or list(without) or [_CONFIGURE])[0])
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types: what the role's tasks are handed."""
         operations = self.state.operations(self.kinds, refresh=self.refresh, complete=self.complete)
+        phases = {kind: self._phase(kind) for kind in self.kinds}
         return {
             "role": self.state.role,
             "family": self.family,
-            "steps": [asdict(step) for step in self.steps],
+            "steps": [{**asdict(step), "phase": phases[step.kind]} for step in self.steps],
             "kinds": list(self.kinds),
             "operations": operations,
             "lock_timeout": self.lock_timeout,

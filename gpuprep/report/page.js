@@ -98,7 +98,8 @@
 
   // --- one host ------------------------------------------------------------------------------
   function strip(host) {
-    if (!host.checks.length) return make("span", { class: "ladder" });
+    // What a refused host lacks is no news: it was left as it is.
+    if (!host.checks.length || host.state === "refused") return make("span", { class: "ladder" });
     const share = 100 / host.checks.length;
     const stops = host.checks.map((check, index) =>
       `${color(CHECK_STATES[check[1]])} ${index * share}% ${(index + 1) * share}%`);
@@ -133,14 +134,16 @@
   }
   function body(host) {
     const alert = host.error === null ? null : make("div", { class: `alert ${host.state}` },
-      make("p", null, host.code ? `${text(host.code)}: ${text(host.error)}` : text(host.error)));
+      make("p", null, text(host.error), host.code ? [" ", make("code", null, text(host.code))] : null));
     const reboot = host.reboot ? make("div", { class: "alert drifted" }, make("p", null, "A reboot is due.")) : null;
     const notes = host.warnings.map(([code, message, nearest]) => make("div", { class: "alert warned" },
-      make("p", null, `${text(code)}: ${text(message)}`), nearest === null ? null : make("p", null, text(nearest))));
+      make("p", null, text(message), " ", make("code", null, text(code))), nearest === null ? null : make("p", null, text(nearest))));
     const wrong = host.state === "refused" ? [] : host.checks.filter((check) => BAD.includes(CHECK_STATES[check[1]]));
     return [alert, reboot, ...notes,
       section("What is wrong", wrong.length ? make("div", { class: "list" }, wrong.map((check) => rung(check, true))) : null),
       section(data.pending ? "Plan" : "Steps", steps(host)),
+      section("Carried out", operations(host)),
+      section(data.pending ? "What files would become" : "What files became", diffs(host)),
       section("Why this stack", reasons(host)),
       section("Host", facts(host)),
       ...ladder(host)];
@@ -173,6 +176,23 @@
       make("p", null, `${capital(text(action))} `, make("code", null, text(target)),
         reason === null ? null : [make("br"), make("span", { class: "note" }, text(reason))]),
       make("span", { class: "end" }, change));
+  }
+  function operations(host) {
+    if (!host.operations.length) return null;
+    return make("div", { class: "list" }, host.operations.map(([role, detail, changed, time]) =>
+      make("div", { class: "item line" },
+        make("span", { title: changed ? "changed" : "as it was" }, glyph(changed ? "done" : "skipped")),
+        make("p", null, text(detail), " ", make("span", { class: "note" }, text(role))),
+        make("span", { class: "end" }, seconds(time)))));
+  }
+  function diffs(host) {
+    if (!host.diffs.length) return null;
+    return make("div", { class: "list" }, host.diffs.map(([path, lines]) =>
+      make("details", { class: "item", open: host.diffs.length <= 3 ? "" : null },
+        make("summary", { class: "line" }, make("span", { class: "glyph soft", "aria-hidden": "true" }, "±"),
+          make("p", null, make("code", null, text(path)))),
+        make("div", { class: "more" }, make("pre", { tabindex: "0" }, text(lines).split("\n").map((line) =>
+          make("span", { class: (!/^(---|\+\+\+)/.test(line) && { "+": "passed", "-": "failed" }[line[0]]) || "soft" }, `${line}\n`)))))));
   }
   function reasons(host) {
     if (!host.reasons.length) return null;
@@ -217,7 +237,7 @@
       data.cancelled ? "cancelled before the end" : ""].filter(Boolean).join(" · ");
     byId("about").textContent = data.run.head;
     byId("about").hidden = !data.run.head;
-    byId("legend").hidden = !data.hosts.some((host) => host.checks.length);
+    byId("legend").hidden = !data.hosts.some((host) => host.checks.length && host.state !== "refused");
     for (const state of CHECK_STATES) {
       const swatch = make("i");
       swatch.style.background = color(state);
@@ -245,9 +265,9 @@
     byId("problems").hidden = !data.problems.length || total < 2;
     document.querySelector(".tools").hidden = total < 2;
     byId("chips").hidden = total < 2;
-    for (const [id, title, number] of data.problems) {
+    for (const [id, title, number, warned] of data.problems) {
       const button = make("button", { type: "button", "aria-pressed": "false" }, make("b", null, String(number)),
-        make("span", null, title, id.includes(".") || id === title ? null : make("code", { class: "soft" }, ` ${id}`)));
+        glyph(warned ? "warned" : "failed"), make("span", null, title, id.includes(".") || id === title ? null : make("code", { class: "soft" }, ` ${id}`)));
       button.dataset.problem = id;
       button.addEventListener("click", () => { filter.problem = filter.problem === id ? null : id; apply(); });
       byId("problem-list").append(button);

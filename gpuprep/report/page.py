@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gpuprep.components import COMPONENTS
 from gpuprep.ladder.checks import BY_ID
 from gpuprep.report.compare import change_in_words, since
-from gpuprep.report.text import news_of
+from gpuprep.report.text import diff_in_lines, diff_of, news_of
 from gpuprep.report.view import (
     STATES,
     counts_of,
@@ -139,7 +139,7 @@ def _data(result: Mapping[str, Any]) -> dict[str, Any]:
             (state, number, STATES.get(state, "")) for state, number in counts_of(hosts).items()
         ],
         "problems": [
-            (problem, problem_title(problem, hosts), number)
+            (problem, problem_title(problem, hosts), number, _is_warning(problem))
             for problem, number in sorted(problems.items(), key=_weight)[:MOST_PROBLEMS]
         ],
         "hosts": rows,
@@ -164,9 +164,12 @@ def _changes(result: Mapping[str, Any]) -> dict[str, Any] | None:
 def _weight(counted: tuple[str, int]) -> tuple[bool, int]:
     """Order problems: the most common first, warnings last."""
     problem, number = counted
+    return _is_warning(problem), -number
+
+
+def _is_warning(problem: str) -> bool:
     known = BY_ID.get(problem)
-    warned = problem.startswith("W_") if known is None else known.severity == "warning"
-    return warned, -number
+    return problem.startswith("W_") if known is None else known.severity == "warning"
 
 
 def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[str, Any]:
@@ -205,6 +208,18 @@ def _host(host: Mapping[str, Any], strings: _Strings, checks: _Checks) -> dict[s
                 STEP_STATES.index(step.get("status") or "planned"),
             ]
             for step in host.get("steps") or ()
+        ],
+        "operations": [
+            [
+                *_row(done, ("role", "detail"), strings),
+                bool(done.get("changed")),
+                done.get("seconds"),
+            ]
+            for done in host.get("operations") or ()
+        ],
+        "diffs": [
+            [strings(diff.get("path")), strings("\n".join(diff_in_lines(diff_of(diff))))]
+            for diff in host.get("diffs") or ()
         ],
         "checks": [
             [

@@ -21,7 +21,15 @@ from gpuprep.model import (
     HostStatus,
     StepStatus,
 )
-from gpuprep.report.text import MANY, is_folded, ladder_in_words, steps_in_words
+from gpuprep.report.text import (
+    MANY,
+    diff_in_lines,
+    in_seconds,
+    is_folded,
+    ladder_in_words,
+    operations_in_words,
+    steps_in_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +47,7 @@ _STATE_STYLE: Final = {
     HostStatus.DRIFTED: "yellow",
     HostStatus.UNKNOWN: "yellow",
 }
+_DIFF_STYLE: Final = {"+": "green", "-": "red", "@": "cyan"}
 _STEP_MARK: Final = {
     StepStatus.PLANNED: "~",
     StepStatus.DONE: "+",
@@ -46,7 +55,6 @@ _STEP_MARK: Final = {
     StepStatus.UNKNOWN: "?",
 }
 _LOOKING: Final = frozenset({"verify", "status"})  # verbs that never change a host
-_BAD_CHECKS: Final = frozenset({CheckStatus.FAILED, CheckStatus.WARNED})
 _BAD_STATES: Final = (
     HostStatus.FAILED,
     HostStatus.REFUSED,
@@ -85,9 +93,17 @@ def render(
     if many:
         console.print(_summary_table(hosts, with_checks=result.verb in _LOOKING))
     for warning in result.warnings:
-        console.print(f"warning: {warning}", soft_wrap=True)
+        _print_line(console, f"warning: {warning}")
     if code is not None:
-        console.print(explain_exit_code(result, code), soft_wrap=True)
+        _print_line(console, explain_exit_code(result, code))
+
+
+def _print_line(console: Console, line: str) -> None:
+    """Write a line: wrapped between words on a terminal, whole for programs."""
+    if console.is_terminal:
+        indent = _INDENT * 3
+        line = textwrap.fill(line, max(console.width, _NARROWEST), subsequent_indent=indent)
+    console.print(line, soft_wrap=True)
 
 
 class _Console(Console):
@@ -120,15 +136,24 @@ def explain_exit_code(result: FleetResult, code: ExitCode) -> str:
 
 def _all_well(result: FleetResult, *, predicting: bool) -> str:
     total, pending = len(result.hosts), _pending(result)
+    if pending and not predicting:
+        good = _good_hosts(result)
+        done = f"done in part, as the tags say, on {pending} of {total} hosts"
+        return f"{done}; {good}" if good else done
     if pending:
         return f"nothing was touched; changes are pending on {pending} of {total} hosts"
     if predicting:
-        return f"nothing to change on {total} host{'s' * (total != 1)}"
+        rest = " by these tags" if result.in_part else ""
+        return f"nothing to change{rest} on {total} host{'s' * (total != 1)}"
     good = _good_hosts(result)
     if result.verb in _LOOKING:
         return good
     changed = sum(host.changed for host in result.hosts.values())
-    return f"{good}; {changed} of {total} hosts changed"
+    if not changed:
+        return f"{good}; nothing had to be changed"
+    others = total - changed
+    was = f", {others} {'were' if others > 1 else 'was'} up to date" if others else ""
+    return f"{good}; {changed} of {total} hosts changed{was}"
 
 
 def _good_hosts(result: FleetResult) -> str:
@@ -194,9 +219,11 @@ class _View:
 
     state: HostStatus
     code: str | None
+    reasons: tuple[str, ...]
     ladder: str
     components: tuple[tuple[str, ...], ...]
     lines: tuple[str, ...]
+    diffs: tuple[str, ...] = ()
 
     def shown(self, names: Sequence[str], width: int) -> Group:
         """Return it under the names of its hosts."""
@@ -204,11 +231,13 @@ class _View:
         if self.code:
             title.append(f"  [{self.code}]")
         parts: list[Text | Table] = [title]
+        parts += [piece for line in self.reasons for piece in _hanging(line, width)]
         if self.ladder:
             parts += _hanging(f"ladder: {self.ladder}", width)
         if self.components:
             parts.append(_component_table(self.components))
         parts += [piece for line in self.lines for piece in _hanging(line, width)]
+        parts += [Text(), *map(_diff_line, self.diffs)] if self.diffs else []
         return Group(*parts, Text())
 
 
@@ -218,8 +247,16 @@ def _view(host: HostResult, *, with_checks: bool, fold: bool) -> _View:
     checks = host.checks if with_checks and not refused else ()
     words = ladder_in_words((check.status, check.detail) for check in checks) if checks else ""
     components = () if refused else tuple(_components(host))
+    reasons = _reasons(host, checks, fold=fold)
     remarks = _remarks(host, checks, fold=fold)
-    return _View(host.state, host.code, words, components, tuple(remarks))
+    diffs = tuple(line for one in host.diffs for line in diff_in_lines(one))
+    return _View(host.state, host.code, tuple(reasons), words, components, tuple(remarks), diffs)
+
+
+def _diff_line(line: str) -> Text:
+    """Return a line of a diff, whole: what is cut off cannot be compared."""
+    style = _DIFF_STYLE.get(line[:1], "") if not line.startswith(("---", "+++")) else "bold"
+    return Text(f"{_INDENT}{line}", style=style, overflow="fold")
 
 
 def _names(names: Sequence[str]) -> str:
@@ -270,15 +307,29 @@ def _component_state(host: HostResult, component: Component) -> str:
     return ", ".join(f"{number} {status.value}" for status, number in sorted(statuses.items()))
 
 
-def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> Iterator[str]:
+def _reasons(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> Iterator[str]:
+    """Return why a host is not as it should be: what one has to see first."""
     yield from (host.error or "").splitlines()
+    for check in checks:
+        if check.status is CheckStatus.FAILED:
+            yield from _check_in_words(check, fold=fold)
+
+
+def _check_in_words(check: CheckResult, *, fold: bool) -> Iterator[str]:
+    took = "" if fold or check.seconds is None else f" ({in_seconds(check.seconds)})"
+    yield f"{check.status.value}: {check.id}: {check.detail}{took}"
+    if check.remedy:
+        yield f"  remedy: {check.remedy}"
+
+
+def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> Iterator[str]:
     for status, words in steps_in_words(host.steps, fold=fold):
         yield f"{_STEP_MARK[status]} {words}"
+    if not fold:
+        yield from operations_in_words(host.operations)
     for check in checks:
-        if check.status in _BAD_CHECKS:
-            yield f"{check.status.value}: {check.id}: {check.detail}"
-            if check.remedy:
-                yield f"  remedy: {check.remedy}"
+        if check.status is CheckStatus.WARNED or (check.status is CheckStatus.PASSED and not fold):
+            yield from _check_in_words(check, fold=fold)
     yield from (f"{warning.code}: {warning.message}" for warning in host.warnings)
     if host.reboot_required:
         yield "a reboot is required before the new driver works"

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from difflib import unified_diff
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import COMPONENTS
-from gpuprep.model import CheckStatus, StepStatus
+from gpuprep.model import CheckStatus, FileDiff, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from gpuprep.model import Step
+    from gpuprep.model import Done, Step
     from gpuprep.planner import HostPlan
 
 MOST_STEPS: Final = 3  # of a role, that are told one by one
+_TENTH: Final = 0.1  # seconds
 _FOLDED: Final = frozenset({StepStatus.PLANNED, StepStatus.DONE})  # the others are looked into
 _ABSENT: Final = frozenset({" does not exist", " is not installed"})
 MANY: Final = 16  # hosts; of larger fleets, only what needs attention is shown in full
@@ -43,6 +45,34 @@ def steps_in_words(steps: Sequence[Step], *, fold: bool = True) -> Iterator[tupl
             yield status, f"{role}: {len(own)} steps: {_actions(own)}"
         else:
             yield from ((status, step_in_words(step)) for step in own)
+
+
+def in_seconds(seconds: float) -> str:
+    """Return a short time in words.
+
+    >>> in_seconds(12.34), in_seconds(0.0034)
+    ('12.3 s', '3 ms')
+    """
+    return f"{seconds:.1f} s" if seconds >= _TENTH else f"{seconds * 1000:.0f} ms"
+
+
+def operations_in_words(operations: Iterable[Done]) -> Iterator[str]:
+    """Return what a host carried out, with the time that each took, in lines."""
+    for done in operations:
+        took = "" if done.seconds is None else f" ({in_seconds(done.seconds)})"
+        yield f"{'*' if done.changed else '='} {done.role}: {done.detail}{took}"
+
+
+def diff_of(stored: Mapping[str, Any]) -> FileDiff:
+    """Return a diff as ``report.json`` has it."""
+    return FileDiff(*(str(stored.get(key) or "") for key in ("path", "before", "after")))
+
+
+def diff_in_lines(diff: FileDiff) -> Iterator[str]:
+    """Return what a file became, as a unified diff."""
+    before, after = diff.before.splitlines(), diff.after.splitlines()
+    old = diff.path if before else "/dev/null"
+    return unified_diff(before, after, old, diff.path, n=1, lineterm="")
 
 
 def is_folded(steps: Sequence[Step]) -> bool:

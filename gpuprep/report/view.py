@@ -33,12 +33,13 @@ _PLACES: Final = re.compile(r"\{[^}]*\}")  # for the values of a case, in messag
 
 
 def hosts_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the hosts, worst state first, then by name."""
+    """Return the hosts, worst state first; of the good ones those with warnings, then by name."""
     order = list(STATES)
 
-    def rank(host: Mapping[str, Any]) -> tuple[int, str]:
+    def rank(host: Mapping[str, Any]) -> tuple[int, bool, str]:
         state = str(host.get("state"))
-        return (order.index(state) if state in order else len(order), str(host.get("name")))
+        quiet = state in GOOD and not problems_of(host)
+        return (order.index(state) if state in order else len(order), quiet, str(host.get("name")))
 
     return sorted(dict(result["hosts"]).values(), key=rank)
 

@@ -40,6 +40,8 @@ from gpuprep.run.options import (
     limit_pattern,
     named_hosts,
     prompt_answers,
+    tags_environment,
+    tags_in,
     variables_arguments,
 )
 from gpuprep.run.own_words import OWN_WORDS
@@ -48,7 +50,7 @@ from gpuprep.run.results import host_results, read_reports, refuse_settings
 from gpuprep.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gpuprep.fleet.report import HostReport
     from gpuprep.run.inventories import Source
@@ -126,21 +128,27 @@ class Run:
         access = self.options.get("access", Access())
         check_prompts(access, engine.asking(os.environ, directory))
         extra = extra_variables(self.variables)
+        # What files become, only their hosts can tell: the roles ask them, in check mode.
+        shows = self.verb == "plan" and bool(self.options.get("diff"))
         arguments = [
             *self._inventory_arguments(run_dir, directory),
             *variables_arguments(extra, run_dir),
             *access_arguments(access),
             *limit_arguments(self.limit, run_dir),
-            *(["--check"] if self.check else []),
+            *(["--check"] if self.check or shows else []),
+            *(["--diff"] if self.options.get("diff") else []),
             *["-v"] * self.options.get("verbosity", 0),
             f"--forks={self.options.get('forks', MOST_FORKS)}",
         ]
         return Request(
-            playbook=engine.playbook(self.verb),
+            playbook=engine.playbook("apply" if shows else self.verb),
             run_dir=run_dir,
             directory=directory,
             arguments=tuple(arguments),
-            environment=engine.engine_environment(os.environ, directory, run_dir),
+            environment={
+                **engine.engine_environment(os.environ, directory, run_dir),
+                **tags_environment(self.verb, self.options),
+            },
             redactor=Redactor(self._secrets(extra, access), spared=OWN_WORDS),
             variables={
                 **self.settings,
@@ -193,13 +201,24 @@ class Run:
             check=self.check,
             interruption=_interruption(outcome, limit_pattern(self.limit)) or documents.stop,
         )
+        done = outcome.transcript.operations if not self.check and self.verb == "apply" else {}
+        diffs = outcome.transcript.diffs if self.options.get("diff") else {}
+        hosts = {
+            name: replace(
+                host, operations=tuple(done.get(name, ())), diffs=tuple(diffs.get(name, ()))
+            )
+            for name, host in hosts.items()
+        }
+        tags, skip_tags = tags_in(self.options)
         return FleetResult(
             verb=self.verb,
             hosts=hosts,
+            tags=tags,
+            skip_tags=skip_tags,
             check=self.check,
             cancelled=outcome.stopped is not None,
             stopped=documents.stop is not None,
-            warnings=documents.warnings,
+            warnings=(*documents.warnings, *_left_out(plan)),
             counts={
                 "host_tasks": outcome.transcript.host_tasks,
                 "round_trips": documents.counts.round_trips,
@@ -267,6 +286,14 @@ def _announcing_plan(on_event: EventCallback, run_dir: Path) -> EventCallback:
             on_event(Event(EventKind.PLAN, event.time, text=_plan_summary(hosts)))
 
     return observe
+
+
+def _left_out(plan: Mapping[str, HostReport]) -> Iterator[str]:
+    """Return what is to be known of the steps that the tags leave to another run."""
+    left = [len(report.left_out) for report in plan.values() if report.left_out]
+    if left:
+        hosts = f"{len(left)} host{'s' * (len(left) > 1)}"
+        yield f"the tags leave {sum(left)} step{'s' * (sum(left) > 1)} of {hosts} to another run"
 
 
 def _with_roles(proof: Mapping[str, HostReport], roles: Mapping[str, str]) -> dict[str, HostReport]:

@@ -12,11 +12,13 @@ from typing import Any, Final, Literal, TypedDict
 
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.patterns import check_pattern, is_name
+from gpuprep.fleet.tags import check as check_tags
 from gpuprep.run.events import Event
 from gpuprep.run.inventories import LONGEST, write_private
 from gpuprep.run.paths import readable_file
 
 Verb = Literal["plan", "apply", "verify", "status"]
+_CHANGING: Final = frozenset({"plan", "apply"})  # verbs that speak of what is carried out
 MOST_FORKS: Final = 50  # more gain nothing: one Ansible process feeds about 120 host-tasks/s
 
 EventCallback = Callable[[Event], None]
@@ -63,6 +65,10 @@ class RunOptions(TypedDict, total=False):
         access: how to get at the hosts.
         forks: hosts worked on at a time.
         verbosity: 0 to 4; more of Ansible's own output in the events of kind ``output``.
+        tags: the parts of the roles to carry out: ``install``, ``configure``, ``verify``, or those
+            of one role, ``conda_install``; for plan and apply.
+        skip_tags: the parts to leave out.
+        diff: also tell what files become, of ``HostResult.diffs``; for plan and apply.
 
     """
 
@@ -70,6 +76,9 @@ class RunOptions(TypedDict, total=False):
     access: Access
     forks: int
     verbosity: int
+    tags: Sequence[str]
+    skip_tags: Sequence[str]
+    diff: bool
 
 
 def extra_variables(variables: Variables | None) -> tuple[Mapping[str, Any] | Path, ...]:
@@ -150,6 +159,31 @@ def _check_limit_file(path: Path) -> None:
     nested = [part for part in parts if part.lstrip("!&").startswith("@")]
     if nested:
         raise ConfigError(f"limit file {path}: {nested[0]} is a file again; name its hosts")
+
+
+def tags_environment(verb: Verb, options: RunOptions) -> dict[str, str]:
+    """Return the variables by which Ansible chooses a part of the plan: ours, whatever is set.
+
+    Not arguments: Ansible adds those to what the user's own configuration chooses.
+
+    Raises:
+        ConfigError: a tag that no task has; or the verb carries nothing out.
+
+    """
+    run, skip = tags_in(options)
+    if (run or skip) and verb not in _CHANGING:
+        raise ConfigError(f"{verb} carries nothing out: tags are for plan and apply")
+    check_tags((*run, *skip))
+    return {"ANSIBLE_RUN_TAGS": ",".join(run) or "all", "ANSIBLE_SKIP_TAGS": ",".join(skip)}
+
+
+def tags_in(options: RunOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tags to run and those to skip, one by one; Ansible takes them with commas too."""
+    run, skip = (
+        tuple(name.strip() for part in given for name in part.split(","))
+        for given in (options.get("tags", ()), options.get("skip_tags", ()))
+    )
+    return run, skip
 
 
 def access_arguments(access: Access) -> list[str]:

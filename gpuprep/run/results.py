@@ -75,12 +75,10 @@ def host_results(  # noqa: PLR0913 - everything a run leaves behind
     """
     results = {}
     for name, planned in plan.items():
-        if verb != "apply":
-            result = _untouched_result(name, planned, judged=verb != "plan")
-            result = replace(result, changed=verb == "plan" and _would_change(result))
-        elif check:
-            result = _untouched_result(name, planned)
-            result = replace(result, changed=_would_change(result))
+        if verb == "plan" or check:
+            result = _predicted_result(name, planned)
+        elif verb != "apply":
+            result = _untouched_result(name, planned, judged=True)
         else:
             result = _applied_result(name, planned, proof.get(name))
             result = replace(result, changed=result.changed or name in changed)
@@ -108,8 +106,17 @@ def _untouched_result(name: str, planned: HostReport, *, judged: bool = False) -
     return _result(name, planned, state, planned.steps)
 
 
+def _predicted_result(name: str, planned: HostReport) -> HostResult:
+    """Return what would become of a host: of its steps, those that the run would carry out."""
+    result = _untouched_result(name, planned)
+    steps = tuple(step for step in result.steps if step.id not in planned.left_out)
+    result = replace(result, steps=steps)
+    return replace(result, changed=_would_change(result))
+
+
 def _applied_result(name: str, planned: HostReport, proven: HostReport | None) -> HostResult:
-    if planned.state is not PlanState.DRIFTED and proven is None:
+    left_out = bool(planned.steps) and {s.id for s in planned.steps} <= {*planned.left_out}
+    if proven is None and (planned.state is not PlanState.DRIFTED or left_out):
         return _untouched_result(name, planned)
     if proven is not None:
         return _proven_result(name, planned, proven)
@@ -128,15 +135,15 @@ def _proven_result(name: str, planned: HostReport, proven: HostReport) -> HostRe
         return _failed(_result(name, seen, lost, steps), proven.failure)
     left = {step.id for step in proven.steps}
     known = {step.id for step in planned.steps}
+    new = tuple(step for step in proven.steps if step.id not in known)
     steps = tuple(
-        replace(step, status=StepStatus.FAILED if step.id in left else StepStatus.DONE)
-        for step in planned.steps
+        replace(step, status=_became(step, left, proven.left_out))
+        for step in (*planned.steps, *new)
     )
-    new = _with_status((s for s in proven.steps if s.id not in known), StepStatus.FAILED)
     state = proven.host_status
     if left and state is not HostStatus.FAILED:
         state = HostStatus.DRIFTED
-    result = _result(name, proven, state, steps + new)
+    result = _result(name, proven, state, steps)
     result = replace(
         result,
         changed=any(step.status is StepStatus.DONE for step in steps),
@@ -145,6 +152,13 @@ def _proven_result(name: str, planned: HostReport, proven: HostReport) -> HostRe
         warnings=_unique((*planned.warnings, *proven.warnings)),
     )
     return _failed(result, proven.failure)
+
+
+def _became(step: Step, left: Collection[str], left_out: Collection[str]) -> StepStatus:
+    """Return what became of a step, by the steps that are still to do and those not meant."""
+    if step.id not in left:
+        return StepStatus.DONE
+    return StepStatus.PLANNED if step.id in left_out else StepStatus.FAILED
 
 
 def _failed(result: HostResult, failure: Failure | None) -> HostResult:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.fleet.failures import Failure, failure_code, failure_message
-from gpuprep.model.text import clean
+from gpuprep.model import Done, FileDiff
+from gpuprep.model.text import clean, clean_line
 from gpuprep.run.events import Event, EventKind
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _KEPT_LINES: Final = 400
+_LONGEST_FILE: Final = 1 << 16  # characters of a file that are told
+_CONVERGE: Final = "gpuprep.core.converge"
 _HOST_TASKS: Final = frozenset(
     {"runner_on_ok", "runner_on_failed", "runner_on_skipped", "runner_on_unreachable"}
 )
@@ -31,6 +34,8 @@ class Transcript:
         host_tasks: tasks carried out, counted once per host, skipped ones included.
         changed: hosts on which a task reported a change.
         failed_roles: by host, the role of the last task of a role that failed.
+        operations: by host, what it carried out.
+        diffs: by host, what files became, or would become.
 
     """
 
@@ -38,6 +43,8 @@ class Transcript:
         self.host_tasks = 0
         self.changed: set[str] = set()
         self.failed_roles: dict[str, str] = {}
+        self.operations: dict[str, list[Done]] = {}
+        self.diffs: dict[str, list[FileDiff]] = {}
         self._on_event = on_event
         self._redactor = redactor
         self._failures: dict[str, Failure] = {}
@@ -114,6 +121,9 @@ class Transcript:
 
     def _add_host_task(self, name: str, data: Mapping[str, Any]) -> None:
         result = data.get("res") or {}
+        if data.get("task_action") == _CONVERGE:
+            self._keep_operations(data, result.get("operations"))
+            self._keep_diffs(str(data.get("host")), result.get("diff"))
         if name == "runner_on_unreachable" or (
             name == "runner_on_failed" and not data.get("ignore_errors")
         ):
@@ -128,6 +138,29 @@ class Transcript:
         if kind is EventKind.CHANGED:
             self.changed.add(str(data.get("host")))
         self.tell(kind, "", data)
+
+    def _keep_operations(self, data: Mapping[str, Any], found: object) -> None:
+        done = self.operations.setdefault(str(data.get("host")), [])
+        for one in found if isinstance(found, list) else ():
+            seconds = one.get("seconds")
+            done.append(
+                Done(
+                    role=_role(data) or "",
+                    op=str(one.get("op")),
+                    detail=self._redactor.text(clean_line(str(one.get("detail") or ""))),
+                    changed=one.get("changed") is True,
+                    seconds=float(seconds) if isinstance(seconds, int | float) else None,
+                )
+            )
+
+    def _keep_diffs(self, host: str, found: object) -> None:
+        for one in found if isinstance(found, list) else ():
+            parts = (one.get(key) for key in ("after_header", "before", "after"))
+            masked = (self._redactor.text(clean(str(part or ""), _LONGEST_FILE)) for part in parts)
+            diff = FileDiff(*masked)
+            told = self.diffs.setdefault(host, [])
+            if diff not in told:  # roles share files; in check mode none of them writes
+                told.append(diff)
 
     def _failure(
         self, data: Mapping[str, Any], result: Mapping[str, Any], *, unreachable: bool

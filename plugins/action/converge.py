@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gpuprep.observe.converge import Answer
     from gpuprep.run.redact import Redactor
 
+SHOWN = {"files"}  # operations that a host tells of in check mode, with --diff
+
 
 class ActionModule(ActionBase):
     """Let a host carry out one stage of a role's plan."""
@@ -34,7 +36,10 @@ class ActionModule(ActionBase):
         stage = self._task.args["stage"]
         plan = self._plan(variables)
         operations = (plan.get("operations") or {}).get(stage) or []
-        if not operations or not plan.get("run", True):
+        if not plan.get("run", True):  # check mode: what files become, only the host can tell
+            shown = self._play_context.check_mode and self._task.diff
+            operations = [one for one in operations if shown and one["op"] in SHOWN]
+        if not operations:
             return {**result, "changed": False, "skipped": True, "skip_reason": "Nothing to do"}
         host = variables["inventory_hostname"]
         hide = redactor_for(self, variables)

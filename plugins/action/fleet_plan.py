@@ -79,13 +79,13 @@ class ActionModule(ActionBase):
                 _state.write(_state.plan_name(name), plan)
         drifted = [name for name, todo in work.items() if todo.roles]
         readable = [name for name in work if name not in fleet.unreadable]
-        unfit = [name for name in readable if work[name].unfit]
+        untouched = [name for name in readable if not work[name].roles]
         needed = {role for todo in work.values() for role in todo.roles}
         document = {
             "drifted": drifted,
             "roles": [role for role in ROLES if role in needed],
             # The API tells its caller by itself; a host-task more would only cost time.
-            "unfit": [] if policy.run_dir else unfit,
+            "untouched": [] if policy.run_dir else untouched,
             "hosts": [] if policy.run_dir else readable,
             "speaker": [] if policy.run_dir or not fleet.unreadable else readable[:1],
             "unreadable": "\n".join(f"{name}: {work[name].unfit}" for name in fleet.unreadable),
@@ -120,8 +120,10 @@ def _work(fleet: Fleet, name: str, report: HostReport, verb: Verb) -> Work:
     settings = fleet.settings.get(name)
     pending = verb == "plan" and settings and settings.values["gpuprep_fail_on_changes"]
     in_full = settings is not None and not settings.short_cut
-    work = work_on(fleet.plans[name], report, verb, in_full=in_full, pending=bool(pending))
-    return replace(work, unfit=fleet.hide.text(work.unfit))
+    plan = fleet.plans[name]
+    work = work_on(plan, report, verb, in_full=in_full, tags=fleet.tags)
+    unfit = work.unfit or (pending_changes(plan) if pending else "")
+    return replace(work, unfit=fleet.hide.text(unfit))
 
 
 def _summary(counts: Counter[str]) -> str:

@@ -27,7 +27,8 @@ class ActionModule(ActionBase):
         names = list(variables["ansible_play_batch"])
         fleet = Fleet(self, variables, "apply")
         fleet.read(names)
-        fleet.observe(names, Tier(self._task.args.get("tier", Tier.QUICK)))
+        tier = Tier(self._task.args.get("tier", Tier.QUICK))
+        fleet.observe(names, tier if fleet.tags.proves() else Tier.QUICK)
         reports = {name: fleet.report(name) for name in names}
         for name, report in reports.items():
             _state.write(_state.verdict_name(name), fleet.hide.text(report.verdict))

@@ -22,6 +22,8 @@ from gpuprep.catalog import load
 from gpuprep.components import BY_ROLE
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.policy import observe_seconds
+from gpuprep.fleet.tags import Tags
+from gpuprep.model import Phase
 from gpuprep.planner import plan_host
 from gpuprep.run.redact import mask_urls
 
@@ -56,7 +58,8 @@ class ActionModule(ActionBase):
         result.update(part, changed=False)
         if check:
             result["changed"] = bool(part["steps"])
-            result["diff"] = [_as_diff(step) for step in part["steps"]]
+            told = _paths(part["operations"])  # by the tasks that follow, with their content
+            result["diff"] = [_as_diff(s) for s in part["steps"] if s["target"] not in told]
         return result
 
     def _part(self, role: str, variables: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +85,12 @@ class ActionModule(ActionBase):
                 text = "the host is observed again when all roles are done"
         else:
             part, text = self._own_plan(role, variables), "the host is as planned"
-            left = [step for step in part["steps"] if step["kind"] not in LEFT_TO_REBOOT]
+            tags = Tags.of(variables)
+            left = [
+                step
+                for step in part["steps"]
+                if step["kind"] not in LEFT_TO_REBOOT and tags.counts(role, Phase(step["phase"]))
+            ]
             if left:
                 differences = "; ".join(f"{step['id']} ({step['reason']})" for step in left)
                 raise AnsibleActionFail(
@@ -120,6 +128,12 @@ class ActionModule(ActionBase):
         """Return a short name of the machine that answered, empty when it does not tell."""
         identity = observation.identity
         return hashlib.sha256(repr(identity).encode()).hexdigest() if identity else ""
+
+
+def _paths(operations: dict[str, Any]) -> set[str]:
+    """Return the paths of the files that operations write."""
+    every = (one for stage in operations.values() for one in stage if one["op"] == "files")
+    return {file["path"] for one in every for file in one["files"]}
 
 
 def _as_diff(step: dict[str, Any]) -> dict[str, str]:

@@ -14,7 +14,7 @@ options:
       - C(lead) and a host pattern give that pattern, and where there are hosts whose variables cannot be
         read, in front of it one whose can.
       - C(readable) and a host pattern give that pattern without the hosts whose variables cannot be read.
-      - C(drifted) gives the hosts to converge, C(unfit) those that are not touched, C(hosts) all of them,
+      - C(drifted) gives the hosts to converge, C(untouched) the others, C(hosts) all of them,
         as a host pattern. The last two are nobody where the program that started the run tells of its hosts.
       - C(waves) gives the numbers of hosts that are converged at a time, for C(serial).
       - C(stop) gives why no further wave may begin, an empty text when it may.
@@ -51,7 +51,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._places import lead, 
 NOBODY = ["all:!all"]  # an empty pattern would mean everybody
 NO_PLAN: dict[str, Any] = {
     "drifted": [],
-    "unfit": [],
+    "untouched": [],
     "hosts": [],
     "roles": [],
     "waves": [],
@@ -70,7 +70,7 @@ class LookupModule(LookupBase):
             case ["lead" | "readable" as which, pattern]:
                 choose = {"lead": lead, "readable": readable}[which]
                 answer = choose(pattern, variables, self._loader)
-            case ["drifted" | "unfit" | "hosts" | "speaker" as which]:
+            case ["drifted" | "untouched" | "hosts" | "speaker" as which]:
                 answer = list(_fleet()[which]) or NOBODY
             case ["waves"]:
                 answer = [len(wave) for wave in _fleet()["waves"]]

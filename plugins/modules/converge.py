@@ -34,7 +34,9 @@ options:
 attributes:
   check_mode:
     support: partial
-    description: Says what would change, as far as the host can tell before anything is done.
+    description:
+      - With C(--diff), the host is asked what its files would become; else it is not contacted, and
+        P(gpuprep.core.role_plan#module) tells the steps.
   diff_mode:
     support: full
     description: Shows each file's change.

@@ -11,12 +11,13 @@ module: fleet_prove
 short_description: Observe hosts again and prove that they are as planned
 description:
   - Runs once for all hosts of the play that have not failed. Makes one read-only round trip to each host.
-  - A host is proven when its plan is empty and no rung of the verification ladder failed.
+  - A host is proven when its plan is empty and no rung of the verification ladder failed. A run with tags answers
+    for the steps that they choose.
   - The verdicts serve the lookup P(gpuprep.core.fleet#lookup).
 author: The gpuprep project (@gpuprep)
 options:
   tier:
-    description: How far the ladder is climbed.
+    description: How far the ladder is climbed. Where the tags of the run leave C(verify) out, it is C(quick).
     type: str
     choices: [quick, full, burn-in]
     default: quick

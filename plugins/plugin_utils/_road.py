@@ -36,6 +36,7 @@ from gpuprep.fleet.policy import (
     one_value,
     policy_of,
 )
+from gpuprep.fleet.tags import Tags
 from gpuprep.fleet.twins import twins
 from gpuprep.fleet.verdicts import is_foreign, judges, report_of
 from gpuprep.ladder.evaluate import evaluate
@@ -219,6 +220,7 @@ class Fleet:
         failures: per host, why its role failed before it was observed.
         unreadable: hosts with a file of variables that cannot be read: Ansible can run no task of
             theirs.
+        tags: what the run carries out.
 
     """
 
@@ -238,6 +240,7 @@ class Fleet:
         self.failures: dict[str, Failure] = {}
         self.unreadable: list[str] = []
         self._secrets: set[str] = set()
+        self.tags = Tags.of(task_vars)
 
     # --- what is wanted -------------------------------------------------------------------
 
@@ -400,6 +403,7 @@ class Fleet:
                 self._verb,
                 foreign=self._is_foreign(name),
                 failure=failure,
+                tags=self.tags,
             )
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(name, error)

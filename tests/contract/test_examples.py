@@ -139,12 +139,63 @@ def test_an_execution_environment_with_the_collection_gets_the_sdk(tmp_path: Pat
     assert [wanted] == PROJECT["optional-dependencies"]["oci"]
 
 
-def test_the_execution_environment_can_be_built(tmp_path: Path) -> None:
-    run(str(BIN / "ansible-builder"), "create", "--context", str(tmp_path / "context"))
-    assert (tmp_path / "context/Containerfile").is_file()
-    dependencies = load(ROOT / "execution-environment.yml")["dependencies"]
-    for key in ("ansible_core", "ansible_runner"):
-        assert dependencies[key]["package_pip"] in PROJECT["dependencies"]
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ansible-builder makes of the definition, without an image."""
+    folder = tmp_path_factory.mktemp("builder") / "context"
+    run(str(BIN / "ansible-builder"), "create", "--context", str(folder))
+    return folder
+
+
+def stages(context: Path) -> dict[str, str]:
+    text = (context / "Containerfile").read_text()
+    found = re.split(r"^FROM (?:\S+) AS (\w+)$", text, flags=re.MULTILINE)
+    return {"": found[0], **dict(zip(found[1::2], found[2::2], strict=True))}
+
+
+def test_the_execution_environment_has_what_the_project_asks_for(context: Path) -> None:
+    arguments = stages(context)[""]
+    wanted = load(ROOT / "execution-environment.yml")
+    dependencies = wanted["dependencies"]
+    packages = [dependencies[key]["package_pip"] for key in ("ansible_core", "ansible_runner")]
+    assert set(packages) <= set(PROJECT["dependencies"])
+    assert f'ANSIBLE_INSTALL_REFS="{" ".join(packages)}"' in arguments
+    assert f'EE_BASE_IMAGE="{wanted["images"]["base_image"]["name"]}"' in arguments
+    version = dependencies["python_interpreter"]["package_system"].removeprefix("python3.")
+    assert int(version) >= int(PROJECT["requires-python"].removeprefix(">=3."))
+    assert f'PYCMD="/usr/bin/python3.{version}"' in arguments
+    assert "ssh" in (context / "_build/bindep.txt").read_text()
+
+
+def test_a_collection_from_a_repository_finds_git_in_its_stage(context: Path) -> None:
+    (collection,) = load(context / "_build/requirements.yml")["collections"]
+    assert collection["type"] == "git"
+    before, install, _ = stages(context)["galaxy"].partition("ansible-galaxy collection install")
+    assert install
+    assert "$PKGMGR install -y git-core" in before
+
+
+def test_the_collection_of_a_repository_brings_the_sdk_into_the_environment(
+    context: Path, tmp_path: Path
+) -> None:
+    """The stages galaxy and builder, with this repository in place of the published one."""
+    requirements = load(context / "_build/requirements.yml")
+    (collection,) = requirements["collections"]
+    collection.update(name=f"git+file://{ROOT}", version="HEAD")
+    path = tmp_path / "requirements.yml"
+    path.write_text(yaml.safe_dump(requirements))
+    place = tmp_path / "collections"
+    install = ["collection", "install", "--requirements-file", str(path)]
+    run(str(BIN / "ansible-galaxy"), *install, "--collections-path", str(place))
+    assert (place / "ansible_collections/gpuprep/core/playbooks/apply.yml").is_file()
+    script = context / "_build/scripts/introspect.py"
+    packages, system = tmp_path / "requirements.txt", tmp_path / "bindep.txt"
+    user = context / "_build/bindep.txt"
+    written = (f"--user-bindep={user}", f"--write-bindep={system}", f"--write-pip={packages}")
+    run(sys.executable, str(script), "introspect", *written, str(place))
+    (wanted,) = [line.split("  #")[0] for line in packages.read_text().splitlines()]
+    assert [wanted] == PROJECT["optional-dependencies"]["oci"]
+    assert "openssh-clients [platform:rpm]" in system.read_text()
 
 
 def test_the_credential_gives_what_the_inventory_reads() -> None:

@@ -42,9 +42,15 @@ def test_a_release_prepares_a_host(release: str, fresh: Fresh, lab: Lab, tmp_pat
         found: dict[str, Any] = json.loads(done.stdout)["hosts"][name]
         return found
 
-    first = host()
-    assert first["error"] is None
-    assert (first["state"], first["changed"]) == ("prepared", True)
+    part = host("--tags", "install", "--diff")
+    assert part["error"] is None
+    assert (part["state"], part["changed"]) == ("drifted", True)
+    assert {step["status"] for step in part["steps"]} == {"done", "planned"}
+    assert "/etc/profile.d/gpuprep-cuda.sh" in {diff["path"] for diff in part["diffs"]}
+    assert all(done["seconds"] is not None for done in part["operations"])
+    rest = host()
+    assert rest["error"] is None
+    assert (rest["state"], rest["changed"]) == ("prepared", True)
     assert host()["changed"] is False
     found = run("gpuprep", "env").stdout.strip().removeprefix("export ").partition("=")
     environment[found[0]] = found[2].strip("'")

@@ -300,7 +300,7 @@ def test_the_doctor_tells_how_it_signed_in(place: Place, kind: str) -> None:
     done = place.run("doctor", place.file(kind))
     assert done.returncode == 0, done.stdout + done.stderr
     lines = {line.split()[1]: line for line in done.stdout.splitlines()}
-    assert lines["profile"].endswith(": not there")
+    assert lines["profile"].startswith("ok       profile       none needed; ")
     assert f"{kind}: has a token good for 20 minutes" in lines["key"]
     assert f"tenancy {TENANCY}, region {REGION}" in lines["key"]
     assert "6 hosts" in lines["hosts"]

@@ -30,7 +30,7 @@ def test_apply_prepares_a_bare_host_and_then_finds_nothing_to_do(
     assert first.stats["changed"] > 0
     assert lab.look(name, gpuprep_components=["driver"]).state == "converged"
     second = stranger.play("gpuprep.core.apply", name, options=settings)
-    assert (second.code, second.stats["changed"], second.stats["ok"]) == (0, 0, 1), second.text
+    assert (second.code, second.stats["changed"], second.stats["ok"]) == (0, 0, 2), second.text
 
 
 def test_check_mode_shows_the_steps_of_the_plan(
@@ -41,7 +41,11 @@ def test_check_mode_shows_the_steps_of_the_plan(
     played = stranger.play("gpuprep.core.apply", name, options=("--check", "--diff"))
     assert played.code == 0, played.text
     named = {one for one in ids(first_run.applied, "t-a10") if "environment" not in one}
-    assert {one for one in named if f"{one}: " not in played.text} == set()
+    files = {one.partition(".")[2].partition(".")[2] for one in named if "/" in one}
+    untold = {one for one in named if f"{one}: " not in played.text}
+    assert {one for one in untold if not one.endswith(tuple(files))} == set()
+    for path in files - {"/opt/conda"}:  # told with what they would hold
+        assert f"+++ after: {path}" in played.text
     assert before.differences(lab.state(name)) == set()
 
 

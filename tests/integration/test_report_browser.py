@@ -102,10 +102,32 @@ def test_of_few_hosts_the_worst_is_open_and_a_refused_one_says_so(tmp_path: Path
     assert re.search(r'id="legend"(?![^>]*hidden)', dom)
 
 
+def test_what_a_host_did_and_what_files_became_is_shown_with_times(tmp_path: Path) -> None:
+    result = fleet(1)
+    (host,) = result["hosts"].values()
+    done = {"role": "conda", "op": "files", "detail": "wrote /a", "changed": True, "seconds": 0.02}
+    diff = {"path": "/a", "before": "kept\n<old>\n", "after": "kept\nnew\n"}
+    host.update(operations=[done], diffs=[diff])
+    page = tmp_path / "report.html"
+    page.write_text(render({**result, "verb": "apply"}, "html"), encoding="utf-8")
+    dom, console = browse(page, "--dump-dom")
+    assert console == []
+    drawn = re.sub("<[^>]*>", "\n", dom.partition("<script")[0])
+    assert "Carried out" in drawn
+    assert "20 ms" in drawn
+    for line in ("-&lt;old&gt;", "+new", " kept"):
+        assert line in drawn.splitlines()
+
+
 @pytest.mark.parametrize("width", [1280, 400])
-def test_nothing_runs_over_the_edge(width: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["gpu-1", f"gpu-{'1' * 30}.{'sub' * 9}.oraclevcn.com"])
+def test_nothing_runs_over_the_edge(width: int, name: str, tmp_path: Path) -> None:
     """Measure in a frame of the wanted width: headless windows are never narrower than 500."""
-    page = page_of(1, tmp_path)
+    result = fleet(1)
+    (host,) = result["hosts"].values()
+    page = tmp_path / "report.html"
+    renamed = {**result, "hosts": {name: {**host, "name": name}}}
+    page.write_text(render(renamed, "html"), encoding="utf-8")
     frame = tmp_path / "frame.html"
     script = (
         "onmessage = (event) => { document.title = event.data; };"

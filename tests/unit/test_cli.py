@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -20,6 +21,7 @@ from gpuprep import __version__, cli
 from gpuprep.cli.params import parse_variables, which_hosts
 from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError
+from gpuprep.model import FleetResult
 from gpuprep.report.schema import validate
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
@@ -27,8 +29,6 @@ from gpuprep.run import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from gpuprep.model import FleetResult
 
 STUB = Path(__file__).parent / "runner_stub"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -88,17 +88,34 @@ Inventory = Any
 # --- start-up and usage -------------------------------------------------------------------------
 
 
-def test_help_imports_nothing_slow() -> None:
-    slow = ("ansible_runner", "ansible", "rich", "oci", "yaml", "jsonschema")
+SLOW = {"ansible_runner", "ansible", "rich", "oci", "jsonschema", "jinja2", "asyncio", "ssl"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "without", "own", "most"),
+    [
+        (["--version"], __version__, {"yaml"}, 20, 130),
+        (["--help"], "apply", {"yaml"}, 20, 140),
+        (["explain", "VM.GPU.A10.1", "--os", "debian-12"], "nvidia-open", set(), 85, 230),
+    ],
+)
+def test_short_commands_import_little(
+    arguments: list[str], says: str, without: set[str], own: int, most: int
+) -> None:
+    """What they import is what they cost: 0.1 s and 0.2 s on a quiet machine."""
     program = (
-        "import sys, gpuprep.cli; gpuprep.cli.run(['--help']); "
-        f"print([name for name in {slow!r} if name in sys.modules], file=sys.stderr)"
+        "import json, sys; before = set(sys.modules); import gpuprep.cli; "
+        f"gpuprep.cli.run({arguments!r}); "
+        "print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert done.stderr.strip() == "[]"
-    assert "apply" in done.stdout
+    loaded = json.loads(done.stderr.splitlines()[-1])
+    assert says in done.stdout
+    assert (SLOW | without).isdisjoint(loaded)
+    assert sum(name.partition(".")[0] == "gpuprep" for name in loaded) <= own
+    assert len(loaded) <= most
 
 
 def test_every_command_that_is_listed_can_be_loaded() -> None:
@@ -123,6 +140,8 @@ def test_every_command_that_is_listed_can_be_loaded() -> None:
         (["plan", "-i", "a,", "-e", "nonsense"], "KEY=VALUE"),
         (["plan", "-i", "a,", "--private-key", "/nowhere"], "private key /nowhere: no such file"),
         (["apply", "-i", "a,", "--locked"], "gpuprep lock writes it"),
+        (["apply", "-i", "a,", "--tags", "instal"], "did you mean install?"),
+        (["plan", "-i", "a,", "--skip-tags", "x"], "no task has the tag 'x'"),
         (["plan", "-i", "a,", "--report", "/nowhere/r.json"], "--report /nowhere/r.json"),
     ],
 )
@@ -252,6 +271,53 @@ def test_a_report_tells_what_was_run_without_its_secrets(
     assert runs[0]["variable_files"] == [str(tmp_path / "more.yml")]
     assert reports[0]["started"] <= runs[0]["finished"]
     validate(reports[0])
+
+
+@pytest.mark.parametrize(
+    ("typed", "given"),
+    [
+        ([], {}),
+        (["--tags", "install", "-t", "verify"], {"tags": ("install", "verify")}),
+        (["--skip-tags", "conda_install", "-D"], {"skip_tags": ("conda_install",), "diff": True}),
+    ],
+)
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_a_part_of_the_plan_is_asked_for(
+    verb: str,
+    typed: list[str],
+    given: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def run(*_: object, **options: Any) -> FleetResult:
+        asked.append({key: options[key] for key in ("tags", "skip_tags", "diff") if key in options})
+        return FleetResult(verb, {})
+
+    monkeypatch.setattr(f"gpuprep.api.{verb}", run)
+    assert cli.run([verb, "localhost", *typed]) == 0
+    assert asked == [given]
+    assert "exit code 0" in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_stored_is_told_beside_the_result(
+    inventory: Inventory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    former = tmp_path / "report.json"
+    former.write_text("former")
+    monkeypatch.setattr("gpuprep.cli.verbs.write_file", full)
+    assert cli.run(["status", "-i", inventory(a=READY), "--report", str(former)]) == 0
+    shown = capsys.readouterr()
+    assert "report.json: No space left on device; the result was not stored" in shown.err
+    assert "1 ready" in shown.out
+    assert former.read_text() == "former"
 
 
 def test_changes_pending_have_a_code_of_their_own_on_request_only(

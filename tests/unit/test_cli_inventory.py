@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gpuprep import cli
-from gpuprep.errors import InventoryError
+from gpuprep.errors import ConfigError, InventoryError
 from gpuprep.run.ansible_errors import engine_error
 
 if TYPE_CHECKING:
@@ -72,3 +72,36 @@ def test_the_whole_of_an_inventory_plugins_reason_is_told(gap: str) -> None:
         "the inventory cannot be read: /x.oci.yml: it is incomplete:\n"
         "GET https://x for compartment y: 404\n  Allow group g to inspect"
     )
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({}, "warning  profile       {file} [DEFAULT]: no such file"),
+        (
+            {"OCI_ANSIBLE_AUTH_TYPE": "instance_principal"},
+            "ok       profile       none needed; {file} [DEFAULT]: no such file",
+        ),
+        (
+            {"OCI_USER_KEY_FILE": "{key}"},
+            "ok       profile       none needed; {file} [DEFAULT]: no such file",
+        ),
+    ],
+)
+def test_the_doctor_calls_a_missing_profile_fine_only_where_none_is_needed(
+    variables: dict[str, str],
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_sdk() -> None:
+        raise ConfigError("enough is known")
+
+    file, key = tmp_path / "none", tmp_path / "key.pem"
+    monkeypatch.setenv("OCI_CONFIG_FILE", str(file))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(key=key))
+    monkeypatch.setattr("gpuprep.oci.doctor.sdk", no_sdk)
+    assert cli.run(["inventory", "doctor"]) == 64
+    assert told.format(file=file) in capsys.readouterr().out.splitlines()

@@ -329,6 +329,8 @@ def test_what_not_everybody_may_read_is_not_shown(tmp_path: Path) -> None:
     assert "secret" not in change["after"]
     (change,) = converge(setting(tmp_path / "a", "newer\n", mode="0600"))["diff"]
     assert "secret" not in change["before"] + change["after"]
+    (change,) = converge(setting(tmp_path / "a", "for everybody\n"))["diff"]
+    assert "newer" not in change["before"] + change["after"]
 
 
 def test_a_file_that_must_not_be_there_is_removed_and_can_be_taken_back(tmp_path: Path) -> None:
@@ -362,3 +364,12 @@ def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> Non
     converge(setting(path))
     assert not left.exists()
     assert sorted(tmp_path.glob("*")) == sorted([*kept, path])
+
+
+def test_a_key_is_shown_by_its_fingerprint(tmp_path: Path, web: tuple[Path, str]) -> None:
+    folder, address = web
+    (folder / "key").write_bytes(KEY)
+    path = tmp_path / "key.asc"
+    for context in (LOOKING, CONTEXT):
+        (change,) = converge(key_file(path, f"{address}/key"), context=context)["diff"]
+        assert (change["before"], change["after"]) == ("", f"OpenPGP key {FINGERPRINT}\n")

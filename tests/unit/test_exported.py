@@ -7,18 +7,20 @@ import subprocess
 import sys
 import types
 
+import pytest
+
 import gpuprep
 from gpuprep.layout import package_root
 
 
 def test_all_names_everything_public_sorted() -> None:
-    public = {
-        name
-        for name, value in vars(gpuprep).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
-    }
-    assert set(gpuprep.__all__) == public | {"__version__"}
-    assert gpuprep.__all__ == sorted(gpuprep.__all__)
+    placed = [name for names in gpuprep._PLACES.values() for name in names]
+    assert sorted([*placed, "__version__"]) == gpuprep.__all__ == sorted(gpuprep.__all__)
+    assert set(gpuprep.__all__) <= set(dir(gpuprep))
+    for name in gpuprep.__all__:
+        assert not isinstance(getattr(gpuprep, name), types.ModuleType)
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        gpuprep.nonsense  # noqa: B018 - it is asked for
 
 
 def test_the_verb_verify_is_not_hidden_by_the_package_of_its_name() -> None:

@@ -347,6 +347,14 @@ def test_a_plain_playbook_tells_what_is_wrong_with_an_oci_inventory_once(
     assert told.value.exit_code == ExitCode.UNAVAILABLE
 
 
+def test_the_recap_of_a_plain_apply_counts_hosts_that_were_up_to_date(rig: Rig) -> None:
+    (rig.folder / "done-b-conda").touch()
+    played = rig.play("apply", {"a": {}, "b": {}, "gone": {"rig_unreachable": "x"}})
+    assert set(played.recap) == {"a", "b", "gone"}, played.text
+    assert (played.recap["b"]["ok"], played.recap["b"]["failed"]) == (1, 0)
+    assert (played.recap["gone"]["failed"], played.code) == (1, 2)
+
+
 def test_a_plain_plan_without_a_refusal_is_a_success(rig: Rig) -> None:
     played = rig.play("plan", {"a": {}, "b": {}})
     assert (played.code, set(played.recap)) == (0, {"a", "b"}), played.text

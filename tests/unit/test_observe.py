@@ -50,6 +50,20 @@ def test_it_sees_this_machine(seen: observe.HostObservation) -> None:
     assert seen.commands == {"sh": True, "no-such-program": False}
 
 
+def test_each_part_is_timed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = json.loads(run(REQUEST).stdout)
+    parts = {"pci", "kernel", "modules", "driver", "packages", "units", "cuda", "cudnn", "conda"}
+    assert answer["timings"].keys() == parts
+    assert 0 < sum(answer["timings"].values()) <= answer["seconds"] + 0.01
+    clock = iter([10.0, 10.5, 20.0, 20.25])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    watch = base.Watch()
+    assert watch("a", len, "four") == 4
+    with pytest.raises(ZeroDivisionError):
+        watch("a", lambda: 1 / 0)
+    assert watch.seconds == {"a": 0.75}
+
+
 def test_a_machine_is_itself_under_any_name(seen: observe.HostObservation) -> None:
     again = observe.read(run(REQUEST).stdout)
     assert again.identity == seen.identity

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +13,9 @@ from gpuprep.model import (
     CheckStatus,
     CondaInstaller,
     CudaToolkit,
+    Done,
     Family,
+    FileDiff,
     FleetResult,
     HostResult,
     HostStatus,
@@ -96,6 +100,101 @@ def test_what_needs_attention_is_told_with_its_remedy() -> None:
     ):
         assert part in text
     assert "all there" not in text
+
+
+def test_what_files_become_is_shown_line_by_line_and_unwrapped() -> None:
+    long = "x" * 150
+    diff = FileDiff("/etc/a", "kept\nold [b]\n", f"kept\n{long}\n")
+    lines = shown(one(diffs=(diff, FileDiff("/etc/new", "", "all\n")))).splitlines()
+    expected = ["--- /etc/a", "+++ /etc/a", "@@ -1,2 +1,2 @@", " kept", "-old [b]"]
+    start = lines.index("  --- /etc/a")
+    assert lines[start - 1] == ""
+    assert lines[start : start + 5] == [f"  {line}" for line in expected]
+    assert "".join(lines[start + 5 : start + 7]) == f"  +{long}"
+    assert lines[start + 7 : start + 9] == ["  --- /dev/null", "  +++ /etc/new"]
+
+
+def test_what_a_host_did_is_told_with_its_times_when_all_is_told() -> None:
+    done = Done("gpu_driver", "packages", "installed 3 packages", changed=True, seconds=12.34)
+    result = one(operations=(done,))
+    assert "12.3 s" not in shown(result)
+    stream = io.StringIO()
+    render(result, ExitCode.OK, stream, fold=False)
+    assert "  * gpu_driver: installed 3 packages (12.3 s)" in stream.getvalue().splitlines()
+
+
+def test_checks_are_all_told_with_their_times_when_all_is_told() -> None:
+    checks = (
+        CheckResult("nvml.answers", CheckStatus.PASSED, "8 GPUs", seconds=0.41),
+        CheckResult("pci.device", CheckStatus.WARNED, "odd", seconds=0.001),
+        CheckResult("burn.peer", CheckStatus.SKIPPED, "not tried"),
+    )
+    stream = io.StringIO()
+    render(one(checks=checks), ExitCode.OK, stream, fold=False)
+    lines = stream.getvalue().splitlines()
+    assert "  passed: nvml.answers: 8 GPUs (0.4 s)" in lines
+    assert "  warned: pci.device: odd (1 ms)" in lines
+    assert not [line for line in lines if "burn.peer" in line]
+    assert "  warned: pci.device: odd" in shown(one(checks=checks)).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ((), "nothing had to be changed"),
+        ("ab", "2 of 3 hosts changed, 1 was up to date"),
+        ("a", "1 of 3 hosts changed, 2 were up to date"),
+        ("abc", "3 of 3 hosts changed"),
+    ],
+)
+def test_apply_tells_of_hosts_that_were_up_to_date(changed: str, words: str) -> None:
+    hosts = {n: HostResult(n, HostStatus.READY, changed=n in changed) for n in "abc"}
+    assert shown(FleetResult("apply", hosts)).splitlines()[-1] == f"exit code 0: 3 ready; {words}"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_reason_stands_before_everything_else_of_a_host() -> None:
+    failed = CheckResult("cuda.run", CheckStatus.FAILED, "no kernel ran", remedy="reboot")
+    bad = one(state=HostStatus.FAILED, error="it broke", stack=STACK, checks=(failed,))
+    lines = [line.strip() for line in shown(bad).splitlines() if line.strip()]
+    assert lines[1:4] == ["it broke", "failed: cuda.run: no kernel ran", "remedy: reboot"]
+    assert lines[4].startswith("ladder:")
+
+
+def test_the_last_line_is_wrapped_between_words_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"gpu-{number:02}.example" for number in range(5)]
+    hosts = {name: HostResult(name, HostStatus.FAILED) for name in names}
+    stream = Terminal()
+    result = FleetResult("verify", hosts, warnings=("word " * 30,))
+    render(result, ExitCode.ALL_HOSTS_FAILED, stream)
+    lines = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert max(map(len, lines)) <= 80
+    last = lines.index(next(line for line in lines if line.startswith("exit code 4")))
+    assert all(line.startswith("      ") for line in lines[last + 1 :])
+    for name in names:
+        assert name in "".join(lines)
+    assert shown(result).splitlines()[-1].endswith("gpu-04.example)")
+
+
+def test_what_tags_left_out_is_said_at_the_end() -> None:
+    left = one(state=HostStatus.DRIFTED, steps=(STEP, replace(STEP, status=StepStatus.DONE)))
+    left = replace(left, tags=("install",))
+    assert left.exit_code is ExitCode.OK
+    assert shown(left).splitlines()[-1] == (
+        "exit code 0: done in part, as the tags say, on 1 of 1 hosts"
+    )
+    assert replace(left, tags=()).exit_code is ExitCode.NOT_PROVEN
+    planned = FleetResult("plan", {"a": HostResult("a", HostStatus.DRIFTED)}, tags=("install",))
+    assert shown(planned).splitlines()[-1] == (
+        "exit code 0: nothing to change by these tags on 1 host"
+    )
 
 
 def steps(role: str, *kinds: str, status: StepStatus = StepStatus.PLANNED) -> tuple[Step, ...]:
@@ -226,7 +325,7 @@ def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
 @pytest.mark.parametrize(
     ("states", "verb", "words"),
     [
-        (["ready", "prepared"], "apply", "0: 1 prepared, 1 ready; 0 of 2 hosts changed"),
+        (["ready", "prepared"], "apply", "0: 1 prepared, 1 ready; nothing had to be changed"),
         (["ready", "refused"], "apply", "3: of 2 hosts, 1 refused (h1); 1 ready"),
         (
             ["prepared", "ready", "failed"],
@@ -235,7 +334,7 @@ def test_a_large_fleet_is_a_summary_and_the_hosts_that_need_attention() -> None:
         ),
         (["prepared", "failed"], "verify", "3: of 2 hosts, 1 failed (h1); 1 prepared, none proven"),
         (["prepared", "prepared"], "verify", "0: 2 prepared, none proven on a GPU"),
-        (["prepared", "prepared"], "apply", "0: 2 prepared, none proven on a GPU; 0 of 2 hosts ch"),
+        (["prepared", "prepared"], "apply", "0: 2 prepared, none proven on a GPU; nothing had to"),
         (["ready", "ready"], "status", "0: 2 ready"),
         (["prepared", "drifted"], "apply", "5: not proven: 1 drifted (h1); 1 prepared, none prov"),
         (

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from report_cases import fleet
 
 from gpuprep import cli
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RESULT = json.dumps(fleet(3))
 
@@ -90,6 +90,61 @@ def test_missing_file_and_overwriting_the_result_are_refused(
     assert cli.run(["report", str(result.parent / "none.json")]) == 64
     assert cli.run(["report", str(result), "-f", "json"]) == 64
     assert "the result itself" in capsys.readouterr().err
+    assert result.read_text() == RESULT
+
+
+@pytest.mark.parametrize("source", ["file", "stdin"])
+@pytest.mark.parametrize("failing", ["fchmod", "replace"])
+def test_a_report_that_cannot_be_written_leaves_the_former_one(
+    result: Path, source: str, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = result.parent / "page.html"
+    former.write_text("former")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*(("os.fchmod", full) if failing == "fchmod" else (Path, failing, full)))
+    run = "-" if source == "stdin" else str(result)
+    with result.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert cli.run(["report", run, "--to", str(former)]) == 64
+    assert former.read_text() == "former"
+    assert sorted(result.parent.iterdir()) == [former, result]
+
+
+def test_a_report_of_stdin_is_replaced_as_a_whole_with_its_rights(
+    result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = result.parent / "page.html"
+    page.write_text("former")
+    page.chmod(0o640)
+    reader = page.open()  # of what was there
+    with result.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert cli.run(["report", "-", "--to", str(page)]) == 0
+    assert reader.read() == "former"
+    assert page.read_text().startswith("<!doctype html>")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o640
+
+
+def test_links_are_followed_and_pipes_written_to(result: Path) -> None:
+    real, link, pipe = (result.parent / name for name in ("real.html", "link.html", "pipe"))
+    link.symlink_to(real)
+    assert cli.run(["report", str(result), "--to", str(link)]) == 0
+    assert link.is_symlink()
+    assert real.read_text().startswith("<!doctype")
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        assert cli.run(["report", str(result), "-f", "markdown", "--to", str(pipe)]) == 0
+        assert read.result(30).startswith("# gpuprep")
+
+
+def test_the_result_under_another_name_is_not_overwritten(result: Path) -> None:
+    other = result.parent / "other.html"
+    other.symlink_to(result)
+    assert cli.run(["report", str(result), "--to", str(other)]) == 64
     assert result.read_text() == RESULT
 
 

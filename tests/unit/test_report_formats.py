@@ -19,6 +19,7 @@ from gpuprep import codes, model
 from gpuprep.components import NAMES
 from gpuprep.errors import ConfigError
 from gpuprep.ladder.checks import CHECKS
+from gpuprep.layout import package_root
 from gpuprep.report.formats import FORMATS, render, validate
 from gpuprep.report.schema import schema
 from gpuprep.report.view import counts_of, headline, hosts_of, sentence
@@ -192,7 +193,7 @@ def of(*hosts: dict[str, Any]) -> dict[str, Any]:
 
 
 def problems(result: dict[str, Any]) -> dict[str, str]:
-    return {number: title for number, title, _ in data_of(render(result, "html"))["problems"]}
+    return {number: title for number, title, *_ in data_of(render(result, "html"))["problems"]}
 
 
 @pytest.mark.parametrize("status", ["failed", "warned"])
@@ -214,6 +215,15 @@ def test_names_of_junit_cases_do_not_change_with_the_outcome() -> None:
         checks = [{"id": "xid.clean", "status": status, "detail": "so"}]
         text = render(of(host("a", checks=checks)), "junit")
         assert "xid.clean (No driver errors (Xid) in the kernel log)" in text
+
+
+def test_hosts_with_warnings_stand_before_those_that_are_just_ready() -> None:
+    warned = [{"id": "xid.clean", "status": "warned", "detail": "so"}]
+    hosts = [host("a"), host("b", checks=warned), host("c", state="drifted"), host("d")]
+    named = {each["name"]: {"state": "ready", **each} for each in hosts}
+    for name in "abd":
+        named[name]["state"] = "ready"
+    assert [each["name"] for each in hosts_of({"hosts": named})] == ["c", "b", "a", "d"]
 
 
 def test_codes_are_problems_in_words() -> None:
@@ -425,3 +435,26 @@ def test_page_explains_gpus_and_sources() -> None:
     data = data_of(render(fleet(2), "html"))
     assert data["hosts"][1]["gpus"] == "8 \N{MULTIPLICATION SIGN} H100 SXM5 80GB"
     assert any("Supported Drivers" in text for text in data["strings"])
+
+
+# --- to be read -------------------------------------------------------------------------------
+GROUNDS, NO_TEXT = {"paper", "card", "quiet"}, {"line", "skipped"}
+
+
+def luminance(colour: str) -> float:
+    parts = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_stands_out_from_every_ground(scheme: int) -> None:
+    """As WCAG 2 asks of ordinary text, level AA."""
+    style = (package_root() / "report/page.css").read_text(encoding="utf-8")
+    block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[scheme]
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block))
+    assert colours.keys() > GROUNDS | NO_TEXT
+    for text in colours.keys() - GROUNDS - NO_TEXT:
+        for ground in GROUNDS:
+            dark, light = sorted(luminance(colours[name]) for name in (text, ground))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (text, ground)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from gpuprep.model import Done, FileDiff
 from gpuprep.run.events import Event, EventKind
 from gpuprep.run.redact import MASK, Redactor
 from gpuprep.run.transcript import Transcript
@@ -73,3 +74,27 @@ def test_host_tasks_and_changes_are_counted() -> None:
 )
 def test_events_without_data_are_taken(event: dict[str, Any]) -> None:
     assert transcript(event).failures == {}
+
+
+def converging(**result: Any) -> dict[str, Any]:
+    event = task("ok", **result)
+    event["event_data"]["task_action"] = "gpuprep.core.converge"
+    return event
+
+
+def test_what_a_host_did_is_kept_with_its_times_and_without_secrets() -> None:
+    done = {"op": "files", "changed": True, "detail": "wrote /a the-secret", "seconds": 0.25}
+    odd = {"op": "hold", "changed": "yes", "detail": None, "seconds": "long"}
+    made = transcript(converging(operations=[done]), converging(operations=[odd]), task("ok"))
+    assert made.operations == {
+        "a": [
+            Done("conda", "files", f"wrote /a {MASK}", changed=True, seconds=0.25),
+            Done("conda", "hold", "", changed=False),
+        ]
+    }
+
+
+def test_what_files_became_is_kept_without_secrets() -> None:
+    change = {"after_header": "/etc/a", "before": "the-secret\n", "after": "\x1b[1mnew\n"}
+    made = transcript(converging(diff=[change, change]), task("ok", diff=[change]))
+    assert made.diffs == {"a": [FileDiff("/etc/a", f"{MASK}\n", "new\n")]}

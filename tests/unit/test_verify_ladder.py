@@ -37,19 +37,54 @@ def test_healthy_host_passes_every_rung() -> None:
     assert state_of(checks.values(), plan_is_empty=True) is HostStatus.READY
 
 
-def test_rungs_with_work_of_their_own_tell_how_long_it_took() -> None:
-    times = {n: c.seconds for n, c in healthy().checks(stack()).items() if c.seconds is not None}
-    assert times == {
-        "nvml.answers": 0.41,
-        "cuda.driver_api": 0.02,
+def test_every_rung_that_was_tried_tells_how_long_the_host_took_for_it() -> None:
+    checks = healthy().checks(stack())
+    tried = {name for name, check in checks.items() if check.status is not SKIPPED}
+    times = {name: check.seconds for name, check in checks.items() if check.seconds is not None}
+    assert times.keys() == tried
+    own = {
         "fabric.version": 0.01,
         "toolkit.compiles": 3.1,
-        "kernel.runs": 2.4,
+        "kernel.runs": 2.6,  # the prebuilt on all GPUs at once, the compiled one after it
+        "gemm.correct": 1.0,
         "cudnn.runtime": 4.1,
         "cudnn.convolution": 1.0,
         "framework.kernel": 8.0,
+        "burn.bandwidth": 0.9,
         "burn.matrix": 59.1,
+        "burn.stable": 66.0,
+        "burn.peer": 3.3,
     }
+    looked = {
+        "pci.device": 0.001,
+        "module.loaded": 0.032,
+        "version.userspace": 0.43,
+        "version.packages": 0.05,
+        "nvml.answers": 0.41,
+        "xid.clean": 0.008,
+        "cuda.driver_api": 0.02,
+        "reboot.survived": 0.0002,
+    }
+    assert {name: times[name] for name in (*own, *looked)} == own | looked
+
+
+def test_what_an_earlier_run_proved_took_no_time_in_this_one() -> None:
+    probe = healthy().probe
+    kept = {name: probe[name] for name in ("programs", "frameworks")}
+    change = dict.fromkeys((f"probe.{name}" for name in (*kept, "burn")), "__delete__")
+    proof = {**probe["identity"], **kept, "at": 1}
+    checks = healthy({**change, "probe.proof": proof}).checks(stack(), "quick")
+    assert checks["kernel.runs"].status is PASSED
+    assert checks["kernel.runs"].seconds is None
+    assert checks["nvml.answers"].seconds == 0.41
+
+
+@pytest.mark.parametrize("odd", ["long", True, -1, float("nan"), {}, None])
+def test_odd_times_are_none(odd: object) -> None:
+    changed = {"probe.timings.xid": odd, "probe.nvml.seconds": odd, "probe.timings.proof": 1}
+    checks = healthy(changed).checks(stack())
+    assert checks["xid.clean"].seconds is checks["nvml.answers"].seconds is None
+    assert checks["reboot.survived"].seconds == 1
 
 
 def test_healthy_host_without_stack_passes_too() -> None:

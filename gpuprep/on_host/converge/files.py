@@ -288,8 +288,13 @@ def _converge(setting, data, status, wanted, context):
         else:
             _set_rights(path, mode, owner)
     diff = {"before_header": path, "after_header": path}
-    if other_content and not mode & stat.S_IROTH:
-        return dict(diff, before="", after="(not shown: not everybody may read it)\n")
+    was_hidden = status is not None and not stat.S_IMODE(status.st_mode) & stat.S_IROTH
+    if other_content and (was_hidden or not mode & stat.S_IROTH):
+        before = "" if status is None else "(not shown)\n"
+        return dict(diff, before=before, after="(not shown: not everybody may read it)\n")
+    if other_content and setting.get("key"):
+        key = "OpenPGP key %s\n" % setting["key"]["fingerprint"]
+        return dict(diff, before="" if data is None else "another content\n", after=key)
     if other_content:
         return dict(diff, before=shown(data), after=shown(wanted))
     before = "mode %04o, owner %d:%d\n" % rights

@@ -19,7 +19,7 @@ import re
 import time
 
 from . import conda, cuda, files, hardware, headers, kernel, packages, services, system
-from .base import read
+from .base import Watch, read
 from .family import FAMILIES, family_of
 
 SPACE = ("/usr", "/var", "/opt", "/boot", "/tmp")
@@ -29,15 +29,18 @@ UNINSTALLERS = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")
 def observe(request):
     """Return everything that is asked for; see the module's text for the request."""
     started = time.time()
+    watch = Watch()
     release = system.os_release()
     family = family_of(release)
     backend = FAMILIES[family]
-    found, broken = backend.packages(re.compile(request.get("packages") or r"(?!)").match)
+    asked = re.compile(request.get("packages") or r"(?!)").match
+    found, broken = watch("packages", backend.packages, asked)
     enabled, enrolled = system.secure_boot(backend.SIGNING_KEYS)
-    kernels = kernel.kernels(request.get("kernel"))
+    kernels = watch("kernel", kernel.kernels, request.get("kernel"))
+    others = request.get("modules") or []
     changes = request.get("changes") or {}
     releases = {kernels[name] for name in ("running", "target", "next_boot")} - {None}
-    shown = {release: headers.look(release, changes) for release in releases}
+    shown = {release: watch("kernel", headers.look, release, changes) for release in releases}
     paths = request.get("files") or []
     return {
         "schema": 1,
@@ -49,28 +52,29 @@ def observe(request):
         "arch": os.uname().machine,
         "kernel": dict(kernels, shown={r: told for r, told in shown.items() if told}),
         "system_gcc": system.system_gcc(),
-        "pci": hardware.pci(),
+        "pci": watch("pci", hardware.pci),
         "modules": {
-            "loaded": kernel.modules_loaded(),
-            "on_disk": kernel.modules_on_disk(kernels["target"]),
-            "others": kernel.other_modules(request.get("modules") or [], kernels["target"]),
-            "packaged": kernel.packaged_modules(request.get("modules") or [], kernels["target"]),
-            "rules": kernel.module_rules(),
+            "loaded": watch("modules", kernel.modules_loaded),
+            "on_disk": watch("modules", kernel.modules_on_disk, kernels["target"]),
+            "others": watch("modules", kernel.other_modules, others, kernels["target"]),
+            "packaged": watch("modules", kernel.packaged_modules, others, kernels["target"]),
+            "rules": watch("modules", kernel.module_rules),
         },
-        "driver": hardware.driver(),
+        "driver": watch("driver", hardware.driver),
         "package_manager": packages.manager(family, backend, broken),
         "packages": found,
         "files": {path: files.describe(path) for path in paths},
         "keys": files.key_fingerprints(request.get("keys") or []),
-        "units": services.units(request.get("units") or []),
-        "cuda": cuda.cuda(backend.ALTERNATIVES),
-        "cudnn": cuda.cudnn(),
-        "conda": conda.conda(request.get("conda")),
+        "units": watch("units", services.units, request.get("units") or []),
+        "cuda": watch("cuda", cuda.cuda, backend.ALTERNATIVES),
+        "cudnn": watch("cudnn", cuda.cudnn),
+        "conda": watch("conda", conda.conda, request.get("conda")),
         "secure_boot": enabled,
         "mok_enrolled": enrolled,
         "runfile": any(map(os.path.exists, UNINSTALLERS)),
         "free_mb": {path: system.free_mb(path) for path in SPACE},
         "commands": system.commands(request.get("commands") or []),
         "initramfs": kernel.initramfs(kernels["target"]),
+        "timings": watch.seconds,
         "seconds": round(time.time() - started, 4),
     }

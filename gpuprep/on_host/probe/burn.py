@@ -63,7 +63,9 @@ def find_cublas(options):
 def load(library, ptx, visible, setting, cublas):
     """Measure one GPU. Runs in a child process."""
     gpu = matrices.open_gpu(library, ptx, visible)
+    began = time.monotonic()
     answer = {"slot": gpu.slot(), "bandwidth": bandwidth(gpu, setting["copy_bytes"])}
+    answer["bandwidth"]["seconds"] = round(time.monotonic() - began, 4)
     kinds = [kind for kind in ("bf16", "fp16") if "gemm_" + kind in gpu.functions]
     kind = kinds[0] if kinds else "fp32"
     answer["matrix"] = sustain(gpu, kind, setting, cublas)

@@ -28,9 +28,10 @@ def probe(tier, options=None):
     answers["fabric_manager"] = libraries.fabric_manager(
         limits["fabric_manager"], options.get("fabric_manager", "/usr/bin/nv-fabricmanager")
     )
-    answers["modules"] = libraries.modules_by_kernel()
+    timings = answers["timings"] = {}
+    answers["modules"] = _timed(timings, "modules", libraries.modules_by_kernel)
     record = options.get("proof", proof.PATH)
-    before = proof.read(record)
+    before = _timed(timings, "proof", proof.read, record)
     answers["identity"] = proof.identity(answers)
     if tier != "quick":
         from . import programs  # noqa: PLC0415 - the quick tier is shipped without it
@@ -40,8 +41,18 @@ def probe(tier, options=None):
         if problem:
             answers["proof_not_stored"] = problem
     answers["proof"] = before
-    answers["xid"] = kernel_log.collect(options.get("kmsg", "/dev/kmsg"))
+    kmsg = options.get("kmsg", "/dev/kmsg")
+    answers["xid"] = _timed(timings, "xid", kernel_log.collect, kmsg)
     spent = os.times()
     answers["cpu_seconds"] = round(sum(spent[:4]), 4)
     answers["seconds"] = round(time.monotonic() - began, 4)
     return answers
+
+
+def _timed(timings, name, work, *arguments):
+    """Return what ``work`` gives; the seconds that it took are kept by its name."""
+    began = time.monotonic()
+    try:
+        return work(*arguments)
+    finally:
+        timings[name] = round(time.monotonic() - began, 4)

@@ -10,7 +10,7 @@ from typing import Any
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts, _real_road
 from ansible_collections.gpuprep.core.plugins.plugin_utils._real_road import *  # noqa: F403
 
-from gpuprep.model import PlanState, Step, StepKind
+from gpuprep.model import Phase, PlanState, Step, StepKind
 from gpuprep.planner import HostPlan
 
 RIG = Path(os.environ["FLEET_RIG"])
@@ -19,6 +19,9 @@ RIG = Path(os.environ["FLEET_RIG"])
 @dataclass(frozen=True)
 class Part:
     steps: tuple[Step, ...]
+
+    def phase_of(self, step: Step) -> Phase:
+        return Phase.CONFIGURE if step.kind == StepKind.UNIT else Phase.INSTALL
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -29,8 +32,8 @@ class Part:
         }
 
 
-def _step(role: str, kind: str) -> Step:
-    return Step(role, role, StepKind(kind), "x", "change", "differs")
+def _step(role: str, kind: str, step: str = "") -> Step:
+    return Step(step or role, role, StepKind(kind), "x", "change", "differs")
 
 
 class Fleet(_real_road.Fleet):
@@ -46,7 +49,11 @@ class Fleet(_real_road.Fleet):
         wanted = variables.get("rig_roles", ["conda"])
         done = [role for role in wanted if (RIG / f"done-{name}-{role}").exists()]
         kind = variables.get("rig_step", StepKind.CONDARC)
-        roles = {role: Part(() if role in done else (_step(role, kind),)) for role in wanted}
+        steps = {role: [] if role in done else [_step(role, kind)] for role in wanted}
+        for role in wanted if variables.get("rig_configure") else ():
+            if not (RIG / f"configured-{name}-{role}").exists():
+                steps[role].append(_step(role, StepKind.UNIT, f"{role}.unit"))
+        roles = {role: Part(tuple(found)) for role, found in steps.items()}
         drifted = any(part.steps for part in roles.values())
         state = PlanState.DRIFTED if drifted else PlanState.CONVERGED
         return HostPlan(state, roles=roles)  # type: ignore[arg-type]
