@@ -14,7 +14,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 
 from gpuprep.components import ROLES
 from gpuprep.errors import ConfigError
-from gpuprep.fleet.verdicts import VERBS, judges, work_on
+from gpuprep.fleet.verdicts import VERBS, judges, pending_changes, work_on
 from gpuprep.fleet.waves import waves
 from gpuprep.model import Tier
 from gpuprep.report.text import checks_in_words, fleet_in_words
