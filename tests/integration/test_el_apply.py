@@ -29,7 +29,7 @@ LIST = "/etc/dnf/plugins/versionlock.list"
 SETTINGS = "/etc/dkms/nvidia.conf"
 REPOSITORY = "/etc/yum.repos.d/gpuprep-nvidia.repo"
 KEY = "/etc/pki/rpm-gpg/gpuprep-nvidia.asc"
-DOWNLOAD = "dnf -qy download --destdir /tmp"
+DOWNLOAD = "dnf -qy --setopt=*.module_hotfixes=1 download --destdir /tmp"
 OTHER_LINES = "# of somebody else\nbash-0:5.1.*\n"
 # What dkms.conf of the driver says, as somebody may have written it down before.
 OLD_COMPILER = """MAKE[0]="make KERNEL_UNAME=${kernelver} modules"\n"""
