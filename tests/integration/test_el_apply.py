@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from lab import failed_checks, ids
 
 from gpuprep.model import FleetResult, HostStatus, StepStatus
+from sandbox import hosts
 from sandbox.el.systems import SYSTEMS
 from sandbox.nvrepo import content
 
@@ -27,6 +29,7 @@ LIST = "/etc/dnf/plugins/versionlock.list"
 SETTINGS = "/etc/dkms/nvidia.conf"
 REPOSITORY = "/etc/yum.repos.d/gpuprep-nvidia.repo"
 KEY = "/etc/pki/rpm-gpg/gpuprep-nvidia.asc"
+DOWNLOAD = "dnf -qy --setopt=*.module_hotfixes=1 download --destdir /tmp"
 OTHER_LINES = "# of somebody else\nbash-0:5.1.*\n"
 # What dkms.conf of the driver says, as somebody may have written it down before.
 OLD_COMPILER = """MAKE[0]="make KERNEL_UNAME=${kernelver} modules"\n"""
@@ -134,6 +137,35 @@ def test_a_driver_of_somebody_elses_stream_is_replaced_on_purpose(lab: Lab, fres
 
 
 @pytest.mark.slow
+def test_red_hats_kernel_beside_oracles_gets_its_driver_and_no_newer_kernel(
+    lab: Lab, fresh: Fresh
+) -> None:
+    name = fresh(image="ol-9", gpus=["10de:2236"])
+    lab.run(name, "grubby", "--set-default", f"/boot/vmlinuz-{RHCK.uname}")
+    reboot(lab, name)
+    assert lab.run(name, "uname", "-r").strip() == RHCK.uname
+    is_prepared(lab.apply(name, gpuprep_components=["driver"]), name)
+    is_whole(lab, name, LATER)
+    kernels = lab.run(name, "rpm", "-qa", "kernel-core").split()
+    assert kernels == [f"kernel-core-{RHCK.release}.x86_64"]
+    absent = lab.sh(name, "rpm -q gcc-toolset-14 || true; ls /etc/dkms/nvidia.conf 2>&1 || true")
+    assert "is not installed" in absent
+    assert "No such file" in absent
+
+
+def reboot(lab: Lab, name: str) -> None:
+    """Let a host restart, and wait until it is back."""
+    began = "awk '{print $22}' /proc/1/stat"
+    before = lab.sh(name, began)
+    hosts.run(name, ["systemctl", "reboot"])
+    deadline = time.monotonic() + 120
+    while hosts.run(name, ["sh", "-c", began]).stdout in {before, ""}:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    hosts.wait_ready(name)
+
+
+@pytest.mark.slow
 def test_branches_are_changed_up_and_down(lab: Lab, el_restore: Restore) -> None:
     name = el_restore("el-ol9-h100")
     for branch, version in (("570", OLDEST), ("580", LATER), ("595", NEWEST), ("580", LATER)):
@@ -182,8 +214,7 @@ DRIFT = {
     "gpu_driver.package.libnvidia-ml": "rpm -e --nodeps libnvidia-ml",
     "gpu_driver.package.nvidia-modprobe": "rpm -e --nodeps nvidia-modprobe",
     "gpu_driver.package.nvidia-persistenced": (
-        f"dnf -qy --disableplugin=versionlock --setopt=gpuprep-nvidia.module_hotfixes=1 download"
-        f" --destdir /tmp nvidia-persistenced-3:{EARLIER} || true;"
+        f"{DOWNLOAD} nvidia-persistenced-3:{EARLIER};"
         f" rpm -U --oldpackage --nodeps /tmp/nvidia-persistenced-{EARLIER}-*.rpm"
     ),
     "gpu_driver.unit.nvidia-persistenced": "systemctl disable --now nvidia-persistenced",
@@ -207,6 +238,19 @@ def test_every_artefact_that_was_altered_is_named_and_repaired(
     assert ids(lab.look(name)) == set()
     is_whole(lab, name, LATER)
     assert OTHER_LINES in lab.run(name, "cat", LIST)
+
+
+def test_what_an_interrupted_transaction_left_twice_is_finished(
+    lab: Lab, el_restore: Restore
+) -> None:
+    name = el_restore(HOST)
+    twice = f"rpm -i --nodeps --justdb --force /tmp/nvidia-modprobe-{EARLIER}-*.rpm"
+    lab.sh(name, f"{DOWNLOAD} nvidia-modprobe-3:{EARLIER}; {twice}")
+    assert len(lab.run(name, "rpm", "-q", "nvidia-modprobe").split()) == 2
+    lab.sh(name, "rpm -e --nodeps nvidia-xconfig")
+    is_prepared(lab.apply(name, gpuprep_components=["driver"]), name)
+    is_whole(lab, name, LATER)
+    assert len(lab.run(name, "rpm", "-q", "nvidia-modprobe").split()) == 1
 
 
 def test_a_module_that_is_gone_is_built_again(lab: Lab, el_restore: Restore) -> None:
