@@ -40,6 +40,7 @@ class HostSpec:
         shape: OCI shape, the host variable ``oci_shape``; None: no such variable.
         vars: further host variables.
         files: files by absolute path.
+        secure_boot: whether the firmware says that Secure Boot is on.
 
     """
 
@@ -50,6 +51,7 @@ class HostSpec:
     shape: str | None = None
     vars: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, File] = field(default_factory=dict)
+    secure_boot: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, the form that ``from_dict`` takes besides the name."""
@@ -67,7 +69,15 @@ class HostSpec:
         """
         if not _NAME.fullmatch(name):
             raise SandboxError(f"host name {name!r}: lower-case letters, digits and - only")
-        unknown = set(entry) - {"image", "gpus", "nvswitches", "shape", "vars", "files"}
+        unknown = set(entry) - {
+            "image",
+            "gpus",
+            "nvswitches",
+            "shape",
+            "vars",
+            "files",
+            "secure_boot",
+        }
         if unknown:
             raise SandboxError(f"host {name}: unknown keys {', '.join(sorted(unknown))}")
         image = entry.get("image", "debian-12")
@@ -81,6 +91,7 @@ class HostSpec:
             shape=entry.get("shape"),
             vars=dict(entry.get("vars", {})),
             files={path: File(**file) for path, file in entry.get("files", {}).items()},
+            secure_boot=entry.get("secure_boot", False),
         )
 
 

@@ -165,11 +165,26 @@ def _create(host: Host, image: str) -> None:
         *("--mac-address", mac_of(host.address)),
         *("--restart", "always", "--systemd", "always"),
         *("--volume", f"{bus}:/sys/bus/pci:ro"),
+        *_firmware(host),
         image,
     )
     # In the host's own file system, so that they survive its reboot.
     podman("cp", "--archive=false", "-", f"{host.container}:/", stdin=firstboot.archive_of(host))
     podman("start", host.container)
+
+
+def _firmware(host: Host) -> tuple[str, ...]:
+    """Return the options that show a host the firmware of a machine with Secure Boot on."""
+    if not host.spec.secure_boot:
+        return ()
+    tree = host.folder / "firmware"
+    variables = tree / "efi" / "efivars"
+    variables.mkdir(parents=True, exist_ok=True)
+    # Four bytes of attributes, then the value (UEFI specification, 3.3).
+    enabled = variables / "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    enabled.write_bytes(b"\x06\0\0\0\x01")
+    # podman hides the machine's own otherwise, and what is mounted there.
+    return ("--security-opt", "unmask=/sys/firmware", "--volume", f"{tree}:/sys/firmware:ro")
 
 
 def mac_of(address: str) -> str:

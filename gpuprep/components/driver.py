@@ -70,6 +70,10 @@ def resolve(case: Case, stack: Stack) -> Stack:
         conflicting=names.conflicting_of(case, driver),
         dkms_toolset=names.toolset_of(case),
         module=names.module_of(case, driver),
+        elsewhere=names.elsewhere_of(case, driver),
+        stale=names.stale_of(case),
+        ready=names.ready_modules_of(case, driver),
+        signer=names.signer_of(case),
         kernel_modules=names.kernel_modules_of(case),
     )
 
@@ -88,10 +92,12 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     version = stack.driver_version or shared_version(
         packages, stack.version_locked, family, stack.branch
     )
-    from_nvidia = stack.source == "nvidia"
-    others = _other_driver(packages, stack, version) if from_nvidia else ()
-    locked = (*stack.version_locked, *(f"!{name}" for name in others)) if from_nvidia else ()
-    purge = _stale_pins(differences, packages, pre_install)
+    if _waits_for_modules(packages, stack, observation):
+        version = stack.driver_version  # modules of the next kernel can be of a later release
+    whole = stack.source == "nvidia" or bool(stack.elsewhere)
+    others = _other_driver(packages, stack, version) if whole else ()
+    locked = (*stack.version_locked, *(f"!{name}" for name in others)) if whole else ()
+    purge = _stale_pins(differences, packages, pre_install, stack.stale)
     pins = diff_packages(differences, packages, pre_install, (), family)
     main = diff_packages(
         differences,
@@ -178,7 +184,8 @@ def _other_driver(packages: Packages, stack: Stack, version: str | None) -> tupl
             continue
         marks = [part for part in name.split("-") if part[:3].isdigit()]
         another = any(_is_another(mark, stack.branch, version) for mark in marks)
-        if (another and matches(name, stack.version_locked)) or matches(name, stack.conflicting):
+        elsewhere = matches(name, stack.conflicting) or matches(name, stack.elsewhere)
+        if (another and matches(name, stack.version_locked)) or elsewhere:
             others.append(name)
     return tuple(sorted(others))
 
@@ -191,10 +198,13 @@ def _is_another(mark: str, branch: str | None, version: str | None) -> bool:
 
 
 def _stale_pins(
-    differences: Differences, packages: Packages, pre_install: Sequence[Package]
+    differences: Differences,
+    packages: Packages,
+    pre_install: Sequence[Package],
+    others: Sequence[str],
 ) -> tuple[str, ...]:
     """Find pins for another driver; a removed package leaves its preferences file in force."""
-    patterns = [f"{package.name.rpartition('-')[0]}-*" for package in pre_install]
+    patterns = [*others, *(f"{package.name.rpartition('-')[0]}-*" for package in pre_install)]
     wanted = {package.name for package in pre_install}
     stale = []
     for name, package in sorted(packages.items()):
@@ -212,11 +222,43 @@ def _diff_module(
     """Find that no module of this driver is there for the target kernel."""
     kernel = observation.kernel.target
     built = [m for m in observation.modules.on_disk if m.name in {"nvidia", stack.module}]
+    if stack.ready:
+        _diff_ready(differences, observation, stack, version)
+        return
     if any(_fits(module, version, kernel) for module in built):
         return
     versions = ", ".join(sorted({str(module.version) for module in built})) or None
     reason = f"no module of this driver is built for kernel {kernel}"
     differences.add(StepKind.MODULE, kernel, "build", reason, versions, version)
+
+
+def _waits_for_modules(packages: Packages, stack: Stack, observation: HostObservation) -> bool:
+    """Return whether the next boot's kernel lacks its modules, which come ready."""
+    newest = observation.kernel.newest_installed
+    name = stack.ready.get(newest or "")
+    waits = newest != observation.kernel.target
+    return waits and name is not None and not is_installed(packages, name)
+
+
+def _diff_ready(
+    differences: Differences, observation: HostObservation, stack: Stack, version: str | None
+) -> None:
+    """Find that ready modules are not there for the target kernel as their signer made them."""
+    kernel = observation.kernel.target
+    there = [
+        m
+        for m in observation.modules.on_disk
+        if m.name in {"nvidia", stack.module} and m.kernel == kernel
+    ]
+    wrong = [m for m in there if m.signer != stack.signer or not _fits(m, version, kernel)]
+    if there and not wrong:
+        return
+    if wrong:
+        signer = wrong[0].signer or "nobody"
+        reason = f"{wrong[0].path} {wrong[0].version} is signed by {signer}, not {stack.signer}"
+    else:
+        reason = f"the modules of {stack.ready[kernel]} are not there"
+    differences.add(StepKind.MODULE, kernel, "build", reason, None, version)
 
 
 def _fits(module: DiskModule, version: str | None, kernel: str) -> bool:
@@ -290,6 +332,7 @@ COMPONENT = Component(
     space_mb={"/usr": 1500, "/var": 600, TEMPORARY: 50},
     checks=(
         "module.on_disk",
+        "module.signed",
         "module.next_boot",
         "module.loaded",
         "nouveau.absent",

@@ -84,12 +84,22 @@ CHECKS: tuple[Check, ...] = (
         fixed_by_apply=True,
     ),
     Check(
+        "module.signed",
+        "Driver module signed as Secure Boot wants it",
+        "Driver module not signed as Secure Boot wants it",
+        "The kernel, locked down by Secure Boot, will not reject the module for its signature.",
+        APPLY + " It takes modules that the distribution signed, where there are some; a module "
+        "that is built on the host needs a machine owner key (mokutil --import).",
+        fixed_by_apply=True,
+    ),
+    Check(
         "module.next_boot",
         "Driver module built for the newest installed kernel",
         "No driver module for the newest installed kernel",
         "The next reboot, which starts the newest kernel, will not lose the GPU.",
-        "Rebuild the module for that kernel (dkms autoinstall -k <kernel>) before rebooting, or "
-        "remove the kernel.",
+        "Before rebooting, rebuild the module for that kernel (dkms autoinstall -k <kernel>), or "
+        "remove the kernel. Where modules come ready from the archive, run gpuprep apply: it "
+        "takes those of that kernel.",
         fixed_by_apply=True,
     ),
     Check(

@@ -118,7 +118,7 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
     desired = case.desired
     archive = archive_of(case)
     exact = None if desired.version == "auto" else desired.version
-    wanted = _branch_of(exact) if exact else desired.branch
+    wanted = _as_it_became(case, archive, _branch_of(exact) if exact else desired.branch)
     refusal: Refused | None = None
     for name in _archive_order(archive) if wanted == "auto" else (wanted,):
         entry = archive.branches.get(name)
@@ -145,6 +145,15 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
         flavour=desired.flavour,
         known=", ".join(f"{name} ({entry.version})" for name, entry in archive.branches.items()),
     )
+
+
+def _as_it_became(case: Case, archive: Archive, branch: str) -> str:
+    """Return the branch that the archive installs by a branch's name."""
+    became = archive.became.get(branch)
+    if became is None:
+        return branch
+    case.warn("W_DISTRO_BRANCH_BECAME", b=branch, os=case.facts.os, became=became)
+    return became
 
 
 def _archive_order(archive: Archive) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from sandbox.nvrepo.deb import Deb, Entry
+from sandbox.nvrepo.deb import Deb, Entry, script
 from sandbox.nvrepo.driver import Driver
 from sandbox.ubuntu import driver, kernels, modules
 
@@ -92,8 +92,6 @@ def _compilers(system: System) -> list[Deb]:
         f"gcc-{ours}": (f"gcc-{theirs}",),
         f"g++-{ours}": (f"g++-{theirs}", f"gcc-{ours}"),
     }
-    links = {"gcc": "gcc", "g++": "g++"}
-    links |= {f"{tool}-{ours}": f"{tool}-{theirs}" for tool in ("gcc", "g++")}
     return [
         Deb(
             name=name,
@@ -101,14 +99,18 @@ def _compilers(system: System) -> list[Deb]:
             description=f"GNU compiler {ours}; its files are those of {theirs}",
             section="devel",
             relations={"Depends": needs},
-            files={f"usr/bin/{name}": Entry(link=_link(name, links[name], ours))},
+            files={f"usr/bin/{name}": _program(name, theirs, ours)},
         )
         for name, needs in named.items()
     ]
 
 
-def _link(name: str, leads_to: str, ours: int) -> str:
-    return f"{name}-{ours}" if leads_to == name else leads_to
+def _program(name: str, theirs: int, ours: int) -> Entry:
+    """Return what a compiler's name leads to: a compiler goes by the name of its file."""
+    tool = name.partition("-")[0]
+    if tool == name:
+        return Entry(link=f"{tool}-{ours}")
+    return script(f'#!/bin/sh\nexec {tool}-{theirs} "$@"\n')
 
 
 def repository(

@@ -16,6 +16,7 @@ MODPROBE = (
     "/lib/modprobe.d",
 )
 RULES = ("alias", "blacklist", "install", "options")
+SIGNED = b"~Module signature appended~\n"
 KERNEL_WORD = re.compile(r"(?:module_blacklist=|modprobe\.blacklist=).*nvidia|nvidia\w*\.")
 
 
@@ -101,9 +102,21 @@ def modules_on_disk(release):
                 "version": facts.get("version"),
                 "vermagic": facts.get("vermagic", "").split(" ")[0] or None,
                 "license": facts.get("license"),
+                "signer": facts.get("signer") or _signer(path),
             }
         )
     return found
+
+
+def _signer(path):
+    """Return who signed an uncompressed module, None when nobody did."""
+    try:
+        with open_to_read(path) as handle:
+            handle.seek(-len(SIGNED), os.SEEK_END)
+            signed = handle.read() == SIGNED
+    except OSError:
+        return None
+    return (output(["modinfo", "-F", "signer", path]).strip() or None) if signed else None
 
 
 def modules_loaded():
