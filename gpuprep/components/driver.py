@@ -89,8 +89,9 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     diff_files(differences, observation, files)
     roots = [p for p in stack.packages if p.component == "driver"]
     pre_install = [p for p in roots if p.pre_install]
+    ours = {n: p for n, p in packages.items() if not matches(n, stack.elsewhere)}
     version = stack.driver_version or shared_version(
-        packages, stack.version_locked, family, stack.branch
+        ours, stack.version_locked, family, stack.branch
     )
     if _waits_for_modules(packages, stack, observation):
         version = stack.driver_version  # modules of the next kernel can be of a later release
@@ -113,7 +114,10 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     changing = differences.has(StepKind.PACKAGE)
     hold = (*stack.version_locked, *(p.name for p in pre_install))
     diff_holds(differences, packages, hold, renew=changing)
-    if not changing:
+    next_boot = False
+    if stack.ready:
+        next_boot = not changing and _diff_ready(differences, observation, stack, version)
+    elif not changing:
         _diff_module(differences, observation, stack, version)
     diff_units(differences, observation, stack.services)
     diff_unwanted_units(differences, observation, stack.unwanted_services)
@@ -137,7 +141,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         kernel=observation.kernel.target,
         load=(*fabric, *load),
         initramfs=initramfs,
-        reboot=reboot,
+        reboot=reboot or next_boot,
     )
 
 
@@ -222,9 +226,6 @@ def _diff_module(
     """Find that no module of this driver is there for the target kernel."""
     kernel = observation.kernel.target
     built = [m for m in observation.modules.on_disk if m.name in {"nvidia", stack.module}]
-    if stack.ready:
-        _diff_ready(differences, observation, stack, version)
-        return
     if any(_fits(module, version, kernel) for module in built):
         return
     versions = ", ".join(sorted({str(module.version) for module in built})) or None
@@ -242,23 +243,28 @@ def _waits_for_modules(packages: Packages, stack: Stack, observation: HostObserv
 
 def _diff_ready(
     differences: Differences, observation: HostObservation, stack: Stack, version: str | None
-) -> None:
-    """Find that ready modules are not there for the target kernel as their signer made them."""
+) -> bool:
+    """Find that ready modules are not as their signer made them; return whether to reboot first."""
     kernel = observation.kernel.target
-    there = [
-        m
-        for m in observation.modules.on_disk
-        if m.name in {"nvidia", stack.module} and m.kernel == kernel
-    ]
+    mine = {"nvidia", stack.module}
+    there = [m for m in observation.modules.on_disk if m.name in mine and m.kernel == kernel]
     wrong = [m for m in there if m.signer != stack.signer or not _fits(m, version, kernel)]
     if there and not wrong:
-        return
+        return False
+    if kernel not in stack.ready:
+        (newest,) = stack.ready
+        reason = f"the modules of this driver are for kernel {newest}, which is not booted yet"
+        differences.add(StepKind.REBOOT, "host", "reboot", reason, kernel, newest)
+        return True
     if wrong:
         signer = wrong[0].signer or "nobody"
         reason = f"{wrong[0].path} {wrong[0].version} is signed by {signer}, not {stack.signer}"
+        if wrong[0].signer == stack.signer:
+            reason = f"{wrong[0].path} is of driver {wrong[0].version}"
     else:
         reason = f"the modules of {stack.ready[kernel]} are not there"
     differences.add(StepKind.MODULE, kernel, "build", reason, None, version)
+    return False
 
 
 def _fits(module: DiskModule, version: str | None, kernel: str) -> bool:

@@ -65,7 +65,7 @@ def _check_state(case: Case) -> None:
     if not case.manages_driver:
         return
     running, newest = case.facts.kernel, state.newest_kernel
-    if takes_ready_modules(case):  # for both kernels, before the reboot
+    if takes_ready_modules(case):  # also for the kernel that waits for its reboot
         return
     if running and newest and running != newest:
         raise Refused("E_REBOOT_FIRST", running=running, newest=newest)

@@ -10,7 +10,7 @@ from gpuprep.model.versions import key
 from gpuprep.resolve.case import Case, Driver, Refused
 from gpuprep.resolve.driver import archive_of
 from gpuprep.resolve.host import fabric_of
-from gpuprep.resolve.source import is_locked_down, takes_ready_modules
+from gpuprep.resolve.source import is_locked_down, next_kernel, takes_ready_modules
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Archive, DriverNames
@@ -190,17 +190,16 @@ def _from_archive(case: Case, driver: Driver) -> list[Package]:
 
 
 def ready_modules_of(case: Case, driver: Driver) -> dict[str, str]:
-    """Return the packages with ready modules by kernel: that which runs, and that which boots."""
+    """Return the package with ready modules by kernel: that which the next boot starts.
+
+    Each kernel's modules are of the release that was there with it: those of the running one and of
+    a newer one may exclude each other.
+    """
     if not takes_ready_modules(case):
         return {}
-    archive, state = archive_of(case), case.facts.state
-    form = archive.signed[_flavour(driver)]
-    kernels = dict.fromkeys((str(case.facts.kernel), state.newest_kernel or ""))
-    return {
-        kernel: form.format(b=driver.branch.name, kernel=kernel)
-        for kernel in kernels
-        if any(kernel.endswith(f"-{flavour}") for flavour in archive.signed_kernels)
-    }
+    form = archive_of(case).signed[_flavour(driver)]
+    kernel = next_kernel(case)
+    return {kernel: form.format(b=driver.branch.name, kernel=kernel)}
 
 
 def signer_of(case: Case) -> str | None:

@@ -25,7 +25,7 @@ def choose_source(case: Case) -> None:
 
 def has_signed_modules(case: Case, archive: Archive) -> bool:
     """Return whether an archive has modules ready and signed for kernels like the host's."""
-    kernel = case.facts.kernel or ""
+    kernel = next_kernel(case)
     return any(kernel.endswith(f"-{flavour}") for flavour in archive.signed_kernels)
 
 
@@ -34,6 +34,11 @@ def takes_ready_modules(case: Case) -> bool:
     archive = case.catalog.archives.get(case.facts.os)
     distro = case.desired.source == "distro"
     return distro and archive is not None and has_signed_modules(case, archive)
+
+
+def next_kernel(case: Case) -> str:
+    """Return the kernel that the next boot starts, or the one that the driver is wanted for."""
+    return case.facts.state.newest_kernel or str(case.facts.kernel)
 
 
 def is_locked_down(case: Case) -> bool:

@@ -50,7 +50,7 @@ def contents(system: System, state: str, key: ModuleKey, work: Path) -> Contents
     release += _drivers(system, system.drivers, work)
     updates: list[Deb] = []
     if state == "kernel-first":
-        updates = kernels.all_packages(system.newer)
+        updates = kernels.all_packages(system.newer, work)
     elif state == "later":
         updates = _kernel(system, system.newer, system.newer_drivers, key, work)
         updates += _drivers(system, system.newer_drivers, work)
@@ -61,7 +61,7 @@ def _kernel(
     system: System, kernel: Kernel, versions: Iterable[str], key: ModuleKey, work: Path
 ) -> list[Deb]:
     cuts = [driver.of_archive(_driver(version), system.version) for version in versions]
-    return [*kernels.all_packages(kernel), *modules.packages(kernel, cuts, key, work)]
+    return [*kernels.all_packages(kernel, work), *modules.packages(kernel, cuts, key, work)]
 
 
 def _drivers(system: System, versions: Iterable[str], work: Path) -> list[Deb]:

@@ -240,7 +240,10 @@ def _of_flavour(cut: Cut, own: Mapping[str, Deb], flavour: Flavour) -> list[Deb]
         f"{source} (= {cut.version})",
         *cut.about(common),
     )
-    libraries = {path: entry for path, entry in built.files.items() if path != hook}
+    # What builds comes and goes with DKMS's package; the real one knows what was added to it.
+    builder = f"usr/src/nvidia-{cut.driver.version}/dkms-substitute"
+    building = {path: built.files[path] for path in (hook, builder)}
+    texts = {path: entry for path, entry in built.files.items() if path not in building}
     driver = (
         *cut.exactly("libnvidia-gl", "nvidia-utils"),
         *cut.about(dkms),
@@ -254,7 +257,7 @@ def _of_flavour(cut: Cut, own: Mapping[str, Deb], flavour: Flavour) -> list[Deb]
         _deb(
             cut,
             source,
-            files=libraries,
+            files=texts,
             Conflicts=(cut.named("nvidia-kernel-source", other),),
         ),
         replace(
@@ -262,7 +265,7 @@ def _of_flavour(cut: Cut, own: Mapping[str, Deb], flavour: Flavour) -> list[Deb]
                 cut,
                 dkms,
                 ("dkms", f"{source} (= {cut.version})", *cut.about(common)),
-                {hook: built.files[hook]},
+                building,
                 **exclusive,
             ),
             scripts=built.scripts,
