@@ -13,14 +13,14 @@ from gpuprep.model import HostResult, HostStatus
 from sandbox import hosts, servers
 from sandbox.fleet import HostSpec
 from sandbox.ubuntu.modules import SIGNER
-from sandbox.ubuntu.systems import SYSTEMS
+from sandbox.ubuntu.systems import SYSTEMS, System
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
-A10, V100, H100 = "10de:2236", "10de:1db1", "10de:2330"
+A10, V100, H100, B200 = "10de:2236", "10de:1db1", "10de:2330", "10de:2901"
 DRIVER_ONLY = {"gpuprep_components": ["driver"]}
 JAMMY, NOBLE = SYSTEMS["ubuntu-22.04"], SYSTEMS["ubuntu-24.04"]
 
@@ -67,10 +67,8 @@ def prepared(host: HostResult) -> bool:
 # --- who they are ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
-def test_a_host_is_the_ubuntu_that_it_says(lab: Lab, fresh: Fresh, system: object) -> None:
-    assert system in SYSTEMS.values()
-    release = next(one for one in SYSTEMS.values() if one == system)
+@pytest.mark.parametrize("release", SYSTEMS.values(), ids=SYSTEMS)
+def test_a_host_is_the_ubuntu_that_it_says(lab: Lab, fresh: Fresh, release: System) -> None:
     name = fresh(image=release.name)
     assert hosts.system_state(name) == "running"
     told = lab.sh(name, ". /etc/os-release; echo $ID $VERSION_ID $VERSION_CODENAME")
@@ -81,9 +79,9 @@ def test_a_host_is_the_ubuntu_that_it_says(lab: Lab, fresh: Fresh, system: objec
     origins = lab.run(name, "apt-config", "dump", "Unattended-Upgrade::Allowed-Origins")
     assert '"${distro_id}:${distro_codename}-security"' in origins
     lab.sh(name, "apt-get -qq update")
-    offered = lab.run(name, "apt-cache", "policy", f"nvidia-utils-{580}-server", "nvidia-driver")
+    offered = lab.run(name, "apt-cache", "madison", "nvidia-utils-580-server")
     assert f"{release.drivers[0]}-0ubuntu0.{release.version}.1" in offered
-    assert "nvidia-driver:" not in offered  # Debian's own
+    assert lab.run(name, "apt-cache", "madison", "nvidia-driver") == ""  # Debian's own
 
 
 # --- NVIDIA's repository --------------------------------------------------------------------------
@@ -147,6 +145,45 @@ def test_a_v100_gets_its_last_branch_and_toolkit(lab: Lab, fresh: Fresh) -> None
     assert prepared(result.hosts[name])
     assert "nvidia-driver-580" in packages(lab, name)
     assert lab.run(name, "readlink", "-f", "/usr/local/cuda").strip() == "/usr/local/cuda-12.9"
+
+
+def test_on_22_04_the_module_is_built_with_the_compiler_of_its_kernel(
+    lab: Lab, fresh: Fresh
+) -> None:
+    name = fresh(image="ubuntu-22.04", gpus=[A10])
+    assert prepared(lab.apply(name, **DRIVER_ONLY, gpu_driver_profile="compute").hosts[name])
+    lab.run(name, "dpkg", "-s", "gcc-12")  # the system's is 11
+    assert "libnvidia-gl-580" not in packages(lab, name)
+    again = lab.apply(name, **DRIVER_ONLY, gpu_driver_profile="compute")
+    assert (again.exit_code, again.changed) == (ExitCode.OK, False)
+
+
+def test_modules_of_the_fabric_come_with_the_kernels_extra_package(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[f"8x{B200}"], shape="BM.GPU.B200.8")
+    kernel = NOBLE.kernel.uname
+    refused = lab.plan(name, **DRIVER_ONLY).hosts[name]
+    assert refused.code == "E_FABRIC_MODULE"
+    assert f"linux-modules-extra-{kernel}" in str(refused.error)
+    lab.sh(name, f"apt-get -qq update; apt-get -qqy install linux-modules-extra-{kernel}")
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    assert "nvlsm" in lab.sh(name, "dpkg-query -W -f '${Package}\\n'").split()
+
+
+def test_what_the_archive_does_not_have_is_refused(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[f"8x{B200}"], shape="BM.GPU.B200.8", secure_boot=True)
+    assert lab.plan(name, **DRIVER_ONLY).hosts[name].code == "E_DISTRO_FABRIC"
+    other = lab.plan(name, **DRIVER_ONLY, gpu_driver_branch="610").hosts[name]
+    assert other.code == "E_DISTRO_BRANCH"
+    assert "580 (580.173.02), 595" in str(other.error)
+
+
+def test_a_branch_that_the_archive_has_by_name_only_is_told(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[A10])
+    settings = {**DRIVER_ONLY, "gpu_driver_source": "distro", "gpu_driver_branch": "535"}
+    result = lab.apply(name, **settings).hosts[name]
+    assert prepared(result)
+    assert "W_DISTRO_BRANCH_BECAME" in {warning.code for warning in result.warnings}
+    assert packages(lab, name)["nvidia-utils-580-server"].startswith(NOBLE.drivers[0])
 
 
 def test_on_26_04_a_v100_gets_the_archives_driver(lab: Lab, fresh: Fresh) -> None:
