@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # What there is at first; after an update of the kernel, for which there are no modules yet; after
 # updates of kernel and driver.
-POCKETS: Final = {
+POCKETS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "now": {"": ("release",), "-updates": (), "-security": ()},
     "kernel-first": {"": ("release",), "-updates": ("security",), "-security": ("security",)},
     "later": {"": ("release",), "-updates": ("security", "phased"), "-security": ("security",)},

@@ -249,10 +249,10 @@ def _of_flavour(cut: Cut, own: Mapping[str, Deb], flavour: Flavour) -> list[Deb]
         *cut.about(dkms),
         *space,
     )
-    exclusive = {"Conflicts": (cut.named("nvidia-dkms", other),)}
+    exclusive: dict[str, tuple[str, ...]] = {"Conflicts": (cut.named("nvidia-dkms", other),)}
     if cut.suffix:
-        provided = dict.fromkeys(("Provides", "Conflicts"), ("nvidia-dkms-kernel",))
-        exclusive = {**provided, "Conflicts": (*provided["Conflicts"], *exclusive["Conflicts"])}
+        virtual = "nvidia-dkms-kernel"
+        exclusive = {"Provides": (virtual,), "Conflicts": (virtual, *exclusive["Conflicts"])}
     found = [
         _deb(
             cut,

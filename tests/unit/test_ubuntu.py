@@ -309,3 +309,22 @@ def test_modules_that_the_archive_does_not_have_are_told_as_that() -> None:
     text = f"E: Unable to locate package {MODULES}{NEWER}"
     said = deb.explain(text, {"install": {}, "remove": []})
     assert f"no modules of this driver for kernel {NEWER}" in said
+
+
+# --- other machines -------------------------------------------------------------------------------
+
+
+def test_gb200_on_24_04_is_planned_for_its_machine() -> None:
+    desired = DesiredStack(as_of="2026-11-25", components=("driver",))
+    facts = HostFacts(
+        ("10de:2941",) * 4,
+        "ubuntu-24.04",
+        arch="aarch64",
+        kernel="6.8.0-1067-oracle-64k",
+        shape="BM.GPU.GB200.4",
+    )
+    found = resolve(facts, desired, CATALOG)
+    assert isinstance(found, Stack)
+    assert {"nvidia-open-580", "nvidia-imex", "linux-headers-6.8.0-1067-oracle-64k"} <= names(found)
+    assert found.repository is not None
+    assert found.repository.url.endswith("/ubuntu2404/sbsa/")

@@ -28,6 +28,7 @@ QUIET = ["-y", "-o", "Acquire::Retries=3"]
 for _option in KEEP_CHANGED:
     QUIET += ["-o", "Dpkg::Options::=" + _option]
 
+KEY_READER = "/usr/bin/sqv"  # its policy ends SHA-1's time on 2026-02-01
 WHOLE = ("installed", "not-installed", "config-files")
 KERNEL = re.compile(
     r"^linux-(?!(?:modules|objects|signatures)-nvidia-)"
@@ -185,6 +186,11 @@ def purge(names, seconds):
 def hold(names):
     """Keep packages at their version; return the command's outcome."""
     return command(["apt-mark", "hold", "--"] + list(names))
+
+
+def refuses_weak_keys():
+    """Return whether apt refuses keys that are bound by SHA-1: where it asks sqv (apt 3)."""
+    return os.path.exists(KEY_READER)
 
 
 def is_kernel(name):

@@ -7,6 +7,8 @@ A family's module gives, in neutral words (see deb.py for what each returns):
     transaction, seconds), purge(names, seconds), hold(names), is_kernel(name),
     build_module(kernel, name), rebuild_initramfs(kernel), default_link(name),
     set_default_link(name, value), build_logs(), explain(text, transaction), repair(unfinished)
+
+and may give refuses_weak_keys().
 """
 
 import importlib
