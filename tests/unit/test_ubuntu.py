@@ -112,6 +112,14 @@ def test_a_branch_that_is_a_name_only_is_planned_as_what_it_is(asked: str, plann
     assert "W_DISTRO_BRANCH_BECAME" in {warning.code for warning in found.warnings}
 
 
+@pytest.mark.parametrize("version", ["580.173.02", "580.178.04"])
+def test_the_archive_moves_on_within_a_branch(version: str) -> None:
+    assert stack(version=version).driver_version == version
+    refused = outcome(version="570.211.01")
+    assert isinstance(refused, Refusal)
+    assert refused.code == "E_DISTRO_BRANCH"
+
+
 # --- ready modules --------------------------------------------------------------------------------
 
 
