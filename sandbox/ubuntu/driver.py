@@ -62,7 +62,9 @@ class Cut:
         return tuple(f"{self.named(stem)} (= {self.version})" for stem in stems)
 
     def about(self, name: str) -> tuple[str, ...]:
-        """Relations that bind a package to this release in whatever revision."""
+        """Relations that bind a package to this release; the archive leaves the revision open."""
+        if not self.archive:
+            return (f"{name} (= {self.version})",)
         upstream = self.driver.version
         return (f"{name} (<= {upstream}-1)", f"{name} (>= {upstream})")
 

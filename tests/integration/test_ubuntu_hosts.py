@@ -60,7 +60,8 @@ def reboot(lab: Lab, name: str) -> None:
 
 
 def prepared(host: HostResult) -> bool:
-    assert (host.state, host.error, failed_checks(host)) == (HostStatus.PREPARED, None, [])
+    assert host.error is None
+    assert (host.state, failed_checks(host)) == (HostStatus.PREPARED, [])
     return True
 
 
@@ -180,8 +181,12 @@ def test_what_the_archive_does_not_have_is_refused(lab: Lab, fresh: Fresh) -> No
 def test_a_branch_that_the_archive_has_by_name_only_is_told(lab: Lab, fresh: Fresh) -> None:
     name = fresh(image="ubuntu-24.04", gpus=[A10])
     settings = {**DRIVER_ONLY, "gpu_driver_source": "distro", "gpu_driver_branch": "535"}
+    bare = lab.state(name)
+    checked = lab.check(name, **settings)
+    assert lab.state(name).differences(bare) == set()
     result = lab.apply(name, **settings).hosts[name]
     assert prepared(result)
+    assert ids(checked, name) == ids(result)
     assert "W_DISTRO_BRANCH_BECAME" in {warning.code for warning in result.warnings}
     assert packages(lab, name)["nvidia-utils-580-server"].startswith(NOBLE.drivers[0])
 
