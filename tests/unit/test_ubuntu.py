@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from gpuprep.components import resolve
 from gpuprep.model import CheckStatus, DesiredStack, HostFacts, HostState, Refusal, Stack
 from gpuprep.model.names import matches
 from gpuprep.on_host.converge import deb
-from gpuprep.planner import plan_host, settings_from
+from gpuprep.planner import observation_request, plan_host, settings_from
 
 if TYPE_CHECKING:
     from gpuprep.planner import HostPlan
@@ -336,3 +337,13 @@ def test_gb200_on_24_04_is_planned_for_its_machine() -> None:
     assert {"nvidia-open-580", "nvidia-imex", "linux-headers-6.8.0-1067-oracle-64k"} <= names(found)
     assert found.repository is not None
     assert found.repository.url.endswith("/ubuntu2404/sbsa/")
+
+
+def test_the_compiler_of_a_kernel_is_looked_for_on_the_host() -> None:
+    facts = HostFacts((A10,), "ubuntu-22.04", kernel=KERNEL, kernel_cc="gcc-12 (Ubuntu) 12.3.0")
+    found = resolve(facts, DesiredStack(components=("driver",), as_of="2026-11-25"), CATALOG)
+    assert isinstance(found, Stack)
+    assert "gcc-12" in names(found)
+    asked = observation_request(CATALOG, settings_from({}))["packages"]
+    # What is never reported would be installed again and again.
+    assert [name for name in names(found) if not re.match(asked, name)] == []
