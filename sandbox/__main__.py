@@ -90,6 +90,7 @@ def images_(names: tuple[str, ...]) -> None:
 @click.option("--gpu", "gpus", multiple=True, help="PCI id: 10de:2236 or 8x10de:2330")
 @click.option("--nvswitch", "nvswitches", multiple=True, help="PCI id: 4x10de:22a3")
 @click.option("--shape", help="OCI shape, the host variable oci_shape")
+@click.option("--secure-boot", is_flag=True, help="the firmware says that Secure Boot is on")
 @click.option("--group", default="", help="hosts of one group share the inventory file")
 @click.option(
     "--inventory", "path", type=click.Path(path_type=Path), help="inventory file to write"

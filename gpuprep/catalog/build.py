@@ -352,7 +352,15 @@ def _archive(raw: Raw, data: Raw) -> Archive:
             for name, branch in raw["branches"].items()
         },
         closure=tuple(raw["closure"]),
+        own=tuple(raw.get("own", ())),
+        became={
+            old: _known(new, raw["branches"], "archives became")
+            for old, new in raw.get("became", {}).items()
+        },
         signed=signed.get("packages", {}),
+        signed_parts={flavour: tuple(names) for flavour, names in signed.get("parts", {}).items()},
+        signed_names=tuple(signed.get("names", ())),
+        signer=signed.get("signer"),
         signed_kernels=tuple(signed.get("flavours", ())),
         dkms=raw.get("dkms", {}),
         fabric={kind: tuple(names) for kind, names in raw.get("fabric", {}).items()},

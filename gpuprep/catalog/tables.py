@@ -348,8 +348,13 @@ class Archive:
         prefer: module flavour that ``auto`` takes where the GPUs leave a choice.
         branches: what it has.
         closure: names that must share the driver's version.
+        own: names that only it has, beside NVIDIA's directories; empty = not known.
+        became: the branch that a name of another branch installs.
         signed: prebuilt signed modules by flavour; empty = none.
+        signed_parts: packages that they are put together from, by flavour.
+        signed_names: name patterns of such packages for any driver and kernel.
         signed_kernels: kernel flavours (end of ``uname -r``) they exist for.
+        signer: who signs them, as the modules say.
         dkms: module source packages where no signed module exists; empty = part of ``packages``.
         fabric: packages by fabric kind; other kinds are not in the archive.
 
@@ -359,8 +364,13 @@ class Archive:
     prefer: Flavour
     branches: Mapping[str, ArchiveBranch]
     closure: tuple[str, ...]
+    own: tuple[str, ...]
+    became: Mapping[str, str]
     signed: Mapping[Flavour, str]
+    signed_parts: Mapping[Flavour, tuple[str, ...]]
+    signed_names: tuple[str, ...]
     signed_kernels: tuple[str, ...]
+    signer: str | None
     dkms: Mapping[Flavour, str]
     fabric: Mapping[str, tuple[str, ...]]
 

@@ -52,7 +52,9 @@ def _completing(names: Callable[[Catalog], Iterable[str]]) -> Callable[..., list
 @click.option("--driver-version", "version", help="Full driver version: 580.95.05.")
 @click.option("--flavour", type=click.Choice(["open", "proprietary"]), help="Kernel modules.")
 @click.option("--profile", type=click.Choice(["full", "compute"]), help="With or without display.")
-@click.option("--source", type=click.Choice(["nvidia", "distro"]), help="Whose driver packages.")
+@click.option(
+    "--source", type=click.Choice(["auto", "nvidia", "distro"]), help="Whose driver packages."
+)
 @click.option("--keep-driver", help="Version of an installed driver that stays.")
 @click.option("--cuda", multiple=True, help="CUDA toolkit: 13.0; may be given several times.")
 @click.option("--cudnn", help="cuDNN series or release: 9, 9.10.2.21.")

@@ -75,6 +75,10 @@ def resolve(case: Case, stack: Stack) -> Stack:
         conflicting=names.conflicting_of(case, driver),
         dkms_toolset=names.toolset_of(case),
         module=names.module_of(case, driver),
+        elsewhere=names.elsewhere_of(case, driver),
+        stale=names.stale_of(case),
+        ready=names.ready_modules_of(case, driver),
+        signer=names.signer_of(case),
         kernel_modules=names.kernel_modules_of(case),
     )
 
@@ -91,17 +95,20 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     diff_stream(differences, observation, stack.stream)
     roots = [p for p in stack.packages if p.component == "driver"]
     pre_install = [p for p in roots if p.pre_install]
+    ours = {n: p for n, p in packages.items() if not matches(n, stack.elsewhere)}
     version = stack.driver_version or shared_version(
-        packages, stack.version_locked, family, stack.branch
+        ours, stack.version_locked, family, stack.branch
     )
+    if _waits_for_modules(packages, stack, observation):
+        version = stack.driver_version  # modules of the next kernel can be of a later release
     if _cannot_follow(observation, stack, version):
         _diff_too_old(differences, situation, roots, str(version))
         version = None
-    from_nvidia = stack.source == "nvidia"
-    others = _other_driver(packages, stack, version) if from_nvidia else ()
-    locked = (*stack.version_locked, *(f"!{name}" for name in others)) if from_nvidia else ()
+    whole = stack.source == "nvidia" or bool(stack.elsewhere)
+    others = _other_driver(packages, stack, version) if whole else ()
+    locked = (*stack.version_locked, *(f"!{name}" for name in others)) if whole else ()
     of_nvidia = [package for package in pre_install if package.origin == "nvidia"]
-    purge = _stale_pins(differences, packages, of_nvidia)
+    purge = _stale_pins(differences, packages, of_nvidia, stack.stale)
     pins = diff_packages(differences, packages, pre_install, (), family)
     main = diff_packages(
         differences,
@@ -119,7 +126,10 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     locks = observation.package_manager.version_locks
     stale = not set(stack.version_locks) <= set(locks)
     diff_holds(differences, packages, hold, renew=changing or stale)
-    if not changing:
+    next_boot = False
+    if stack.ready:
+        next_boot = not changing and _diff_ready(differences, observation, stack, version)
+    elif not changing:
         _diff_module(differences, observation, stack, version)
     diff_units(differences, observation, stack.services)
     diff_unwanted_units(differences, observation, stack.unwanted_services)
@@ -145,7 +155,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         verify_module=family.silent_builds,
         load=(*fabric, *load),
         initramfs=initramfs,
-        reboot=reboot,
+        reboot=reboot or next_boot,
     )
 
 
@@ -192,7 +202,8 @@ def _other_driver(packages: Packages, stack: Stack, version: str | None) -> tupl
             continue
         marks = [part for part in name.split("-") if part[:3].isdigit()]
         another = any(_is_another(mark, stack.branch, version) for mark in marks)
-        if (another and matches(name, stack.version_locked)) or matches(name, stack.conflicting):
+        elsewhere = matches(name, stack.conflicting) or matches(name, stack.elsewhere)
+        if (another and matches(name, stack.version_locked)) or elsewhere:
             others.append(name)
     return tuple(sorted(others))
 
@@ -205,10 +216,13 @@ def _is_another(mark: str, branch: str | None, version: str | None) -> bool:
 
 
 def _stale_pins(
-    differences: Differences, packages: Packages, pre_install: Sequence[Package]
+    differences: Differences,
+    packages: Packages,
+    pre_install: Sequence[Package],
+    others: Sequence[str],
 ) -> tuple[str, ...]:
     """Find pins for another driver; a removed package leaves its preferences file in force."""
-    patterns = [f"{package.name.rpartition('-')[0]}-*" for package in pre_install]
+    patterns = [*others, *(f"{package.name.rpartition('-')[0]}-*" for package in pre_install)]
     wanted = {package.name for package in pre_install}
     stale = []
     for name, package in sorted(packages.items()):
@@ -258,6 +272,40 @@ def _diff_module(
     versions = ", ".join(sorted({str(module.version) for module in built})) or None
     reason = f"no module of this driver is built for kernel {kernel}"
     differences.add(StepKind.MODULE, kernel, "build", reason, versions, version)
+
+
+def _waits_for_modules(packages: Packages, stack: Stack, observation: HostObservation) -> bool:
+    """Return whether the next boot's kernel lacks its modules, which come ready."""
+    newest = observation.kernel.next_boot
+    name = stack.ready.get(newest or "")
+    waits = newest != observation.kernel.target
+    return waits and name is not None and not is_installed(packages, name)
+
+
+def _diff_ready(
+    differences: Differences, observation: HostObservation, stack: Stack, version: str | None
+) -> bool:
+    """Find that ready modules are not as their signer made them; return whether to reboot first."""
+    kernel = observation.kernel.target
+    mine = {"nvidia", stack.module}
+    there = [m for m in observation.modules.on_disk if m.name in mine and m.kernel == kernel]
+    wrong = [m for m in there if m.signer != stack.signer or not _fits(m, version, kernel)]
+    if there and not wrong:
+        return False
+    if kernel not in stack.ready:
+        (newest,) = stack.ready
+        reason = f"the modules of this driver are for kernel {newest}, which is not booted yet"
+        differences.add(StepKind.REBOOT, "host", "reboot", reason, kernel, newest)
+        return True
+    if wrong:
+        signer = wrong[0].signer or "nobody"
+        reason = f"{wrong[0].path} {wrong[0].version} is signed by {signer}, not {stack.signer}"
+        if wrong[0].signer == stack.signer:
+            reason = f"{wrong[0].path} is of driver {wrong[0].version}"
+    else:
+        reason = f"the modules of {stack.ready[kernel]} are not there"
+    differences.add(StepKind.MODULE, kernel, "build", reason, None, version)
+    return False
 
 
 def _fits(module: DiskModule, version: str | None, kernel: str) -> bool:
@@ -331,6 +379,7 @@ COMPONENT = Component(
     space_mb={"/usr": 1500, "/var": 600, TEMPORARY: 50},
     checks=(
         "module.on_disk",
+        "module.signed",
         "module.next_boot",
         "module.loaded",
         "nouveau.absent",

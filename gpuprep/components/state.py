@@ -159,8 +159,9 @@ class RoleState:
         if StepKind.PACKAGE in do and self.pre_install:
             later = [asdict(package) for package in self.packages]
             found.append({**_transaction(self.pre_install, refresh=refresh), "later": later})
-        if self.purge:
-            found.append({"op": "purge", "names": list(self.purge)})
+        purge = [{"op": "purge", "names": list(self.purge)}] if self.purge else []
+        if self.pre_install:  # the new pins, which the old ones would contradict
+            found += purge
         if StepKind.PACKAGE in do and (self.packages or self.remove):
             locked = {"patterns": list(self.version_locked), "version": self.version}
             found.append(
@@ -172,6 +173,8 @@ class RoleState:
                     "locks": list(self.locks),
                 }
             )
+        if not self.pre_install:
+            found += purge
         if StepKind.PACKAGE in do and self.linker:
             found.append({"op": "linker_cache"})
         if StepKind.HOLD in do and self.hold:

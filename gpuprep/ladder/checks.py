@@ -90,11 +90,21 @@ CHECKS: tuple[Check, ...] = (
         looks_at=("modules",),
     ),
     Check(
+        "module.signed",
+        "Driver module signed as Secure Boot wants it",
+        "Driver module not signed as Secure Boot wants it",
+        "The kernel, locked down by Secure Boot, will not reject the module for its signature.",
+        APPLY + " It takes modules that the distribution signed, where there are some; a module "
+        "that is built on the host needs a machine owner key (mokutil --import).",
+        fixed_by_apply=True,
+    ),
+    Check(
         "module.next_boot",
         "Driver module built for the kernel of the next boot",
         "No driver module for the kernel of the next boot",
         "The next reboot, which starts the boot loader's default kernel, will not lose the GPU.",
-        "Before the reboot, set gpu_driver_kernel to that kernel: apply then builds "
+        "Before the reboot, run gpuprep apply where modules come ready from the archive: it takes "
+        "those of that kernel. Elsewhere set gpu_driver_kernel to that kernel: apply then builds "
         "the module, with a newer driver where that must be. Or make another kernel the default.",
         fixed_by_apply=True,
         looks_at=("kernel", "probe.modules"),

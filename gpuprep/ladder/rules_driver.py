@@ -104,6 +104,32 @@ def module_on_disk(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way it
     return passed(f"{versions[0]} for {kernel}", observed=versions[0], evidence=listing)
 
 
+@judges("module.signed")
+def module_signed(host: Evidence) -> Finding:  # noqa: PLR0911 - one per way it can end
+    """Judge: under Secure Boot, the module is signed, and by whom it should be."""
+    if not host.driver_wanted:
+        return skipped(NO_DRIVER)
+    if not host.observation.secure_boot:
+        return skipped("Secure Boot is off")
+    kernel = host.observation.kernel.target
+    mine = [m for m in host.modules_on_disk if main_module(m.name) and m.kernel == kernel]
+    if not mine:
+        return skipped(f"no module for kernel {kernel}")
+    wanted = host.stack.signer if host.stack else None
+    facts = {
+        "expected": wanted or "a signature by a key that the firmware or the machine owner trusts",
+        "observed": ", ".join(sorted({m.signer or "no signature" for m in mine})),
+        "evidence": "\n".join(f"{m.path} signer {m.signer}" for m in mine),
+    }
+    if any(m.signer is None for m in mine):
+        return failed("the module is not signed", **facts)
+    if wanted and any(m.signer != wanted for m in mine):
+        return failed(f"the module is signed by {facts['observed']}, not by {wanted}", **facts)
+    if not wanted and not host.observation.mok_enrolled:
+        return failed("the module is signed by a key that is not enrolled", **facts)
+    return passed(f"signed by {facts['observed']}", **facts)
+
+
 @judges("module.next_boot")
 def module_next_boot(host: Evidence) -> Finding:
     """Judge: a module also for the kernel that the next boot starts."""

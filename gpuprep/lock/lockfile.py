@@ -362,7 +362,7 @@ def _find(
 
 def _as_locked(desired: DesiredStack, locked: LockedClass) -> DesiredStack:
     """Return the desired stack with what the lock says where nothing else is set."""
-    managed = locked.driver is not None and desired.source == "nvidia"
+    managed = locked.driver is not None and desired.source != "distro"
     free_driver = desired.version == "auto" and desired.keep_driver is None
     return replace(
         desired,

@@ -20,7 +20,7 @@ class DesiredStack:
 
     Attributes:
         components: names of the components that are wanted; None = all.
-        source: ``nvidia`` (NVIDIA's repository) or ``distro`` (the distribution's archive).
+        source: ``nvidia`` (NVIDIA's repository), ``distro`` (the distribution's archive), ``auto``.
         channel: driver line that ``branch: auto`` follows: ``lts`` or ``pb``.
         branch: driver branch (``580``) or ``auto``.
         version: full driver version (``580.95.05``) or ``auto``; implies the branch.
@@ -44,7 +44,7 @@ class DesiredStack:
     """
 
     components: tuple[str, ...] | None = None
-    source: Literal["nvidia", "distro"] = "nvidia"
+    source: Literal["auto", "nvidia", "distro"] = "auto"
     channel: Literal["lts", "pb"] = "lts"
     branch: str = "auto"
     version: str = "auto"
@@ -227,11 +227,15 @@ class Stack:
         version_locked: name patterns (fnmatch; ``!`` takes out again) of packages that must
             share the driver's version.
         conflicting: name patterns of packages that must go: those of the other flavour.
+        elsewhere: name patterns of packages that must go: those of another source of drivers.
+        stale: name patterns of packages that must go with their configuration: pins.
         pins: rules for what no pinning package holds.
         services: systemd units that must be enabled and running.
         unwanted_services: units that a package starts by itself, and that must not run.
         dkms_toolset: gcc toolset DKMS must use.
         module: name of the driver's kernel module for modinfo; Debian's archive has its own.
+        ready: packages with ready modules by kernel; empty = modules are built on the host.
+        signer: who must have signed the modules; None = whoever.
         kernel_modules: other kernel modules to load at boot, before the services.
         conda: installer.
         reasons: why each value was chosen.
@@ -258,11 +262,15 @@ class Stack:
     holds: tuple[str, ...] = ()
     version_locked: tuple[str, ...] = ()
     conflicting: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
     pins: tuple[Pin, ...] = ()
     services: tuple[str, ...] = ()
     unwanted_services: tuple[str, ...] = ()
     dkms_toolset: str | None = None
     module: str = "nvidia"
+    ready: Mapping[str, str] = field(default_factory=dict)
+    signer: str | None = None
     kernel_modules: tuple[str, ...] = ()
     conda: CondaInstaller | None = None
     reasons: tuple[Reason, ...] = ()

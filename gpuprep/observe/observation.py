@@ -98,7 +98,7 @@ class PciDevice:
 
 @dataclass(frozen=True)
 class DiskModule:
-    """A kernel module file; ``kernel`` is the release whose directory holds it."""
+    """A kernel module file; ``kernel``: whose directory holds it, ``signer``: as the file says."""
 
     kernel: str
     name: str
@@ -106,6 +106,7 @@ class DiskModule:
     version: str | None = None
     vermagic: str | None = None
     license: str | None = None
+    signer: str | None = None
 
 
 @dataclass(frozen=True)

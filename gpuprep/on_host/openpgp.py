@@ -13,6 +13,9 @@ import re
 SIGNATURE, PUBLIC_KEY, TRUST, USER_ID, PUBLIC_SUBKEY, USER_ATTRIBUTE = 2, 6, 12, 13, 14, 17
 ALLOWED = (SIGNATURE, PUBLIC_KEY, TRUST, USER_ID, PUBLIC_SUBKEY, USER_ATTRIBUTE)
 VERSION_4 = 4
+# Signatures that bind a key to its owner, section 5.2.1; hashes that no longer do, section 9.5.
+BINDING = (0x10, 0x11, 0x12, 0x13, 0x1F)
+BROKEN_HASHES = (1, 2, 3)  # MD5, SHA-1, RIPEMD-160
 LINE = 64  # characters of an armoured line
 
 # Nothing may be before, between or behind: some readers take every block of a file, some the first.
@@ -174,3 +177,13 @@ def only_key(data, fingerprint):
     if found != [fingerprint]:
         raise ValueError("it has fingerprint %s, expected %s" % (", ".join(found), fingerprint))
     return b"".join(_packet(tag, body) for tag, body in _read(data) if tag != TRUST)
+
+
+def is_weakly_bound(data):
+    """Return whether a key is bound to its owner by broken hashes only, which new readers refuse.
+
+    Raises ValueError when the data is anything but one block of version 4 public keys.
+    """
+    signatures = [body for tag, body in _read(data) if tag == SIGNATURE]
+    hashes = {body[3] for body in signatures if body[0] == VERSION_4 and body[1] in BINDING}
+    return bool(hashes) and hashes <= set(BROKEN_HASHES)

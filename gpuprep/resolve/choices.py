@@ -23,7 +23,7 @@ def check_choices(desired: DesiredStack, catalog: Catalog, components: tuple[str
         "channel": tuple(catalog.channels),
         "flavour": ("auto", "open", "proprietary"),
         "profile": ("full", "compute"),
-        "source": ("nvidia", "distro"),
+        "source": ("auto", "nvidia", "distro"),
     }
     for setting, possible in choices.items():
         _one_of(setting, getattr(desired, setting), possible)

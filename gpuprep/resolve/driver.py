@@ -119,22 +119,22 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
     desired = case.desired
     archive = archive_of(case)
     exact = None if desired.version == "auto" else desired.version
-    wanted = _branch_of(exact) if exact else desired.branch
+    wanted = _as_it_became(case, archive, _branch_of(exact) if exact else desired.branch)
     refusal: Refused | None = None
     for name in _archive_order(archive) if wanted == "auto" else (wanted,):
         entry = archive.branches.get(name)
-        if entry is None or exact not in {None, entry.version}:
+        if entry is None or not _may_have(archive, name, exact):
             break
         branch = _known_branch(case, name, "branch")
         try:
-            _check_branch(case, branch, entry.version, "source", "branch", "version")
+            _check_branch(case, branch, exact or entry.version, "source", "branch", "version")
             if not _flavours_in(case, archive, name):
                 continue
         except Refused as refused:
             refusal = refusal or refused
             continue
         case.because("branch", name, f"in the archive of {case.facts.os}", "archives")
-        return branch, entry.version, exact
+        return branch, exact or entry.version, exact
     raise refusal or Refused(
         "E_DISTRO_BRANCH",
         "source",
@@ -146,6 +146,22 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
         flavour=desired.flavour,
         known=", ".join(f"{name} ({entry.version})" for name, entry in archive.branches.items()),
     )
+
+
+def _may_have(archive: Archive, branch: str, version: str | None) -> bool:
+    """Return whether an archive can have a version: Ubuntu's moves on within its branches."""
+    if version is None or version == archive.branches[branch].version:
+        return True
+    return bool(archive.signed) and _branch_of(version) == branch
+
+
+def _as_it_became(case: Case, archive: Archive, branch: str) -> str:
+    """Return the branch that the archive installs by a branch's name."""
+    became = archive.became.get(branch)
+    if became is None:
+        return branch
+    case.warn("W_DISTRO_BRANCH_BECAME", b=branch, os=case.facts.os, became=became)
+    return became
 
 
 def _archive_order(archive: Archive) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from gpuprep import codes
 from gpuprep.resolve import kernels
 from gpuprep.resolve.case import Case, Driver, Refused
+from gpuprep.resolve.source import takes_ready_modules
 
 if TYPE_CHECKING:
-    from gpuprep.catalog.tables import Archive
     from gpuprep.resolve.kernels import Kernel, Obstacle
 
 CHOICE = "kernels"  # of the reason that says which kernels a driver carries
@@ -81,12 +81,6 @@ def explain(case: Case, driver: Driver) -> None:
         case.warn("W_KERNEL_UNTRIED", kernel=kernel.release, newest=table.newest_seen)
 
 
-def is_signed_for(case: Case, archive: Archive) -> bool:
-    """Return whether the archive has prebuilt, signed modules for kernels like the host's."""
-    kernel = case.facts.kernel or ""
-    return any(kernel.endswith(f"-{flavour}") for flavour in archive.signed_kernels)
-
-
 def _explain(case: Case, driver: Driver, flavour: str) -> None:
     mended = _mended(case, driver.version)
     told = kernels.carried(case.catalog.kernels, driver.version, flavour, mended)
@@ -109,13 +103,7 @@ def _explain(case: Case, driver: Driver, flavour: str) -> None:
 
 def _is_prebuilt(case: Case) -> bool:
     """Return whether the modules come built, so that no kernel's interface matters here."""
-    archive = case.catalog.archives.get(case.facts.os)
-    return (
-        case.manages_driver
-        and case.desired.source == "distro"
-        and archive is not None
-        and is_signed_for(case, archive)
-    )
+    return case.manages_driver and takes_ready_modules(case)
 
 
 def _mended(case: Case, version: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep.model.fabric import fabric_kind
 from gpuprep.resolve.case import Case, Refused
+from gpuprep.resolve.source import choose_source, takes_ready_modules
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Catalog, Gpu
@@ -26,6 +27,7 @@ def open_case(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Case
     if system is None:
         raise Refused("E_OS_UNSUPPORTED", os=facts.os)
     case = Case(facts, desired, catalog, system)
+    choose_source(case)
     _check_machine(case)
     _check_state(case)
     case.gpus = _find_gpus(case)
@@ -71,6 +73,8 @@ def _check_state(case: Case) -> None:
     if not case.manages_driver:
         return
     running, newest = case.facts.kernel, state.newest_kernel
+    if takes_ready_modules(case):  # also for the kernel that waits for its reboot
+        return
     if running and newest and running != newest:
         raise Refused("E_REBOOT_FIRST", running=running, newest=newest)
 

@@ -9,8 +9,8 @@ from gpuprep.model import Family, Package, Pin, Repository, SigningKey
 from gpuprep.model.versions import key
 from gpuprep.resolve.case import Case, Driver, Refused
 from gpuprep.resolve.driver import archive_of
-from gpuprep.resolve.driver_kernel import is_signed_for
 from gpuprep.resolve.host import fabric_of
+from gpuprep.resolve.source import is_locked_down, next_kernel, takes_ready_modules
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Archive, DriverNames
@@ -40,6 +40,8 @@ def repository_of(case: Case) -> Repository:
 
 def driver_packages(case: Case, driver: Driver) -> tuple[Package, ...]:
     """Return everything the driver needs, in order: pins, compiler, headers, driver, fabric."""
+    if takes_ready_modules(case):
+        return tuple(_from_archive(case, driver))
     before = (*_toolset_packages(case), *_headers(case))
     if case.desired.source == "distro":
         return (*before, *_from_archive(case, driver))
@@ -146,12 +148,8 @@ def check_secure_boot(case: Case) -> None:
         Refused: DKMS would build an unsigned module.
 
     """
-    state = case.facts.state
-    if not state.secure_boot or state.mok_enrolled:
-        return
-    archive = archive_of(case) if case.desired.source == "distro" else None
-    if archive is None or not is_signed_for(case, archive):
-        raise Refused("E_SECURE_BOOT_UNSIGNED")
+    if is_locked_down(case) and not takes_ready_modules(case):
+        raise Refused("E_SECURE_BOOT_UNSIGNED", "source")
 
 
 def _flavour(driver: Driver) -> Flavour:
@@ -196,14 +194,61 @@ def _from_archive(case: Case, driver: Driver) -> list[Package]:
     archive = archive_of(case)
     branch, flavour = driver.branch.name, _flavour(driver)
     names = list(archive.branches[branch].packages[flavour, case.desired.profile])
-    names += _archive_modules(case, archive, flavour)
+    names += ready_modules_of(case, driver).values() or _archive_modules(archive, flavour)
     names += _archive_fabric(case, archive)
     return [Package(name.format(b=branch), "driver", origin="distro") for name in names]
 
 
-def _archive_modules(case: Case, archive: Archive, flavour: Flavour) -> list[str]:
-    if is_signed_for(case, archive):
-        return [archive.signed[flavour].replace("{kernel}", str(case.facts.kernel))]
+def ready_modules_of(case: Case, driver: Driver) -> dict[str, str]:
+    """Return the package with ready modules by kernel: that which the next boot starts.
+
+    Each kernel's modules are of the release that was there with it: those of the running one and of
+    a newer one may exclude each other.
+    """
+    if not takes_ready_modules(case):
+        return {}
+    form = archive_of(case).signed[_flavour(driver)]
+    kernel = next_kernel(case)
+    return {kernel: form.format(b=driver.branch.name, kernel=kernel)}
+
+
+def signer_of(case: Case) -> str | None:
+    """Return who must have signed the modules; None = whoever."""
+    return archive_of(case).signer if takes_ready_modules(case) else None
+
+
+def elsewhere_of(case: Case, driver: Driver) -> tuple[str, ...]:
+    """Return the name patterns of packages that another source of drivers left, or another one."""
+    archive = case.catalog.archives.get(case.facts.os)
+    if archive is None or not archive.own:
+        return ()
+    if case.desired.source == "nvidia":
+        return (*archive.own, *archive.signed_names)
+    nvidias = (*case.catalog.driver.closure[case.system.family], *_plain_names(case))
+    flavour = _flavour(driver)
+    modules = (archive.signed[flavour], *archive.signed_parts[flavour])
+    ours = (form.format(b=driver.branch.name, kernel="[0-9]*") for form in modules)
+    return (*nvidias, *archive.signed_names, *(f"!{name}" for name in (*archive.own, *ours)))
+
+
+def stale_of(case: Case) -> tuple[str, ...]:
+    """Return the name patterns of packages that hold a driver of NVIDIA's, where it must go."""
+    if case.desired.source != "distro" or case.system.family == Family.RPM:
+        return ()
+    return (case.catalog.driver.pin_package.format(branch_or_version="*"),)
+
+
+def _plain_names(case: Case) -> list[str]:
+    """Return what people install from NVIDIA's directories, as patterns."""
+    return [
+        template.format(b="*")
+        for rule in case.catalog.driver.names[case.system.names]
+        for templates in rule.packages.values()
+        for template in templates
+    ]
+
+
+def _archive_modules(archive: Archive, flavour: Flavour) -> list[str]:
     return [archive.dkms[flavour]] if archive.dkms else []
 
 

@@ -91,7 +91,7 @@ class _Resolver:
         case = open_case(self.facts, desired, self.catalog)
         stack = Stack(
             family=case.system.family,
-            source=desired.source,
+            source="distro" if case.desired.source == "distro" else "nvidia",
             manage_driver=case.manages_driver,
             repository=repository_of(case) if case.needs_repository else None,
         )

@@ -6,10 +6,10 @@ import gzip
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sandbox.nvrepo.deb import Deb, Entry
+from sandbox.nvrepo.deb import Deb, Entry, script
 from sandbox.nvrepo.driver import Driver
 from sandbox.ubuntu import driver, kernels, modules
 
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from sandbox.ubuntu.modules import ModuleKey
     from sandbox.ubuntu.systems import Kernel, System
 
-STATES: Final = ("now", "later", "kernel-first")
-"""What the archive has: at first; after updates of kernel and driver; of the kernel alone, for
-which it has no modules yet."""
-POCKETS: Final = ("", "-updates", "-security")
+# What there is at first; after an update of the kernel, for which there are no modules yet; after
+# updates of kernel and driver.
+POCKETS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "now": {"": ("release",), "-updates": (), "-security": ()},
+    "kernel-first": {"": ("release",), "-updates": ("security",), "-security": ("security",)},
+    "later": {"": ("release",), "-updates": ("security", "phased"), "-security": ("security",)},
+}
+"""The groups of packages in each pocket, by state."""
 KEYRING: Final = "usr/share/keyrings/ubuntu-archive-keyring.gpg"
 # CUDA of each branch, as its libcuda tells it.
 _CUDA: Final = {580: 13000, 595: 13020}
@@ -32,36 +36,23 @@ _TRANSITIONAL: Final = ((535, 580), (570, 580), (590, 595))
 _COMPILER: Final = {"bookworm": 12, "trixie": 14}
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """The packages of an archive by pocket."""
-
-    release: tuple[Deb, ...]
-    updates: tuple[Deb, ...]
-
-    def of(self, pocket: str) -> tuple[Deb, ...]:
-        """Return the packages of a pocket; security updates are in both of the later ones."""
-        return self.updates if pocket else self.release
-
-
-def contents(system: System, state: str, key: ModuleKey, work: Path) -> Contents:
-    """Describe the archive of a release in one of its states."""
-    release = [*_compilers(system), *_kernel(system, system.kernel, system.drivers, key, work)]
-    release += _drivers(system, system.drivers, work)
-    updates: list[Deb] = []
+def group(system: System, state: str, name: str, key: ModuleKey, work: Path) -> list[Deb]:
+    """Describe one group of the packages that an archive has in a state."""
+    if name == "release":
+        current = _kernel(system, system.kernel, system.drivers, key, work)
+        return [*_compilers(system), *current, *_drivers(system, system.drivers, work)]
+    if name == "phased":  # so far that no host gets these by an upgrade
+        return _phased(_drivers(system, system.newer_drivers, work), 0)
     if state == "kernel-first":
-        updates = kernels.all_packages(system.newer)
-    elif state == "later":
-        updates = _kernel(system, system.newer, system.newer_drivers, key, work)
-        updates += _drivers(system, system.newer_drivers, work)
-    return Contents(tuple(release), tuple(updates))
+        return kernels.all_packages(system.newer, work)
+    return _kernel(system, system.newer, system.newer_drivers, key, work)
 
 
 def _kernel(
     system: System, kernel: Kernel, versions: Iterable[str], key: ModuleKey, work: Path
 ) -> list[Deb]:
     cuts = [driver.of_archive(_driver(version), system.version) for version in versions]
-    return [*kernels.all_packages(kernel), *modules.packages(kernel, cuts, key, work)]
+    return [*kernels.all_packages(kernel, work), *modules.packages(kernel, cuts, key, work)]
 
 
 def _drivers(system: System, versions: Iterable[str], work: Path) -> list[Deb]:
@@ -92,8 +83,6 @@ def _compilers(system: System) -> list[Deb]:
         f"gcc-{ours}": (f"gcc-{theirs}",),
         f"g++-{ours}": (f"g++-{theirs}", f"gcc-{ours}"),
     }
-    links = {"gcc": "gcc", "g++": "g++"}
-    links |= {f"{tool}-{ours}": f"{tool}-{theirs}" for tool in ("gcc", "g++")}
     return [
         Deb(
             name=name,
@@ -101,14 +90,18 @@ def _compilers(system: System) -> list[Deb]:
             description=f"GNU compiler {ours}; its files are those of {theirs}",
             section="devel",
             relations={"Depends": needs},
-            files={f"usr/bin/{name}": Entry(link=_link(name, links[name], ours))},
+            files={f"usr/bin/{name}": _program(name, theirs, ours)},
         )
         for name, needs in named.items()
     ]
 
 
-def _link(name: str, leads_to: str, ours: int) -> str:
-    return f"{name}-{ours}" if leads_to == name else leads_to
+def _program(name: str, theirs: int, ours: int) -> Entry:
+    """Return what a compiler's name leads to: a compiler goes by the name of its file."""
+    tool = name.partition("-")[0]
+    if tool == name:
+        return Entry(link=f"{tool}-{ours}")
+    return script(f'#!/bin/sh\nexec {tool}-{theirs} "$@"\n')
 
 
 def repository(
@@ -151,10 +144,10 @@ def repository(
     stage.rename(directory)
 
 
-def phased(debs: Iterable[Deb], percentage: int) -> tuple[Deb, ...]:
+def _phased(debs: Iterable[Deb], percentage: int) -> list[Deb]:
     """Return packages that only a share of hosts is to get by an upgrade."""
     field = {"Phased-Update-Percentage": (str(percentage),)}
-    return tuple(replace(deb, relations={**deb.relations, **field}) for deb in debs)
+    return [replace(deb, relations={**deb.relations, **field}) for deb in debs]
 
 
 def _archive(directory: Path, *arguments: str) -> bytes:

@@ -54,7 +54,7 @@ def build(
 
 def sources(base: str, system: System, state: str) -> str:
     """Return the apt source of an archive, in Ubuntu's own form."""
-    pockets = [f"{system.codename}{pocket}" for pocket in archive.POCKETS]
+    pockets = [f"{system.codename}{pocket}" for pocket in archive.POCKETS[state]]
     stanzas = (" ".join(pockets[:2]), pockets[2])
     where = f"URIs: {base}/ubuntu-{state}/{system.codename}/\n"
     return "\n".join(
@@ -69,22 +69,21 @@ def _archive(shop: Workshop, system: System, state: str) -> None:
     shared = nvrepo.sources("deb.py", "compiled.py", "driver.py", "fabric.py", "src/*")
     own = nvrepo.sources("*.py", here=HERE)
     made = f"{shared}{own}{system}{module_key(keys).certificate.serial_number}"
-    describe = partial(_pocket, system, state, keys)
-    release = shop.group(f"{system.name}-{state}", made, partial(describe, ""))
-    updates: list[Path] = []
-    if state != "now":
-        updates = shop.group(f"{system.name}-{state}-updates", made, partial(describe, "-updates"))
-    pools = {pocket: updates if pocket else release for pocket in archive.POCKETS}
+    pockets = archive.POCKETS[state]
+    groups = {
+        name: shop.group(
+            f"{system.name}-{'now' if name == 'release' else state}-{name}",
+            made,
+            partial(archive.group, system, state, name, module_key(keys)),
+        )
+        for name in {name for names in pockets.values() for name in names}
+    }
+    pools = {pocket: [d for one in names for d in groups[one]] for pocket, names in pockets.items()}
     shop.publish(
         f"ubuntu-{state}/{system.codename}",
         "\n".join([*(str(deb) for debs in pools.values() for deb in debs), key.fingerprint(), own]),
         lambda directory: archive.repository(directory, system, pools, key),
     )
-
-
-def _pocket(system: System, state: str, keys: Path, pocket: str, work: Path) -> list[Deb]:
-    found = archive.contents(system, state, module_key(keys), work)
-    return list(found.of(pocket))
 
 
 def _nvidia(shop: Workshop, base: str, system: System) -> None:

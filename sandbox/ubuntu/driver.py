@@ -62,7 +62,9 @@ class Cut:
         return tuple(f"{self.named(stem)} (= {self.version})" for stem in stems)
 
     def about(self, name: str) -> tuple[str, ...]:
-        """Relations that bind a package to this release in whatever revision."""
+        """Relations that bind a package to this release; the archive leaves the revision open."""
+        if not self.archive:
+            return (f"{name} (= {self.version})",)
         upstream = self.driver.version
         return (f"{name} (<= {upstream}-1)", f"{name} (>= {upstream})")
 
@@ -240,21 +242,24 @@ def _of_flavour(cut: Cut, own: Mapping[str, Deb], flavour: Flavour) -> list[Deb]
         f"{source} (= {cut.version})",
         *cut.about(common),
     )
-    libraries = {path: entry for path, entry in built.files.items() if path != hook}
+    # What builds comes and goes with DKMS's package; the real one knows what was added to it.
+    builder = f"usr/src/nvidia-{cut.driver.version}/dkms-substitute"
+    building = {path: built.files[path] for path in (hook, builder)}
+    texts = {path: entry for path, entry in built.files.items() if path not in building}
     driver = (
         *cut.exactly("libnvidia-gl", "nvidia-utils"),
         *cut.about(dkms),
         *space,
     )
-    exclusive = {"Conflicts": (cut.named("nvidia-dkms", other),)}
+    exclusive: dict[str, tuple[str, ...]] = {"Conflicts": (cut.named("nvidia-dkms", other),)}
     if cut.suffix:
-        provided = dict.fromkeys(("Provides", "Conflicts"), ("nvidia-dkms-kernel",))
-        exclusive = {**provided, "Conflicts": (*provided["Conflicts"], *exclusive["Conflicts"])}
+        virtual = "nvidia-dkms-kernel"
+        exclusive = {"Provides": (virtual,), "Conflicts": (virtual, *exclusive["Conflicts"])}
     found = [
         _deb(
             cut,
             source,
-            files=libraries,
+            files=texts,
             Conflicts=(cut.named("nvidia-kernel-source", other),),
         ),
         replace(
@@ -262,7 +267,7 @@ def _of_flavour(cut: Cut, own: Mapping[str, Deb], flavour: Flavour) -> list[Deb]
                 cut,
                 dkms,
                 ("dkms", f"{source} (= {cut.version})", *cut.about(common)),
-                {hook: built.files[hook]},
+                building,
                 **exclusive,
             ),
             scripts=built.scripts,

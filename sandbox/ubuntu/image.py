@@ -30,6 +30,7 @@ def digest(system: System, keys: Path) -> str:
     """Return a short name for what the layer of `system` is made from."""
     key = build.archive_key(keys).fingerprint()
     text = nvrepo.sources("image.py", "kernels.py", "systems.py", "src/*", here=build.HERE)
+    text += nvrepo.sources("compiled.py", "src/module.c")
     text += nvrepo.sources("uname.c", here=_SHARED)
     return nvrepo.digest(f"{text}{system}{key}")[:12]
 
@@ -48,7 +49,7 @@ def layer(system: System, keys: Path) -> tuple[bytes, dict[str, str]]:
         _add(tar, "usr/lib/sandbox-uname.so", shim.read_bytes(), 0o755)
         for name, path in _FILES.items():
             _add(tar, path, (SOURCES / name).read_bytes())
-        for deb in build_all(kernels.installed(system.kernel), work / "debs"):
+        for deb in build_all(kernels.installed(system.kernel, work), work / "debs"):
             _add(tar, f"sandbox/{deb.name}", deb.read_bytes())
     title, codename = system.title, system.codename
     variables = {"VERSION": system.version, "TITLE": title, "CODENAME": codename}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox.nvrepo import compiled
 from sandbox.nvrepo.deb import Deb, Entry
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sandbox.ubuntu.systems import Kernel
 
 _EXTRA = ("infiniband/core/ib_umad", "infiniband/hw/mlx5/mlx5_ib")
@@ -19,19 +22,21 @@ _REBOOT = (
 )
 
 
-def installed(kernel: Kernel) -> list[Deb]:
-    """Describe what an instance has from the start, which needs the metas of its flavour."""
-    return [_image(kernel), _modules(kernel), *_headers(kernel), *_metas(kernel)]
+def installed(kernel: Kernel, work: Path) -> list[Deb]:
+    """Describe what an instance has from the start, the metas of its flavour among it."""
+    return [_image(kernel), _modules(kernel, work), *_headers(kernel), *_metas(kernel)]
 
 
-def all_packages(kernel: Kernel) -> list[Deb]:
-    """Describe every package of a kernel."""
-    return [*installed(kernel), _extra(kernel)]
+def all_packages(kernel: Kernel, work: Path) -> list[Deb]:
+    """Describe every package of a kernel, compiling its modules' files below `work`."""
+    return [*installed(kernel, work), _extra(kernel, work)]
 
 
-def module_text(name: str, kernel: Kernel) -> str:
-    """Return what stands for a module of the kernel itself."""
-    return f"stand-in for {name} of {kernel.uname}\n"
+def _module(name: str, kernel: Kernel, work: Path) -> Entry:
+    """Return what stands for a module of the kernel itself: metadata without code."""
+    macros = {"NAME": name, "DEPENDS": "", "VERSION": kernel.base, "LICENSE": "GPL"}
+    target = work / f"kernel-{kernel.uname}" / f"{name}.ko"
+    return Entry(source=compiled.relocatable("module.c", target, macros))
 
 
 def _deb(kernel: Kernel, name: str, **rest: object) -> Deb:
@@ -57,7 +62,7 @@ def _image(kernel: Kernel) -> Deb:
     )
 
 
-def _modules(kernel: Kernel) -> Deb:
+def _modules(kernel: Kernel, work: Path) -> Deb:
     k = kernel.uname
     home = f"usr/lib/modules/{k}"
     empty = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
@@ -68,13 +73,13 @@ def _modules(kernel: Kernel) -> Deb:
         files={
             f"boot/config-{k}": Entry(text=f'CONFIG_CC_VERSION_TEXT="{kernel.compiler}"\n'),
             **{f"{home}/{name}": Entry(text="") for name in empty},
-            f"{home}/kernel/drivers/net/tun.ko": Entry(text=module_text("tun", kernel)),
+            f"{home}/kernel/drivers/net/tun.ko": _module("tun", kernel, work),
         },
         scripts={"postinst": f'if [ "$1" = configure ]; then depmod {k} || :; fi\n'},
     )
 
 
-def _extra(kernel: Kernel) -> Deb:
+def _extra(kernel: Kernel, work: Path) -> Deb:
     k = kernel.uname
     home = f"usr/lib/modules/{k}/kernel/drivers"
     return _deb(
@@ -82,8 +87,7 @@ def _extra(kernel: Kernel) -> Deb:
         f"linux-modules-extra-{k}",
         relations={"Depends": (f"linux-image-{k} | linux-image-unsigned-{k}",)},
         files={
-            f"{home}/{path}.ko": Entry(text=module_text(path.rpartition("/")[2], kernel))
-            for path in _EXTRA
+            f"{home}/{path}.ko": _module(path.rpartition("/")[2], kernel, work) for path in _EXTRA
         },
         scripts={"postinst": f'if [ "$1" = configure ]; then depmod {k} || :; fi\n'},
     )

@@ -101,7 +101,8 @@ def _make(secret: Path, public: Path, signer: str) -> None:
 
 def packages(kernel: Kernel, cuts: Iterable[Cut], key: ModuleKey, work: Path) -> list[Deb]:
     """Describe the ready modules of drivers for a kernel, and the metas that follow the kernel."""
-    found, signatures = [], {}
+    found: list[Deb] = []
+    signatures: dict[str, Entry] = {}
     for cut in cuts:
         for flavour in debian.FLAVOURS:
             objects = _objects(kernel, cut, flavour, work)

@@ -65,7 +65,7 @@ class System:
     gcc: int
     kernel: Kernel
     newer: Kernel
-    drivers: tuple[str, ...] = ("580.173.02", "595.84")
+    drivers: tuple[str, ...] = ("580.173.02", "595.71.05")
     newer_drivers: tuple[str, ...] = ("580.178.04", "595.91.07")
 
     @property

@@ -6,7 +6,9 @@ import hashlib
 import http.server
 import io
 import os
+import shutil
 import stat
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ import pytest
 from converge_rig import CONTEXT, LOOKING, names, served
 
 from gpuprep.on_host import openpgp
-from gpuprep.on_host.converge import fetch, files, folders
+from gpuprep.on_host.converge import deb, fetch, files, folders
 from gpuprep.on_host.converge.base import OperationError
 
 if TYPE_CHECKING:
@@ -152,6 +154,42 @@ def test_what_is_not_exactly_the_key_is_not_trusted(
         converge(before, key_file(tmp_path / "k.asc", f"{address}/key"))
     assert raised.value.code == "E_KEY"
     assert not (tmp_path / "before").exists()  # nothing is written before all is verified
+
+
+@pytest.mark.parametrize("digest", ["SHA1", "SHA512"])
+@pytest.mark.parametrize("asks_sqv", [True, False])
+def test_a_key_bound_by_sha1_is_refused_where_the_package_manager_would(
+    tmp_path: Path,
+    web: tuple[Path, str],
+    monkeypatch: pytest.MonkeyPatch,
+    digest: str,
+    asks_sqv: bool,  # noqa: FBT001
+) -> None:
+    if shutil.which("gpg") is None:
+        pytest.skip("gpg makes the keys")
+    (tmp_path / "sqv").touch()
+    monkeypatch.setattr(deb, "KEY_READER", str(tmp_path / ("sqv" if asks_sqv else "none")))
+    home = tmp_path / "gpg"
+    home.mkdir(mode=0o700)
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--passphrase", ""]
+    made = [*gpg, "--cert-digest-algo", digest, "--quick-generate-key", "x", "ed25519", "sign"]
+    subprocess.run(made, check=True, capture_output=True)
+    key = subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
+    folder, address = web
+    (folder / "key").write_bytes(key)
+    (fingerprint,) = openpgp.fingerprints(key)
+    asked = (
+        setting(tmp_path / "before"),
+        key_file(tmp_path / "k.asc", f"{address}/key", fingerprint),
+    )
+    if asks_sqv and digest == "SHA1":
+        with pytest.raises(OperationError, match="bound to its owner by SHA-1") as raised:
+            converge(*asked)
+        assert raised.value.code == "E_KEY"
+        assert not (tmp_path / "before").exists()
+    else:
+        assert converge(*asked)["changed"]
 
 
 def test_a_key_file_with_a_foreign_block_is_replaced(tmp_path: Path, web: tuple[Path, str]) -> None:

@@ -66,7 +66,8 @@ def test_a_shape_in_words() -> None:
 def test_how_far_gpuprep_goes_on_the_system_is_told() -> None:
     for system, level in (
         ("debian-12", "installed and proven"),
-        ("ubuntu-24.04", "installed, not yet proven"),
+        ("ubuntu-24.04", "installed and proven"),
+        ("ubuntu-20.04", "installed, not yet proven"),
         ("rhel-9", "installed, not yet proven"),
         ("amzn-2023", "explained only"),
     ):

@@ -203,6 +203,28 @@ def test_modules_on_disk_are_found_with_a_cut_file_among_them(
     assert found == {"nvidia-current": ("580.1", "6.1"), "nvidia-uvm": (None, None)}
 
 
+def test_who_signed_the_main_module_is_asked_of_signed_files_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(argv: list[str]) -> str:
+        asked.append(argv[-1])
+        return "Some Signer\n"
+
+    monkeypatch.setattr(kernel, "output", answer)
+    plain, signed, side = (tmp_path / name for name in ("nvidia.ko", "signed.ko", "nvidia-uvm.ko"))
+    plain.write_bytes(elf({"version": "1"}))
+    for path in (signed, side):
+        path.write_bytes(elf({"version": "1"}) + b"x" + kernel.SIGNED)
+    signer = kernel._signer
+    assert signer("nvidia", str(plain)) is None
+    assert signer("nvidia-uvm", str(side)) is None
+    assert signer("nvidia", str(tmp_path / "gone.ko")) is None
+    assert signer("nvidia", str(signed)) == "Some Signer"
+    assert asked == [str(signed)]
+
+
 STATUS = """\
 Package: nvidia-open-580
 Status: install ok installed

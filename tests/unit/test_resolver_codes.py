@@ -291,6 +291,12 @@ REFUSALS = [
     ),
 ]
 WARNINGS = [
+    Reach(
+        "W_DISTRO_BRANCH_BECAME",
+        ("570", "ubuntu-24.04", "580"),
+        os="ubuntu-24.04",
+        setting={"source": "distro", "branch": "570"},
+    ),
     Reach("W_CUDA_UNSEEN", ("12.2", "debian-12", "12.3"), setting={"cuda": ("12.2",)}),
     Reach("W_BRANCH_EOL", ("535", "2026-06-30"), setting={"branch": "535"}),
     Reach("W_CUDNN_ONE_MAJOR", ("12", "11"), setting={"cuda": ("11.8", "12.2")}),

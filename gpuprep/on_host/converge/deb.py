@@ -28,6 +28,7 @@ QUIET = ["-y", "-o", "Acquire::Retries=3"]
 for _option in KEEP_CHANGED:
     QUIET += ["-o", "Dpkg::Options::=" + _option]
 
+KEY_READER = "/usr/bin/sqv"  # its policy ends SHA-1's time on 2026-02-01
 WHOLE = ("installed", "not-installed", "config-files")
 KERNEL = re.compile(
     r"^linux-(?!(?:modules|objects|signatures)-nvidia-)"
@@ -211,6 +212,11 @@ def hold(operation, names):
     return command(["apt-mark", "hold", "--"] + list(names))
 
 
+def refuses_weak_keys():
+    """Return whether apt refuses keys that are bound by SHA-1: where it asks sqv (apt 3)."""
+    return os.path.exists(KEY_READER)
+
+
 def is_kernel(name):
     """Return whether a package is a kernel or a part of one."""
     return KERNEL.match(name) is not None
@@ -222,9 +228,18 @@ def is_built(kernel, name):
     return True
 
 
+def _ready_modules(kernel):
+    """Return installed packages with ready modules for a kernel, and what those are made from."""
+    form = re.compile(r"^linux-(modules|objects|signatures)-nvidia-(.*-)?%s$" % re.escape(kernel))
+    return sorted(name for name in installed() if form.match(name))
+
+
 def build_module(kernel, name):
-    """Build what is registered for a kernel; return the command's outcome."""
+    """Build what is registered for a kernel, or unpack what came ready; return the outcome."""
     del name
+    ready = _ready_modules(kernel)
+    if ready:
+        return command(INSTALL + ["--reinstall"] + QUIET + ["--"] + ready, ENVIRONMENT)
     return command(["dkms", "autoinstall", "-k", kernel])
 
 
@@ -264,6 +279,12 @@ def explain(text, transaction):
         parts.append(
             "The archive no longer has %s: upgrade the kernel, reboot, and run again."
             % headers.group(1)
+        )
+    ready = re.search(r"(?:locate package |Package ')(linux-modules-nvidia-\S+?-(\d[^\s']*))", text)
+    if ready:
+        parts.append(
+            "The archive has no modules of this driver for kernel %s (%s): boot a kernel that it"
+            " has some for, or wait until it has." % (ready.group(2), ready.group(1))
         )
     exact = {name: version for name, version in transaction["install"].items() if version}
     offers = available(sorted(exact)) if exact and re.search(MISSING, text) else {}

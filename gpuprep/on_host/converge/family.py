@@ -10,7 +10,8 @@ A family's module gives, in neutral words (see deb.py for what each returns):
     rebuild_initramfs(kernel), default_link(name), set_default_link(name, value), build_logs(),
     explain(text, transaction), repair(unfinished, does_not_build)
 
-and, where packages come in streams, enabled_stream(name), enable_stream(name, stream, check).
+and may give refuses_weak_keys(); where packages come in streams, enabled_stream(name) and
+enable_stream(name, stream, check).
 """
 
 import importlib

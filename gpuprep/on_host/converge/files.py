@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from .. import openpgp
-from . import fetch, folders
+from . import family, fetch, folders
 from .base import OperationError, command, done, last_lines, listed
 
 MAX_FILE = 1 << 20  # bytes; what is larger is not ours
@@ -301,6 +301,21 @@ def _converge(setting, data, status, wanted, context):
     return dict(diff, before=before, after="mode %04o, owner %d:%d\n" % ((mode,) + owner))
 
 
+def _check_key(setting, wanted, context):
+    """Refuse a key that the host's package manager would not take, before anything is written."""
+    if not setting.get("key") or wanted is None:
+        return
+    refuses = getattr(family.backend(context.family), "refuses_weak_keys", None)
+    if refuses and refuses() and openpgp.is_weakly_bound(wanted):
+        raise OperationError(
+            "E_KEY",
+            "the key at %s is bound to its owner by SHA-1 only, and this host's package manager"
+            " refuses such keys. NVIDIA signs the directories of newer systems with other keys:"
+            " use the directory of this system, or a mirror that is signed with a newer key."
+            % fetch.without_secrets(setting["key"]["url"]),
+        )
+
+
 def files(operation, context):
     """Bring managed files to their content, mode and owner."""
     # Everything that can fail for want of a network is fetched before anything is written.
@@ -308,6 +323,7 @@ def files(operation, context):
     for setting in operation["files"]:
         data, status = current(setting["path"])
         plans.append((setting, data, status, wanted_content(setting, data, context.check)))
+        _check_key(setting, plans[-1][3], context)
     changed, diffs = [], []
     for setting, data, status, wanted in plans:
         diff = _converge(setting, data, status, wanted, context)

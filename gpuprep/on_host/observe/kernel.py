@@ -17,6 +17,8 @@ MODPROBE = (
     "/lib/modprobe.d",
 )
 RULES = ("alias", "blacklist", "install", "options")
+SIDE_MODULE = re.compile(r"[-_](uvm|drm|modeset|peermem|fs)$")
+SIGNED = b"~Module signature appended~\n"
 KERNEL_WORD = re.compile(r"(?:module_blacklist=|modprobe\.blacklist=).*nvidia|nvidia\w*\.")
 
 
@@ -101,9 +103,23 @@ def modules_on_disk(release):
                 "version": facts.get("version"),
                 "vermagic": facts.get("vermagic", "").split(" ")[0] or None,
                 "license": facts.get("license"),
+                "signer": facts.get("signer") or _signer(name, path),
             }
         )
     return found
+
+
+def _signer(name, path):
+    """Return who signed the uncompressed main module, None when nobody did."""
+    if SIDE_MODULE.search(name):
+        return None
+    try:
+        with open_to_read(path) as handle:
+            handle.seek(-len(SIGNED), os.SEEK_END)
+            signed = handle.read() == SIGNED
+    except OSError:
+        return None
+    return (output(["modinfo", "-F", "signer", path]).strip() or None) if signed else None
 
 
 def modules_loaded():

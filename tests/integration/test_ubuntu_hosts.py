@@ -1,0 +1,310 @@
+"""Ubuntu's hosts from bare to prepared, from both sources, through updates of kernel and driver."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import Fresh, Lab, failed_checks, ids
+
+from gpuprep.errors import ExitCode
+from gpuprep.model import HostResult, HostStatus
+from sandbox import hosts, servers
+from sandbox.fleet import HostSpec
+from sandbox.ubuntu.modules import SIGNER
+from sandbox.ubuntu.systems import SYSTEMS, System
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+
+A10, V100, H100, B200 = "10de:2236", "10de:1db1", "10de:2330", "10de:2901"
+DRIVER_ONLY = {"gpuprep_components": ["driver"]}
+JAMMY, NOBLE = SYSTEMS["ubuntu-22.04"], SYSTEMS["ubuntu-24.04"]
+
+
+def packages(lab: Lab, name: str) -> dict[str, str]:
+    """Return the driver's packages that are installed, with their version."""
+    form = "${db:Status-Abbrev} ${Package} ${Version}\\n"
+    rows = [line.split() for line in lab.run(name, "dpkg-query", "-W", "-f", form).splitlines()]
+    return {row[1]: row[2] for row in rows if "nvidia" in row[1] and row[0][1:] == "i"}
+
+
+def held(lab: Lab, name: str) -> set[str]:
+    return set(lab.run(name, "apt-mark", "showhold").split())
+
+
+def modules(lab: Lab, name: str) -> list[str]:
+    """Return the files of the driver's main module, for all kernels."""
+    return lab.sh(name, "find /lib/modules -name 'nvidia.ko*' | sort").split()
+
+
+def archive(lab: Lab, name: str, system: str, state: str) -> None:
+    """Lead a host to its archive as it is after updates."""
+    for path, text in servers.distributions([system], archive=state)[system].items():
+        hosts.write_file(name, path, text)
+    lab.sh(name, "apt-get -qq update")
+
+
+def reboot(lab: Lab, name: str) -> None:
+    start = "awk '{print $22}' /proc/1/stat"
+    before = lab.sh(name, start)
+    hosts.run(name, ["systemctl", "reboot"])
+    deadline = time.monotonic() + 120
+    while hosts.run(name, ["sh", "-c", start]).stdout in {before, ""}:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    hosts.wait_ready(name)
+
+
+def prepared(host: HostResult) -> bool:
+    assert host.error is None
+    assert (host.state, failed_checks(host)) == (HostStatus.PREPARED, [])
+    return True
+
+
+# --- who they are ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", SYSTEMS.values(), ids=SYSTEMS)
+def test_a_host_is_the_ubuntu_that_it_says(lab: Lab, fresh: Fresh, release: System) -> None:
+    name = fresh(image=release.name)
+    assert hosts.system_state(name) == "running"
+    told = lab.sh(name, ". /etc/os-release; echo $ID $VERSION_ID $VERSION_CODENAME")
+    assert told.split() == ["ubuntu", release.version, release.codename]
+    assert lab.run(name, "lsb_release", "-is", "-cs").split() == ["Ubuntu", release.codename]
+    assert lab.run(name, "uname", "-r").strip() == release.kernel.uname
+    assert lab.run(name, "readlink", "/etc/dpkg/origins/default").strip() == "ubuntu"
+    origins = lab.run(name, "apt-config", "dump", "Unattended-Upgrade::Allowed-Origins")
+    assert '"${distro_id}:${distro_codename}-security"' in origins
+    lab.sh(name, "apt-get -qq update")
+    offered = lab.run(name, "apt-cache", "madison", "nvidia-utils-580-server")
+    assert f"{release.drivers[0]}-0ubuntu0.{release.version}.1" in offered
+    assert lab.run(name, "apt-cache", "madison", "nvidia-driver") == ""  # Debian's own
+
+
+# --- NVIDIA's repository --------------------------------------------------------------------------
+
+
+def test_an_a10_gets_the_whole_stack_from_nvidias_repository(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[A10], shape="VM.GPU.A10.1")
+    first = lab.apply(name)
+    assert prepared(first.hosts[name])
+    there = packages(lab, name)
+    assert there["nvidia-driver-580-open"].startswith("580.")
+    assert not any(package.endswith("-server-open") for package in there)
+    again = lab.apply(name)
+    assert (again.exit_code, again.changed) == (ExitCode.OK, False)
+    # What was taken away comes back, and nothing else changes.
+    lab.sh(name, "apt-mark unhold nvidia-utils-580; rm /etc/modprobe.d/gpuprep-nouveau.conf")
+    assert ids(lab.plan(name), name) == {
+        "gpu_driver.hold.packages",
+        "gpu_driver.blacklist./etc/modprobe.d/gpuprep-nouveau.conf",
+    }
+    assert prepared(lab.apply(name).hosts[name])
+
+
+def test_needrestart_and_upgrades_leave_a_prepared_host_whole(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[A10])
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    before = packages(lab, name)
+    archive(lab, name, "ubuntu-24.04", "later")
+    lab.sh(name, "unattended-upgrade -v && apt-get -qy -o Dpkg::Options::=--force-confold upgrade")
+    assert packages(lab, name) == before
+    # DKMS has built for the new kernel, which waits for its reboot.
+    assert len(modules(lab, name)) == len({NOBLE.kernel, NOBLE.newer})
+    waiting = lab.plan(name, **DRIVER_ONLY).hosts[name]
+    assert waiting.code == "E_REBOOT_FIRST"
+    assert NOBLE.newer.uname in str(waiting.error)
+    reboot(lab, name)
+    assert lab.run(name, "uname", "-r").strip() == NOBLE.newer.uname
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    assert packages(lab, name) == before
+
+
+def test_eight_h100_get_their_fabric_manager(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(
+        image="ubuntu-24.04",
+        gpus=[f"8x{H100}"],
+        nvswitches=["4x10de:22a3"],
+        shape="BM.GPU.H100.8",
+    )
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    there = packages(lab, name)
+    versions = {v.partition("-")[0] for n, v in there.items() if "pinning" not in n}
+    assert "nvidia-fabricmanager" in there
+    assert versions == {"580.178.04"}
+    assert set(there) - held(lab, name) == {"nvidia-driver-pinning-580"}
+    assert lab.run(name, "systemctl", "is-active", "nvidia-fabricmanager").strip() == "active"
+
+
+def test_a_v100_gets_its_last_branch_and_toolkit(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[V100], shape="VM.GPU3.1")
+    result = lab.apply(name, gpuprep_components=["driver", "cuda"])
+    assert prepared(result.hosts[name])
+    assert "nvidia-driver-580" in packages(lab, name)
+    assert lab.run(name, "readlink", "-f", "/usr/local/cuda").strip() == "/usr/local/cuda-12.9"
+
+
+def test_on_22_04_the_module_is_built_with_the_compiler_of_its_kernel(
+    lab: Lab, fresh: Fresh
+) -> None:
+    name = fresh(image="ubuntu-22.04", gpus=[A10])
+    assert prepared(lab.apply(name, **DRIVER_ONLY, gpu_driver_profile="compute").hosts[name])
+    lab.run(name, "dpkg", "-s", "gcc-12")  # the system's is 11
+    assert "libnvidia-gl-580" not in packages(lab, name)
+    again = lab.apply(name, **DRIVER_ONLY, gpu_driver_profile="compute")
+    assert (again.exit_code, again.changed) == (ExitCode.OK, False)
+
+
+def test_modules_of_the_fabric_come_with_the_kernels_extra_package(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[f"8x{B200}"], shape="BM.GPU.B200.8")
+    kernel = NOBLE.kernel.uname
+    refused = lab.plan(name, **DRIVER_ONLY).hosts[name]
+    assert refused.code == "E_FABRIC_MODULE"
+    assert f"linux-modules-extra-{kernel}" in str(refused.error)
+    lab.sh(name, f"apt-get -qq update; apt-get -qqy install linux-modules-extra-{kernel}")
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    assert "nvlsm" in lab.sh(name, "dpkg-query -W -f '${Package}\\n'").split()
+
+
+def test_what_the_archive_does_not_have_is_refused(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[f"8x{B200}"], shape="BM.GPU.B200.8", secure_boot=True)
+    assert lab.plan(name, **DRIVER_ONLY).hosts[name].code == "E_DISTRO_FABRIC"
+    other = lab.plan(name, **DRIVER_ONLY, gpu_driver_branch="610").hosts[name]
+    assert other.code == "E_DISTRO_BRANCH"
+    assert "580 (580.173.02), 595" in str(other.error)
+
+
+def test_a_branch_that_the_archive_has_by_name_only_is_told(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[A10])
+    settings = {**DRIVER_ONLY, "gpu_driver_source": "distro", "gpu_driver_branch": "535"}
+    bare = lab.state(name)
+    checked = lab.check(name, **settings)
+    assert lab.state(name).differences(bare) == set()
+    result = lab.apply(name, **settings).hosts[name]
+    assert prepared(result)
+    assert ids(checked, name) == ids(result)
+    assert "W_DISTRO_BRANCH_BECAME" in {warning.code for warning in result.warnings}
+    assert packages(lab, name)["nvidia-utils-580-server"].startswith(NOBLE.drivers[0])
+
+
+def test_on_26_04_a_v100_gets_the_archives_driver(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-26.04", gpus=[V100], shape="VM.GPU3.1")
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    kernel = SYSTEMS["ubuntu-26.04"].kernel.uname
+    assert f"linux-modules-nvidia-580-server-{kernel}" in packages(lab, name)
+    again = lab.apply(name, **DRIVER_ONLY)
+    assert (again.exit_code, again.changed) == (ExitCode.OK, False)
+
+
+def test_on_26_04_an_a10_gets_the_oldest_branch_of_the_directory(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-26.04", gpus=[A10])
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    assert packages(lab, name)["nvidia-open"].startswith("595.")
+    refused = lab.plan(name, **DRIVER_ONLY, gpu_driver_branch="580").hosts[name]
+    assert refused.code == "E_BRANCH_SYSTEM"
+
+
+# --- Secure Boot ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def locked_down(lab: Lab) -> Iterator[str]:
+    """Return a host with Secure Boot on and no key enrolled, prepared."""
+    name = "ub-secure"
+    lab.start(HostSpec.from_dict(name, {"image": JAMMY.name, "gpus": [A10], "secure_boot": True}))
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    yield name
+    hosts.stop(name)
+
+
+def test_under_secure_boot_the_modules_are_canonicals(lab: Lab, locked_down: str) -> None:
+    kernel = JAMMY.kernel.uname
+    there = packages(lab, locked_down)
+    assert f"linux-modules-nvidia-580-server-open-{kernel}" in there
+    assert not any("dkms" in package for package in there if "no-dkms" not in package)
+    assert lab.run(locked_down, "modinfo", "-F", "signer", "nvidia").strip() == SIGNER
+    again = lab.apply(locked_down, **DRIVER_ONLY)
+    assert (again.exit_code, again.changed) == (ExitCode.OK, False)
+    checks = {check.id: check for check in again.hosts[locked_down].checks}
+    assert checks["module.signed"].status == "passed"
+    assert SIGNER in checks["module.signed"].detail
+
+
+def test_nvidias_repository_is_refused_there_with_the_way_out(lab: Lab, locked_down: str) -> None:
+    refused = lab.plan(locked_down, **DRIVER_ONLY, gpu_driver_source="nvidia").hosts[locked_down]
+    assert refused.code == "E_SECURE_BOOT_UNSIGNED"
+    assert "gpu_driver_source" in str(refused.error)
+
+
+def test_a_module_that_lost_its_signature_is_seen_and_unpacked_again(
+    lab: Lab, locked_down: str
+) -> None:
+    (path,) = modules(lab, locked_down)
+    lab.sh(locked_down, f"cp $(dirname {path})/bits/nvidia.o {path}")
+    broken = lab.plan(locked_down, **DRIVER_ONLY).hosts[locked_down]
+    assert ids(broken) == {f"gpu_driver.module.{JAMMY.kernel.uname}"}
+    assert "signed by nobody" in broken.steps[0].reason
+    assert prepared(lab.apply(locked_down, **DRIVER_ONLY).hosts[locked_down])
+    assert lab.run(locked_down, "modinfo", "-F", "signer", "nvidia").strip() == SIGNER
+
+
+def test_a_kernel_without_modules_is_seen_before_the_reboot(lab: Lab, locked_down: str) -> None:
+    before = packages(lab, locked_down)
+    archive(lab, locked_down, JAMMY.name, "kernel-first")
+    lab.sh(locked_down, "unattended-upgrade -v")
+    assert packages(lab, locked_down) == before
+    wanted = f"linux-modules-nvidia-580-server-open-{JAMMY.newer.uname}"
+    seen = lab.apply(locked_down, **DRIVER_ONLY).hosts[locked_down]
+    assert (seen.state, seen.code) == (HostStatus.FAILED, "E_PACKAGES")
+    assert f"no modules of this driver for kernel {JAMMY.newer.uname}" in str(seen.error)
+    checks = {check.id: check for check in seen.checks}
+    assert JAMMY.newer.uname in checks["module.next_boot"].detail
+    assert checks["module.next_boot"].status == "failed"
+    assert f"gpu_driver.package.{wanted}" in ids(seen)
+    assert lab.run(locked_down, "dpkg", "--audit") == ""
+
+
+def test_its_modules_come_with_their_release_of_the_driver_and_wait_for_the_reboot(
+    lab: Lab, locked_down: str
+) -> None:
+    archive(lab, locked_down, JAMMY.name, "later")
+    lab.sh(locked_down, "unattended-upgrade -v")
+    moved = lab.apply(locked_down, **DRIVER_ONLY).hosts[locked_down]
+    there = packages(lab, locked_down)
+    assert there["nvidia-utils-580-server"].startswith(JAMMY.newer_drivers[0])
+    assert ids(lab.plan(locked_down, **DRIVER_ONLY), locked_down) == {"gpu_driver.reboot.host"}
+    assert moved.reboot_required
+    reboot(lab, locked_down)
+    assert lab.run(locked_down, "uname", "-r").strip() == JAMMY.newer.uname
+    assert prepared(lab.apply(locked_down, **DRIVER_ONLY).hosts[locked_down])
+    assert {name for name in there if not name.startswith("linux-")} <= held(lab, locked_down)
+
+
+# --- a change of source ---------------------------------------------------------------------------
+
+
+def test_a_host_goes_to_the_archive_and_back(lab: Lab, fresh: Fresh) -> None:
+    name = fresh(image="ubuntu-24.04", gpus=[A10])
+    for source in ("nvidia", "distro", "nvidia"):
+        result = lab.apply(name, **DRIVER_ONLY, gpu_driver_source=source)
+        assert prepared(result.hosts[name])
+        again = lab.plan(name, **DRIVER_ONLY, gpu_driver_source=source)
+        assert ids(again, name) == set()
+        there = packages(lab, name)
+        of_archive = {n for n in there if "-server" in n or n.startswith("linux-")}
+        pins = {n for n in there if "pinning" in n}
+        if source == "nvidia":
+            assert (of_archive, pins) == (set(), {"nvidia-driver-pinning-580"})
+        else:
+            assert set(there) - of_archive == set()
+        (module,) = modules(lab, name)
+        assert ("updates/dkms" in module) == (source == "nvidia")
+        loose = set(there) - held(lab, name) - pins
+        assert all(n.startswith("linux-") for n in loose)
+        kept = lab.run(name, "ls", "/etc/apt/preferences.d").split()
+        assert [n for n in kept if "pinning" in n] == sorted(pins)
+        assert lab.run(name, "dpkg", "--audit") == ""
