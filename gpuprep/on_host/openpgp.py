@@ -156,10 +156,11 @@ def file_with_sum(data, sha256):
     Raises ValueError when it has another one, or holds anything but one primary key.
     """
     plain = without_version(data)
-    found = hashlib.sha256(plain).hexdigest()
+    found, held = hashlib.sha256(plain).hexdigest(), fingerprints(plain)
     if found != sha256:
-        raise ValueError("its file has the checksum %s, expected %s" % (found, sha256))
-    if len(fingerprints(plain)) != 1:
+        words = (found, sha256, ", ".join(held))
+        raise ValueError("its file has the checksum %s, expected %s; it holds %s" % words)
+    if len(held) != 1:
         raise ValueError("its file holds more than one key")
     return plain
 

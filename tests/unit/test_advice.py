@@ -82,8 +82,8 @@ def test_explain_advises_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_system_that_no_role_installs_is_refused_with_those_that_roles_do() -> None:
-    observation = bare(os={"id": "ol", "version_id": "9.6", "codename": "", "pretty": "Oracle"})
+    observation = bare(os={"id": "amzn", "version_id": "2023", "pretty": "Amazon Linux 2023"})
     refused = plan_host(decode_observation(observation), settings_from({}), CATALOG)
     assert refused.code == "E_OS_FAMILY"
-    assert "ol-9 is explained only: " in (refused.error or "")
+    assert "amzn-2023 is explained only: " in (refused.error or "")
     assert "debian-13 (x86_64)" in (refused.error or "")

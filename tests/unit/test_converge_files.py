@@ -210,6 +210,13 @@ def test_a_file_with_another_checksum_or_more_than_the_key_is_not_trusted(
     assert not (tmp_path / "k.asc").exists()
 
 
+def test_another_files_key_is_told(tmp_path: Path, web: tuple[Path, str]) -> None:
+    folder, address = web
+    (folder / "key").write_bytes(PUBLISHED)
+    with pytest.raises(OperationError, match=rf"checksum {SUM}.* it holds {FINGERPRINT}"):
+        converge(summed(tmp_path / "k.asc", f"{address}/key", "0" * 64))
+
+
 def test_a_download_has_a_limit(tmp_path: Path, web: tuple[Path, str]) -> None:
     folder, address = web
     (folder / "key").write_bytes(openpgp.armor(KEY) + b"\n" * files.MAX_KEY)

@@ -172,10 +172,13 @@ def test_relations_without_files_symbols_and_conditions(
 
 
 def test_a_database_that_cannot_be_read_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rpm, "output", lambda _argv: "")
-    found, broken = rpm.packages(lambda _name: True)
-    assert found == {}
-    assert broken == [{"name": "rpm", "status": "its database cannot be read"}]
+    # Nothing at all, or fewer packages than names.
+    for names, rows in (("", ""), ("dkms\nnvidia-open\n", "dkms\t3.0-1\tnoarch\t\t\n")):
+        told = {"-qa": names, "-q": rows}
+        monkeypatch.setattr(rpm, "output", lambda argv, told=told: told[argv[1]])
+        found, broken = rpm.packages(lambda _name: True)
+        assert found == {}
+        assert broken == [{"name": "rpm", "status": "its database cannot be read"}]
 
 
 # --- streams, repositories, rules -----------------------------------------------------------------

@@ -32,13 +32,13 @@ _ON = ("1", "yes", "true", "on")
 def packages(wanted):
     """Return packages of interest from the rpm database, and what is broken: it, if anything."""
     names = sorted(set(output(["rpm", "-qa", "--qf", "%{NAME}\\n"]).split()))
-    if not names:  # there is no system without packages
-        return {}, [{"name": "rpm", "status": "its database cannot be read"}]
     chosen = [name for name in names if wanted(name)]
     rows = []
     for start in range(0, len(chosen), MANY):
         some = chosen[start : start + MANY]
         rows += output(["rpm", "-q", "--qf", _FORMAT, "--"] + some).splitlines()
+    if not names or len(rows) < len(chosen):  # there is no system without packages
+        return {}, [{"name": "rpm", "status": "its database cannot be read"}]
     return _packages(rows, [line for line in locks() if line[0] != "!"])
 
 
