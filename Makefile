@@ -42,7 +42,7 @@ gpu-proof: $(INSTALLED) ## Climb the whole ladder on this machine's GPU; the pro
 # --- quality -------------------------------------------------------------------------------------
 
 .PHONY: test
-test: $(INSTALLED) ## Lint, types, unit, contract and integration tests, Molecule (under 30 minutes)
+test: $(INSTALLED) ## Lint, types, unit, contract and integration tests, Molecule (under 45 minutes)
 	tools/test
 
 .PHONY: test-full

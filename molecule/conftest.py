@@ -57,16 +57,15 @@ def packages(host: Host) -> Packages:
         lines = host.check_output("dpkg-query -W -f '${Package} ${Version}\\n'").splitlines()
         held = host.check_output("apt-mark showhold").split()
         return Packages(dict(line.split() for line in lines), frozenset(held), rpm=False)
-    form = "%{NAME} %|EPOCH?{%{EPOCH}}:{0}|:%{VERSION}-%{RELEASE}\\n"
-    lines = host.check_output(f"rpm -qa --qf '{form}'").splitlines()
-    versions = dict(line.split() for line in lines)
-    locks = host.run("cat /etc/dnf/plugins/versionlock.list").stdout.split()
-    return Packages(
-        versions,
-        frozenset(
-            name
-            for name, version in versions.items()
-            if any(fnmatchcase(f"{name}-{version}", f"{line}*") for line in locks)
-        ),
-        rpm=True,
-    )
+    form = "%{NAME} %|EPOCH?{%{EPOCH}}:{0}|:%{VERSION}-%{RELEASE} %{ARCH}\\n"
+    rows = [line.split() for line in host.check_output(f"rpm -qa --qf '{form}'").splitlines()]
+    locks = host.run("cat /etc/dnf/plugins/versionlock.list").stdout.splitlines()
+    locked = {
+        name
+        for name, version, arch in rows
+        # dnf reads a line with the release and without, with the architecture and without.
+        for end in ("", f".{arch}")
+        for one in (f"{name}-{version}{end}", f"{name}-{version.rpartition('-')[0]}")
+        if any(fnmatchcase(one, line) for line in locks)
+    }
+    return Packages({name: version for name, version, _ in rows}, frozenset(locked), rpm=True)

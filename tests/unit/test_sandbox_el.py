@@ -241,6 +241,8 @@ def root(tmp_path: Path) -> Path:
                 text = text.replace(f"{before}{folder}", f"{before}{tmp_path}{folder}")
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "bin" / "depmod").write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/depmod\n')
+    (tmp_path / "bin" / "depmod").chmod(0o755)
     files = distribution.identity(OL9).files
     (tmp_path / "etc/os-release").write_text(files["usr/lib/os-release"].text or "")
     (tmp_path / "etc/sysconfig/kernel").write_text(files["etc/sysconfig/kernel"].text or "")
@@ -259,6 +261,7 @@ def test_a_new_kernel_of_the_default_flavour_boots_next_another_does_not(root: P
     for kernel in (UEK, RHCK, OL9.offered[1]):
         call(root, "kernel-install", "add", kernel.uname, "/lib/modules/x/vmlinuz")
     assert call(root, "grubby", "--default-kernel").endswith(f"/vmlinuz-{UEK.uname}")
+    assert (root / "depmod").read_text().split() == [*(UEK.uname, RHCK.uname, OL9.offered[1].uname)]
     newer = OL9.offered[0].uname
     call(root, "kernel-install", "add", newer, "/lib/modules/x/vmlinuz")
     assert call(root, "grubby", "--default-kernel").endswith(f"/vmlinuz-{newer}")
