@@ -29,6 +29,7 @@ LIST = "/etc/dnf/plugins/versionlock.list"
 SETTINGS = "/etc/dkms/nvidia.conf"
 REPOSITORY = "/etc/yum.repos.d/gpuprep-nvidia.repo"
 KEY = "/etc/pki/rpm-gpg/gpuprep-nvidia.asc"
+DOWNLOAD = "dnf -qy --setopt=*.module_hotfixes=1 download --destdir /tmp"
 OTHER_LINES = "# of somebody else\nbash-0:5.1.*\n"
 # What dkms.conf of the driver says, as somebody may have written it down before.
 OLD_COMPILER = """MAKE[0]="make KERNEL_UNAME=${kernelver} modules"\n"""
@@ -104,7 +105,7 @@ def test_a_build_that_fails_without_a_word_is_told_with_its_first_error(
     assert "unrecognized command-line option" in (failed.error or "")
     assert "-ftrivial-auto-var-init=zero" in (failed.error or "")
     assert set(of_driver(lab, name).values()) == {LATER}  # dnf itself ended well
-    assert "nvidia-open-3:580." in lab.run(name, "cat", LIST)
+    assert "nvidia-open*-3:580.*" in lab.run(name, "cat", LIST)
     assert lab.run(name, "dnf", "-q", "check").strip() == ""
     lab.run(name, "rm", path)
     is_prepared(lab.apply(name, gpuprep_components=["driver"]), name)
@@ -213,8 +214,7 @@ DRIFT = {
     "gpu_driver.package.libnvidia-ml": "rpm -e --nodeps libnvidia-ml",
     "gpu_driver.package.nvidia-modprobe": "rpm -e --nodeps nvidia-modprobe",
     "gpu_driver.package.nvidia-persistenced": (
-        f"dnf -qy --disableplugin=versionlock --setopt=gpuprep-nvidia.module_hotfixes=1 download"
-        f" --destdir /tmp nvidia-persistenced-3:{EARLIER} || true;"
+        f"{DOWNLOAD} nvidia-persistenced-3:{EARLIER};"
         f" rpm -U --oldpackage --nodeps /tmp/nvidia-persistenced-{EARLIER}-*.rpm"
     ),
     "gpu_driver.unit.nvidia-persistenced": "systemctl disable --now nvidia-persistenced",
@@ -238,6 +238,19 @@ def test_every_artefact_that_was_altered_is_named_and_repaired(
     assert ids(lab.look(name)) == set()
     is_whole(lab, name, LATER)
     assert OTHER_LINES in lab.run(name, "cat", LIST)
+
+
+def test_what_an_interrupted_transaction_left_twice_is_finished(
+    lab: Lab, el_restore: Restore
+) -> None:
+    name = el_restore(HOST)
+    twice = f"rpm -i --nodeps --justdb --force /tmp/nvidia-modprobe-{EARLIER}-*.rpm"
+    lab.sh(name, f"{DOWNLOAD} nvidia-modprobe-3:{EARLIER}; {twice}")
+    assert len(lab.run(name, "rpm", "-q", "nvidia-modprobe").split()) == 2
+    lab.sh(name, "rpm -e --nodeps nvidia-xconfig")
+    is_prepared(lab.apply(name, gpuprep_components=["driver"]), name)
+    is_whole(lab, name, LATER)
+    assert len(lab.run(name, "rpm", "-q", "nvidia-modprobe").split()) == 1
 
 
 def test_a_module_that_is_gone_is_built_again(lab: Lab, el_restore: Restore) -> None:
