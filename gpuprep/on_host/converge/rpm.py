@@ -43,7 +43,7 @@ TELLING = ("Error:", " Problem", "  - ", "No match", "All matches", "Failed", "G
 FILTERED = re.compile(r"filtered out by (modular|exclude) filtering for argument: (\S+)")
 ISA = re.compile(r"\((?:x86-64|aarch-64)\)$")
 # A mirror that is being written, or one that did not answer.
-UNSETTLED = re.compile(r"checksum doesn't match|Cannot download|Curl error|Status code: 5")
+UNSETTLED = re.compile(r"checksum doesn't match|Curl error|Status code: 5")
 
 
 class Refreshed(NamedTuple):
