@@ -12,7 +12,8 @@ from repository import ROOT, tracked
 from gpuprep.catalog.rules import host_rules
 from gpuprep.components import COMPONENTS
 from gpuprep.planner.settings import all_options, fleet_options, unknown_variables
-from sandbox.images import SUITES, UBUNTU
+from sandbox.images import SUITES
+from sandbox.ubuntu.systems import SYSTEMS as UBUNTU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import pexpect  # type: ignore[import-untyped]
+import pexpect
 import pytest
 
 from gpuprep import __version__, cli

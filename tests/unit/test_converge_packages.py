@@ -9,6 +9,7 @@ import pytest
 from converge_rig import CONTEXT, LOOKING, Commands
 
 from gpuprep.catalog import load
+from gpuprep.model.names import matches
 from gpuprep.on_host.converge import base, deb, family, files, operations, packages
 from gpuprep.on_host.converge.base import OperationError
 
@@ -102,7 +103,7 @@ class Family(types.SimpleNamespace):
 
     def unheld(self, operation: Any) -> list[str]:
         patterns = operation["patterns"]
-        return [name for name in self.installed() if packages.matches(name, patterns)]
+        return [name for name in self.installed() if matches(name, patterns)]
 
     def hold(self, _operation: Any, names: list[str]) -> Any:
         self.calls.append(("hold", names))

@@ -156,7 +156,7 @@ def test_what_has_a_version_of_its_own_is_left_alone(name: str) -> None:
     ],
 )
 def test_lines_of_the_version_lock_name_epoch_and_version(
-    settings: dict[str, str], line: str
+    settings: dict[str, Any], line: str
 ) -> None:
     assert line in stack("ol-9", **settings).version_locks
 

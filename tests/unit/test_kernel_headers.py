@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from planner_cases import bare, observed
-from test_verify_probe import interpreter
+from pythons import interpreter
 
 from gpuprep import observe
 from gpuprep.catalog import load

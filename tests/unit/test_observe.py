@@ -217,7 +217,7 @@ def test_who_signed_the_main_module_is_asked_of_signed_files_only(
     plain.write_bytes(elf({"version": "1"}))
     for path in (signed, side):
         path.write_bytes(elf({"version": "1"}) + b"x" + kernel.SIGNED)
-    signer = kernel._signer
+    signer: Any = kernel._signer
     assert signer("nvidia", str(plain)) is None
     assert signer("nvidia-uvm", str(side)) is None
     assert signer("nvidia", str(tmp_path / "gone.ko")) is None
