@@ -103,9 +103,9 @@ CHECKS: tuple[Check, ...] = (
         "Driver module built for the kernel of the next boot",
         "No driver module for the kernel of the next boot",
         "The next reboot, which starts the boot loader's default kernel, will not lose the GPU.",
-        "Before the reboot, run gpuprep apply where modules come ready from the archive: it takes "
-        "those of that kernel. Elsewhere set gpu_driver_kernel to that kernel: apply then builds "
-        "the module, with a newer driver where that must be. Or make another kernel the default.",
+        "Before the reboot, set gpu_driver_kernel to that kernel, or make another kernel the "
+        "default. " + APPLY + " It builds the module, with a newer driver where that must be, or "
+        "takes the one that the archive has ready for that kernel.",
         fixed_by_apply=True,
         looks_at=("kernel", "probe.modules"),
     ),

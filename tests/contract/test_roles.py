@@ -12,6 +12,7 @@ from repository import ROOT, tracked
 from gpuprep.catalog.rules import host_rules
 from gpuprep.components import COMPONENTS
 from gpuprep.planner.settings import all_options, fleet_options, unknown_variables
+from sandbox.el.systems import SYSTEMS as ENTERPRISE
 from sandbox.images import SUITES
 from sandbox.ubuntu.systems import SYSTEMS as UBUNTU
 
@@ -57,13 +58,15 @@ def test_the_platforms_of_a_role_are_the_systems_that_are_proven(role: Path) -> 
         for version in platform["versions"]
     }
     ubuntu = {name: ("Ubuntu", system.codename) for name, system in UBUNTU.items()}
-    releases = {name: ("Debian", suite) for name, suite in SUITES.items()} | ubuntu
+    debian = {name: ("Debian", suite) for name, suite in SUITES.items()}
+    enterprise = {name: ("EL", name.rpartition("-")[2]) for name in ENTERPRISE}
+    releases = debian | ubuntu | enterprise
     assert told == {releases[name] for name in host_rules().proven_systems}
 
 
 def test_proven_systems_are_those_that_the_sandbox_has_hosts_of() -> None:
     proven = set(host_rules().proven_systems)
-    assert set(SUITES) <= proven <= set(SUITES) | set(UBUNTU)
+    assert set(SUITES) <= proven <= set(SUITES) | set(UBUNTU) | set(ENTERPRISE)
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

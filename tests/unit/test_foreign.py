@@ -94,7 +94,7 @@ def test_rules_come_in_the_order_that_apt_takes_them(apt: Path) -> None:
 def test_enabled_repositories_of_dnf_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rpm, "SOURCES", f"{tmp_path}/*.repo")
+    monkeypatch.setattr(rpm, "SOURCES", (f"{tmp_path}/*.repo",))
     (tmp_path / "a.repo").write_text(
         "[cuda]\nbaseurl=https://h/cuda/repos/rhel9\n[off]\nenabled=0\nbaseurl=https://h/off\n"
     )

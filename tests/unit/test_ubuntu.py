@@ -240,7 +240,7 @@ def host(newest: str = KERNEL, signer: str | None = SIGNER, **more: Any) -> Obse
         },
         **more,
     )
-    seen["kernel"] |= {"running": KERNEL, "target": KERNEL, "newest_installed": newest}
+    seen["kernel"] |= {"running": KERNEL, "target": KERNEL, "next_boot": newest}
     return seen
 
 
