@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import re
@@ -47,6 +48,11 @@ PATIENCE = 3  # times the connection's own timeout, when it is tried again
 PAUSE_SECONDS = (1.0, 5.0)  # before that, so that hosts do not come all at once again
 KEPT = "gpuprep-program-"  # directories on hosts whose sudo wants a terminal
 KEPT_MINUTES = 60  # after which one of them is of a run that was killed
+ONLY_THIS = (
+    "import hashlib, sys; text = sys.stdin.buffer.read();"
+    " hashlib.sha256(text).hexdigest() == '{digest}' or sys.exit('the program in /tmp was altered');"
+    " exec(compile(text, '<gpuprep>', 'exec'))"
+)
 OMITTED = getattr(errors, "AnsibleValueOmittedError", ())  # since ansible-core 2.19
 
 NO_PROMPT = re.compile(
@@ -270,18 +276,20 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     connection = target.connection
     _clients.bound(connection)
     # The host's own clock ends a hanging program; the caller's ends a hanging connection.
-    python = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E -"
+    python = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E"
     try:
         if connection not in _want_terminal:
             try:
-                return _run(target, python, seconds, purpose, script)
+                return _run(target, f"{python} -", seconds, purpose, script)
             except HostUnusableError as error:
                 if error.code != "E_SUDO_TTY" or not _offers_terminal(connection):
                     raise
                 _want_terminal.add(connection)
         with _kept_on_host(target, script) as folder:
-            # Nothing of it is left when the program begins.
-            kept = f"exec 3<{folder}/program && rm -rf {folder} && {python} <&3"
+            # Nothing of it is left when the program begins, and none but this one is run as root.
+            digest = hashlib.sha256(to_bytes(script)).hexdigest()
+            only = shlex.quote(ONLY_THIS.format(digest=digest))
+            kept = f"exec 3<{folder}/program && rm -rf {folder} && {python} -c {only} <&3"
             return _run(target, kept, seconds, purpose).replace("\r\n", "\n")
     finally:
         connection.close()

@@ -463,6 +463,16 @@ def test_what_fails_in_the_terminal_leaves_no_program_behind(reach: Reach) -> No
     assert (fault.code, set(Path("/tmp").glob("gpuprep-program-*"))) == ("E_NO_SUDO", before)
 
 
+def test_root_runs_no_other_program_than_the_one_that_was_sent(reach: Reach) -> None:
+    """It waits in a directory of the login user, whose other processes can write there."""
+    other = 'for kept in /tmp/gpuprep-program-*/program; do echo "print(6)" >"$kept"; done; '
+    sudo = reach.program("sudo", STRICT.format(then=other))
+    more = {"ansible_become": True, "ansible_become_exe": sudo}
+    target = reach.target("a", reach.program("ssh", TERMINAL), **more)
+    with pytest.raises(reach.hosts.HostUnusableError, match="the program in /tmp was altered"):
+        reach.hosts.run_script(target, "print(7)", 10)
+
+
 def test_a_sudo_that_never_asks_is_given_time_before_it_is_blamed(reach: Reach) -> None:
     """It may be the connection, until the host is seen to answer."""
     sudo = reach.program("sudo", f"{VERSION}; sleep 20")
