@@ -30,7 +30,7 @@ PACKAGES: Final = (
     "openssh-client",
 )
 # Of no use to the sandbox: a browser for the report's page, and what tests call to judge.
-FOR_TESTS: Final = ("chromium", "patch", "systemd")
+FOR_TESTS: Final = ("chromium", "kmod", "patch", "systemd")
 # systemd in every host takes some; with the default of 128 about 20 hosts boot, the rest hang.
 INOTIFY_INSTANCES: Final = 8192
 _INOTIFY: Final = Path("/proc/sys/fs/inotify/max_user_instances")

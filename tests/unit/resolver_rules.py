@@ -274,8 +274,14 @@ def _settings(facts: HostFacts, desired: DesiredStack, stack: Stack) -> Iterator
     managed = stack.manage_driver and stack.branch is not None
     if managed and desired.flavour not in {"auto", stack.flavour}:
         yield f"flavour {stack.flavour}, wanted {desired.flavour}"
-    if managed and desired.version == "auto" and desired.branch not in {"auto", stack.branch}:
-        yield f"branch {stack.branch}, wanted {desired.branch}"
+    became = DATA["archives"]["items"].get(facts.os, {}).get("became", {})
+    renamed = stack.source == "distro" and desired.branch in became
+    wanted_branch = became[desired.branch] if renamed else desired.branch
+    if managed and desired.version == "auto" and wanted_branch not in {"auto", stack.branch}:
+        yield f"branch {stack.branch}, wanted {wanted_branch}"
+    told = any(warning.code == "W_DISTRO_BRANCH_BECAME" for warning in stack.warnings)
+    if managed and desired.version == "auto" and renamed != told:
+        yield f"branch {desired.branch} became {wanted_branch}, told {told}"
     if managed and desired.version not in {"auto", stack.driver_version}:
         yield f"version {stack.driver_version}, wanted {desired.version}"
     if desired.keep_driver and "driver" in wanted_names(desired):
