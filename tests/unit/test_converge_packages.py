@@ -26,12 +26,12 @@ def look(**values: Any) -> Any:
         "pending": [],
         "text": "",
     }
-    return deb.Preview(**{**nothing, **values})
+    return base.Preview(**{**nothing, **values})
 
 
 def index(**values: Any) -> Any:
     """Return how reading the index went; without values, well."""
-    return deb.Refreshed(ok=True, transient=False, text="")._replace(**values)
+    return base.Refreshed(ok=True, transient=False, text="")._replace(**values)
 
 
 class Family(types.SimpleNamespace):

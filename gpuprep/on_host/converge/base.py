@@ -14,6 +14,25 @@ class Outcome(NamedTuple):
     err: str
 
 
+class Preview(NamedTuple):
+    """What a transaction would do; whether it can be made, or only lacks something in the index."""
+
+    ok: bool
+    missing: bool
+    installs: dict
+    removes: list
+    pending: list
+    text: str
+
+
+class Refreshed(NamedTuple):
+    """Whether the index was read; whether trying again in a moment may help."""
+
+    ok: bool
+    transient: bool
+    text: str
+
+
 class Context(NamedTuple):
     """What holds for all operations.
 

@@ -4,10 +4,9 @@ import functools
 import glob
 import os
 import re
-from typing import NamedTuple
 
 from . import locks
-from .base import command, last_lines, listed
+from .base import Preview, Refreshed, command, last_lines, listed
 from .names import fits, matches
 
 NAMES = {"manager": "apt", "database": "dpkg"}
@@ -43,25 +42,6 @@ BLOCKED = re.compile(
 )
 # A mirror that is being written; upstream says to try again after a few minutes.
 UNSETTLED = re.compile(r"Mirror sync in progress|Hash Sum mismatch|unexpected size")
-
-
-class Preview(NamedTuple):
-    """What a transaction would do; whether it can be made, or only lacks something in the index."""
-
-    ok: bool
-    missing: bool
-    installs: dict
-    removes: list
-    pending: list
-    text: str
-
-
-class Refreshed(NamedTuple):
-    """Whether the index was read; whether trying again in a moment may help."""
-
-    ok: bool
-    transient: bool
-    text: str
 
 
 def lock_holder():

@@ -7,13 +7,11 @@ import os
 import re
 import tempfile
 import time
-from typing import NamedTuple
 
 from . import locks, rpm_locks, rpm_table
-from .base import Outcome, command, last_lines, listed
+from .base import Outcome, Preview, Refreshed, command, last_lines, listed
 from .files import current, write
 from .names import fits, matches
-from .rpm_table import Preview
 
 NAMES = {"manager": "dnf", "database": "rpm"}
 LOCKS = ("/var/lib/rpm/.rpm.lock",)
@@ -44,14 +42,6 @@ FILTERED = re.compile(r"filtered out by (modular|exclude) filtering for argument
 ISA = re.compile(r"\((?:x86-64|aarch-64)\)$")
 # A mirror that is being written, or one that did not answer.
 UNSETTLED = re.compile(r"checksum doesn't match|Curl error|Status code: 5")
-
-
-class Refreshed(NamedTuple):
-    """Whether the index was read; whether trying again in a moment may help."""
-
-    ok: bool
-    transient: bool
-    text: str
 
 
 class _Prepared:

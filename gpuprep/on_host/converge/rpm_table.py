@@ -3,20 +3,11 @@
 import re
 from typing import NamedTuple
 
+from .base import Preview
+
 INSTALLS = re.compile(r"^(Installing|Upgrading|Downgrading|Reinstalling)\b.*:$")
 REMOVES = re.compile(r"^Removing\b.*:$")
 VERSION = re.compile(r"^(\d+:)?[\w.+~^]+-[\w.+~^]+$")
-
-
-class Preview(NamedTuple):
-    """What a transaction would do; whether it can be made, or only lacks something in the index."""
-
-    ok: bool
-    missing: bool
-    installs: dict
-    removes: list
-    pending: list
-    text: str
 
 
 NOTHING = Preview(ok=True, missing=False, installs={}, removes=[], pending=[], text="")
