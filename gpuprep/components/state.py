@@ -134,7 +134,8 @@ class RoleState:
             installed += self._writing(notes)
         others = [file for file in self.files if file not in notes]
         files: list[Operation] = []
-        if complete or do & {file.kind for file in others}:
+        # An installer brings settings of its own.
+        if complete or do & {StepKind.INSTALLATION, *(file.kind for file in others)}:
             files = self._writing(others)
         if StepKind.SOURCE in do and self.foreign:
             files.insert(0, {"op": "set_aside", "paths": list(self.foreign)})

@@ -241,7 +241,10 @@ def interpreter(named: Any) -> str:
 def own_target(action: ActionBase, variables: Mapping[str, Any]) -> Target:
     """Return the host of a task, over the task's own connection."""
     python = interpreter(_Variables(variables, action._templar).get("ansible_python_interpreter"))
-    return Target(str(variables["inventory_hostname"]), action._connection, python)
+    connection = action._connection
+    if connection.become and _same_user(connection, connection.become, action._play_context):
+        connection.become = None  # who is root needs no sudo, and may have none
+    return Target(str(variables["inventory_hostname"]), connection, python)
 
 
 def _same_user(connection: Any, plugin: Any, play_context: PlayContext) -> bool:

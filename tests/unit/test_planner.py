@@ -290,6 +290,16 @@ def test_each_drift_is_named_and_nothing_else(drift: str) -> None:
     assert named(seen) == expected
 
 
+def test_settings_that_an_installer_of_conda_overwrites_are_written_after_it() -> None:
+    seen = converged()
+    altered("conda", "marker", to={"installer": "25.1.0-0", "sha256": "0"})(seen)
+    stages = plan(seen).roles["conda"].to_dict()["operations"]
+    (installation, note) = stages["install"]
+    assert (installation["op"], note["op"]) == ("conda_install", "files")
+    written = {file["path"] for file in stages["configure"][0]["files"]}
+    assert "/opt/conda/.condarc" in written
+
+
 def test_foreign_packages_that_are_not_of_the_stack_are_no_drift() -> None:
     seen = converged()
     seen["packages"]["nvidia-container-toolkit"] = {
