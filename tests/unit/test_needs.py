@@ -69,7 +69,7 @@ def test_a_whole_run_installs_all_of_them() -> None:
     marks = re.findall(r"^(?:@|\w+ = )pytest\.mark\.needs\((.+)\)$", read(tests), re.MULTILINE)
     wanted = {name for mark in marks for name in re.findall(r'"([^"]+)"', mark)}
     assert "chromium" in wanted
-    named = {"dpkg-deb": "dpkg", "systemd-analyze": "systemd"}
+    named = {"dpkg-deb": "dpkg", "modinfo": "kmod", "systemd-analyze": "systemd"}
     packages = {named.get(name, name) for name in wanted}
     assert packages <= {*bootstrap.PACKAGES, *bootstrap.FOR_TESTS, "dpkg"}
 
