@@ -44,6 +44,8 @@ _BINUTILS: Final = (
     *("binutils", "binutils-common", "binutils-x86-64-linux-gnu", "libbinutils", "libctf0"),
     *("libctf-nobfd0", "libgprofng0", "libjansson4"),
 )
+_SFRAME: Final = {"bookworm": (), "trixie": ("libsframe1",)}
+_SPLIT: Final = 14  # since this gcc Debian keeps the programs in packages of their own
 _LIBRARIES: Final = ("libisl23", "libmpc3", "libmpfr6", "libcc1-0")
 _C_HEADERS: Final = ("libc6-dev", "linux-libc-dev", "libcrypt-dev")
 _NEWEST: Final = {"bookworm": 12, "trixie": 14}
@@ -251,9 +253,9 @@ class Workbench:
         own, version = _SYSTEM[self.system.suite], self.system.gcc
         gcc = {"usr/bin/gcc": f"gcc-{own}", "usr/bin/cpp": f"cpp-{own}", "usr/bin/cc": "gcc"}
         c = self.package("gcc", version, work, (*_gcc(own), f"gcc-{own}-base", *_LIBRARIES))
-        cxx = self.package("gcc-c++", version, work, (f"g++-{own}", f"libstdc++-{own}-dev"))
+        cxx = self.package("gcc-c++", version, work, (*_gxx(own), f"libstdc++-{own}-dev"))
         found = [
-            self.package("binutils", "2.35.2", work, _BINUTILS),
+            self.package("binutils", "2.35.2", work, (*_BINUTILS, *_SFRAME[self.system.suite])),
             self.package("make", "4.3", work, ("make",)),
             self.package("glibc-devel", "2.34", work, _C_HEADERS),
             _with(c, needs=("binutils", "glibc-devel"), links=gcc),
@@ -353,7 +355,18 @@ def dkms_of(version: str, program: str, own: str) -> str:
 
 
 def _gcc(number: int) -> tuple[str, ...]:
-    return (f"gcc-{number}", f"cpp-{number}", f"libgcc-{number}-dev")
+    names = (f"gcc-{number}", f"cpp-{number}")
+    return (*names, *_programs(number, *names), f"libgcc-{number}-dev")
+
+
+def _gxx(number: int) -> tuple[str, ...]:
+    name = f"g++-{number}"
+    return (name, *_programs(number, name))
+
+
+def _programs(number: int, *names: str) -> tuple[str, ...]:
+    """Return Debian's packages with the programs themselves, which it keeps apart since gcc 14."""
+    return tuple(f"{name}-x86-64-linux-gnu" for name in names) if number >= _SPLIT else ()
 
 
 def _tidy(root: Path) -> None:
