@@ -262,6 +262,9 @@ def _renamed(tree: Path, kernel: Kernel, drop: str) -> dict[str, Entry]:
         texts[path] = _replaced((tree / path).read_text(), pattern, text)
         if drop:
             texts[path] = _replaced(texts[path], rf"^.*{drop}.*\n", "")
+    # A tree without the kernel itself has nothing to take types from, and its family no pahole.
+    types = r"^CONFIG_DEBUG_INFO_BTF_MODULES=.*\n"
+    texts["include/config/auto.conf"] = _replaced(texts["include/config/auto.conf"], types, "")
     return {path: Entry(text=text) for path, text in texts.items()}
 
 
