@@ -47,6 +47,7 @@ class Workshop:
             stage = home.with_name(f".{home.name}.new")
             shutil.rmtree(stage, ignore_errors=True)
             work = self.cache / "work" / name
+            shutil.rmtree(work, ignore_errors=True)  # of a build that was ended
             make(work, stage)
             shutil.rmtree(work, ignore_errors=True)
             shutil.rmtree(self.cache / "unpacked", ignore_errors=True)  # wheels, twice their size
