@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from emulator_rig import clients
 
 from sandbox.oci import keys
 from sandbox.oci.faults import Bucket, Fault
@@ -54,14 +55,7 @@ def emulator(credentials: keys.Credentials) -> Iterator[Emulator]:
 
 @pytest.fixture
 def client(emulator: Emulator, credentials: keys.Credentials) -> Any:
-    config = oci.config.from_file(str(credentials.config))
-
-    def make(kind: type[Any]) -> Any:
-        return kind(
-            config, service_endpoint=emulator.url, retry_strategy=oci.retry.NoneRetryStrategy()
-        )
-
-    return make
+    return clients(emulator, credentials)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import oci
 import pytest
 from click.testing import CliRunner
+from emulator_rig import clients
 
 from sandbox.oci import control, keys, machines
 from sandbox.oci.__main__ import main
@@ -44,14 +45,7 @@ def emulator(credentials: keys.Credentials) -> Iterator[Emulator]:
 
 @pytest.fixture
 def client(emulator: Emulator, credentials: keys.Credentials) -> Any:
-    config = oci.config.from_file(str(credentials.config))
-
-    def make(kind: type[Any]) -> Any:
-        return kind(
-            config, service_endpoint=emulator.url, retry_strategy=oci.retry.NoneRetryStrategy()
-        )
-
-    return make
+    return clients(emulator, credentials)
 
 
 def details(emulator: Emulator, **given: Any) -> Any:

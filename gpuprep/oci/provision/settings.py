@@ -75,7 +75,8 @@ def load(path: str | Path) -> Source:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"fleet file {path} cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error  # without the path, which is named
+        raise ConfigError(f"fleet file {path} cannot be read: {why}") from None
     if len(text) > _LARGEST:
         raise ConfigError(f"fleet file {path} is larger than 1 MiB")
     try:
