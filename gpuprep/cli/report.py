@@ -128,7 +128,10 @@ def bundle(  # noqa: PLR0913 - one per option
     seen = api.status(source, limit=limit, variables=variables, access=access).to_dict()
     when = datetime.now(UTC)
     found = collect(source, limit=limit, variables=variables, options={"access": access})
-    silent = {name: Diagnosis(name, error="no answer") for name in seen["hosts"]}
+    silent = {
+        name: Diagnosis(name, error=host["error"] or "no answer")
+        for name, host in seen["hosts"].items()
+    }
     failed = 0
     for name, diagnosis in {**silent, **found}.items():
         known = {name: seen["hosts"][name]} if name in seen["hosts"] else {}

@@ -52,6 +52,7 @@ _REASON: Final = re.compile(
 _OWN_REASON: Final = re.compile(r"inventory source \S+ with plugin gpuprep\S+: (.+)$")
 _ORIGIN: Final = re.compile(r"^Origin: (.+)$", re.MULTILINE)
 _ENCRYPTED: Final = b"$ANSIBLE_VAULT;"
+_DECRYPT: Final = re.compile("decrypt", re.IGNORECASE)
 _SHOWN: Final = 5  # files
 _NO_REASON: Final = "not YAML inventory"  # one plugin refusing what is meant for another
 
@@ -118,10 +119,12 @@ def encrypted_error(error: GpuprepError, files: Iterable[Path]) -> GpuprepError:
 
 def _reason_of_unparsed(output: str) -> tuple[str, str | None]:
     """Find why an inventory was refused, and the place: each plugin that tried says its own."""
-    for reason in _REASON.finditer(output):
-        if _NO_REASON not in reason.group(1):
-            origin = _ORIGIN.search(output, reason.end())
-            return reason.group(1), origin.group(1) if origin else None
+    told = [reason for reason in _REASON.finditer(output) if _NO_REASON not in reason.group(1)]
+    # What cannot be decrypted stops every plugin; some of them say other things besides.
+    told.sort(key=lambda reason: _DECRYPT.search(reason.group(1)) is None)
+    for reason in told:
+        origin = _ORIGIN.search(output, reason.end())
+        return reason.group(1), origin.group(1) if origin else None
     return "no inventory plugin understands it", None
 
 

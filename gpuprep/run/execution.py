@@ -233,7 +233,8 @@ class Run:
             return plan_error(failure)
         if outcome.code:
             error = engine_error(outcome.code, transcript.output, limit_pattern(self.limit))
-            return encrypted_error(error, files_of(self.inventory))
+            given = [part for part in extra_variables(self.variables) if isinstance(part, Path)]
+            return encrypted_error(error, (*given, *files_of(self.inventory)))
         return no_hosts_error(describe(self.inventory), transcript.output)
 
 

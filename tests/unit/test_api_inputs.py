@@ -423,6 +423,22 @@ def test_a_file_that_is_encrypted_as_a_whole_is_named(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all: {hosts: {a: {ansible_connection: local}}}\n")
     with pytest.raises(ConfigError, match=r"give --vault-password-file .*host_vars/a\.yml\)$"):
         gpuprep.plan(tmp_path)
+    (tmp_path / "host_vars/a.yml").rename(tmp_path / "given.yml")
+    with pytest.raises(ConfigError, match=r"--vault-password-file .*given\.yml"):
+        gpuprep.plan(tmp_path / "hosts.yml", variables=[str(tmp_path / "given.yml")])
+
+
+def test_what_cannot_be_decrypted_is_told_before_what_follows_from_it() -> None:
+    """Words of ansible-core 2.18, whose every inventory plugin then fails."""
+    output = """\
+[WARNING]:  * Failed to parse /i/hosts.yml with auto plugin: no root 'plugin' key
+found, '/i/hosts.yml' is not a valid YAML inventory plugin config file
+[WARNING]:  * Failed to parse /i/hosts.yml with yaml plugin: Attempting to
+decrypt but no vault secrets found
+ERROR! Completely failed to parse inventory source /i/hosts.yml
+"""
+    error = engine_error(1, output, None)
+    assert "give --vault-password-file" in str(error)
 
 
 def test_several_errors_are_all_told() -> None:

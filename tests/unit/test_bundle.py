@@ -183,14 +183,17 @@ def test_an_odd_host_costs_the_others_nothing(
             "ansible_become": False,
             "ansible_python_interpreter": str(program),
         }
+    hosts["unread"] = {}
+    (tmp_path / "host_vars").mkdir()
+    (tmp_path / "host_vars/unread.yml").write_text("x: {")
     inventory = tmp_path / "inventory.json"
     inventory.write_text(json.dumps({"all": {"hosts": hosts}}))
     to = tmp_path / "to"
     to.mkdir()
-    arguments = ["bundle", "-i", str(inventory), "--to", str(to), "-e", f"rig={rig.folder}", *said]
+    arguments = ["bundle", "-i", str(inventory), "--to", str(to), "-e", f"rig={rig.folder}", *hosts]
     assert cli.run(arguments) == ExitCode.SOME_HOSTS_FAILED
     told = capsys.readouterr()
-    assert len(told.out.splitlines()) == len(said)
+    assert len(told.out.splitlines()) == len(hosts)
     assert {
         line.split(": ")[1] for line in told.err.splitlines() if line.startswith("gpuprep: ")
     } == {
@@ -198,6 +201,8 @@ def test_an_odd_host_costs_the_others_nothing(
         "mute",
         "deep",
         "long",
+        "unread",
     }
+    assert "unread: its variables cannot be read" in told.err
     assert "longer than 8 MiB" in told.err
-    assert len(list(to.iterdir())) == len(said)
+    assert len(list(to.iterdir())) == len(hosts)
