@@ -215,6 +215,12 @@ class Rpm:
             return self.release_of(stack.driver_version)
         return self.branch_of(stack.branch) if stack.branch else None
 
+    def version_locks(self, stack: Stack, version: str | None) -> tuple[str, ...]:
+        """Return the lines that keep the driver at a version, in its branch while none is known."""
+        if version is None:
+            return stack.version_locks
+        return tuple(f"{line.rpartition(':')[0]}:{version}" for line in stack.version_locks)
+
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return that the index is there: dnf reads one that it lacks by itself."""
         del repository, indexes

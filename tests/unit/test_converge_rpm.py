@@ -262,6 +262,30 @@ def test_only_our_block_of_the_lock_list_changes(etc: Path, commands: Commands) 
     assert rpm.unheld({**operation, "lines": ["nvidia-open-3:595.*"], "keep": True}) == []
 
 
+def test_after_a_transaction_the_lock_keeps_what_it_installed(
+    etc: Path, commands: Commands
+) -> None:
+    del etc
+    commands.answers["rpm -qa"] = rows(
+        nvidia_open="3:580.95.05-1.el9",
+        nvidia_modprobe="3:580.178.04-1.el9",  # one that strayed
+        nvidia_driver="3:580.95.05-1.el9",
+        bash="5.1.8-1",
+    )
+    lines = ["nvidia-open*-3:580.*", "nvlink5*-0:580.*", "nvlink5*-3:580.*"]
+    operation = {"owner": "gpu_driver", "patterns": ["nvidia-*"], "lines": lines}
+    exact = ["nvidia-open*-3:580.95.05", "nvlink5*-0:580.95.05", "nvlink5*-3:580.95.05"]
+    assert rpm.unheld(operation) == exact
+    # What only one release of the branch is left by, and what is of another branch, is as asked.
+    as_asked = ["nvidia-open*-3:580.178.04", "nvidia-open*-3:595.*"]
+    assert rpm.unheld({**operation, "lines": as_asked}) == as_asked
+    # A failure after the transaction: the block that made room for it must not stay.
+    rpm_locks.put("gpu_driver", lines)
+    assert rpm.unheld({**operation, "keep": True}) == exact
+    rpm_locks.put("gpu_driver", exact)
+    assert rpm.unheld({**operation, "keep": True}) == []
+
+
 def test_without_lines_what_is_installed_is_locked_as_it_is(etc: Path, commands: Commands) -> None:
     del etc
     commands.answers["rpm -qa"] = rows(libcudnn9="9.10.2.21-1", nvlink5="3:580.1-1.el9", x="1-1")

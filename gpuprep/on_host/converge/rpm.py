@@ -354,17 +354,19 @@ def prepare(operation, check):
 def unheld(operation):
     """Return the lines that the owner's block should have, where it has others.
 
-    After a failure (``keep``) a block that is there stays: it fits what is installed.
+    A line that leaves a whole branch is good for the transaction; afterwards the lines keep what it
+    installed. After a failure (``keep``) a block that is there stays: it fits what is installed.
     """
     there, lines = rpm_locks.block(operation["owner"]), operation.get("lines")
     if operation.get("keep"):
         lines = there
+    members = {n: v for n, v, _ in sorted(_rows()) if matches(n, operation["patterns"])}
+    if lines and members:
+        upstream = [_parts(version)[1] for version in members.values()]
+        shared = max(sorted(set(upstream)), key=upstream.count)
+        lines = [rpm_locks.at_version(line, shared) for line in lines]
     if not lines:
-        lines = [
-            rpm_locks.line_of(name, version)
-            for name, version, _ in sorted(_rows())
-            if matches(name, operation["patterns"])
-        ]
+        lines = [rpm_locks.line_of(*member) for member in sorted(members.items())]
     return [] if there == list(lines) else list(lines)
 
 
