@@ -183,6 +183,18 @@ def test_what_conflicts_with_what_comes_goes_and_is_told(commands: Commands) -> 
     assert "clean_requirements_on_remove=0" in DNF
 
 
+def test_packages_of_others_are_not_taken_away(commands: Commands) -> None:
+    commands.answers[f"{DNF} --assumeno"] = ABORTED
+    transaction: dict[str, Any] = {"install": {"x": None}, "remove": [], "own": ["*nvidia*"]}
+    assert rpm.preview(transaction).removes == ["nvidia-driver", "nvidia-open"]
+    with pytest.raises(OperationError, match="would take away nvidia-open,") as refused:
+        rpm.preview({**transaction, "own": ["nvidia-driver"]})
+    assert refused.value.code == "E_FOREIGN_PACKAGES"
+    assert "was not started" in refused.value.message
+    # What the plan itself removes was told in it.
+    rpm.preview({**transaction, "own": ["x"], "remove": ["nvidia-driver", "nvidia-open"]})
+
+
 @pytest.mark.parametrize("name", ["kernel", "kernel-core", "kernel-uek-modules-core", "kernel-rt"])
 def test_kernels_are_known(name: str) -> None:
     assert rpm.is_kernel(name)
@@ -399,13 +411,33 @@ def test_a_driver_that_dkms_has_forgotten_is_added_again(commands: Commands) -> 
 # --- states ---------------------------------------------------------------------------------------
 
 
+TWICE = (
+    "nvidia-open.noarch\t3:580.95.05-1.el9\tnvidia-open \n"
+    "nvidia-open.noarch\t3:580.178.04-1.el9\tnvidia-open \n"
+    "kernel-devel.x86_64\t5.14-1\tinstallonlypkg(kernel) \n"
+    "kernel-devel.x86_64\t5.14-2\tkernel-devel \n"
+    "glibc.x86_64\t2.34-1\tglibc \nglibc.i686\t2.34-1\tglibc \n"
+)
+
+
 def test_a_package_that_is_there_twice_is_unfinished(commands: Commands) -> None:
-    commands.answers["rpm -qa"] = (
-        "nvidia-open.noarch\tnvidia-open \nnvidia-open.noarch\tnvidia-open \n"
-        "kernel-devel.x86_64\tinstallonlypkg(kernel) \nkernel-devel.x86_64\tkernel-devel \n"
-        "glibc.x86_64\tglibc \nglibc.i686\tglibc \n"
-    )
+    commands.answers["rpm -qa"] = TWICE
     assert rpm.unfinished() == {"nvidia-open": "duplicated"}
+
+
+def test_of_two_the_older_goes_also_where_dnf_cannot_remove_it(commands: Commands) -> None:
+    """It installs the newer one again first: no repository may offer that any more."""
+    older = {"580.95.05": "-1", "580.178.04": "1"}  # as rpm compares the first with the second
+    commands.answers |= {
+        "rpm -qa": TWICE,
+        "rpm --eval": lambda argv: older[re.findall(r"'([^']*)'", argv[-1])[0]],
+    }
+    commands.answers["dnf"] = Outcome(1, "", "Error: Installed package not available.\n")
+    assert rpm.finish().code == 0
+    assert commands.lines[-1] == "rpm -e --nodeps nvidia-open-580.95.05-1.el9.noarch"
+    commands.answers["rpm -qa"] = TWICE.splitlines()[0]
+    assert rpm.finish().code != 0
+    assert "rpm -e" not in commands.lines[-1]
 
 
 def test_who_works_is_known_by_the_file_with_its_number(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def prepared(version: str, *locks: str) -> Observation:
     package = {"status": "installed", "hold": True, "depends": "", "provides": ""}
     package["version"] = f"3:{version}-1.el9"
     manager = {"streams": {"nvidia-driver": "580-open"}, "version_locks": list(locks)}
-    packages = {name: package for name in (*roots, *parts)}
+    packages = dict.fromkeys((*roots, *parts), package)
     return oracle(packages=packages, package_manager=manager)
 
 
