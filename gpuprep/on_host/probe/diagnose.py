@@ -31,8 +31,8 @@ COMMANDS = (
     "dpkg-query -W -f '${Status} ${Package} ${Version}\n' '*nvidia*' '*cuda*' '*cudnn*'",
     "apt-mark showhold",
     "apt-cache policy",
-    "rpm -qa --qf '%{NAME} %{EVR}.%{ARCH} %{INSTALLTIME:date}\n' '*nvidia*' '*cuda*' '*cudnn*' 'libnvsdm*'"
-    " 'nvlink5*' 'kernel*' dkms gcc 'gcc-toolset*' '*epel-release*' 'python3-dnf-plugin*'",
+    "rpm -qa --qf '%{NAME} %{EVR}.%{ARCH}\n' '*nvidia*' '*cuda*' '*cudnn*' libnvsdm nvlink5",
+    "rpm -qa --qf '%{NAME} %{EVR}.%{ARCH}\n' 'kernel*' dkms gcc 'gcc-toolset*' '*epel-release*'",
     "rpm -V kmod-nvidia-open-dkms kmod-nvidia-latest-dkms nvidia-kmod-common",
     "dnf -C -q repolist --all",
     "dnf -C -q history",
