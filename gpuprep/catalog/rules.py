@@ -23,6 +23,7 @@ class HostRules:
     observed_commands: tuple[str, ...]
     own_daemons: tuple[str, ...]
     driver_witnesses: tuple[str, ...]
+    own_packages: tuple[str, ...]
     proven_systems: Mapping[str, tuple[str, ...]]
 
     def refusal(self, code: str, **values: object) -> Refusal:
@@ -46,5 +47,6 @@ def host_rules() -> HostRules:
         observed_commands=tuple(raw["observed_commands"]),
         own_daemons=tuple(raw["own_daemons"]),
         driver_witnesses=tuple(raw["driver_witnesses"]),
+        own_packages=tuple(raw["own_packages"]),
         proven_systems={name: tuple(arches) for name, arches in raw["proven_systems"].items()},
     )

@@ -124,7 +124,8 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     changing = differences.has(StepKind.PACKAGE)
     hold = (*stack.version_locked, *(p.name for p in of_nvidia))
     locks = observation.package_manager.version_locks
-    stale = not set(stack.version_locks) <= set(locks)
+    lines = family.version_locks(stack, version)
+    stale = not set(lines) <= set(locks)
     diff_holds(differences, packages, hold, renew=changing or stale)
     next_boot = False
     if stack.ready:
@@ -148,7 +149,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         version_locked=locked,
         version=family.release_of(version) if version else family.branch_of(stack.branch),
         hold=hold,
-        locks=stack.version_locks,
+        locks=lines,
         units=stack.services,
         unwanted_units=stack.unwanted_services,
         kernel=observation.kernel.target,

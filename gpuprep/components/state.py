@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from gpuprep.catalog.rules import host_rules
 from gpuprep.model import StepKind
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class RoleState:
                     "locked": locked if self.version_locked else None,
                     "owner": self.role,
                     "locks": list(self.locks),
+                    "own": list(host_rules().own_packages),
                 }
             )
         if not self.pre_install:

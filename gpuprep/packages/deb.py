@@ -219,6 +219,11 @@ class Deb:
             return self.release_of(stack.driver_version)
         return self.branch_of(stack.branch) if stack.branch else None
 
+    def version_locks(self, stack: Stack, version: str | None) -> tuple[str, ...]:
+        """Return nothing: dpkg holds packages by name."""
+        del stack, version
+        return ()
+
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return whether apt has read the index of a repository."""
         # apt names an index after its URL: it writes "/" as "_", and so "_" itself as "%5f".

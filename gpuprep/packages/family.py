@@ -106,6 +106,18 @@ class PackageFamily(Protocol):
 
         """
 
+    def version_locks(self, stack: Stack, version: str | None) -> tuple[str, ...]:
+        """Return the lines of the version lock that keep the driver at a version.
+
+        Args:
+            stack: what is to be installed.
+            version: upstream version; None while it is not known: then any of its branch.
+
+        Returns:
+            The lines; none in a family that holds packages by name.
+
+        """
+
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return whether a repository's package index is among a host's index files."""
 

@@ -36,14 +36,17 @@ _LOCKED: Final = (
     re.compile(r"(?P<name>\S+)-[\d*?]+:(?P<version>[^-:\s]+(?:-[^-:\s]+)?)"),
     re.compile(r"(?P<name>\S+?)-(?P<version>[\d*?\[][^-:\s]*(?:-[^-:\s]+)?)"),
 )
-_BUILD: Final = """\
+# One text for all kernels of a host and for those that updates bring: each is asked who made it.
+_BUILD: Final = r"""
 # Kernels that a newer compiler made than the system's are compiled for by that one, here and after
 # every update; the others by the system's own.
-if grep -qs '^CONFIG_CC_VERSION_TEXT="gcc [^"]*) {major}[.]' "/lib/modules/$kernelver/build/.config"
+made_by=$(sed -n 's/^CONFIG_CC_VERSION_TEXT="gcc ([^)]*) \([0-9]*\)[.].*/\1/p' \
+    "/lib/modules/$kernelver/build/.config" 2> /dev/null || :)
+if [ -x "/opt/rh/gcc-toolset-$made_by/root/usr/bin/gcc" ]
 then
-    MAKE[0]="${{MAKE[0]}} CC=/opt/rh/{toolset}/root/usr/bin/gcc"
+    MAKE[0]="${MAKE[0]} CC=/opt/rh/gcc-toolset-$made_by/root/usr/bin/gcc"
 fi
-"""
+""".lstrip()
 
 
 def _compare_segments(left: str, right: str) -> int:
@@ -176,12 +179,14 @@ class Rpm:
         )
 
     def build_files(self, stack: Stack) -> tuple[ManagedFile, ...]:
-        """Return DKMS's settings, where some kernel needs another compiler than the system's."""
-        toolset = stack.dkms_toolset
-        if toolset is None:
+        """Return DKMS's settings, where the kernel needs another compiler than the system's.
+
+        Where it does not, a file that is there stays: another kernel of the host may need it, and
+        the others are compiled as without it.
+        """
+        if stack.dkms_toolset is None:
             return ()
-        text = _BUILD.format(toolset=toolset, major=toolset.rpartition("-")[2])
-        return (ManagedFile(BUILD_SETTINGS, StepKind.BUILD, HEADER + text),)
+        return (ManagedFile(BUILD_SETTINGS, StepKind.BUILD, HEADER + _BUILD),)
 
     def forbidding(
         self, rules: Sequence[PackageRule], stack: Stack, names: Sequence[str]
@@ -214,6 +219,12 @@ class Rpm:
         if stack.driver_version:
             return self.release_of(stack.driver_version)
         return self.branch_of(stack.branch) if stack.branch else None
+
+    def version_locks(self, stack: Stack, version: str | None) -> tuple[str, ...]:
+        """Return the lines that keep the driver at a version, in its branch while none is known."""
+        if version is None:
+            return stack.version_locks
+        return tuple(f"{line.rpartition(':')[0]}:{version}" for line in stack.version_locks)
 
     def has_index(self, repository: Repository, indexes: Collection[str]) -> bool:
         """Return that the index is there: dnf reads one that it lacks by itself."""

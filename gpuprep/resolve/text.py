@@ -27,7 +27,8 @@ def stack_in_words(host: HostFacts, stack: Stack, catalog: Catalog) -> str:
         lines += ["", f"Module stream: {stack.stream}"]
     if stack.version_locks:
         names = dict.fromkeys(line.rpartition("-")[0] for line in stack.version_locks)
-        lines += ["", f"Version lock, {_locked_at(stack)}: {', '.join(names)}"]
+        then = "" if stack.driver_version else ", then what is installed of it"
+        lines += ["", f"Version lock, {_locked_at(stack)}{then}: {', '.join(names)}"]
     if stack.holds:
         lines += ["", f"Held: {', '.join(stack.holds)}"]
     if stack.pins:

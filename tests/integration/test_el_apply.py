@@ -22,7 +22,7 @@ HOST = "el-ol9"
 OTHERS = ("el-ol9-h100", "el-ol8", "el-ol10", "el-rocky9")
 EVERY = (HOST, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS))
 UEK, RHCK = SYSTEMS["ol-9"].kernels
-NEWER_KERNEL = SYSTEMS["ol-9"].offered[-1]
+NEWER = SYSTEMS["ol-9"].offered[-1]
 OLDEST, EARLIER, LATER, NEWEST = (driver.version for driver in content.DRIVERS)
 MODULE = "/etc/dnf/modules.d/nvidia-driver.module"
 LIST = "/etc/dnf/plugins/versionlock.list"
@@ -72,6 +72,7 @@ def test_a_bare_host_becomes_prepared_and_then_nothing_is_done(
     assert first.bare[name].differences(first.untouched[name], without=outside) == set()
     el_restore(name)
     is_whole(lab, name, host.versions["driver"])
+    assert f"nvidia-open*-3:{host.versions['driver']}\n" in lab.run(name, "cat", LIST)
     asked, ran = lab.requests(name), lab.commands(name)
     again = lab.apply(name)
     is_prepared(again, name)
@@ -85,7 +86,7 @@ def test_the_module_is_compiled_by_the_kernels_own_compiler(lab: Lab, el_restore
     el_restore(HOST)
     shown = lab.run(HOST, "modinfo", "-k", UEK.uname, "-F", "vermagic", "nvidia")
     assert shown.split()[0] == UEK.uname
-    assert "gcc-toolset-14" in lab.run(HOST, "cat", SETTINGS)
+    assert "/opt/rh/gcc-toolset-" in lab.run(HOST, "cat", SETTINGS)
     kernels = lab.run(HOST, "rpm", "-q", "kernel-core", "kernel-uek-core").split()
     assert kernels == [
         f"kernel-core-{RHCK.release}.x86_64",
@@ -105,7 +106,7 @@ def test_a_build_that_fails_without_a_word_is_told_with_its_first_error(
     assert "unrecognized command-line option" in (failed.error or "")
     assert "-ftrivial-auto-var-init=zero" in (failed.error or "")
     assert set(of_driver(lab, name).values()) == {LATER}  # dnf itself ended well
-    assert "nvidia-open*-3:580.*" in lab.run(name, "cat", LIST)
+    assert f"nvidia-open*-3:{LATER}\n" in lab.run(name, "cat", LIST)
     assert lab.run(name, "dnf", "-q", "check").strip() == ""
     lab.run(name, "rm", path)
     is_prepared(lab.apply(name, gpuprep_components=["driver"]), name)
@@ -189,18 +190,31 @@ def test_what_fails_before_it_begins_leaves_stream_and_locks(lab: Lab, el_restor
     assert ids(lab.look(name)) == set()
 
 
-def test_an_upgrade_of_everything_leaves_the_driver_whole(lab: Lab, el_restore: Restore) -> None:
+def test_an_upgrade_of_everything_leaves_the_driver_at_its_version(
+    lab: Lab, el_restore: Restore
+) -> None:
     name = el_restore(HOST)
-    setting = {"gpu_driver_version": EARLIER, "gpuprep_components": ["driver"]}
-    is_prepared(lab.apply(name, **setting), name)
+    driver = {"gpuprep_components": ["driver"]}
+    is_prepared(lab.apply(name, gpu_driver_version=EARLIER, **driver), name)
     is_whole(lab, name, EARLIER)
-    # Newer drivers, add-ons and kernels are on offer.
+    # From here on nobody asks for a version: what is installed is held.
+    assert ids(lab.look(name, **driver)) == set()
+    unlocked = "dnf -q --disableplugin=versionlock list --upgrades nvidia-open nvidia-modprobe"
+    assert lab.sh(name, unlocked).count(LATER) == 2
+    # The next kernel of Red Hat's becomes the default, as a newer one of Oracle's would.
+    lab.sh(name, "sed -i s/^DEFAULTKERNEL=.*/DEFAULTKERNEL=kernel-core/ /etc/sysconfig/kernel")
     lab.sh(name, "dnf -qy install nvlink5; dnf -qy upgrade")
     is_whole(lab, name, EARLIER)
-    installed = lab.run(name, "rpm", "-q", "kernel-core")
-    assert NEWER_KERNEL.release in installed
-    assert lab.run(name, "grubby", "--default-kernel").strip() == f"/boot/vmlinuz-{UEK.uname}"
-    assert ids(lab.look(name, **setting)) == set()
+    assert NEWER.release in lab.run(name, "rpm", "-q", "kernel-core")
+    assert lab.run(name, "grubby", "--default-kernel").strip() == f"/boot/vmlinuz-{NEWER.uname}"
+    # What the next boot starts is told before it, and its module is there.
+    told = lab.look(name, **driver)
+    assert (told.state, told.code) == ("refused", "E_REBOOT_FIRST")
+    assert f"next boot starts {NEWER.uname}" in (told.error or "")
+    built = lab.run(name, "modinfo", "-k", NEWER.uname, "-F", "version", "nvidia")
+    assert built.strip() == EARLIER
+    lab.run(name, "grubby", "--set-default", f"/boot/vmlinuz-{UEK.uname}")
+    assert ids(lab.look(name, **driver)) == set()
 
 
 # What is done to a prepared host, and the steps that must be named for it.

@@ -183,6 +183,18 @@ def test_what_conflicts_with_what_comes_goes_and_is_told(commands: Commands) -> 
     assert "clean_requirements_on_remove=0" in DNF
 
 
+def test_packages_of_others_are_not_taken_away(commands: Commands) -> None:
+    commands.answers[f"{DNF} --assumeno"] = ABORTED
+    transaction: dict[str, Any] = {"install": {"x": None}, "remove": [], "own": ["*nvidia*"]}
+    assert rpm.preview(transaction).removes == ["nvidia-driver", "nvidia-open"]
+    with pytest.raises(OperationError, match="would take away nvidia-open,") as refused:
+        rpm.preview({**transaction, "own": ["nvidia-driver"]})
+    assert refused.value.code == "E_FOREIGN_PACKAGES"
+    assert "was not started" in refused.value.message
+    # What the plan itself removes was told in it.
+    rpm.preview({**transaction, "own": ["x"], "remove": ["nvidia-driver", "nvidia-open"]})
+
+
 @pytest.mark.parametrize("name", ["kernel", "kernel-core", "kernel-uek-modules-core", "kernel-rt"])
 def test_kernels_are_known(name: str) -> None:
     assert rpm.is_kernel(name)
@@ -260,6 +272,30 @@ def test_only_our_block_of_the_lock_list_changes(etc: Path, commands: Commands) 
     assert rpm.unheld({**operation, "lines": ["nvidia-open-3:595.*"]}) == ["nvidia-open-3:595.*"]
     # After a failure the block that fits what is installed stays.
     assert rpm.unheld({**operation, "lines": ["nvidia-open-3:595.*"], "keep": True}) == []
+
+
+def test_after_a_transaction_the_lock_keeps_what_it_installed(
+    etc: Path, commands: Commands
+) -> None:
+    del etc
+    commands.answers["rpm -qa"] = rows(
+        nvidia_open="3:580.95.05-1.el9",
+        nvidia_modprobe="3:580.178.04-1.el9",  # one that strayed
+        nvidia_driver="3:580.95.05-1.el9",
+        bash="5.1.8-1",
+    )
+    lines = ["nvidia-open*-3:580.*", "nvlink5*-0:580.*", "nvlink5*-3:580.*"]
+    operation = {"owner": "gpu_driver", "patterns": ["nvidia-*"], "lines": lines}
+    exact = ["nvidia-open*-3:580.95.05", "nvlink5*-0:580.95.05", "nvlink5*-3:580.95.05"]
+    assert rpm.unheld(operation) == exact
+    # What only one release of the branch is left by, and what is of another branch, is as asked.
+    as_asked = ["nvidia-open*-3:580.178.04", "nvidia-open*-3:595.*"]
+    assert rpm.unheld({**operation, "lines": as_asked}) == as_asked
+    # A failure after the transaction: the block that made room for it must not stay.
+    rpm_locks.put("gpu_driver", lines)
+    assert rpm.unheld({**operation, "keep": True}) == exact
+    rpm_locks.put("gpu_driver", exact)
+    assert rpm.unheld({**operation, "keep": True}) == []
 
 
 def test_without_lines_what_is_installed_is_locked_as_it_is(etc: Path, commands: Commands) -> None:
@@ -375,13 +411,33 @@ def test_a_driver_that_dkms_has_forgotten_is_added_again(commands: Commands) -> 
 # --- states ---------------------------------------------------------------------------------------
 
 
+TWICE = (
+    "nvidia-open.noarch\t3:580.95.05-1.el9\tnvidia-open \n"
+    "nvidia-open.noarch\t3:580.178.04-1.el9\tnvidia-open \n"
+    "kernel-devel.x86_64\t5.14-1\tinstallonlypkg(kernel) \n"
+    "kernel-devel.x86_64\t5.14-2\tkernel-devel \n"
+    "glibc.x86_64\t2.34-1\tglibc \nglibc.i686\t2.34-1\tglibc \n"
+)
+
+
 def test_a_package_that_is_there_twice_is_unfinished(commands: Commands) -> None:
-    commands.answers["rpm -qa"] = (
-        "nvidia-open.noarch\tnvidia-open \nnvidia-open.noarch\tnvidia-open \n"
-        "kernel-devel.x86_64\tinstallonlypkg(kernel) \nkernel-devel.x86_64\tkernel-devel \n"
-        "glibc.x86_64\tglibc \nglibc.i686\tglibc \n"
-    )
+    commands.answers["rpm -qa"] = TWICE
     assert rpm.unfinished() == {"nvidia-open": "duplicated"}
+
+
+def test_of_two_the_older_goes_also_where_dnf_cannot_remove_it(commands: Commands) -> None:
+    """It installs the newer one again first: no repository may offer that any more."""
+    older = {"580.95.05": "-1", "580.178.04": "1"}  # as rpm compares the first with the second
+    commands.answers |= {
+        "rpm -qa": TWICE,
+        "rpm --eval": lambda argv: older[re.findall(r"'([^']*)'", argv[-1])[0]],
+    }
+    commands.answers["dnf"] = Outcome(1, "", "Error: Installed package not available.\n")
+    assert rpm.finish().code == 0
+    assert commands.lines[-1] == "rpm -e --nodeps nvidia-open-580.95.05-1.el9.noarch"
+    commands.answers["rpm -qa"] = TWICE.splitlines()[0]
+    assert rpm.finish().code != 0
+    assert "rpm -e" not in commands.lines[-1]
 
 
 def test_who_works_is_known_by_the_file_with_its_number(tmp_path: Path) -> None:

@@ -109,6 +109,49 @@ def test_a_fabric_module_is_refused_with_the_package_that_has_it() -> None:
     assert f"install kernel-uek-modules-core-{UEK}, then run again" in made.error
 
 
+# --- the version that is held ---------------------------------------------------------------------
+
+
+def prepared(version: str, *locks: str) -> Observation:
+    """Return a host with a driver, and lines of the version lock that are ours."""
+    parts = ("nvidia-driver", "nvidia-driver-cuda-libs", "kmod-nvidia-open-dkms")
+    stack = plan(oracle()).stack
+    assert stack
+    roots = [package.name for package in stack.packages if package.component == "driver"]
+    package = {"status": "installed", "hold": True, "depends": "", "provides": ""}
+    package["version"] = f"3:{version}-1.el9"
+    manager = {"streams": {"nvidia-driver": "580-open"}, "version_locks": list(locks)}
+    packages = dict.fromkeys((*roots, *parts), package)
+    return oracle(packages=packages, package_manager=manager)
+
+
+def locks_of(made: HostPlan) -> set[str]:
+    """Return the versions that the plan's lines of the version lock leave."""
+    return {line.rpartition(":")[2] for line in made.roles["gpu_driver"].state.locks}
+
+
+def test_the_lock_keeps_the_version_that_is_installed() -> None:
+    bare_host = plan(oracle())
+    assert locks_of(bare_host) == {"580.*"}
+    there = prepared("580.95.05")
+    assert locks_of(plan(there)) == {"580.95.05"}
+    lines = plan(there).roles["gpu_driver"].state.locks
+    hold = "gpu_driver.hold.packages"
+    assert hold not in {step.id for step in plan(prepared("580.95.05", *lines)).steps}
+    # Lines that leave the whole branch, or another release: dnf would move the driver.
+    of_branch = [line.replace("580.95.05", "580.*") for line in lines]
+    of_another = [line.replace("580.95.05", "580.178.04") for line in lines]
+    for others in (of_branch, of_another, lines[1:]):
+        assert hold in {step.id for step in plan(prepared("580.95.05", *others)).steps}
+
+
+def test_a_newer_wish_still_moves_the_driver() -> None:
+    lines = plan(prepared("580.95.05")).roles["gpu_driver"].state.locks
+    there = prepared("580.95.05", *lines)
+    assert locks_of(plan(there, gpu_driver_version="580.178.04")) == {"580.178.04"}
+    assert locks_of(plan(there, gpu_driver_branch="595")) == {"595.*"}
+
+
 # --- what others told the package manager ---------------------------------------------------------
 
 LIST = "/etc/dnf/plugins/versionlock.list"

@@ -1,5 +1,11 @@
 """Versions, relations, locks and files of the rpm family; rpm's own order is the judge."""
 
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
 import pytest
 import rpm_rs
 from hypothesis import example, given, settings
@@ -11,6 +17,9 @@ from gpuprep.packages import family_of
 from gpuprep.packages.closure import accepts
 from gpuprep.packages.family import Requirement
 from gpuprep.packages.rpm import RPM, compare_versions, parse_relations, version_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PART = st.from_regex(r"[0-9][0-9a-zA-Z.+~^_]{0,9}", fullmatch=True)
 OLDER = "nvidia-open-3:580.95.05"
@@ -147,7 +156,44 @@ def test_dkms_is_told_the_compiler_of_kernels_that_need_it() -> None:
     assert RPM.build_files(stack()) == ()
     (file,) = RPM.build_files(stack(dkms_toolset="gcc-toolset-14"))
     assert file.path == "/etc/dkms/nvidia.conf"
-    assert "CC=/opt/rh/gcc-toolset-14/root/usr/bin/gcc" in (file.content or "")
+    (other,) = RPM.build_files(stack(dkms_toolset="gcc-toolset-15"))
+    assert file == other
+
+
+BASH = shutil.which("bash")
+MAKE = "make KERNEL_UNAME=x modules"
+
+
+@pytest.mark.skipif(BASH is None, reason="DKMS's settings are read by bash")
+@pytest.mark.parametrize(
+    ("compiler", "toolset"),
+    [
+        ("gcc (GCC) 14.2.1 20250110 (Red Hat 14.2.1-7)", "14"),
+        ("gcc (GCC) 11.2.1 20220127 (Red Hat 11.2.1-9.1.0.6)", None),  # it is not installed
+        ("gcc (Debian 12.2.0-14+deb12u1) 12.2.0", None),
+        ("clang version 18.1.8", None),
+        (None, None),
+    ],
+)
+def test_each_kernel_is_compiled_by_the_compiler_that_made_it(
+    tmp_path: Path, compiler: str | None, toolset: str | None
+) -> None:
+    (file,) = RPM.build_files(stack(dkms_toolset="gcc-toolset-14"))
+    text = (file.content or "").replace("/lib/modules/", f"{tmp_path}/")
+    text = text.replace("/opt/rh/", f"{tmp_path}/rh/")
+    gcc = tmp_path / "rh/gcc-toolset-14/root/usr/bin/gcc"
+    gcc.parent.mkdir(parents=True)
+    gcc.touch(mode=0o755)
+    if compiler:
+        config = tmp_path / "6.12/build/.config"
+        config.parent.mkdir(parents=True)
+        config.write_text(f'CONFIG_X=y\nCONFIG_CC_VERSION_TEXT="{compiler}"\n')
+    settings = tmp_path / "nvidia.conf"
+    settings.write_text(text)
+    script = f'kernelver=6.12; MAKE[0]="{MAKE}"; . {settings}; echo "${{MAKE[0]}}"'
+    done = subprocess.run([str(BASH), "-euc", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout == f"{MAKE}{f' CC={gcc}' if toolset else ''}\n"
 
 
 def test_the_stream_is_chosen_before_the_first_transaction() -> None:

@@ -98,6 +98,8 @@ def complete(backend, operation):
     """Return the transaction with every member of the locked set named."""
     wanted = {package["name"]: package.get("version") for package in operation["install"]}
     transaction = {"install": wanted, "remove": list(operation.get("remove") or ())}
+    if operation.get("own"):
+        transaction["own"] = list(operation["own"])
     locked = operation.get("locked")
     if not locked or not locked["patterns"]:
         return transaction

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from . import locks, rpm_locks, rpm_table
-from .base import Outcome, Preview, Refreshed, command, last_lines, listed
+from .base import OperationError, Outcome, Preview, Refreshed, command, last_lines, listed
 from .files import current, write
 from .names import fits, matches
 
@@ -40,6 +40,8 @@ MISSING = re.compile(
 TELLING = ("Error:", " Problem", "  - ", "No match", "All matches", "Failed", "GPG", "The GPG")
 FILTERED = re.compile(r"filtered out by (modular|exclude) filtering for argument: (\S+)")
 ISA = re.compile(r"\((?:x86-64|aarch-64)\)$")
+# Where Enterprise Linux keeps what other packages are built with.
+BUILDER = re.compile(r"codeready|^crb$|^powertools$", re.I)
 # A mirror that is being written, or one that did not answer.
 UNSETTLED = re.compile(r"checksum doesn't match|Curl error|Status code: 5")
 
@@ -114,21 +116,36 @@ def installed():
     return found
 
 
-def unfinished():
-    """Return packages that an interrupted transaction left twice: name to state."""
-    names, twice = set(), set()
-    form = "%{NAME}.%{ARCH}\\t[%{PROVIDENAME} ]\\n"
+def _twice():
+    """Return packages that are there in several versions: name and architecture to versions."""
+    found = {}
+    form = "%{NAME}.%{ARCH}\\t%{EVR}\\t[%{PROVIDENAME} ]\\n"
     for line in command(["rpm", "-qa", "--qf", form]).out.splitlines():
-        name, _, provides = line.partition("\t")
+        name, version, provides = (line.split("\t") + ["", ""])[:3]
         if "installonlypkg(" in provides or name.startswith(("kernel", "gpg-pubkey")):
             continue
-        (twice if name in names else names).add(name)
-    return {name.rpartition(".")[0]: "duplicated" for name in twice}
+        found.setdefault(name, []).append(version)
+    return {name: versions for name, versions in found.items() if len(versions) > 1}
+
+
+def unfinished():
+    """Return packages that an interrupted transaction left twice: name to state."""
+    return {name.rpartition(".")[0]: "duplicated" for name in _twice()}
 
 
 def finish():
-    """Finish an interrupted transaction: the older of two goes; return the outcome."""
-    return _dnf([*DNF, "-qy", "remove", "--duplicates"])
+    """Finish an interrupted transaction: the older of two goes; return the outcome.
+
+    dnf installs the newer one again, which it cannot where no repository offers it any more or a
+    lock hides it; then rpm alone removes the older, as the update would have done at its end.
+    """
+    outcome = _dnf([*DNF, "-qy", "remove", "--duplicates"])
+    older = []
+    for name, versions in sorted(_twice().items()):
+        package, _, arch = name.rpartition(".")
+        kept = newest(versions)
+        older += ["%s-%s.%s" % (package, v.split(":")[-1], arch) for v in versions if v != kept]
+    return command(["rpm", "-e", "--nodeps", *older]) if older else outcome
 
 
 def _offers(forms, fields):
@@ -246,6 +263,26 @@ def _arguments(transaction, there):
 def preview(transaction):
     """Return what a transaction would do.
 
+    Raises:
+        OperationError: packages would go that belong to somebody else.
+
+    """
+    found = _whole_preview(transaction)
+    own = [*(transaction.get("own") or ["*"]), *transaction["remove"]]
+    strangers = [n for n in found.removes if not matches(n, own) and not is_kernel(n)]
+    if found.ok and strangers:
+        raise OperationError(
+            "E_FOREIGN_PACKAGES",
+            "the transaction would take away %s, which need or contradict what changes and are none"
+            " of the driver's, CUDA's or cuDNN's packages. It was not started: remove them first,"
+            " or ask for versions that go with them, then run again." % listed(sorted(strangers)),
+        )
+    return found
+
+
+def _whole_preview(transaction):
+    """Return what a transaction would do, made so that it can be done.
+
     EPEL's dkms wants the tree that matches a kernel wherever there is one, and dnf would bring the
     newest kernel for that: then the tree of one that is there is named in the transaction.
     """
@@ -354,17 +391,19 @@ def prepare(operation, check):
 def unheld(operation):
     """Return the lines that the owner's block should have, where it has others.
 
-    After a failure (``keep``) a block that is there stays: it fits what is installed.
+    A line that leaves a whole branch is good for the transaction; afterwards the lines keep what it
+    installed. After a failure (``keep``) a block that is there stays: it fits what is installed.
     """
     there, lines = rpm_locks.block(operation["owner"]), operation.get("lines")
     if operation.get("keep"):
         lines = there
+    members = {n: v for n, v, _ in sorted(_rows()) if matches(n, operation["patterns"])}
+    if lines and members:
+        upstream = [_parts(version)[1] for version in members.values()]
+        shared = max(sorted(set(upstream)), key=upstream.count)
+        lines = [rpm_locks.at_version(line, shared) for line in lines]
     if not lines:
-        lines = [
-            rpm_locks.line_of(name, version)
-            for name, version, _ in sorted(_rows())
-            if matches(name, operation["patterns"])
-        ]
+        lines = [rpm_locks.line_of(*member) for member in sorted(members.items())]
     return [] if there == list(lines) else list(lines)
 
 
@@ -454,6 +493,12 @@ def set_default_link(name, value):
     return command(["alternatives", "--set", name, value])
 
 
+def _disabled():
+    """Return the repositories that are there and not enabled."""
+    out = command(["dnf", "-q", "-C", "repolist", "--disabled"]).out
+    return [line.split()[0] for line in out.splitlines()[1:] if line.strip()]
+
+
 def explain(text, transaction):
     """Return what helps with a transaction that cannot be made, as sentences."""
     parts = []
@@ -472,6 +517,13 @@ def explain(text, transaction):
         )
     if re.search(r"nothing provides dkms\b", text):
         parts.append("dkms comes from EPEL, which this host has no repository of.")
+    elif re.search(r"nothing provides ", text):
+        builders = [name for name in _disabled() if BUILDER.search(name)]
+        if builders:
+            parts.append(
+                "Perhaps a repository has it that is disabled here: dnf config-manager"
+                " --set-enabled %s" % builders[0]
+            )
     gone = re.search(r"No match for argument: (kernel-\S*devel\S*)", text)
     if gone:
         parts.append(

@@ -55,6 +55,15 @@ def stands_for(owner, wanted):
     return bool(there) and there != list(wanted)
 
 
+def at_version(line, version):
+    """Return a line that leaves any version of a branch as one that leaves a version of it.
+
+    Others are returned as they are, and so is that of a branch that the version is not of.
+    """
+    form = re.match(r"^(.+-\d+:)([\d.]+\.)\*$", line)
+    return form.group(1) + version if form and version.startswith(form.group(2)) else line
+
+
 def line_of(name, version):
     """Return the line that locks a package at a version, for every architecture."""
     return "%s-%s.*" % (name, version if ":" in version else "0:" + version)
