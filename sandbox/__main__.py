@@ -117,6 +117,7 @@ def host_down(names: tuple[str, ...]) -> None:
 @click.argument("name", default="gpu-vm")
 @click.option("--gpu", "gpus", multiple=True, default=["10de:2236"], show_default=True)
 @click.option("--shape", default="VM.GPU.A10.1", show_default=True)
+@click.option("--selinux", is_flag=True, help="with Debian's SELinux policy, enforcing")
 @click.option(
     "--inventory", "path", type=click.Path(path_type=Path), help="inventory file to write"
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FLEETS_FILE: Final = Path(__file__).with_name("fleets.yml")
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
-_KEYS: Final = {"image", "gpus", "nvswitches", "shape", "vars", "files", "secure_boot"}
+_KEYS: Final = {"image", "gpus", "nvswitches", "shape", "vars", "files", "secure_boot", "selinux"}
 _COUNTED: Final = re.compile(r"(?P<base>.+)-(?P<count>\d+)")
 
 
@@ -42,6 +42,7 @@ class HostSpec:
         vars: further host variables.
         files: files by absolute path.
         secure_boot: whether the firmware says that Secure Boot is on; None: there is no UEFI.
+        selinux: whether its kernel enforces SELinux's policy; virtual machines only.
 
     """
 
@@ -53,6 +54,7 @@ class HostSpec:
     vars: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, File] = field(default_factory=dict)
     secure_boot: bool | None = None
+    selinux: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, the form that ``from_dict`` takes besides the name."""
@@ -85,6 +87,7 @@ class HostSpec:
             vars=dict(entry.get("vars", {})),
             files={path: File(**file) for path, file in entry.get("files", {}).items()},
             secure_boot=entry.get("secure_boot"),
+            selinux=entry.get("selinux", False),
         )
 
 

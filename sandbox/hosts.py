@@ -123,6 +123,8 @@ def _registered(spec: HostSpec) -> Host | None:
 
 def _claim(spec: HostSpec, fleet: str) -> Host:
     """Register a host and generate its keys, unless it is registered already."""
+    if spec.selinux:
+        raise SandboxError(f"host {spec.name}: only a virtual machine has a kernel for SELinux")
     with locked("hosts"):
         host = _registered(spec)
         if host is None:

@@ -1,8 +1,12 @@
 """A virtual machine as a host: it has a kernel of its own, loads modules and really reboots.
 
-Emulated by qemu without KVM. There is no boot loader: a keeper process starts qemu again after
-each reboot, with the newest kernel and initramfs that it finds in /boot of the machine's disk, as
-a boot loader would. So an upgraded kernel and a rebuilt initramfs take effect.
+Emulated by qemu without KVM, which a machine can have without running guests: those of a cloud
+often cannot. There is no boot loader: a keeper process starts qemu again after each reboot, with
+the newest kernel and initramfs that it finds in /boot of the machine's disk, as a boot loader
+would. So an upgraded kernel and a rebuilt initramfs take effect.
+
+A host with ``selinux`` has Debian's policy and enforces it from the first boot on: its disk is
+labelled when it is made.
 """
 
 from __future__ import annotations
@@ -36,6 +40,11 @@ printf 'MODULES=list\\nCOMPRESS=zstd\\nCOMPRESSLEVEL=1\\n' >conf.d/sandbox
 printf 'virtio_pci\\nvirtio_blk\\next4\\ncrc32c_generic\\n' >>modules
 chroot "$1" update-initramfs -u
 """
+# SELinux as Debian has it: policy, its tools, and the daemon that writes denials down.
+SELINUX_PACKAGES: Final = ("selinux-policy-default", "selinux-utils", "policycoreutils", "auditd")
+SELINUX: Final = "selinux"  # argument of the keeper
+SELINUX_POLICY: Final = "default"
+_SELINUX_CONFIG: Final = f"SELINUX=enforcing\nSELINUXTYPE={SELINUX_POLICY}\n"
 HOST_PACKAGES: Final = ("qemu-system-x86", "e2fsprogs")
 MEMORY_MB: Final = 2048
 DISK_SIZE: Final = "12G"  # sparse
@@ -84,9 +93,10 @@ def launch(host: Host) -> None:
     bootstrap.install(HOST_PACKAGES)
     if not _disk(host.folder).exists():
         _make_disk(host)
+    options = [SELINUX] if host.spec.selinux else []
     with (host.folder / "keeper.log").open("a") as log:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.vm", str(host.folder), str(host.port)],
+            [sys.executable, "-m", "sandbox.vm", str(host.folder), str(host.port), *options],
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -141,13 +151,17 @@ def _pid_file(folder: Path) -> Path:
 def _make_disk(host: Host) -> None:
     suite = images.suite_of(host.spec.image)
     found, options = mirror.of_this_machine()
-    recipe = replace(images.recipe(suite, found, options, PACKAGES), customize=CUSTOMIZE)
+    packages = (*PACKAGES, *(SELINUX_PACKAGES if host.spec.selinux else ()))
+    recipe = replace(images.recipe(suite, found, options, packages), customize=CUSTOMIZE)
     tarball = images.tarball(recipe)
     with tempfile.TemporaryDirectory(dir=host.folder) as folder:
         root = Path(folder) / "root"
         root.mkdir()
         subprocess.run(["tar", "-xf", tarball, "-C", root, "--numeric-owner"], check=True)
         _furnish(root, host)
+        if host.spec.selinux:
+            (root / "etc/selinux/config").write_text(_SELINUX_CONFIG)
+            _label(root)
         partial = Path(folder) / "disk.img"
         make = ["mkfs.ext4", "-q", "-L", "root", "-d", str(root), str(partial), DISK_SIZE]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
@@ -170,6 +184,20 @@ def _furnish(root: Path, host: Host) -> None:
         (root / path).write_text(text)
     enable = ["systemctl", f"--root={root}", "--quiet", "enable"]
     subprocess.run([*enable, "systemd-networkd", "sandbox-pci"], check=True)
+
+
+def _label(root: Path) -> None:
+    """Give every file the label that the policy has for it, as an installer does.
+
+    This machine's kernel need not know SELinux: to it, labels are extended attributes.
+    """
+    contexts = f"/etc/selinux/{SELINUX_POLICY}/contexts/files/file_contexts"
+    # libselinux wants /proc, which goes again with the namespace.
+    script = 'mount -t proc proc "$1/proc" && exec chroot "$1" setfiles -F -m -e /proc "$2" /'
+    label = ["unshare", "--mount", "sh", "-euc", script, "sh", str(root), contexts]
+    done = subprocess.run(label, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SandboxError(f"the disk cannot be labelled: {done.stderr.strip()[-500:]}")
 
 
 # --- the keeper ---------------------------------------------------------------------------------
@@ -218,11 +246,13 @@ def _check_disk(disk: Path) -> None:
         raise SandboxError(f"the disk {disk} is damaged: {done.stdout.strip()}")
 
 
-def qemu_command(folder: Path, port: int) -> list[str]:
+def qemu_command(folder: Path, port: int, *, selinux: bool = False) -> list[str]:
     """Command that runs the machine until its first reboot or power-off.
 
     The processor model matters: with qemu's largest one, systemd's units fail in the guest.
     """
+    kernel = "root=LABEL=root rw console=ttyS0 net.ifnames=0"
+    kernel += " security=selinux selinux=1" if selinux else ""
     return [
         "qemu-system-x86_64",
         *("-machine", "q35,accel=tcg", "-cpu", "Nehalem", "-smp", "2", "-m", str(MEMORY_MB)),
@@ -232,11 +262,11 @@ def qemu_command(folder: Path, port: int) -> list[str]:
         *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"),
         *("-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci"),
         *("-kernel", str(folder / "vmlinuz"), "-initrd", str(folder / "initrd")),
-        *("-append", "root=LABEL=root rw console=ttyS0 net.ifnames=0"),
+        *("-append", kernel),
     ]
 
 
-def keep(folder: Path, port: int) -> None:
+def keep(folder: Path, port: int, *, selinux: bool = False) -> None:
     """Run the machine and boot it again whenever it goes down, until this process is killed.
 
     Raises:
@@ -247,7 +277,7 @@ def keep(folder: Path, port: int) -> None:
         release = _fetch_kernel(folder)
         started = time.monotonic()
         print(f"{time.strftime('%H:%M:%S')} boots {release}", flush=True)
-        done = subprocess.run(qemu_command(folder, port), check=False)
+        done = subprocess.run(qemu_command(folder, port, selinux=selinux), check=False)
         lasted = time.monotonic() - started
         if done.returncode or lasted < _FAILED_AT_ONCE:
             raise SandboxError(f"qemu ended after {lasted:.1f} s with exit {done.returncode}")
@@ -255,4 +285,4 @@ def keep(folder: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), int(sys.argv[2]))
+    keep(Path(sys.argv[1]), int(sys.argv[2]), selinux=SELINUX in sys.argv[3:])

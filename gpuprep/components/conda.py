@@ -55,6 +55,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
     )
     for wanted in environments:
         _diff_environment(differences, wanted, conda)
+    _diff_labels(differences, conda)
     state = CondaState(settings.conda_prefix, installer, not conda.exists, environments)
     return RoleState(differences.role, files=files, conda=state)
 
@@ -137,6 +138,16 @@ def _diff_environment(differences: Differences, desired: EnvironmentState, conda
     if gone:
         reason = f"{name} lost or changed: {', '.join(gone)}"
         differences.add(StepKind.ENVIRONMENT, name, "update", reason)
+
+
+def _diff_labels(differences: Differences, conda: Conda) -> None:
+    """Find that what is at the prefix has labels with which programs may not use it."""
+    if not conda.wrong_labels or conda.prefix is None:
+        return
+    path, wrong = next(iter(conda.wrong_labels.items()))
+    reason = f"{path} has another SELinux label than the policy's"
+    before, after = wrong.label, wrong.wanted
+    differences.add(StepKind.LABEL, conda.prefix, "change", reason, before, after)
 
 
 def _files(settings: Settings, marker: str) -> tuple[ManagedFile, ...]:

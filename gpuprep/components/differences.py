@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gpuprep.model import ManagedFile, Package, Repository
-    from gpuprep.observe.observation import HostObservation
+    from gpuprep.observe.observation import FileFacts, HostObservation
     from gpuprep.packages.closure import Packages
     from gpuprep.packages.family import PackageFamily
 
@@ -56,7 +56,7 @@ class Differences:
 def diff_files(
     differences: Differences, observation: HostObservation, files: Iterable[ManagedFile]
 ) -> None:
-    """Find files that are absent, not wanted, or have another content, key, mode or owner."""
+    """Find files that are absent, not wanted, or differ in content, key, rights or label."""
     for file in files:
         current = observation.files.get(file.path)
         if file.absent:
@@ -81,12 +81,21 @@ def diff_files(
                 differences.add(file.kind, file.path, "change", reason, held, file.key.identity)
         elif current.sha256 != _sha256(file.content or ""):
             differences.add(file.kind, file.path, "change", f"{file.path} has another content")
-        rights = (current.mode, current.owner, current.group)
-        desired = (file.mode, file.owner, file.group)
-        if rights != desired:
-            reason = f"{file.path} has other rights"
-            before, after = " ".join(rights), " ".join(desired)
-            differences.add(file.kind, file.path, "change", reason, before, after)
+        _diff_access(differences, file, current)
+
+
+def _diff_access(differences: Differences, file: ManagedFile, current: FileFacts) -> None:
+    """Find another mode, owner or SELinux label of a file."""
+    rights = (current.mode, current.owner, current.group)
+    desired = (file.mode, file.owner, file.group)
+    if rights != desired:
+        reason = f"{file.path} has other rights"
+        before, after = " ".join(rights), " ".join(desired)
+        differences.add(file.kind, file.path, "change", reason, before, after)
+    wrong = current.wrong_label
+    if wrong is not None:
+        reason = f"{file.path} has another SELinux label than the policy's"
+        differences.add(file.kind, file.path, "change", reason, wrong.label, wrong.wanted)
 
 
 def diff_sources(

@@ -221,6 +221,9 @@ class RoleState:
                     "environments": environments,
                 }
             )
+        if StepKind.LABEL in do and self.conda:
+            prefix = self.conda.prefix
+            found.append({"op": "labels", "paths": [prefix], "without": [f"{prefix}/pkgs"]})
         return found
 
 

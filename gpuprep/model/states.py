@@ -111,3 +111,4 @@ class StepKind(StrEnum):
     ALTERNATIVE = "alternative"
     INSTALLATION = "installation"
     ENVIRONMENT = "environment"
+    LABEL = "label"

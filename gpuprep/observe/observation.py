@@ -266,6 +266,52 @@ class InstalledPackage:
 
 
 @dataclass(frozen=True)
+class WrongLabel:
+    """An SELinux label whose type is not the policy's for that path, and the one that is."""
+
+    label: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Denial:
+    """Something that SELinux denied to a program, or would deny when it enforced its policy.
+
+    Attributes:
+        program: name of its process.
+        permission: what it wanted to do: ``execute``, ``read open``.
+        kind: class of the target: ``file``, ``chr_file``.
+        target: path, or what else is known of it.
+        count: how often it was seen.
+
+    """
+
+    program: str
+    permission: str
+    kind: str
+    target: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Selinux:
+    """SELinux on a host.
+
+    Attributes:
+        mode: ``enforcing``, ``permissive`` or ``disabled``.
+        policy: name of the policy, such as ``targeted``.
+        context: what the observing program ran as.
+        denials: what was denied to programs of the driver and at conda's prefix since the boot.
+
+    """
+
+    mode: str = "disabled"
+    policy: str = ""
+    context: str = ""
+    denials: tuple[Denial, ...] = ()
+
+
+@dataclass(frozen=True)
 class FileFacts:
     """A path; ``sha256`` only of regular files up to 1 MiB, ``mtime`` in seconds since 1970."""
 
@@ -276,6 +322,7 @@ class FileFacts:
     target: str | None = None
     mtime: int = 0
     sha256: str | None = None
+    wrong_label: WrongLabel | None = None
 
 
 @dataclass(frozen=True)
@@ -339,7 +386,10 @@ class CondaEnvironment:
 
 @dataclass(frozen=True)
 class Conda:
-    """The installation at a prefix; ``envs`` by name, ``broken``: others in ``envs/``."""
+    """The installation at a prefix; ``envs`` by name, ``broken``: others in ``envs/``.
+
+    ``wrong_labels``: SELinux labels by path that are not the policy's, where they show it best.
+    """
 
     prefix: str | None = None
     exists: bool = False
@@ -349,6 +399,7 @@ class Conda:
     marker: Mapping[str, Any] | None = None
     envs: Mapping[str, CondaEnvironment] = field(default_factory=dict)
     broken: tuple[str, ...] = ()
+    wrong_labels: Mapping[str, WrongLabel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -374,6 +425,7 @@ class HostObservation:
     cuda: Cuda = Cuda()
     cudnn: Cudnn = Cudnn()
     conda: Conda = Conda()
+    selinux: Selinux = Selinux()
     secure_boot: bool = False
     mok_enrolled: bool = False
     runfile: bool = False

@@ -48,6 +48,7 @@ Resolver: TypeAlias = Callable[[HostFacts, DesiredStack, "Catalog"], Stack | Ref
 
 
 _CONFIGURE: Final = "configure"
+_SHOWN_DENIALS: Final = 3
 
 
 def phase_of_stage(stage: str) -> Phase:
@@ -268,6 +269,7 @@ class _Planner:
                 *self._replacement(answer),
                 *self._firmware(answer),
                 *self._display(answer),
+                *self._denied(),
                 *stream_warnings(self._observation, answer, self._catalog),
                 *self._lost_kernels(answer, roles),
             ),
@@ -442,6 +444,23 @@ class _Planner:
         if not absent or not wanted or not stack.manage_driver or stack.branch is None:
             return ()
         return (host_rules().warning("W_DISPLAY_MODULE", **self._absent(absent)),)
+
+    def _denied(self) -> tuple[Message, ...]:
+        """Return the warning that SELinux denies something to programs of the stack."""
+        selinux = self._observation.selinux
+        if not selinux.denials:
+            return ()
+        did = "has denied to programs of the GPU stack since the boot"
+        if selinux.mode != "enforcing":
+            did = "would have denied to programs of the GPU stack, were it enforcing"
+        shown = [
+            f"{denial.program}, {denial.permission} of {denial.target} ({denial.kind})"
+            for denial in selinux.denials[:_SHOWN_DENIALS]
+        ]
+        more = len(selinux.denials) - len(shown)
+        shown += [f"{more} more"] if more else []
+        denials = "; ".join(shown)
+        return (host_rules().warning("W_SELINUX_DENIED", did=did, denials=denials),)
 
     def _foreign(self, plan: HostPlan) -> Message | None:
         """Return what others told the package manager that forbids the plan."""

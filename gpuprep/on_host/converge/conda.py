@@ -15,6 +15,7 @@ MAX_INSTALLER = 1 << 30  # bytes
 INSTALLER_SECONDS = 3600
 # They would choose channels, environments and interpreters of their own.
 FOREIGN_VARIABLES = ("CONDA", "_CONDA", "MAMBA", "PYTHON")
+CACHE = "/pkgs"
 BROKEN = ".broken"  # what was in an environment's place
 BEFORE = ".gpuprep-before"  # an environment that is made anew
 SUFFIXES = {"packages": ".yml", "yaml": ".yml", "explicit": ".txt"}
@@ -69,7 +70,13 @@ def conda_install(operation, context):
         outcome = _run(argv, work, cwd=work)
     if outcome.code != 0:
         raise OperationError("E_CONDA", "conda's installer failed: %s" % ended(outcome)[-1500:])
+    _restore_labels(prefix)
     return done(detail, [prefix])
+
+
+def _restore_labels(prefix):
+    """Label what conda made; a file of its cache is one with that of an environment."""
+    folders.restore_labels(prefix, [prefix + CACHE])
 
 
 def _run(argv, work, variables=None, **options):
@@ -212,6 +219,7 @@ def conda_environments(operation, context):
         for setting in changed:
             with folders.fresh_directory(prefix) as work:
                 aside.append(_environment(prefix, setting, work))
+        _restore_labels(prefix)
     detail = "made %s" % listed(names) if names else "all environments are as specified"
     if any(aside):
         detail += "; kept what was no environment as %s" % listed(filter(None, aside))

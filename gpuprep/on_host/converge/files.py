@@ -12,7 +12,7 @@ import stat
 import tempfile
 import time
 
-from .. import openpgp
+from .. import labels, openpgp
 from . import family, fetch, folders
 from .base import OperationError, command, done, last_lines, listed
 
@@ -136,6 +136,7 @@ def write(path, data, mode, owner):
                 stream.flush()
                 os.fchown(stream.fileno(), *owner)
                 os.fchmod(stream.fileno(), mode)
+                labels.give(stream.fileno(), path)
                 os.fsync(stream.fileno())
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
         except BaseException:
@@ -146,8 +147,6 @@ def write(path, data, mode, owner):
         raise OperationError("E_FILE", "%s: %s" % (path, error.strerror)) from error
     finally:
         os.close(directory)
-    if os.path.exists("/sys/fs/selinux/enforce"):
-        command(["restorecon", "-F", path])
 
 
 def _remove_left_behind(directory, name):
@@ -162,7 +161,7 @@ def _remove_left_behind(directory, name):
 
 
 def _set_rights(path, mode, owner):
-    """Give an existing file its mode and owner."""
+    """Give an existing file its mode, its owner and its label."""
     folder, name = os.path.split(path)
     directory = folders.open_directory(folder)
     try:
@@ -172,6 +171,9 @@ def _set_rights(path, mode, owner):
         try:
             os.fchown(handle, *owner)
             os.fchmod(handle, mode)
+            labels.give(handle, path)
+        except OSError as error:
+            raise OperationError("E_FILE", "%s: %s" % (path, error.strerror)) from error
         finally:
             os.close(handle)
     finally:
@@ -278,7 +280,8 @@ def _converge(setting, data, status, wanted, context):
     path, owner, mode = setting["path"], _owner(setting), int(setting.get("mode", "0644"), 8)
     rights = status is not None and (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
     other_content = status is None or data != wanted
-    if not other_content and rights == (mode,) + owner:
+    other_label = labels.wrong(path, status) if status is not None else None
+    if not other_content and rights == (mode,) + owner and not other_label:
         return None
     if not context.check:
         if setting.get("kind") in REPOSITORY_KINDS and other_content:
@@ -297,8 +300,10 @@ def _converge(setting, data, status, wanted, context):
         return dict(diff, before="" if data is None else "another content\n", after=key)
     if other_content:
         return dict(diff, before=shown(data), after=shown(wanted))
-    before = "mode %04o, owner %d:%d\n" % rights
-    return dict(diff, before=before, after="mode %04o, owner %d:%d\n" % ((mode,) + owner))
+    before, after = ("mode %04o, owner %d:%d\n" % r for r in (rights, (mode,) + owner))
+    if other_label:
+        before, after = ("%slabel %s\n" % pair for pair in zip((before, after), other_label))
+    return dict(diff, before=before, after=after)
 
 
 def _check_key(setting, wanted, context):

@@ -6,7 +6,8 @@ import shutil
 import stat
 import tempfile
 
-from .base import OperationError
+from .. import labels
+from .base import OperationError, command, done, last_lines, listed
 
 RUN = "/run/gpuprep"  # everything of a run; a reboot clears it
 MAX_LINKS = 40  # as the kernel
@@ -46,11 +47,13 @@ def open_directory(path):
             if name == "..":
                 refuse(path, "is not a plain path")
             shared = os.fstat(handle).st_mode & SHARED
+            made = False
             try:
                 info = os.stat(name, dir_fd=handle, follow_symlinks=False)
             except FileNotFoundError:
                 with contextlib.suppress(FileExistsError):  # another program was faster
                     os.mkdir(name, 0o755, dir_fd=handle)
+                    made = True
                 info = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if stat.S_ISLNK(info.st_mode):
                 links += 1
@@ -68,6 +71,8 @@ def open_directory(path):
             os.close(handle)
             handle, here = deeper, full
             _check(full, os.fstat(handle))
+            if made:
+                labels.give(handle, full)
     except OSError as error:
         os.close(handle)
         raise OperationError("E_FILE", "%s: %s" % (path, error.strerror)) from error
@@ -105,3 +110,31 @@ def fresh_directory(parent):
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def restore_labels(path, without=()):
+    """Give all below a directory the labels that SELinux's policy has for them.
+
+    A program makes new files with the label of the directory that they are in, and moves them with
+    their own. Where SELinux is off there is nothing to do.
+    """
+    if labels.policy() is None or not labels.keeps_labels(os.path.realpath(path)):
+        return
+    argv = ["restorecon", "-R"]
+    for other in without:
+        argv += ["-e", other]
+    outcome = command([*argv, "--", path])
+    if outcome.code != 0:
+        raise OperationError(
+            "E_COMMAND",
+            "SELinux's labels below %s cannot be restored: %s" % (path, last_lines(outcome)),
+        )
+
+
+def labels_below(operation, context):
+    """Give directories, with all that is in them, the labels that SELinux's policy has for them."""
+    paths = operation["paths"]
+    for path in [] if context.check else paths:
+        os.close(open_directory(path))
+        restore_labels(path, operation.get("without") or ())
+    return done("restored the SELinux labels below %s" % listed(paths), paths)

@@ -3,12 +3,13 @@
 import time
 import traceback
 
-from . import base, conda, family, files, lease, packages, services
+from . import base, conda, family, files, folders, lease, packages, services
 
 SCHEMA = 1
 OPERATIONS = {
     "files": files.files,
     "set_aside": files.set_aside,
+    "labels": folders.labels_below,
     "linker_cache": files.linker_cache,
     "stream": packages.stream,
     "packages": packages.packages,

@@ -4,7 +4,9 @@ import glob
 import json
 import os
 
+from .. import labels
 from .base import read
+from .files import wrong_label
 
 
 def conda_packages(prefix):
@@ -49,4 +51,16 @@ def conda(prefix):
         "marker": marker(prefix + "/conda-meta/gpuprep"),
         "envs": envs,
         "broken": broken,
+        "wrong_labels": wrong_labels([prefix] + [env["path"] for env in envs.values()]),
     }
+
+
+def wrong_labels(trees):
+    """Return labels by path that are not SELinux's policy's, of what shows it for whole trees."""
+    found = {}
+    for tree in trees:
+        for path in (tree, tree + "/bin", tree + "/lib", tree + "/conda-meta"):
+            wrong = labels.wrong(path)
+            if wrong:
+                found[path] = wrong_label(wrong)
+    return found

@@ -6,7 +6,7 @@ import os
 import pwd
 import stat
 
-from .. import openpgp
+from .. import labels, openpgp
 from .base import open_to_read
 
 HASH_LIMIT = 1 << 20  # bytes; managed files are small
@@ -18,6 +18,9 @@ def describe(path):
         info = os.lstat(path)
         facts = {"mode": "%04o" % stat.S_IMODE(info.st_mode)}
         facts.update(_owners(info))
+        wrong = labels.wrong(path, info)
+        if wrong:
+            facts["wrong_label"] = wrong_label(wrong)
         if stat.S_ISLNK(info.st_mode):
             facts.update(kind="link", target=os.readlink(path))
         elif stat.S_ISDIR(info.st_mode):
@@ -32,6 +35,11 @@ def describe(path):
     except OSError:
         return None
     return facts
+
+
+def wrong_label(pair):
+    """Return a label and the policy's as the answer has them."""
+    return {"label": pair[0], "wanted": pair[1]}
 
 
 def _owners(info):

@@ -1,0 +1,133 @@
+"""A host whose kernel enforces an SELinux policy: a whole run, labels, denials, a real reboot.
+
+The policy is Debian's, not the one of Enterprise Linux; how files come by their labels is the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from lab import Lab, ids
+
+import gpuprep
+from gpuprep.model import HostStatus, StepStatus
+from sandbox import hosts, services
+from sandbox.fleet import HostSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gpuprep.model import HostResult
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+
+NAME, BESIDE = "t-selinux", "t-selinux-beside"  # the network is there while a container runs
+ENVIRONMENT = [{"name": "tools", "packages": ["python", "numpy"]}]
+SETTINGS = {"gpuprep_components": ["driver", "conda"], "conda_environments": ENVIRONMENT}
+# No GPU is in the machine, so its driver cannot be loaded: that, and no more, stays to be done.
+LOAD = "gpu_driver.load.nvidia"
+REBOOT = "gpu_driver.reboot.host"
+PROFILE, PREFIX = "/etc/profile.d/gpuprep-conda.sh", "/opt/conda"
+# Everything that gpuprep and the packages that it installs write; conda's cache shares its files
+# with the environments, so that they cannot have the labels of two places.
+TREES = ("/etc", "/usr", PREFIX, "/boot", "/var/lib/dkms", "/var/lib/apt", "/run/gpuprep")
+WRONG = f"""
+for path in {" ".join(TREES)}; do
+    [ ! -e $path ] || restorecon -n -v -R -e {PREFIX}/pkgs -- $path
+done
+"""
+DENIED = re.compile(r"avc: +denied +\{ (.*?) \}.*? comm=\"(.*?)\".*? (scontext=\S+ tcontext=\S+)")
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Start a virtual machine that enforces its policy; give its inventory."""
+    lab.start(HostSpec(BESIDE))
+    spec = HostSpec(NAME, gpus=("10de:2236",), shape="VM.GPU.A10.1", selinux=True)
+    host = hosts.start_vm(spec, "vm")
+    hosts.wait_ready(NAME)
+    folder = tmp_path_factory.mktemp("inventory")
+    yield hosts.write_inventory([host], services.start([host]), folder / "hosts.yml")
+    hosts.stop_all((NAME, BESIDE))
+
+
+@pytest.fixture(scope="module")
+def prepared(lab: Lab, machine: Path) -> HostResult:
+    """Prepare the bare host; give the result."""
+    assert lab.run(NAME, "getenforce").strip() == "Enforcing"
+    assert wrong(lab) == []  # the system's own labels are right before
+    lab.sh(NAME, ": > /var/log/audit/audit.log")
+    return gpuprep.apply(machine, variables=SETTINGS).hosts[NAME]
+
+
+def wrong(lab: Lab) -> list[str]:
+    """Return what restorecon would change."""
+    return lab.sh(NAME, WRONG).splitlines()
+
+
+def denied(lab: Lab) -> list[tuple[str, ...]]:
+    """Return what was denied since the run began, each kind once."""
+    log = lab.run(NAME, "cat", "/var/log/audit/audit.log")
+    return list(dict.fromkeys(DENIED.findall(log)))
+
+
+def left(host: HostResult) -> set[str]:
+    """Return the steps that were not done."""
+    return {step.id for step in host.steps if step.status is not StepStatus.DONE}
+
+
+def test_a_bare_host_is_prepared_under_the_policy(lab: Lab, prepared: HostResult) -> None:
+    assert left(prepared) <= {LOAD}, (prepared.error, prepared.steps)
+    assert prepared.state is not HostStatus.READY
+    assert denied(lab) == []
+    assert lab.run(NAME, "getenforce").strip() == "Enforcing"
+
+
+@pytest.mark.usefixtures("prepared")
+def test_everything_that_was_written_has_the_policys_label(lab: Lab, machine: Path) -> None:
+    assert wrong(lab) == []
+    assert "bin_t" in lab.run(NAME, "ls", "-Zd", f"{PREFIX}/envs/tools/bin")
+    assert ids(gpuprep.plan(machine, variables=SETTINGS), NAME) <= {LOAD}
+
+
+@pytest.mark.usefixtures("prepared")
+def test_labels_of_another_place_are_a_difference_and_are_put_right(
+    lab: Lab, machine: Path
+) -> None:
+    lab.run(NAME, "chcon", "-t", "user_tmp_t", PROFILE)
+    lab.run(NAME, "chcon", "-R", "-t", "user_home_t", f"{PREFIX}/envs/tools")
+    expected = {f"conda.profile.{PROFILE}", f"conda.label.{PREFIX}"}
+    assert ids(gpuprep.plan(machine, variables=SETTINGS), NAME) - {LOAD} == expected
+    host = gpuprep.apply(machine, variables=SETTINGS).hosts[NAME]
+    assert expected <= {step.id for step in host.steps}
+    assert left(host) <= {LOAD}
+    assert wrong(lab) == []
+    assert ids(gpuprep.plan(machine, variables=SETTINGS), NAME) <= {LOAD}
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_denial_to_a_program_of_the_stack_is_a_warning(lab: Lab, machine: Path) -> None:
+    # The kernel loads modules only out of files that are labelled as such.
+    lab.sh(NAME, "echo x > /tmp/nvidia.ko; chcon -t shadow_t /tmp/nvidia.ko")
+    denial = "runcon -u system_u -r system_r -t systemd_logind_t -- cat /tmp/nvidia.ko || :"
+    lab.sh(NAME, denial)
+    found = gpuprep.plan(machine, variables=SETTINGS).hosts[NAME]
+    assert "W_SELINUX_DENIED" in {warning.code for warning in found.warnings}
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_real_reboot_leaves_it_prepared_and_enforcing(lab: Lab, machine: Path) -> None:
+    lab.run(NAME, "modprobe", "nouveau")  # it may not serve the GPU: the driver asks for a reboot
+    before = lab.run(NAME, "cat", "/proc/sys/kernel/random/boot_id")
+    allowed = {**SETTINGS, "gpu_driver_reboot_allowed": True}
+    host = gpuprep.apply(machine, variables=allowed).hosts[NAME]
+    assert REBOOT in {step.id for step in host.steps if step.status is StepStatus.DONE}
+    assert lab.run(NAME, "cat", "/proc/sys/kernel/random/boot_id") != before
+    assert lab.run(NAME, "getenforce").strip() == "Enforcing"
+    assert "nouveau" not in lab.run(NAME, "cat", "/proc/modules")
+    assert not host.reboot_required
+    assert left(host) <= {LOAD}
+    assert wrong(lab) == []

@@ -1,0 +1,386 @@
+"""SELinux: labels as the policy has them, and denials told; with a policy and attributes of ours.
+
+The real ones are in ``tests/integration/test_selinux.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from converge_rig import CONTEXT, LOOKING, Commands
+from planner_cases import bare, carried_out, observed
+
+from gpuprep.catalog import load
+from gpuprep.on_host import labels
+from gpuprep.on_host.converge import conda, files, folders, operations
+from gpuprep.on_host.converge.base import OperationError, Outcome
+from gpuprep.on_host.observe import conda as conda_observed
+from gpuprep.on_host.observe import files as files_observed
+from gpuprep.on_host.observe import selinux
+from gpuprep.planner import HostPlan, plan_host, settings_from
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="files of root's need root")
+ETC, TMP, OPT = (f"system_u:object_r:{kind}:s0" for kind in ("etc_t", "user_tmp_t", "usr_t"))
+BIN = "system_u:object_r:bin_t:s0"
+BY_HAND = "system_u:object_r:public_content_t:s0"
+
+
+class Attributes:
+    """Extended attributes as a file system with labels keeps them: new files have their folder's.
+
+    Attributes:
+        of: label by inode.
+        error: what setting one fails with; 0 = it works.
+
+    """
+
+    def __init__(self) -> None:
+        self.of: dict[int, bytes] = {}
+        self.error = 0
+
+    def get(self, target: Any, name: str, *, follow_symlinks: bool = True) -> bytes:
+        assert name == labels.ATTRIBUTE
+        inode = os.stat(target, follow_symlinks=follow_symlinks).st_ino  # noqa: PTH116
+        return self.of.get(inode, TMP.encode() + b"\0")
+
+    def set(self, target: Any, name: str, value: bytes) -> None:
+        assert name == labels.ATTRIBUTE
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error))
+        self.of[os.stat(target).st_ino] = value  # noqa: PTH116 - a descriptor
+
+    def label(self, path: Path) -> str:
+        return self.get(path, labels.ATTRIBUTE, follow_symlinks=False).rstrip(b"\0").decode()
+
+
+class Policy:
+    """Stands for the policy: labels by the end of a path."""
+
+    def __init__(self, by_end: dict[str, str]) -> None:
+        self.by_end = by_end
+        self.asked: list[tuple[str, int]] = []
+
+    def wanted(self, path: str, file_mode: int) -> str | None:
+        self.asked.append((path, file_mode))
+        return next((label for end, label in self.by_end.items() if path.endswith(end)), None)
+
+    @staticmethod
+    def is_customizable(label: str) -> bool:
+        return label == BY_HAND
+
+
+@pytest.fixture
+def attributes(monkeypatch: pytest.MonkeyPatch) -> Attributes:
+    """Have the attributes of every file faked."""
+    made = Attributes()
+    monkeypatch.setattr(os, "getxattr", made.get)
+    monkeypatch.setattr(os, "setxattr", made.set)
+    return made
+
+
+@pytest.fixture
+def policy(attributes: Attributes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Policy:
+    """Have SELinux on, on a file system that keeps labels."""
+    del attributes
+    made = Policy({"/profile.sh": ETC, "/made": OPT, "/bin": BIN, "/tree": OPT})
+    monkeypatch.setattr(labels, "_LOADED", [made])
+    (tmp_path / "mounts").write_text("/dev/a / ext4 rw,seclabel,relatime 0 0\n")
+    monkeypatch.setattr(labels, "MOUNTS", str(tmp_path / "mounts"))
+    return made
+
+
+def setting(path: Path, content: str = "new\n") -> dict[str, Any]:
+    return {"path": str(path), "kind": "profile", "content": content, "mode": "0644"}
+
+
+def converge(*settings: dict[str, Any], context: Any = CONTEXT) -> Any:
+    return files.files({"files": list(settings)}, context)
+
+
+# --- what the kernel says -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("enforce", "mode"), [("1", "enforcing"), ("0", "permissive"), (None, "disabled")]
+)
+def test_the_mode_is_the_kernels(
+    enforce: str | None, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labels, "MOUNT", str(tmp_path))
+    monkeypatch.setattr(labels, "CONFIGURATION", str(tmp_path / "config"))
+    (tmp_path / "config").write_text("# SELINUXTYPE=mls\nSELINUX=enforcing\nSELINUXTYPE=targeted\n")
+    if enforce is not None:
+        (tmp_path / "enforce").write_text(enforce)
+    assert labels.mode() == mode
+    told = selinux.selinux("/opt/conda")
+    assert told["mode"] == mode
+    assert told.get("policy") == (None if mode == "disabled" else "targeted")
+
+
+def test_without_selinux_no_label_is_looked_at(
+    attributes: Attributes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attributes.error = errno.EACCES
+    monkeypatch.setattr(labels, "_LOADED", [])
+    monkeypatch.setattr(labels, "MOUNT", str(tmp_path / "absent"))
+    path = tmp_path / "profile.sh"
+    path.write_text("")
+    assert labels.wrong(str(path)) is None
+    with path.open("rb") as handle:
+        labels.give(handle.fileno(), str(path))
+    assert "wrong_label" not in (files_observed.describe(str(path)) or {})
+
+
+def test_a_system_without_the_library_has_no_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "enforce").write_text("1")
+    monkeypatch.setattr(labels, "_LOADED", [])
+    monkeypatch.setattr(labels, "MOUNT", str(tmp_path))
+    monkeypatch.setattr(labels, "LIBRARY", "libabsent.so.1")
+    assert labels.policy() is None
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@AS_ROOT
+def test_a_written_file_has_the_policys_label_before_it_has_its_name(
+    policy: Policy, attributes: Attributes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "made" / "profile.sh"
+    seen = []
+    rename = os.rename
+
+    def watched(source: str, place: str, **options: Any) -> None:
+        seen.append(attributes.label(path.parent / source))
+        rename(source, place, **options)
+
+    monkeypatch.setattr(os, "rename", watched)
+    assert converge(setting(path))["changed"]
+    assert seen == [ETC]
+    assert attributes.label(path) == ETC
+    assert attributes.label(path.parent) == OPT  # a directory of ours, too
+    assert (str(path), stat.S_IFREG) in [(p, stat.S_IFMT(m)) for p, m in policy.asked]
+    assert not converge(setting(path))["changed"]
+
+
+@AS_ROOT
+def test_a_wrong_label_is_a_difference_and_only_it_is_changed(
+    policy: Policy, attributes: Attributes, tmp_path: Path
+) -> None:
+    path = tmp_path / "profile.sh"
+    converge(setting(path))
+    attributes.of[path.stat().st_ino] = TMP.encode()
+    inode = path.stat().st_ino
+    told = files_observed.describe(str(path))
+    assert told is not None
+    assert told["wrong_label"] == {"label": TMP, "wanted": ETC}
+
+    looked = converge(setting(path), context=LOOKING)
+    assert looked["changed"]
+    assert attributes.label(path) == TMP
+    done = converge(setting(path))
+    assert done["changed"]
+    assert f"label {TMP}" in done["diff"][0]["before"]
+    assert f"label {ETC}" in done["diff"][0]["after"]
+    assert attributes.label(path) == ETC
+    assert path.stat().st_ino == inode  # the same file
+    assert "wrong_label" not in (files_observed.describe(str(path)) or {})
+    del policy
+
+
+@AS_ROOT
+@pytest.mark.parametrize("why", ["by hand", "no policy", "unlabelled", "other user"])
+def test_what_restorecon_leaves_is_left(
+    why: str, policy: Policy, attributes: Attributes, tmp_path: Path
+) -> None:
+    path = tmp_path / "profile.sh"
+    path.write_text("new\n")
+    path.chmod(0o644)
+    there = {"by hand": BY_HAND, "other user": ETC.replace("system_u", "staff_u")}.get(why, TMP)
+    attributes.of[path.stat().st_ino] = there.encode()
+    if why == "no policy":
+        policy.by_end.clear()
+    if why == "unlabelled":
+        Path(labels.MOUNTS).write_text(
+            f"/dev/a / ext4 rw,seclabel 0 0\nnfs:/x {tmp_path} nfs4 rw 0 0\n"
+        )
+    assert labels.wrong(str(path)) is None
+    assert not converge(setting(path))["changed"]
+    assert attributes.label(path) == there
+
+
+@AS_ROOT
+def test_a_label_that_may_not_be_given_fails_and_leaves_the_file(
+    policy: Policy, attributes: Attributes, tmp_path: Path
+) -> None:
+    path = tmp_path / "profile.sh"
+    path.write_text("old\n")
+    attributes.error = errno.EACCES
+    with pytest.raises(OperationError, match=r"SELinux label cannot become .*etc_t") as caught:
+        converge(setting(path))
+    assert caught.value.code == "E_FILE"
+    assert path.read_text() == "old\n"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mounts", "profile.sh"]
+    attributes.error = errno.ENOTSUP  # a file system that only looks as if it kept labels
+    assert converge(setting(path))["changed"]
+    del policy
+
+
+def test_of_two_mounts_the_deeper_and_later_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mounts").write_text(
+        "a / ext4 rw,seclabel 0 0\nb /opt nfs4 rw 0 0\nc /data\\040x xfs rw 0 0\n"
+        "d /data\\040x xfs rw,seclabel 0 0\n"
+    )
+    monkeypatch.setattr(labels, "MOUNTS", str(tmp_path / "mounts"))
+    found = {path: labels.keeps_labels(path) for path in ("/", "/etc", "/opt/a", "/optional")}
+    assert found == {"/": True, "/etc": True, "/opt/a": False, "/optional": True}
+    assert labels.keeps_labels("/data x/y")
+    (tmp_path / "mounts").write_text("")
+    assert not labels.keeps_labels("/etc")
+
+
+# --- trees ----------------------------------------------------------------------------------------
+
+
+@AS_ROOT
+def test_trees_are_labelled_by_restorecon_without_condas_cache(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = Commands()
+    monkeypatch.setattr(folders, "command", commands)
+    prefix = tmp_path / "tree"
+    prefix.mkdir()
+    operation = {"op": "labels", "paths": [str(prefix)], "without": [f"{prefix}/pkgs"]}
+    done = operations.OPERATIONS["labels"](operation, LOOKING)
+    assert done["changed"]
+    assert commands.lines == []
+    operations.OPERATIONS["labels"](operation, CONTEXT)
+    conda._restore_labels(str(prefix))
+    assert commands.lines == [f"restorecon -R -e {prefix}/pkgs -- {prefix}"] * 2
+
+    commands.answers["restorecon"] = Outcome(127, "", "restorecon is not installed")
+    with pytest.raises(OperationError, match="restorecon is not installed"):
+        operations.OPERATIONS["labels"](operation, CONTEXT)
+    labels._LOADED[:] = [None]
+    commands.lines.clear()
+    folders.restore_labels(str(prefix))
+    assert commands.lines == []
+    del policy
+
+
+@pytest.mark.usefixtures("policy")
+def test_a_tree_shows_its_labels_by_few_directories(attributes: Attributes, tmp_path: Path) -> None:
+    prefix = tmp_path / "tree"
+    for name in ("bin", "conda-meta"):
+        (prefix / name).mkdir(parents=True)
+    attributes.of[prefix.stat().st_ino] = OPT.encode()
+    found = conda_observed.wrong_labels([str(prefix)])
+    assert found == {f"{prefix}/bin": {"label": TMP, "wanted": BIN}}
+
+
+# --- denials --------------------------------------------------------------------------------------
+
+LOG = """\
+type=AVC msg=audit(90.1:1): avc:  denied  { read } for  pid=1 comm="nvidia-smi" name="old" \
+scontext=a tcontext=b tclass=file permissive=0
+type=AVC msg=audit(101.123:7): avc:  denied  { map execute } for  pid=9 comm="nvidia-persiste" \
+path="/opt/lib x.so" dev="vda1" ino=2 scontext=u:r:t:s0 tcontext=u:object_r:usr_t:s0 tclass=file
+type=AVC msg=audit(102.123:8): avc:  denied  { map execute } for  pid=9 comm="nvidia-persiste" \
+path="/opt/lib x.so" dev="vda1" ino=2 scontext=u:r:t:s0 tcontext=u:object_r:usr_t:s0 tclass=file
+type=AVC msg=audit(103.1:9): avc:  denied  { open } for  pid=9 comm="httpd" \
+path="/opt/conda/bin/python" scontext=a tcontext=b tclass=file permissive=1
+type=AVC msg=audit(104.1:9): avc:  denied  { open } for  pid=9 comm="httpd" \
+path="/opt/condaonium" scontext=a tcontext=b tclass=file permissive=1
+type=AVC msg=audit(105.1:9): avc:  denied  { module_load } for  pid=9 comm="modprobe" \
+path="/usr/lib/modules/6/nvidia.ko" scontext=a tcontext=b tclass=system permissive=0
+type=SYSCALL msg=audit(105.1:9): arch=c000003e comm="nvidia-smi"
+type=AVC msg=audit(x): avc:  denied
+"""
+
+
+def test_denials_of_the_stack_since_the_boot_are_told() -> None:
+    found = selinux.denials(LOG, 100, "/opt/conda")
+    words = [(d["program"], d["permission"], d["target"], d["count"]) for d in found]
+    assert words == [
+        ("httpd", "open", "/opt/conda/bin/python", 1),
+        ("modprobe", "module_load", "/usr/lib/modules/6/nvidia.ko", 1),
+        ("nvidia-persiste", "map execute", "/opt/lib x.so", 2),
+    ]
+    many = "".join(LOG.splitlines(keepends=True)[1].replace("lib x", str(n)) for n in range(99))
+    assert len(selinux.denials(many, 100, None)) == selinux.MOST
+
+
+# --- the plan -------------------------------------------------------------------------------------
+
+
+def planned(seen: dict[str, Any], **variables: Any) -> HostPlan:
+    values = {"gpuprep_components": ["driver", "conda"], **variables}
+    return plan_host(observed(seen), settings_from(values), load())
+
+
+def prepared() -> dict[str, Any]:
+    first = bare()
+    seen = carried_out(first, planned(first))
+    assert not planned(seen).steps
+    return seen
+
+
+def test_each_managed_file_with_a_wrong_label_is_one_step_that_writes_it() -> None:
+    seen = prepared()
+    seen["selinux"] = {"mode": "enforcing", "policy": "targeted", "context": "", "denials": []}
+    paths = list(seen["files"])
+    assert len(paths) > 4
+    for path in paths:
+        other = copy.deepcopy(seen)
+        other["files"][path]["wrong_label"] = {"label": TMP, "wanted": ETC}
+        plan = planned(other)
+        (step,) = plan.steps
+        assert step.target == path
+        assert (step.before, step.after) == (TMP, ETC)
+        written = [
+            file["path"]
+            for role in plan.roles.values()
+            for stage in role.to_dict()["operations"].values()
+            for operation in stage
+            if operation["op"] == "files"
+            for file in operation["files"]
+        ]
+        assert path in written
+
+
+def test_a_mislabelled_prefix_is_relabelled_and_not_installed_again() -> None:
+    seen = prepared()
+    seen["conda"]["wrong_labels"] = {"/opt/conda/bin": {"label": TMP, "wanted": BIN}}
+    plan = planned(seen)
+    assert [step.id for step in plan.steps] == ["conda.label./opt/conda"]
+    operations_ = plan.roles["conda"].to_dict()["operations"]
+    assert operations_ == {
+        "configure": [{"op": "labels", "paths": ["/opt/conda"], "without": ["/opt/conda/pkgs"]}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"), [("enforcing", "has denied"), ("permissive", "would have denied")]
+)
+def test_denials_are_a_warning(mode: str, words: str) -> None:
+    denial = {"program": "nvidia-smi", "permission": "open", "kind": "file", "target": "/x"}
+    others = [dict(denial, target=f"/{n}") for n in range(4)]
+    told = {"mode": mode, "policy": "targeted", "context": "", "denials": [denial, *others]}
+    plan = planned({**prepared(), "selinux": told})
+    assert not plan.steps
+    (warning,) = [w for w in plan.warnings if w.code == "W_SELINUX_DENIED"]
+    assert words in warning.message
+    assert "nvidia-smi, open of /x (file)" in warning.message
+    assert "; 2 more" in warning.message
+    quiet = planned({**prepared(), "selinux": {**told, "denials": []}})
+    assert all(w.code != "W_SELINUX_DENIED" for w in quiet.warnings)
