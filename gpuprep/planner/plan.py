@@ -449,12 +449,13 @@ class _Planner:
         """Return what others told the package manager that forbids the plan."""
         stack, manager = plan.stack, self._observation.package_manager
         family = family_of(manager.family)
-        if stack is None or stack.repository is None or family is None:
+        if stack is None or family is None:
             return None
         installed = {StepKind.PACKAGE, StepKind.SOURCE}
         if not any(step.kind in installed for step in plan.steps):
             return None
-        for rival in rivals(manager.sources, stack.repository, family.paths):
+        nvidia = stack.repository
+        for rival in rivals(manager.sources, nvidia, family.paths) if nvidia else ():
             if not rival.alone:
                 values = {"path": rival.path, "url": rival.address}
                 return host_rules().refusal("E_FOREIGN_SOURCE", **values)

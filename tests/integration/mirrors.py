@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.nvrepo import content
+from gpuprep import catalog
 from sandbox.nvrepo.build import REPOS
 from sandbox.nvrepo.publish import Naming, SigningKey, flat_repository
 from sandbox.paths import STATE
@@ -26,6 +26,8 @@ def publish(name: str, distribution: str, debs: Iterable[Path]) -> str:
     place = WEB / name / distribution / "x86_64"
     place.parent.mkdir(parents=True, exist_ok=True)
     key = SigningKey.ensure(STATE / "keys" / "nvrepo")
-    names = Naming("NVIDIA CUDA", content.distributions()[distribution])
+    systems = catalog.load().systems.values()
+    key_file = next(system.key.file for system in systems if system.distro == distribution)
+    names = Naming("NVIDIA CUDA", key_file)
     flat_repository(place, debs, key, names)
     return name

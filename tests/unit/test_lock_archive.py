@@ -101,7 +101,7 @@ def test_bare_hosts_alone_are_not_enough() -> None:
 
 
 @pytest.mark.parametrize("prepared_first", [True, False])
-def test_one_prepared_host_of_a_class_is_enough(prepared_first: bool) -> None:
+def test_one_prepared_host_of_a_class_is_enough(*, prepared_first: bool) -> None:
     hosts = [result("ready", **THERE), result("bare")]
     (one,) = written(*(hosts if prepared_first else reversed(hosts))).classes
     assert set(one.hosts) == {"ready", "bare"}
@@ -137,7 +137,7 @@ def test_a_lock_of_nvidias_driver_is_none_for_the_archives() -> None:
     free = resolve(replace(FACTS, state=HostState()), SETTING, CATALOG)
     assert isinstance(free, Stack)
     names = [p.name for p in free.packages if p.origin == "nvidia"]
-    index = PackageIndex({name: ("580.178.04-0ubuntu1",) for name in names})
+    index = PackageIndex(dict.fromkeys(names, ("580.178.04-0ubuntu1",)))
     host = HostResult("n", HostStatus.DRIFTED, stack=free, facts=FACTS)
     refused = resolve_locked(
         FACTS, SETTING, CATALOG, lock_document([host], CATALOG, lambda _repository: index)
