@@ -135,7 +135,16 @@ def ub_run(lab: Lab) -> Iterator[TakenRun]:
 @pytest.fixture(scope="session")
 def ub_restore(ub_run: TakenRun) -> Restore:
     """Bring a host of Ubuntu back to what it was right after its first run."""
-    return lambda name: bring_back(ub_run(name), name)
+
+    def back(name: str) -> str:
+        bring_back(ub_run(name), name)
+        # What udev starts once the driver's module is loaded, which no container loads.
+        unit = "nvidia-persistenced"
+        script = f"test $(systemctl is-enabled {unit}) != static || systemctl start {unit}"
+        assert hosts.run(name, ["sh", "-c", script]).returncode == 0
+        return name
+
+    return back
 
 
 @pytest.fixture
