@@ -178,16 +178,16 @@ def test_the_bundle_shows_source_signer_and_kernels(
 
 def publish(*unlike: str) -> None:
     """Let the mirror hold what is not of these versions."""
-    debs = mirrors.packages("ubuntu2404")
+    debs = mirrors.packages(JAMMY.distro)
     kept = [deb for deb in debs if not deb.name.split("_")[1].startswith(unlike)]
-    mirrors.publish(MIRROR, "ubuntu2404", kept)
+    mirrors.publish(MIRROR, JAMMY.distro, kept)
 
 
 @pytest.fixture(scope="module")
 def whole(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Lock a bare host while the repository is old; newer versions come out afterwards."""
-    names, file = ("ul-24-a", "ul-24-b"), tmp_path_factory.mktemp("whole") / "gpuprep.lock.yml"
-    lab.start(*(HostSpec.from_dict(n, {"image": "ubuntu-24.04", "gpus": [A10]}) for n in names))
+    names, file = ("ul-22-c", "ul-22-d"), tmp_path_factory.mktemp("whole") / "gpuprep.lock.yml"
+    lab.start(*(HostSpec.from_dict(n, {"image": JAMMY.name, "gpus": [A10]}) for n in names))
     # The open modules of that old a driver do not build on the kernel of these hosts.
     variables = {
         "gpuprep_mirror": f"{lab.mirror}/{MIRROR}",
