@@ -21,7 +21,7 @@ setup: $(INSTALLED) ## Make .venv with gpuprep and its development tools
 # --- see it work ---------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(INSTALLED) ## Prepare five throw-away hosts from bare to proven, and check that it happened
+demo: $(INSTALLED) ## Prepare six throw-away hosts from bare to proven, and check that it happened
 	@echo "demo, 1 of 2: build and boot the hosts; the first time takes minutes"
 	$(BIN)/python -m sandbox up --fleet demo
 	@echo "demo, 2 of 2: prepare them, and check what happened; minutes on bare hosts"

@@ -28,7 +28,8 @@ def lock(*, file: Path, check: bool, **typed: Any) -> int:  # noqa: ANN401 - cli
     """Write the exact version of every package, installer and key that the plan resolves to.
 
     Versions come from the index of NVIDIA's repository (or its mirror), read from here; a driver
-    that is installed and fits stays at its version. With --check nothing is planned or written.
+    that is installed and fits stays at its version. One of the distribution's archive is locked as
+    a prepared host has it. With --check nothing is planned or written.
     """
     from gpuprep import api  # noqa: PLC0415  (slow to import, as all of these)
     from gpuprep.catalog import load  # noqa: PLC0415

@@ -1,9 +1,11 @@
 """The lock file: exactly what a plan resolved to, to be installed again months later.
 
 One entry per host class: hosts of one system, machine and set of GPUs that follow one driver
-branch. It holds the exact version of every package from NVIDIA's repository, those that only
-others need included, the conda installer and the repository's key. Packages of the distribution
-itself (kernel headers, compilers) follow the host's kernel and are not locked.
+branch from one source. It holds the exact version of every package from NVIDIA's repository, those
+that only others need included, the conda installer and the repository's key. Of a driver that the
+distribution's archive gives, it holds the packages and ready modules that a prepared host has.
+Other packages of the distribution (kernel headers, compilers) follow the host's kernel and are not
+locked.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ _FORMS = {
     "gpu": re.compile(r"[0-9a-f]{4}:[0-9a-f]{4}"),
     "branch": re.compile(r"[0-9]+"),
     "driver": re.compile(r"[0-9]+(\.[0-9]+)+"),
+    "source": re.compile(r"distro"),
     "flavour": re.compile(r"open|proprietary"),
     "toolkit": re.compile(r"[0-9]+(\.[0-9]+)*"),
     "repository": re.compile(r"https?://[!-~]+"),
@@ -72,13 +75,15 @@ class LockedClass:
         gpus: PCI ids of the GPU models, sorted.
         hosts: hosts that were of this class when the file was written.
         branch: driver branch; None when no driver is managed or kept.
-        driver: full driver version; None when it is not NVIDIA's repository that gives it.
+        driver: full driver version; None when none is managed.
+        source: ``distro`` where the distribution's archive gives the driver; None = NVIDIA's
+            repository.
         flavour: kernel-module flavour.
         cuda: toolkits, default first.
         repository: URL of NVIDIA's repository or its mirror.
         key: what the key that signs it is known by.
         packages: exact version by name of the packages that the plan names.
-        requires: the same of the repository's packages that those need.
+        requires: the same of the packages that those need from the same place.
         conda: installer.
         others: what components beyond these fix, by name.
 
@@ -90,6 +95,7 @@ class LockedClass:
     hosts: tuple[str, ...] = ()
     branch: str | None = None
     driver: str | None = None
+    source: str | None = None
     flavour: str | None = None
     cuda: tuple[str, ...] = ()
     repository: str | None = None
@@ -148,7 +154,8 @@ def lock_document(
         index: gives what a repository offers; see ``gpuprep.lock.repository_index``.
 
     Raises:
-        ConfigError: a repository does not have what the plan wants.
+        ConfigError: a repository does not have what the plan wants, or no host of a class has the
+            driver that the distribution's archive is to give it.
 
     """
     classes: dict[tuple[object, ...], LockedClass] = {}
@@ -156,8 +163,15 @@ def lock_document(
         if host.facts is None or host.stack is None:
             continue
         locked = _class_of(host, host.facts, host.stack, index)
-        identity = (locked.os, locked.arch, locked.gpus, locked.branch)
+        identity = (locked.os, locked.arch, locked.gpus, locked.branch, locked.source)
         classes[identity] = _merged(classes.get(identity), locked)
+    for locked in classes.values():
+        if locked.source is not None and locked.driver is None:
+            raise ConfigError(
+                f"{', '.join(locked.hosts)}: the driver comes from the archive of {locked.os}, and"
+                " only a host that has it tells its exact versions: prepare one (gpuprep apply),"
+                " then write the lock file; nothing was locked"
+            )
     return LockFile(catalog.as_of, tuple(classes.values()))
 
 
@@ -230,8 +244,14 @@ def resolve_locked(
     locked = _find(facts, desired, catalog, lock)
     if locked is None:
         return codes.refusal("E_LOCK_CLASS", host_class=_label(facts))
-    stack = resolve(facts, _as_locked(desired, locked), catalog)
+    wanted = _as_locked(desired, locked)
+    stack = resolve(facts, wanted, catalog)
     if isinstance(stack, Refusal):
+        if stack.code == "E_LOCK_MISSING":  # of a driver from elsewhere everything is missing
+            free = resolve(facts, replace(wanted, locked=None), catalog)
+            elsewhere = list(_other_source(free, locked)) if isinstance(free, Stack) else []
+            if elsewhere:
+                return codes.refusal("E_LOCK_DIFFERS", differences="; ".join(elsewhere))
         of_the_lock = stack.code == "E_DRIVER_KERNEL" and desired.version == "auto"
         return codes.refusal("E_LOCK_KERNEL", why=stack.message) if of_the_lock else stack
     differences = list(_differences(stack, locked))
@@ -272,9 +292,16 @@ def _class_of(
 ) -> LockedClass:
     bound = [p for p in stack.packages if p.origin == "nvidia" and not p.pre_install]
     offered = index(stack.repository) if stack.repository and bound else PackageIndex({})
-    from_nvidia = stack.manage_driver and stack.branch is not None and stack.source == "nvidia"
+    managed = stack.manage_driver and stack.branch is not None
+    from_nvidia = managed and stack.source == "nvidia"
     driver = _driver_version(host, stack, offered) if from_nvidia else None
     packages = {p.name: _exact(p, offered, driver, stack) for p in bound}
+    requires = required(offered, packages, driver, family_of(Family(stack.family)))
+    if managed and not from_nvidia and _has_driver(stack):
+        roots = {*stack.archive_driver, *stack.ready.values()}
+        driver = upstream_version(stack.present[stack.archive_driver[0]])
+        packages |= {name: stack.present[name] for name in sorted(roots)}
+        requires |= {n: v for n, v in sorted(stack.present.items()) if n not in roots}
     return LockedClass(
         os=facts.os,
         arch=facts.arch,
@@ -282,15 +309,22 @@ def _class_of(
         hosts=(host.name,),
         branch=stack.branch,
         driver=driver,
+        source="distro" if managed and not from_nvidia else None,
         flavour=stack.flavour,
         cuda=tuple(toolkit.version for toolkit in stack.cuda),
         repository=without_login(stack.repository.url) if stack.repository else None,
         key=stack.repository.key.identity if stack.repository else None,
         packages=packages,
-        requires=required(offered, packages, driver, family_of(Family(stack.family))),
+        requires=requires,
         conda=stack.conda and replace(stack.conda, url=without_login(stack.conda.url)),
         others=_others(stack),
     )
+
+
+def _has_driver(stack: Stack) -> bool:
+    """Return whether a host has the whole driver that its distribution's archive gives."""
+    roots = {*stack.archive_driver, *stack.ready.values()}
+    return bool(stack.archive_driver) and roots <= set(stack.present)
 
 
 def _others(stack: Stack) -> dict[str, str]:
@@ -328,6 +362,10 @@ def _exact(package: Package, offered: PackageIndex, driver: str | None, stack: S
 def _merged(known: LockedClass | None, new: LockedClass) -> LockedClass:
     if known is None:
         return new
+    if known.source and known.driver != new.driver:
+        # Bare, or at another release, whose modules would not go with this one.
+        known, new = (known, new) if known.driver else (new, known)
+        return replace(known, hosts=known.hosts + new.hosts)
     return replace(
         known,
         hosts=known.hosts + new.hosts,
@@ -356,13 +394,15 @@ def _find(
     if len(same) < 2:  # noqa: PLR2004  (no choice)
         return same[0] if same else None
     free = resolve(facts, desired, catalog)
-    branch = free.branch if isinstance(free, Stack) else None
-    return next((c for c in same if c.branch == branch), same[0])
+    if not isinstance(free, Stack):
+        return same[0]
+    of_source = [c for c in same if (c.source or "nvidia") == free.source] or same
+    return next((c for c in of_source if c.branch == free.branch), of_source[0])
 
 
 def _as_locked(desired: DesiredStack, locked: LockedClass) -> DesiredStack:
     """Return the desired stack with what the lock says where nothing else is set."""
-    managed = locked.driver is not None and desired.source != "distro"
+    managed = locked.driver is not None and desired.source in {"auto", locked.source or "nvidia"}
     free_driver = desired.version == "auto" and desired.keep_driver is None
     return replace(
         desired,
@@ -391,6 +431,12 @@ def _differences(stack: Stack, locked: LockedClass) -> Iterable[str]:
     for toolkit in stack.cuda:
         if toolkit.version not in locked.cuda:
             yield f"CUDA {toolkit.version} is not in the lock"
+
+
+def _other_source(stack: Stack, locked: LockedClass) -> Iterable[str]:
+    known = locked.source or "nvidia"
+    if stack.manage_driver and stack.branch and locked.driver and stack.source != known:
+        yield f"the driver's source is locked at {known}, wanted {stack.source}"
 
 
 def _repository(locked: LockedClass, catalog: Catalog) -> Repository | None:

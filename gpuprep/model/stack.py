@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from gpuprep.model.names import matches
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -39,7 +41,7 @@ class DesiredStack:
         conda_version: installer version or ``auto``.
         conda_mirror: base URL that replaces Miniforge's ``.../releases/download``; None = theirs.
         conda_sha256: checksum of the installer when it differs from the catalog's; else None.
-        locked: exact versions of NVIDIA's packages by name, from a lock file; None = not locked.
+        locked: exact versions of packages by name, from a lock file; None = not locked.
 
     """
 
@@ -240,7 +242,9 @@ class Stack:
         conda: installer.
         reasons: why each value was chosen.
         warnings: coded warnings.
-        exact: version by name of all packages of NVIDIA's that a lock file fixes.
+        exact: version by name of all packages that a lock file fixes.
+        present: version by name of the driver's packages that are on the host, where the
+            distribution's archive gives them: what a lock file fixes.
         versions: desired version by component, as people read it.
 
     """
@@ -276,4 +280,13 @@ class Stack:
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[Message, ...] = ()
     exact: Mapping[str, str] = field(default_factory=dict)
+    present: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def archive_driver(self) -> tuple[str, ...]:
+        """Names of the driver's packages that the distribution's archive is to give, in order."""
+        if self.source != "distro" or not self.manage_driver:
+            return ()
+        own = [p.name for p in self.packages if p.component == "driver" and p.origin == "distro"]
+        return tuple(name for name in own if matches(name, self.version_locked))

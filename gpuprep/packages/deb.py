@@ -189,8 +189,6 @@ class Deb:
         self, rules: Sequence[PackageRule], stack: Stack, names: Sequence[str]
     ) -> Sequence[tuple[PackageRule, Sequence[str]]]:
         """Return the rules of others that forbid packages of the stack, with those."""
-        if stack.repository is None:
-            return ()
         # Files of NVIDIA's pinning packages: those for another driver go with this plan.
         pins = tuple(
             f"{_PREFERENCES_FOLDER}{package.name.rpartition('-')[0]}"
@@ -201,14 +199,16 @@ class Deb:
         foreign = [rule for rule in rules if not rule.path.startswith(ours)]
         # apt reads /etc/apt/preferences, then preferences.d by name.
         all_rules = sorted([*self._rules(stack), *foreign], key=lambda rule: rule.path)
-        host = urlsplit(stack.repository.url).hostname or ""
+        nvidia = stack.repository
+        host = (urlsplit(nvidia.url).hostname or "") if nvidia else ""
         found: dict[PackageRule, list[str]] = {}
         of_distribution = {p.name for p in stack.packages if p.origin == "distro"}
         for name in names:
             version = self._version(stack) if matches(name, stack.version_locked) else None
-            offer = Offer(host, stack.repository.origin, version)
-            if name in of_distribution:
-                offer = ARCHIVE
+            if name in of_distribution or nvidia is None:
+                offer = ARCHIVE._replace(version=version)
+            else:
+                offer = Offer(host, nvidia.origin, version)
             rule = deciding(name, offer, all_rules)
             if rule is not None and rule.priority < 0 and rule.path != PREFERENCES:
                 found.setdefault(rule, []).append(name)

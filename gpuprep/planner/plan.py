@@ -28,6 +28,7 @@ from gpuprep.model import (
 from gpuprep.model.names import matches
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
+from gpuprep.packages.closure import is_installed
 from gpuprep.packages.foreign import rivals
 from gpuprep.packages.support import Support, support_of, supported
 from gpuprep.planner.advice import with_advice
@@ -250,7 +251,8 @@ class _Planner:
         if not self._settings.persistence:
             answer = _without_persistence(answer, self._catalog)
         versions = {component.name: component.desired(answer) for component in chosen}
-        answer = replace(answer, versions=versions)
+        present = _present(self._observation, answer, self._catalog, self._facts.os)
+        answer = replace(answer, versions=versions, present=present)
         to_plan = [c for c in chosen if role is None or c.role == role]
         family = family_of(Family(answer.family))
         level = support_of(self._catalog.systems[self._facts.os], self._facts.arch)
@@ -466,12 +468,13 @@ class _Planner:
         """Return what others told the package manager that forbids the plan."""
         stack, manager = plan.stack, self._observation.package_manager
         family = family_of(manager.family)
-        if stack is None or stack.repository is None or family is None:
+        if stack is None or family is None:
             return None
         installed = {StepKind.PACKAGE, StepKind.SOURCE}
         if not any(step.kind in installed for step in plan.steps):
             return None
-        for rival in rivals(manager.sources, stack.repository, family.paths):
+        nvidia = stack.repository
+        for rival in rivals(manager.sources, nvidia, family.paths) if nvidia else ():
             if not rival.alone:
                 values = {"path": rival.path, "url": rival.address}
                 return host_rules().refusal("E_FOREIGN_SOURCE", **values)
@@ -562,3 +565,23 @@ def _without_persistence(stack: Stack, catalog: Catalog) -> Stack:
         services=tuple(name for name in stack.services if name not in daemon),
         unwanted_services=tuple(sorted(daemon)),
     )
+
+
+def _present(
+    observation: HostObservation, stack: Stack, catalog: Catalog, system: str
+) -> dict[str, str]:
+    """Return the driver's packages that are there, where the archive gives them, with versions."""
+    if not stack.archive_driver:
+        return {}
+    ready = [name for kernel in stack.ready for name in catalog.archives[system].signed_names]
+    of_kernel = tuple(f"-{kernel}" for kernel in stack.ready)
+    return {
+        name: package.version
+        for name, package in sorted(observation.packages.items())
+        if package.version is not None
+        and is_installed(observation.packages, name)
+        and (
+            matches(name, stack.version_locked)
+            or (name.endswith(of_kernel) and matches(name, ready))
+        )
+    }

@@ -154,14 +154,19 @@ class _Resolver:
 
 
 def _locked(stack: Stack, desired: DesiredStack) -> Stack:
-    """Fix NVIDIA's packages at the versions of the lock; pinning packages follow the driver."""
+    """Fix packages at the versions of the lock; pinning packages follow the driver.
+
+    Ready modules of a kernel that the lock does not know are free: they are bound to the driver.
+    """
     locked = desired.locked
     if locked is None:
         return stack
     bound = {p.name for p in stack.packages if p.origin == "nvidia" and not p.pre_install}
+    bound |= set(stack.archive_driver)
     missing = sorted(bound - set(locked))
     if missing:
         raise Refused("E_LOCK_MISSING", "locked", packages=", ".join(missing))
+    bound |= set(stack.ready.values()) & set(locked)
     fixed = (replace(p, version=locked[p.name]) if p.name in bound else p for p in stack.packages)
     return replace(stack, packages=tuple(fixed), exact=locked)
 

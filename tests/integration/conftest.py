@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from lab import EL_FLEET, SNAPSHOT, FirstRun, Fresh, Lab, Restore, TakenRun
+from lab import EL_FLEET, SNAPSHOT, UBUNTU_FLEET, FirstRun, Fresh, Lab, Restore, TakenRun
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from gpuprep.model import HostStatus
@@ -38,6 +38,7 @@ class ByHosts(LoadScopeScheduling):  # type: ignore[misc]
 def _shared_fleet(path: Path) -> str:
     """Return the fleet whose converged hosts the file's tests share."""
     fixtures = {"fleet": r"\b(first_run|restore)\b", EL_FLEET: r"\bel_(run|restore)\b"}
+    fixtures[UBUNTU_FLEET] = r"\bub_(run|restore)\b"
     text = path.read_text()
     return next((name for name, used in fixtures.items() if re.search(used, text)), "")
 
@@ -115,6 +116,35 @@ def el_run(lab: Lab) -> Iterator[TakenRun]:
 def el_restore(el_run: TakenRun) -> Restore:
     """Bring a host of Enterprise Linux back to what it was right after its first run."""
     return lambda name: bring_back(el_run(name), name)
+
+
+@pytest.fixture(scope="session")
+def ub_run(lab: Lab) -> Iterator[TakenRun]:
+    """Take a host of Ubuntu from bare to converged when a test first asks for it."""
+    taken: dict[str, FirstRun] = {}
+
+    def run(name: str) -> FirstRun:
+        if name not in taken:
+            taken[name] = take(lab, *lab.specs(name, of=UBUNTU_FLEET))
+        return taken[name]
+
+    yield run
+    hosts.stop_all(taken)
+
+
+@pytest.fixture(scope="session")
+def ub_restore(ub_run: TakenRun) -> Restore:
+    """Bring a host of Ubuntu back to what it was right after its first run."""
+
+    def back(name: str) -> str:
+        bring_back(ub_run(name), name)
+        # What udev starts once the driver's module is loaded, which no container loads.
+        unit = "nvidia-persistenced"
+        script = f"test $(systemctl is-enabled {unit}) != static || systemctl start {unit}"
+        assert hosts.run(name, ["sh", "-c", script]).returncode == 0
+        return name
+
+    return back
 
 
 @pytest.fixture

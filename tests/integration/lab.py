@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FLEET = "tests"
 EL_FLEET = "el"
+UBUNTU_FLEET = "ubuntu"
 SNAPSHOT = "converged"
 # Not part of a host's state: the kernel's views, what a boot makes anew, and logs.
 VOLATILE = ("/proc", "/sys", "/run", "/tmp", "/dev", "/var/log")

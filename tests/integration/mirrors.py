@@ -28,7 +28,9 @@ def publish(name: str, distribution: str, debs: Iterable[Path]) -> str:
     place = WEB / name / distribution / "x86_64"
     place.parent.mkdir(parents=True, exist_ok=True)
     key = SigningKey.ensure(STATE / "keys" / "nvrepo")
-    names = Naming("NVIDIA CUDA", content.distributions()[distribution])
+    systems = load().systems.values()
+    key_file = next(system.key.file for system in systems if system.distro == distribution)
+    names = Naming("NVIDIA CUDA", key_file)
     flat_repository(place, debs, key, names)
     return name
 

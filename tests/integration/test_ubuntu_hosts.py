@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
-from lab import Fresh, Lab, failed_checks, ids
+from lab import Fresh, Lab, ids
+from ubuntu_lab import archive, held, modules, packages, prepared, reboot
 
 from gpuprep.errors import ExitCode
-from gpuprep.model import HostResult, HostStatus
-from sandbox import hosts, servers
+from gpuprep.model import HostStatus
+from sandbox import hosts
 from sandbox.fleet import HostSpec
 from sandbox.ubuntu.modules import SIGNER
 from sandbox.ubuntu.systems import SYSTEMS, System
@@ -23,46 +23,6 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 A10, V100, H100, B200 = "10de:2236", "10de:1db1", "10de:2330", "10de:2901"
 DRIVER_ONLY = {"gpuprep_components": ["driver"]}
 JAMMY, NOBLE = SYSTEMS["ubuntu-22.04"], SYSTEMS["ubuntu-24.04"]
-
-
-def packages(lab: Lab, name: str) -> dict[str, str]:
-    """Return the driver's packages that are installed, with their version."""
-    form = "${db:Status-Abbrev} ${Package} ${Version}\\n"
-    rows = [line.split() for line in lab.run(name, "dpkg-query", "-W", "-f", form).splitlines()]
-    return {row[1]: row[2] for row in rows if "nvidia" in row[1] and row[0][1:] == "i"}
-
-
-def held(lab: Lab, name: str) -> set[str]:
-    return set(lab.run(name, "apt-mark", "showhold").split())
-
-
-def modules(lab: Lab, name: str) -> list[str]:
-    """Return the files of the driver's main module, for all kernels."""
-    return lab.sh(name, "find /lib/modules -name 'nvidia.ko*' | sort").split()
-
-
-def archive(lab: Lab, name: str, system: str, state: str) -> None:
-    """Lead a host to its archive as it is after updates."""
-    for path, text in servers.distributions([system], archive=state)[system].items():
-        hosts.write_file(name, path, text)
-    lab.sh(name, "apt-get -qq update")
-
-
-def reboot(lab: Lab, name: str) -> None:
-    start = "awk '{print $22}' /proc/1/stat"
-    before = lab.sh(name, start)
-    hosts.run(name, ["systemctl", "reboot"])
-    deadline = time.monotonic() + 120
-    while hosts.run(name, ["sh", "-c", start]).stdout in {before, ""}:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    hosts.wait_ready(name)
-
-
-def prepared(host: HostResult) -> bool:
-    assert host.error is None
-    assert (host.state, failed_checks(host)) == (HostStatus.PREPARED, [])
-    return True
 
 
 # --- who they are ---------------------------------------------------------------------------------

@@ -298,6 +298,21 @@ def test_a_pin_of_nvidias_goes_after_the_driver_that_it_held() -> None:
     assert operations[1]["names"] == ["nvidia-driver-pinning-580"]
 
 
+@pytest.mark.parametrize("components", [["driver"], ["driver", "cuda"]])
+def test_a_pin_that_forbids_the_archives_driver_is_refused_before_anything(
+    components: list[str],
+) -> None:
+    seen = host()
+    seen["packages"] = {}
+    rule = {"path": "/etc/apt/preferences.d/site", "names": ["*-580-server*"]}
+    rules = [{**rule, "pin": "version 580.*", "priority": -1}]
+    seen["package_manager"] = {**seen["package_manager"], "rules": rules}
+    settings = settings_from({"gpuprep_components": components, "gpuprep_as_of": "2026-11-25"})
+    plan = plan_host(observed(seen), settings, CATALOG)
+    assert plan.code == "E_FOREIGN_PIN"
+    assert "nvidia-utils-580-server" in str(plan.error)
+
+
 # --- the ladder -----------------------------------------------------------------------------------
 
 
