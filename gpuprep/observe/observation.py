@@ -231,6 +231,8 @@ class PackageManager:
         version_locks: raw lines of its version lock, ours included.
         streams: enabled stream by module.
         repositories: what its files name, by id.
+        ready: packages of its index with ready modules for this host's kernels, each with the
+            driver releases that they are of; None = no index was looked into.
 
     """
 
@@ -243,6 +245,7 @@ class PackageManager:
     version_locks: tuple[str, ...] = ()
     streams: Mapping[str, str] = field(default_factory=dict)
     repositories: Mapping[str, RepositoryEntry] = field(default_factory=dict)
+    ready: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,19 @@ def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
             for name, change in catalog.kernels.changes.items()
             if (look := change.look) is not None
         },
+        "ready": _ready_modules(catalog, settings),
         "conda": settings.conda_prefix,
         "commands": list(rules.observed_commands),
     }
+
+
+def _ready_modules(catalog: Catalog, settings: Settings) -> dict[str, str] | None:
+    """Return where archives list modules that they have ready; None where none would be taken."""
+    found = [archive.signed_index for archive in catalog.archives.values() if archive.signed_index]
+    if not found or settings.stack.source == "nvidia":
+        return None
+    (index,) = set(found)  # one family of systems has such
+    return {"index": index.files, "prefix": index.prefix, "driver": index.driver}
 
 
 def _observed(catalog: Catalog, others: str) -> str:

@@ -9,6 +9,7 @@ Keys of the request:
     units      systemd units to describe
     modules    kernel modules beside NVIDIA's to look for
     changes    what to look for in kernels' headers: {name: {file, unchanged, changed}}
+    ready      where packages with ready modules are listed: {index, prefix, driver}
     kernel     kernel release the driver is built for, or null for the running one
     conda      conda prefix
     commands   programs whose presence matters
@@ -41,6 +42,9 @@ def observe(request):
     changes = request.get("changes") or {}
     releases = {kernels[name] for name in ("running", "target", "next_boot")} - {None}
     shown = {release: watch("kernel", headers.look, release, changes) for release in releases}
+    index = request.get("ready")
+    look = backend.ready_modules
+    ready = watch("packages", look, index, releases, found) if index else None
     paths = request.get("files") or []
     return {
         "schema": 1,
@@ -61,7 +65,7 @@ def observe(request):
             "rules": watch("modules", kernel.module_rules),
         },
         "driver": watch("driver", hardware.driver),
-        "package_manager": packages.manager(family, backend, broken),
+        "package_manager": dict(packages.manager(family, backend, broken), ready=ready),
         "packages": found,
         "files": {path: files.describe(path) for path in paths},
         "keys": files.key_fingerprints(request.get("keys") or []),
