@@ -1,7 +1,7 @@
-"""A substitute of the distribution's kernel headers, for the kernel this machine runs.
+"""A substitute of the distribution's kernel headers, for the kernel a host says it runs.
 
-Containers share the machine's kernel, for which no distribution has headers. The package holds what
-a driver package looks for, not what a compiler would need.
+The archive has headers of its newest kernels only. The package holds what a driver package looks
+for, not what a compiler would need.
 """
 
 from __future__ import annotations
