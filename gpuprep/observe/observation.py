@@ -355,6 +355,20 @@ class Conda:
 
 
 @dataclass(frozen=True)
+class Firewall:
+    """What the packet filter does with what comes in.
+
+    Attributes:
+        rule: what rejects whatever no rule before it accepts; None = nothing is rejected.
+        accepts: networks from which everything is accepted.
+
+    """
+
+    rule: str | None = None
+    accepts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HostObservation:
     """Everything that one round trip told of a host."""
 
@@ -379,6 +393,8 @@ class HostObservation:
     conda: Conda = Conda()
     secure_boot: bool = False
     mok_enrolled: bool = False
+    first_boot: str | None = None  # what cloud-init is doing; None = nothing, or this itself
+    firewall: Firewall | None = None  # None = not looked at, or not known
     runfile: bool = False
     free_mb: Mapping[str, int] = field(default_factory=dict)
     commands: Mapping[str, bool] = field(default_factory=dict)

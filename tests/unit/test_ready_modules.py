@@ -91,6 +91,8 @@ def test_where_that_has_none_yet_the_running_one_keeps_its_own_and_it_is_told() 
 def test_a_branch_without_modules_gives_way_to_the_next_with_the_reason() -> None:
     found = stack(modules("595"))
     assert (found.branch, dict(found.ready)) == ("595", {KERNEL: modules("595")})
+    (kernels,) = [r for r in found.reasons if r.choice == "kernels"]
+    assert (kernels.value, f"for {KERNEL} it has 595 open" in kernels.why) == (KERNEL, True)
     (reason,) = [r for r in found.reasons if r.choice == "branch"]
     assert f"has no modules of driver 580 for kernel {KERNEL}" in reason.why
 

@@ -10,6 +10,7 @@ OPERATIONS = {
     "files": files.files,
     "set_aside": files.set_aside,
     "linker_cache": files.linker_cache,
+    "first_boot": packages.first_boot,
     "stream": packages.stream,
     "packages": packages.packages,
     "purge": packages.purge,

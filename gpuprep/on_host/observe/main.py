@@ -10,6 +10,7 @@ Keys of the request:
     modules    kernel modules beside NVIDIA's to look for
     changes    what to look for in kernels' headers: {name: {file, unchanged, changed}}
     ready      where packages with ready modules are listed: {index, prefix, driver}
+    firewall   whether to look at the packet filter
     kernel     kernel release the driver is built for, or null for the running one
     conda      conda prefix
     commands   programs whose presence matters
@@ -19,7 +20,7 @@ import os
 import re
 import time
 
-from . import conda, cuda, files, hardware, headers, kernel, packages, services, system
+from . import conda, cuda, files, firewall, hardware, headers, kernel, packages, services, system
 from .base import Watch, read
 from .family import FAMILIES, family_of
 
@@ -75,6 +76,8 @@ def observe(request):
         "conda": watch("conda", conda.conda, request.get("conda")),
         "secure_boot": enabled,
         "mok_enrolled": enrolled,
+        "first_boot": system.first_boot(),
+        "firewall": watch("firewall", firewall.incoming) if request.get("firewall") else None,
         "runfile": any(map(os.path.exists, UNINSTALLERS)),
         "free_mb": {path: system.free_mb(path) for path in SPACE},
         "commands": system.commands(request.get("commands") or []),
