@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,11 +33,13 @@ OPEN = {"gpu_driver_version": FIRST, "gpu_driver_flavour": "open"}
 def install(lab: Lab, name: str, work: Path, found: Iterable[Kernel]) -> None:
     """Install kernels with their headers, as their packages come from the archive."""
     for kernel in found:
-        lab.sh(name, "rm -rf /tmp/kernel; mkdir /tmp/kernel")
-        for deb in build_all(kernels.installed(kernel, work), work / kernel.uname):
-            content = base64.b64encode(deb.read_bytes()).decode()
-            lab.run(name, "sh", "-c", f"base64 -d > /tmp/kernel/{deb.name}", stdin=content)
-        lab.sh(name, "dpkg --install /tmp/kernel/*.deb 2>&1")
+        folder = work / kernel.uname
+        build_all(kernels.installed(kernel, work), folder)
+        packed = subprocess.run(["tar", "-C", folder, "-c", "."], check=True, capture_output=True)
+        content = base64.b64encode(packed.stdout).decode()
+        script = "rm -rf /tmp/kernel; mkdir /tmp/kernel; base64 -d | tar -x -C /tmp/kernel; "
+        script += "dpkg --install /tmp/kernel/*.deb 2>&1"
+        lab.run(name, "sh", "-euc", script, stdin=content)
 
 
 def only(lab: Lab, name: str, work: Path, kernel: Kernel) -> None:
