@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sandbox.nvrepo import compiled
+from sandbox.nvrepo.headers import RELEASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Numbers that Debian's archive has no longer: its own headers are not to come in place of ours.
-# Older than the changes of 2026 that keep older drivers from being built.
-RELEASES: Final = {"debian-12": "6.1.0-44-amd64", "debian-13": "6.12.73+deb13-amd64"}
 SOURCES: Final = Path(__file__).with_name("el") / "src"
 _SHIM: Final = "usr/lib/sandbox-uname.so"
 _TOLD: Final = "/run/sandbox-kernel"  # where the shim reads it

@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox import uname
 from sandbox.nvrepo import content, cuda, cudnn, driver, fabric, headers
 from sandbox.nvrepo.deb import Deb, Entry, build_all
 from sandbox.nvrepo.publish import Naming, SigningKey, flat_repository
@@ -101,7 +100,7 @@ def build(shop: Workshop, base: str) -> str:
         )
         debs = [*driver_debs, *cuda_debs, *cudnn_debs, *keyring_debs]
         _publish(shop, place, debs, key, Naming("NVIDIA CUDA", key_name))
-    running = sorted(uname.RELEASES.values())
+    running = sorted(headers.RELEASES.values())
     kernel_debs = shop.group(
         *("kernel", common + sources("headers.py") + " ".join(running)),
         lambda _: [headers.package(release) for release in running],
