@@ -160,7 +160,8 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
     desired = case.desired
     archive = archive_of(case)
     exact = None if desired.version == "auto" else desired.version
-    wanted = _as_it_became(case, archive, _branch_of(exact) if exact else desired.branch)
+    asked = _branch_of(exact) if exact else desired.branch
+    wanted = _as_it_became(case, archive, asked)
     refusal: Refused | None = None
     for name in _archive_order(archive) if wanted == "auto" else (wanted,):
         entry = archive.branches.get(name)
@@ -187,7 +188,7 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
         "version",
         "flavour",
         os=case.facts.os,
-        b=wanted,
+        b=wanted if wanted == asked else f"{asked}, which became {wanted}",
         flavour=desired.flavour,
         known=", ".join(f"{name} ({entry.version})" for name, entry in archive.branches.items()),
     )
