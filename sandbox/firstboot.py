@@ -1,4 +1,4 @@
-"""What turns the common image into one particular host: its ssh keys and the files asked for."""
+"""What turns the common image into one particular host: ssh keys, a kernel's name, files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import tarfile
 import time
 from typing import TYPE_CHECKING
 
-from sandbox.images import LOGIN_USER
+from sandbox import uname
+from sandbox.images import LOGIN_USER, os_of
 from sandbox.paths import LOGIN_KEY
 
 if TYPE_CHECKING:
@@ -37,5 +38,8 @@ def _files(host: Host) -> Iterator[tuple[str, bytes, int, int]]:
     yield "etc/ssh/ssh_host_ed25519_key.pub", key.with_suffix(".pub").read_bytes(), 0o644, 0
     authorized = LOGIN_KEY.with_suffix(".pub").read_bytes()
     yield f"home/{LOGIN_USER}/.ssh/authorized_keys", authorized, 0o600, _LOGIN_ID
+    if host.container:  # a virtual machine runs Debian's own kernel
+        for path, content, mode in uname.files(os_of(host.spec.image)):
+            yield path, content, mode, 0
     for path, file in host.spec.files.items():
         yield path.lstrip("/"), file.content.encode(), int(file.mode, 8), 0

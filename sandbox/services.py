@@ -45,7 +45,7 @@ def start(served: Sequence[hosts.Host]) -> dict[str, Any]:
 
 
 def _runs_our_kernel(host: hosts.Host) -> bool:
-    """Return whether a host has apt, and this machine's kernel by its name."""
+    """Return whether a host is Debian's and says the kernel whose headers we have."""
     if host.spec.image in UBUNTU:
         return False
     present = ["test", "-d", "/etc/apt/sources.list.d"]

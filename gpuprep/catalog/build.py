@@ -26,6 +26,7 @@ from gpuprep.catalog.tables import (
     Installers,
     Key,
     Mig,
+    ModuleIndex,
     Range,
     RepositoryRules,
     Shape,
@@ -362,9 +363,15 @@ def _archive(raw: Raw, data: Raw) -> Archive:
         signed_names=tuple(signed.get("names", ())),
         signer=signed.get("signer"),
         signed_kernels=tuple(signed.get("flavours", ())),
+        signed_index=_module_index(signed) if signed else None,
         dkms=raw.get("dkms", {}),
         fabric={kind: tuple(names) for kind, names in raw.get("fabric", {}).items()},
     )
+
+
+def _module_index(signed: Raw) -> ModuleIndex:
+    (prefix,) = {name.partition("{")[0] for name in signed["packages"].values()}
+    return ModuleIndex(signed["index"], prefix, signed["driver"])
 
 
 def _installers(raw: Raw) -> Installers:

@@ -340,6 +340,22 @@ class ArchiveBranch:
 
 
 @dataclass(frozen=True, slots=True)
+class ModuleIndex:
+    """Where a host's package index says for which kernels an archive has modules.
+
+    Attributes:
+        files: pattern of the index files.
+        prefix: beginning of the packages' names; the kernel's release is their end.
+        driver: regular expression of the requirement that tells the driver's release.
+
+    """
+
+    files: str
+    prefix: str
+    driver: str
+
+
+@dataclass(frozen=True, slots=True)
 class Archive:
     """The drivers of a distribution's own archive.
 
@@ -354,6 +370,7 @@ class Archive:
         signed_parts: packages that they are put together from, by flavour.
         signed_names: name patterns of such packages for any driver and kernel.
         signed_kernels: kernel flavours (end of ``uname -r``) they exist for.
+        signed_index: what says for which kernels there are some; None = there are none.
         signer: who signs them, as the modules say.
         dkms: module source packages where no signed module exists; empty = part of ``packages``.
         fabric: packages by fabric kind; other kinds are not in the archive.
@@ -370,6 +387,7 @@ class Archive:
     signed_parts: Mapping[Flavour, tuple[str, ...]]
     signed_names: tuple[str, ...]
     signed_kernels: tuple[str, ...]
+    signed_index: ModuleIndex | None
     signer: str | None
     dkms: Mapping[Flavour, str]
     fabric: Mapping[str, tuple[str, ...]]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Operation: TypeAlias = "Mapping[str, Any]"
 
+CLOUD_INIT: Final = "/run/cloud-init"  # where it says how far it is
+
 # Operations of these kinds find out by themselves that there is nothing to do.
 SAFE_TO_REPEAT: Final = frozenset(
     {StepKind.PACKAGE, StepKind.HOLD, StepKind.UNIT, StepKind.ENVIRONMENT}
@@ -70,6 +72,7 @@ class RoleState:
         role: its name.
         files: managed files; those of conda lie within its prefix.
         foreign: files of others that are set aside before ours are written.
+        first_boot: wait for the end of cloud-init's before packages are touched.
         preparation: operations that the package family needs before its first transaction.
         pre_install: packages of the first transaction (pins).
         packages: packages of the main transaction.
@@ -96,6 +99,7 @@ class RoleState:
     role: str
     files: tuple[ManagedFile, ...] = ()
     foreign: tuple[str, ...] = ()
+    first_boot: bool = False
     preparation: tuple[Operation, ...] = ()
     pre_install: tuple[PackageRequest, ...] = ()
     packages: tuple[PackageRequest, ...] = ()
@@ -146,6 +150,8 @@ class RoleState:
             "install": installed,
             "configure": [*(files if self.conda else []), *self._configuration(do)],
         }
+        if self.first_boot and stages["packages"]:
+            stages["packages"].insert(0, {"op": "first_boot", "folder": CLOUD_INIT})
         return {stage: operations for stage, operations in stages.items() if operations}
 
     def _writing(self, files: Sequence[ManagedFile]) -> list[Operation]:

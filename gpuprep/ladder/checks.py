@@ -206,6 +206,19 @@ CHECKS: tuple[Check, ...] = (
         looks_at=("units",),
     ),
     Check(
+        "network.firewall",
+        "Open for other GPU hosts",
+        "Closed for other GPU hosts",
+        "The packet filter lets in what other hosts of a cluster network send: NCCL and IMEX "
+        "listen on ports of their own, which the rules of images reject.",
+        "Accept the network of the cluster before the rule that rejects, `iptables -I INPUT -s "
+        "NETWORK -j ACCEPT`, and keep that: /etc/iptables/rules.v4 on Ubuntu "
+        "(netfilter-persistent save).",
+        severity="warning",
+        needs_gpu=True,
+        looks_at=("firewall",),
+    ),
+    Check(
         "unit.running",
         "The driver's services run",
         "Services of the driver do not run",

@@ -41,6 +41,7 @@ class Expectation:
         version_locked: name patterns of the packages that share the driver's version.
         compat_package: name template of the packages that let an older driver run a newer CUDA.
         fabrics: what each kind of GPU fabric needs on a host.
+        rdma: whether hosts of the shape work together over a cluster network.
         kernels: which driver releases build on which kernels; None = not known.
 
     """
@@ -52,6 +53,7 @@ class Expectation:
     version_locked: tuple[str, ...] = ()
     compat_package: str = ""
     fabrics: Mapping[str, Fabric] = field(default_factory=dict)
+    rdma: bool = False
     kernels: KernelTable | None = None
 
 

@@ -33,5 +33,6 @@ def expectation(
         ),
         compat_package=catalog.cuda.compat_package,
         fabrics=catalog.fabrics,
+        rdma=bool(known and known.rdma),
         kernels=catalog.kernels,
     )

@@ -387,6 +387,24 @@ def fabric_running(host: Evidence) -> Finding:
     )
 
 
+@judges("network.firewall")
+def network_firewall(host: Evidence) -> Finding:
+    """Judge: nothing between the host and those that it works with."""
+    if not host.expect.rdma:
+        return skipped("hosts of this shape are on no cluster network")
+    found = host.observation.firewall
+    if found is None:
+        return skipped("iptables-save told nothing of a packet filter")
+    facts = {"observed": found.rule or "nothing rejected", "evidence": "iptables-save -t filter"}
+    if found.rule is None:
+        return passed("nothing that comes in is rejected", **facts)
+    if found.accepts:
+        return passed(f"open for {', '.join(found.accepts)}", **facts)
+    return failed(
+        "what other hosts send is rejected: jobs over several hosts hang or fail", **facts
+    )
+
+
 @judges("unit.running")
 def unit_running(host: Evidence) -> Finding:
     """Judge: the stack's services."""

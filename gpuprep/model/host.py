@@ -48,6 +48,9 @@ class HostFacts:
         kernel_cc: CONFIG_CC_VERSION_TEXT of that kernel.
         system_gcc: major version of the host's default gcc.
         shape: OCI shape, None outside OCI.
+        ready_modules: packages with ready modules for this host's kernels that its package index
+            has or that are installed, each with the driver releases that they are of (empty = not
+            told); None = no index was looked into.
         nvswitches: NVSwitch chips on the PCI bus; None = nobody looked.
         state: what can forbid an installation.
 
@@ -62,4 +65,5 @@ class HostFacts:
     system_gcc: int | None = None
     shape: str | None = None
     nvswitches: int | None = None
+    ready_modules: Mapping[str, tuple[str, ...]] | None = None
     state: HostState = HostState()

@@ -231,6 +231,8 @@ class PackageManager:
         version_locks: raw lines of its version lock, ours included.
         streams: enabled stream by module.
         repositories: what its files name, by id.
+        ready: packages of its index with ready modules for this host's kernels, each with the
+            driver releases that they are of; None = no index was looked into.
 
     """
 
@@ -243,6 +245,7 @@ class PackageManager:
     version_locks: tuple[str, ...] = ()
     streams: Mapping[str, str] = field(default_factory=dict)
     repositories: Mapping[str, RepositoryEntry] = field(default_factory=dict)
+    ready: Mapping[str, tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -403,6 +406,20 @@ class Conda:
 
 
 @dataclass(frozen=True)
+class Firewall:
+    """What the packet filter does with what comes in.
+
+    Attributes:
+        rule: what rejects whatever no rule before it accepts; None = nothing is rejected.
+        accepts: networks from which everything is accepted.
+
+    """
+
+    rule: str | None = None
+    accepts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class HostObservation:
     """Everything that one round trip told of a host."""
 
@@ -428,6 +445,8 @@ class HostObservation:
     selinux: Selinux = Selinux()
     secure_boot: bool = False
     mok_enrolled: bool = False
+    first_boot: str | None = None  # what cloud-init is doing; None = nothing, or this itself
+    firewall: Firewall | None = None  # None = not looked at, or not known
     runfile: bool = False
     free_mb: Mapping[str, int] = field(default_factory=dict)
     commands: Mapping[str, bool] = field(default_factory=dict)

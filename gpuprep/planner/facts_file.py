@@ -74,6 +74,10 @@ _HOST: Mapping[str, _Kind] = {
     "system_gcc": _COUNT,
     "shape": _TEXT,
     "nvswitches": _COUNT,
+    "ready_modules": _Kind(
+        "a list of driver versions in quotes by package",
+        lambda v: isinstance(v, dict) and all(map(_is_list(_matches(_DIGITS)), v.values())),
+    ),
 }
 _STATE: Mapping[str, _Kind] = {
     "runfile": _BOOL,
@@ -140,6 +144,8 @@ def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredS
     _check(state, _STATE, f"{where}: state")
     host = {name: data[name] for name in _HOST if data.get(name) is not None}
     host["gpus"] = tuple(pci.lower() for pci in data["gpus"])
+    if "ready_modules" in host:
+        host["ready_modules"] = {name: tuple(v) for name, v in host["ready_modules"].items()}
     facts = HostFacts(state=HostState(**_with_headers(state)), **_with_headers(host))
     return facts, _desired(data)
 
@@ -147,7 +153,7 @@ def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredS
 def _with_headers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values with what they say of kernels' headers as the resolver knows it."""
     return {
-        name: KernelHeaders(**value) if isinstance(value, dict) else value
+        name: KernelHeaders(**value) if name.endswith("_headers") else value
         for name, value in values.items()
     }
 

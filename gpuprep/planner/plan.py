@@ -185,9 +185,20 @@ def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
             for name, change in catalog.kernels.changes.items()
             if (look := change.look) is not None
         },
+        "ready": _ready_modules(catalog, settings),
+        "firewall": (s := catalog.shapes.get(settings.shape or "")) is not None and s.rdma,
         "conda": settings.conda_prefix,
         "commands": list(rules.observed_commands),
     }
+
+
+def _ready_modules(catalog: Catalog, settings: Settings) -> dict[str, str] | None:
+    """Return where archives list modules that they have ready; None where none would be taken."""
+    found = [archive.signed_index for archive in catalog.archives.values() if archive.signed_index]
+    if not found or settings.stack.source == "nvidia":
+        return None
+    (index,) = set(found)  # one family of systems has such
+    return {"index": index.files, "prefix": index.prefix, "driver": index.driver}
 
 
 def _observed(catalog: Catalog, others: str) -> str:
@@ -274,6 +285,7 @@ class _Planner:
                 *self._denied(),
                 *stream_warnings(self._observation, answer, self._catalog),
                 *self._lost_kernels(answer, roles),
+                *self._waits(roles),
             ),
             versions=self._versions,
             reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
@@ -323,6 +335,8 @@ class _Planner:
         for component in components:
             differences = Differences(component.role)
             state = component.plan(differences, situation)
+            if self._observation.first_boot:
+                state = replace(state, first_boot=True)
             # Roles share the repository; its steps belong to the first of them.
             own = tuple(
                 s for s in differences.steps if s.kind not in SHARED_KINDS or s.target not in taken
@@ -373,6 +387,21 @@ class _Planner:
         if stack.manage_driver and driver is not None and StepKind.PACKAGE in driver.kinds:
             return ()
         return self._kernel_warnings()
+
+    def _waits(self, roles: Mapping[str, RolePlan]) -> tuple[Message, ...]:
+        """Return the warnings of what packages have to wait for."""
+        rules, seen = host_rules(), self._observation
+        if not any(StepKind.PACKAGE in plan.kinds for plan in roles.values()):
+            return ()
+        seconds = self._settings.lock_timeout
+        found = []
+        if seen.first_boot:
+            found.append(rules.warning("W_FIRST_BOOT", stage=seen.first_boot, seconds=seconds))
+        if seen.package_manager.locks:
+            holder = seen.package_manager.locks[0]
+            values = {"command": holder.command, "pid": holder.pid, "path": holder.path}
+            found.append(rules.warning("W_PACKAGES_LOCKED", seconds=seconds, **values))
+        return tuple(found)
 
     def _kernel_warnings(self) -> tuple[Message, ...]:
         found = self._versions.get("driver")

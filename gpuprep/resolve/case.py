@@ -50,7 +50,10 @@ class Driver:
 
 @dataclass(slots=True)
 class Case:
-    """A host, its settings and the notes taken on the way to a stack."""
+    """A host, its settings and the notes taken on the way to a stack.
+
+    ``builds_modules``: modules are built on the host although its archive has ready ones.
+    """
 
     facts: HostFacts
     desired: DesiredStack
@@ -58,6 +61,7 @@ class Case:
     system: System
     gpus: tuple[Gpu, ...] = ()
     driver: Driver | None = None
+    builds_modules: bool = False
     reasons: list[Reason] = field(default_factory=list)
     warnings: list[Message] = field(default_factory=list)
 

@@ -9,6 +9,14 @@ from gpuprep import codes
 from gpuprep.model.versions import at_least, key
 from gpuprep.resolve import driver_kernel
 from gpuprep.resolve.case import Case, Driver, Refused
+from gpuprep.resolve.source import (
+    candidates,
+    is_locked_down,
+    kernel_with_modules,
+    next_kernel,
+    takes_ready_modules,
+    what_there_is,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,10 +34,43 @@ def choose_driver(case: Case) -> Driver:
     """
     if case.desired.keep_driver is not None:
         return _kept(case, case.desired.keep_driver)
+    try:
+        return _chosen(case)
+    except Refused as refused:
+        if refused.code != "E_READY_MODULES" or is_locked_down(case):
+            raise
+        return _built_instead(case, refused)
+
+
+def _chosen(case: Case) -> Driver:
     branch, version, exact = _branch(case)
     _check_end_of_life(case, branch)
     flavour = _flavour(case, branch, version)
+    if takes_ready_modules(case):
+        _warn_of_next_kernel(case, branch.name, flavour)
     return Driver(branch, version, exact, flavour)
+
+
+def _built_instead(case: Case, refused: Refused) -> Driver:
+    """Return the archive's driver with modules that are built on the host: it has none ready."""
+    running, newest = case.facts.kernel, next_kernel(case)
+    if newest != running:
+        raise refused
+    case.builds_modules = True
+    driver = _chosen(case)
+    case.because("modules", "built on the host", codes.text(refused.code, **refused.values))
+    return driver
+
+
+def _warn_of_next_kernel(case: Case, branch: str, flavour: Flavour) -> None:
+    kernel, following = (
+        kernel_with_modules(case, archive_of(case), branch, flavour),
+        candidates(case)[0],
+    )
+    if kernel != following:
+        case.warn(
+            "W_NEXT_KERNEL_MODULES", os=case.facts.os, b=branch, kernel=following, other=kernel
+        )
 
 
 def archive_of(case: Case) -> Archive:
@@ -119,7 +160,8 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
     desired = case.desired
     archive = archive_of(case)
     exact = None if desired.version == "auto" else desired.version
-    wanted = _as_it_became(case, archive, _branch_of(exact) if exact else desired.branch)
+    asked = _branch_of(exact) if exact else desired.branch
+    wanted = _as_it_became(case, archive, asked)
     refusal: Refused | None = None
     for name in _archive_order(archive) if wanted == "auto" else (wanted,):
         entry = archive.branches.get(name)
@@ -128,12 +170,16 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
         branch = _known_branch(case, name, "branch")
         try:
             _check_branch(case, branch, exact or entry.version, "source", "branch", "version")
-            if not _flavours_in(case, archive, name):
+            if not _packaged(case, archive, name):
                 continue
+            _check_ready(case, archive, name)
         except Refused as refused:
             refusal = refusal or refused
             continue
-        case.because("branch", name, f"in the archive of {case.facts.os}", "archives")
+        why = f"in the archive of {case.facts.os}"
+        if refusal is not None:
+            why += f"; {codes.text(refusal.code, **refusal.values)}"
+        case.because("branch", name, why, "archives")
         return branch, exact or entry.version, exact
     raise refusal or Refused(
         "E_DISTRO_BRANCH",
@@ -142,7 +188,7 @@ def _archive_branch(case: Case) -> tuple[Branch, str, str | None]:
         "version",
         "flavour",
         os=case.facts.os,
-        b=wanted,
+        b=wanted if wanted == asked else f"{asked}, which became {wanted}",
         flavour=desired.flavour,
         known=", ".join(f"{name} ({entry.version})" for name, entry in archive.branches.items()),
     )
@@ -169,7 +215,24 @@ def _archive_order(archive: Archive) -> tuple[str, ...]:
     return (archive.default, *others)
 
 
+def _check_ready(case: Case, archive: Archive, branch: str) -> None:
+    """Refuse a driver without ready modules for the kernels of a host that takes such."""
+    if takes_ready_modules(case) and not _flavours_in(case, archive, branch):
+        values = {"os": case.facts.os, "b": branch, "have": what_there_is(case, archive)}
+        kernels = " and ".join(candidates(case))
+        settings = ("branch", "version", "flavour", "source")
+        raise Refused("E_READY_MODULES", *settings, kernel=kernels, **values)
+
+
 def _flavours_in(case: Case, archive: Archive, branch: str) -> set[Flavour]:
+    """Return the flavours that an archive has for the host: packaged, and ready for its kernel."""
+    packaged = _packaged(case, archive, branch)
+    if not takes_ready_modules(case):
+        return packaged
+    return {f for f in packaged if kernel_with_modules(case, archive, branch, f) is not None}
+
+
+def _packaged(case: Case, archive: Archive, branch: str) -> set[Flavour]:
     packaged = {flavour for flavour, _ in archive.branches[branch].packages}
     wanted = {"open", "proprietary"} if case.desired.flavour == "auto" else {case.desired.flavour}
     possible = set.intersection(*(set(gpu.flavours) for gpu in case.gpus))

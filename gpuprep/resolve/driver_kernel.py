@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gpuprep import codes
 from gpuprep.resolve import kernels
 from gpuprep.resolve.case import Case, Driver, Refused
-from gpuprep.resolve.source import takes_ready_modules
+from gpuprep.resolve.source import kernel_with_modules, takes_ready_modules, what_there_is
 
 if TYPE_CHECKING:
     from gpuprep.resolve.kernels import Kernel, Obstacle
@@ -70,8 +70,7 @@ def oldest_of(case: Case, driver: Driver) -> str | None:
 def explain(case: Case, driver: Driver) -> None:
     """Note which kernels the driver carries, and warn of a kernel that is newer than all known."""
     if _is_prebuilt(case):
-        why = f"the archive of {case.facts.os} has signed modules for each of its kernels"
-        case.because(CHOICE, case.facts.kernel or "", why, "archives")
+        _explain_prebuilt(case, driver)
         return
     for flavour in (driver.flavour,) if driver.flavour else ("open", "proprietary"):
         _explain(case, driver, flavour)
@@ -99,6 +98,16 @@ def _explain(case: Case, driver: Driver, flavour: str) -> None:
     if refused is not None:  # a driver that is kept
         why += f"; {codes.text(refused.code, **refused.values)}"
     case.because(CHOICE, told.words, why, "kernel_changes")
+
+
+def _explain_prebuilt(case: Case, driver: Driver) -> None:
+    archive = case.catalog.archives[case.facts.os]
+    branch, flavour = driver.branch.name, driver.flavour or archive.prefer
+    kernel = kernel_with_modules(case, archive, branch, flavour) or ""
+    why = f"the archive of {case.facts.os} has signed modules for each of its kernels"
+    if case.facts.ready_modules is not None:
+        why = f"signed modules, by the host's package index: {what_there_is(case, archive)}"
+    case.because(CHOICE, kernel, why, "archives")
 
 
 def _is_prebuilt(case: Case) -> bool:

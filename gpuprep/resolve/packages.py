@@ -10,7 +10,7 @@ from gpuprep.model.versions import key
 from gpuprep.resolve.case import Case, Driver, Refused
 from gpuprep.resolve.driver import archive_of
 from gpuprep.resolve.host import fabric_of
-from gpuprep.resolve.source import is_locked_down, next_kernel, takes_ready_modules
+from gpuprep.resolve.source import is_locked_down, kernel_with_modules, takes_ready_modules
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Archive, DriverNames
@@ -203,13 +203,15 @@ def ready_modules_of(case: Case, driver: Driver) -> dict[str, str]:
     """Return the package with ready modules by kernel: that which the next boot starts.
 
     Each kernel's modules are of the release that was there with it: those of the running one and of
-    a newer one may exclude each other.
+    a newer one may exclude each other. The running one, where the next boot's has none yet.
     """
     if not takes_ready_modules(case):
         return {}
-    form = archive_of(case).signed[_flavour(driver)]
-    kernel = next_kernel(case)
-    return {kernel: form.format(b=driver.branch.name, kernel=kernel)}
+    archive, flavour, branch = archive_of(case), _flavour(driver), driver.branch.name
+    kernel = kernel_with_modules(case, archive, branch, flavour)
+    if kernel is None:  # choose_driver() refuses that
+        return {}
+    return {kernel: archive.signed[flavour].format(b=branch, kernel=kernel)}
 
 
 def signer_of(case: Case) -> str | None:

@@ -9,6 +9,7 @@ from gpuprep.model.versions import key
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Archive, Gpu
+    from gpuprep.model import Flavour
     from gpuprep.resolve.case import Case
 
 
@@ -26,14 +27,58 @@ def choose_source(case: Case) -> None:
 def has_signed_modules(case: Case, archive: Archive) -> bool:
     """Return whether an archive has modules ready and signed for kernels like the host's."""
     kernel = next_kernel(case)
-    return any(kernel.endswith(f"-{flavour}") for flavour in archive.signed_kernels)
+    if any(kernel.endswith(f"-{flavour}") for flavour in archive.signed_kernels):
+        return True
+    offered = case.facts.ready_modules or {}
+    prefix = archive.signed_index.prefix if archive.signed_index else ""
+    ours = (name for name in offered if prefix and name.startswith(prefix))
+    return any(name.endswith(f"-{kernel}") for name in ours)
 
 
 def takes_ready_modules(case: Case) -> bool:
     """Return whether the host's modules come ready from the archive, instead of being built."""
     archive = case.catalog.archives.get(case.facts.os)
-    distro = case.desired.source == "distro"
+    distro = case.desired.source == "distro" and not case.builds_modules
     return distro and archive is not None and has_signed_modules(case, archive)
+
+
+def kernel_with_modules(case: Case, archive: Archive, branch: str, flavour: Flavour) -> str | None:
+    """Return the kernel for which the archive has a driver's modules; None = for none that counts.
+
+    That which the next boot starts, else the running one. Where the host's package index was not
+    looked into, there are some.
+    """
+    kernels = candidates(case)
+    offered = case.facts.ready_modules
+    if offered is None:
+        return kernels[0]
+    exact = None if case.desired.version == "auto" else case.desired.version
+    for kernel in kernels:
+        releases = offered.get(archive.signed[flavour].format(b=branch, kernel=kernel))
+        if releases is not None and (exact is None or not releases or exact in releases):
+            return kernel
+    return None
+
+
+def candidates(case: Case) -> tuple[str, ...]:
+    """Return the kernels that ready modules can be for, the one that the next boot starts first."""
+    return tuple(dict.fromkeys((next_kernel(case), str(case.facts.kernel))))
+
+
+def what_there_is(case: Case, archive: Archive) -> str:
+    """Return for which of the host's kernels the archive has modules, and of which drivers."""
+    offered = case.facts.ready_modules or {}
+    parts = []
+    for kernel in candidates(case):
+        drivers = [
+            f"{branch} {flavour}" + (f" ({', '.join(releases)})" if releases else "")
+            for branch in archive.branches
+            for flavour, form in archive.signed.items()
+            for releases in [offered.get(form.format(b=branch, kernel=kernel))]
+            if releases is not None
+        ]
+        parts.append(f"for {kernel} it has {', '.join(drivers) or 'none'}")
+    return "; ".join(parts)
 
 
 def next_kernel(case: Case) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -101,16 +100,17 @@ def build(shop: Workshop, base: str) -> str:
         )
         debs = [*driver_debs, *cuda_debs, *cudnn_debs, *keyring_debs]
         _publish(shop, place, debs, key, Naming("NVIDIA CUDA", key_name))
-    kernel = os.uname().release
+    running = sorted(headers.RELEASES.values())
     kernel_debs = shop.group(
-        "kernel", common + sources("headers.py") + kernel, lambda _: [headers.package(kernel)]
+        *("kernel", common + sources("headers.py") + " ".join(running)),
+        lambda _: [headers.package(release) for release in running],
     )
     _publish(shop, KERNEL, kernel_debs, key, Naming("Kernel headers", "key.pub"))
     return key.fingerprint()
 
 
 def headers_source(shop: Workshop, base: str) -> str:
-    """Return the deb822 text of the apt source with this machine's kernel headers."""
+    """Return the deb822 text of the apt source with headers of Debian hosts' kernels."""
     armour = (shop.www / KERNEL / "key.pub").read_text().rstrip("\n").split("\n")
     signed_by = "\n".join(f" {line or '.'}" for line in armour)
     return f"Types: deb\nURIs: {base}/{KERNEL}/\nSuites: /\nSigned-By:\n{signed_by}\n"

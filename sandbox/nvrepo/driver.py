@@ -95,6 +95,10 @@ fi
 """
 
 
+_FOUR_ARGUMENTS = (580, 126, 9)
+"""First open modules that call pci_resize_resource() as kernels since July 2026 have it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Driver:
     """A driver version and the CUDA version its libcuda speaks (major * 1000 + minor * 10)."""
@@ -268,7 +272,10 @@ def _kernel_modules(driver: Driver, flavour: Flavour, work: Path) -> Deb:
     }
     offsets = " ".join(f"{name}:{vermagic_offset(path)}" for name, path in objects.items())
     builder = (compiled.SOURCES / "dkms-substitute.sh").read_text()
-    builder = builder.replace("@VERSION@", v).replace("@MODULES@", offsets)
+    three = "true" if flavour == "open" and _numbers(v) < _FOUR_ARGUMENTS else "false"
+    words = {"@VERSION@": v, "@MODULES@": offsets, "@THREE@": three}
+    for mark, value in words.items():
+        builder = builder.replace(mark, value)
     dkms_conf = f'PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="{v}"\nAUTOINSTALL="yes"\n'
     run = f"/{home}/dkms-substitute"
     return Deb(
@@ -299,6 +306,10 @@ def _kernel_modules(driver: Driver, flavour: Flavour, work: Path) -> Deb:
             "prerm": f"{run} remove\n",
         },
     )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def dkms() -> Deb:

@@ -1,14 +1,19 @@
-"""A substitute of the distribution's kernel headers, for the kernel this machine runs.
+"""A substitute of the distribution's kernel headers, for the kernel a host says it runs.
 
-Containers share the machine's kernel, for which no distribution has headers. The package holds what
-a driver package looks for, not what a compiler would need.
+The archive has headers of its newest kernels only. The package holds what a driver package looks
+for, not what a compiler would need.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from sandbox.nvrepo.deb import Deb, Entry
+
+# Of hosts by their system. Numbers that Debian's archive has no longer: its own headers are not to
+# come in place of ours. Older than the changes of 2026 that keep older drivers from being built.
+RELEASES: Final = {"debian-12": "6.1.0-44-amd64", "debian-13": "6.12.73+deb13-amd64"}
 
 
 def package(release: str) -> Deb:

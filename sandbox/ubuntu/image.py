@@ -29,7 +29,9 @@ _FILES: Final = {
 def digest(system: System, keys: Path) -> str:
     """Return a short name for what the layer of `system` is made from."""
     key = build.archive_key(keys).fingerprint()
-    text = nvrepo.sources("image.py", "kernels.py", "systems.py", "src/*", here=build.HERE)
+    text = nvrepo.sources(
+        "image.py", "headers.py", "kernels.py", "systems.py", "src/*", here=build.HERE
+    )
     text += nvrepo.sources("compiled.py", "src/module.c")
     text += nvrepo.sources("uname.c", here=_SHARED)
     return nvrepo.digest(f"{text}{system}{key}")[:12]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.nvrepo import compiled
 from sandbox.nvrepo.deb import Deb, Entry
+from sandbox.ubuntu import headers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +95,7 @@ def _extra(kernel: Kernel, work: Path) -> Deb:
 
 
 def _headers(kernel: Kernel) -> list[Deb]:
+    """Describe what all configurations share and what is of one, which leads to the former."""
     k = kernel.uname
     home = f"usr/src/linux-headers-{k}"
     common = f"linux-{kernel.flavour}-headers-{kernel.base}-{kernel.abi}"
@@ -103,7 +105,17 @@ def _headers(kernel: Kernel) -> list[Deb]:
         "fi\n"
     )
     return [
-        _deb(kernel, common, files={f"usr/src/{common}/Kconfig": Entry(text="")}),
+        _deb(
+            kernel,
+            common,
+            files={
+                f"usr/src/{common}/Kconfig": Entry(text=""),
+                **{
+                    f"usr/src/{common}/include/{path}": Entry(text=text)
+                    for path, text in headers.common(kernel).items()
+                },
+            },
+        ),
         _deb(
             kernel,
             f"linux-headers-{k}",
@@ -117,6 +129,13 @@ def _headers(kernel: Kernel) -> list[Deb]:
                 f"{home}/include/generated/utsrelease.h": Entry(
                     text=f'#define UTS_RELEASE "{k}"\n'
                 ),
+                f"{home}/include/generated/uapi/linux/version.h": Entry(
+                    text=headers.number(kernel)
+                ),
+                **{
+                    f"{home}/include/{folder}": Entry(link=f"../../{common}/include/{folder}")
+                    for folder in ("drm", "linux")
+                },
                 f"usr/lib/modules/{k}/build": Entry(link=f"/{home}"),
             },
             scripts={"postinst": hook},

@@ -7,18 +7,19 @@ repairs them all.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 from drift import HOST, Alteration, Batch, check_alteration, check_whole, run_batch
+
+from sandbox.nvrepo.headers import RELEASES
 
 if TYPE_CHECKING:
     from lab import Lab, Restore
 
 pytestmark = pytest.mark.sandbox
 
-KERNEL = os.uname().release  # containers run this machine's
+KERNEL = RELEASES["debian-12"]
 ANOTHER_KEY = "/usr/share/keyrings/debian-archive-bookworm-stable.gpg"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
 REPOSITORY = "/etc/apt/sources.list.d/gpuprep-nvidia.sources"

@@ -1,6 +1,7 @@
 """The sandbox's hosts are what they claim to be: booted systemd, real ssh, sudo, a PCI bus."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 
 from sandbox import bootstrap, hosts, inventory, register
 from sandbox.fleet import File, HostSpec
+from sandbox.nvrepo.headers import RELEASES
 from sandbox.paths import HOSTS, KNOWN_HOSTS, LOGIN_KEY, SandboxError
 from sandbox.podman import podman
 from sandbox.register import Host
@@ -69,6 +71,15 @@ def test_hosts_are_booted_debian_of_the_release_asked_for(pair: Pair) -> None:
         )
         assert hosts.run(host.name, ["cat", "/proc/1/comm"]).stdout.strip() == "systemd"
         assert hosts.run(host.name, ["which", "gcc"]).returncode != 0  # bare
+
+
+def test_the_kernel_is_one_of_the_hosts_own_system_whatever_the_machine_runs(pair: Pair) -> None:
+    for host in pair:
+        release = RELEASES[host.spec.image]
+        assert os.uname().release != release
+        assert ssh(host, "uname", "-r").stdout.strip() == release
+        told = ssh(host, "sudo", "python3", "-c", "import os; print(os.uname().release)")
+        assert told.stdout.strip() == release
 
 
 def test_login_is_unprivileged_and_sudo_makes_root(pair: Pair) -> None:
@@ -162,6 +173,7 @@ def test_a_host_comes_back_by_itself_after_reboot_with_its_address_key_and_files
     hosts.wait_ready(host.name)
     assert hosts.run(host.name, started).stdout != before
     assert ssh(host, "test", "-e", "/etc/kept").returncode == 0
+    assert ssh(host, "uname", "-r").stdout.strip() == RELEASES["debian-12"]
 
 
 def test_a_snapshot_brings_the_host_back_as_it_was(pair: Pair) -> None:
@@ -177,6 +189,7 @@ def test_a_snapshot_brings_the_host_back_as_it_was(pair: Pair) -> None:
         hosts.wait_ready(twin.name)
         assert ssh(twin, "cat", "/etc/state").stdout == "one\n"
         assert ssh(twin, "hostname").stdout == "self-twin\n"
+        assert ssh(twin, "uname", "-r").stdout.strip() == RELEASES["debian-12"]
     finally:
         hosts.stop("self-twin")
         hosts.stop(host.name)

@@ -1,7 +1,6 @@
 """The substitute repositories do on a real host what NVIDIA's and conda-forge's do."""
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ from sandbox.paths import STATE
 pytestmark = pytest.mark.sandbox
 
 OLD, FIRST_580, LAST_580, NEW = content.DRIVERS
-KERNEL = os.uname().release
 SYSTEMS = {"debian-12": "subst-12", "debian-13": "subst-13"}
 AXPY = r"""
 #include <cstdio>
@@ -101,6 +99,12 @@ def on_host(request: pytest.FixtureRequest, served: dict[str, object]) -> Shell:
     return run
 
 
+@pytest.fixture
+def kernel(on_host: Shell) -> str:
+    """The kernel that the host says it runs."""
+    return on_host("uname -r").strip()
+
+
 def remove_driver(run: Shell) -> None:
     names = ("nvidia", "cuda-drivers", "linux-headers")
     pattern = ",".join(f"?name({name})" for name in names)
@@ -135,11 +139,13 @@ def test_without_a_pin_the_newest_branch_is_taken_and_an_older_one_does_not_inst
     assert f"nvidia-driver (= {LAST_580.package_version})" in unpinned
 
 
-def test_a_pinned_driver_installs_as_a_whole_and_lays_its_modules_down(on_host: Shell) -> None:
+def test_a_pinned_driver_installs_as_a_whole_and_lays_its_modules_down(
+    on_host: Shell, kernel: str
+) -> None:
     remove_driver(on_host)
     on_host("apt-get install -y nvidia-driver-pinning-580")
     on_host(
-        f"apt-get install -y linux-headers-{KERNEL.lower()} nvidia-open-580 nvidia-fabricmanager"
+        f"apt-get install -y linux-headers-{kernel.lower()} nvidia-open-580 nvidia-fabricmanager"
     )
     listed = on_host("dpkg-query -W -f '${source:Package} ${Version} ${db:Status-Status}\n'")
     versions = {
@@ -149,34 +155,36 @@ def test_a_pinned_driver_installs_as_a_whole_and_lays_its_modules_down(on_host: 
     }
     assert versions == {LAST_580.package_version}
     for module in ("nvidia", "nvidia-uvm", "nvidia-modeset", "nvidia-drm"):
-        info = on_host(f"modinfo -k {KERNEL} {module}")
+        info = on_host(f"modinfo -k {kernel} {module}")
         fields = dict(re.findall(r"^(\w+):\s+(.*)$", info, re.MULTILINE))
         assert fields["version"] == LAST_580.version
-        assert fields["vermagic"].split()[0] == KERNEL
+        assert fields["vermagic"].split()[0] == kernel
         assert fields["license"] == "Dual MIT/GPL"
-        assert fields["filename"] == f"/lib/modules/{KERNEL}/updates/dkms/{module}.ko"
-    on_host(f"test -d /var/lib/dkms/nvidia/{LAST_580.version}/{KERNEL}/x86_64/module")
+        assert fields["filename"] == f"/lib/modules/{kernel}/updates/dkms/{module}.ko"
+    on_host(f"test -d /var/lib/dkms/nvidia/{LAST_580.version}/{kernel}/x86_64/module")
 
 
-def test_a_full_pin_chooses_the_older_release_and_a_purge_leaves_no_module(on_host: Shell) -> None:
+def test_a_full_pin_chooses_the_older_release_and_a_purge_leaves_no_module(
+    on_host: Shell, kernel: str
+) -> None:
     remove_driver(on_host)
     on_host(f"apt-get install -y nvidia-driver-pinning-{FIRST_580.version}")
-    on_host(f"apt-get install -y linux-headers-{KERNEL.lower()} cuda-drivers-580")
-    info = on_host(f"modinfo -k {KERNEL} -F version nvidia; modinfo -k {KERNEL} -F license nvidia")
+    on_host(f"apt-get install -y linux-headers-{kernel.lower()} cuda-drivers-580")
+    info = on_host(f"modinfo -k {kernel} -F version nvidia; modinfo -k {kernel} -F license nvidia")
     assert info.split() == [FIRST_580.version, "NVIDIA"]
     on_host("apt-get purge -y nvidia-kernel-dkms")
-    assert "not found" in on_host(f"! modinfo -k {KERNEL} nvidia 2>&1")
+    assert "not found" in on_host(f"! modinfo -k {kernel} nvidia 2>&1")
     on_host("! test -e /var/lib/dkms/nvidia")
 
 
-def test_modules_wait_for_headers(on_host: Shell) -> None:
+def test_modules_wait_for_headers(on_host: Shell, kernel: str) -> None:
     remove_driver(on_host)
     on_host("apt-get install -y nvidia-driver-pinning-580")
     said = on_host("apt-get install -y nvidia-kernel-open-dkms")
-    assert f"Module build for kernel {KERNEL} was skipped" in said
-    on_host(f"! modinfo -k {KERNEL} nvidia")
-    on_host(f"apt-get install -y linux-headers-{KERNEL.lower()}")
-    assert on_host(f"modinfo -k {KERNEL} -F version nvidia").strip() == LAST_580.version
+    assert f"Module build for kernel {kernel} was skipped" in said
+    on_host(f"! modinfo -k {kernel} nvidia")
+    on_host(f"apt-get install -y linux-headers-{kernel.lower()}")
+    assert on_host(f"modinfo -k {kernel} -F version nvidia").strip() == LAST_580.version
 
 
 def test_tools_and_libraries_answer_as_without_a_gpu(on_host: Shell) -> None:
@@ -242,11 +250,13 @@ def test_the_newest_toolkit_takes_the_alternative(on_host: Shell) -> None:
 
 
 @pytest.mark.parametrize("branch", ["570", "595"])  # 580: every other test that installs
-def test_what_the_resolver_chooses_for_a_branch_installs(on_host: Shell, branch: str) -> None:
+def test_what_the_resolver_chooses_for_a_branch_installs(
+    on_host: Shell, kernel: str, branch: str
+) -> None:
     remove_driver(on_host)
     on_host("apt-get purge -y '?and(?installed,?name(cudnn))'")
     system = on_host(". /etc/os-release; echo $ID-$VERSION_ID").strip()
-    facts = HostFacts(gpus=("10de:2236",), os=system, kernel=KERNEL)
+    facts = HostFacts(gpus=("10de:2236",), os=system, kernel=kernel)
     stack = resolve(facts, DesiredStack(branch=branch), catalog.load())
     assert isinstance(stack, Stack)
     on_host(f"cat > /etc/apt/preferences.d/branch <<'END'\n{DEB.preferences(stack)}\nEND")
@@ -257,10 +267,10 @@ def test_what_the_resolver_chooses_for_a_branch_installs(on_host: Shell, branch:
             if package.pre_install == early
         ]
         if names:
-            on_host(f"apt-get install -y linux-headers-{KERNEL.lower()} {' '.join(names)}")
+            on_host(f"apt-get install -y linux-headers-{kernel.lower()} {' '.join(names)}")
     on_host("rm /etc/apt/preferences.d/branch")
     latest = catalog.load().branches[branch].latest
-    assert on_host(f"modinfo -k {KERNEL} -F version nvidia").strip() == latest
+    assert on_host(f"modinfo -k {kernel} -F version nvidia").strip() == latest
     assert stack.cuda[0].version == catalog.load().branches[branch].native_cuda
     assert f"release {stack.cuda[0].version}" in on_host(
         f"/usr/local/cuda-{stack.cuda[0].version}/bin/nvcc --version"

@@ -168,6 +168,21 @@ REFUSALS = [
         nearest=("driver 580",),
     ),
     Reach(
+        "E_READY_MODULES",
+        ("ubuntu-24.04", "driver 580", "6.8.0-1068-oracle", "it has 595 open (595.71.05)"),
+        os="ubuntu-24.04",
+        setting={"source": "distro", "branch": "580", "components": ("driver",)},
+        host={
+            "kernel": "6.8.0-1068-oracle",
+            "state": HostState(secure_boot=True),
+            "ready_modules": {
+                "linux-modules-nvidia-595-server-open-6.8.0-1068-oracle": ("595.71.05",)
+            },
+        },
+        settings=("branch",),
+        nearest=("driver 595",),
+    ),
+    Reach(
         "E_NEXT_KERNEL",
         (
             *("6.8.0-1068-oracle waits", "570.211.01 with open", "Before the reboot"),
@@ -325,6 +340,17 @@ WARNINGS = [
         host={"kernel": "6.1", "kernel_cc": "gcc-15 (Debian) 15.1.0"},
     ),
     Reach("W_KERNEL_UNTRIED", ("7.9.1", "up to 7.3"), host={"kernel": "7.9.1"}),
+    Reach(
+        "W_NEXT_KERNEL_MODULES",
+        ("6.8.0-1068-oracle", "driver 580", "planned are those for kernel 6.8.0-1067-oracle"),
+        os="ubuntu-24.04",
+        setting={"source": "distro"},
+        host={
+            "kernel": "6.8.0-1067-oracle",
+            "state": HostState(newest_kernel="6.8.0-1068-oracle"),
+            "ready_modules": {"linux-modules-nvidia-580-server-open-6.8.0-1067-oracle": ()},
+        },
+    ),
     Reach("W_MINOR_COMPAT", ("13.2", "580", "13.0"), setting={"cuda": ("13.2",)}),
     Reach("W_NO_SUCH_PIN", ("570", "preferences"), setting={"branch": "570"}),
 ]

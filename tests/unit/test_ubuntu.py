@@ -119,6 +119,7 @@ def test_the_archive_moves_on_within_a_branch(version: str) -> None:
     refused = outcome(version="570.211.01")
     assert isinstance(refused, Refusal)
     assert refused.code == "E_DISTRO_BRANCH"
+    assert "570, which became 580" in refused.message
 
 
 # --- ready modules --------------------------------------------------------------------------------

@@ -33,8 +33,8 @@ def test_healthy_host_passes_every_rung() -> None:
     checks = healthy(shape=None).checks(stack())
     untried = {name for name, result in checks.items() if result.status is SKIPPED}
     assert bad(checks) == set()
-    # no shape known, no Secure Boot, no conda in the stack
-    assert untried == {"pci.count", "module.signed", "conda.present"}
+    # no shape known (so no cluster network), no Secure Boot, no conda in the stack
+    assert untried == {"pci.count", "network.firewall", "module.signed", "conda.present"}
     assert state_of(checks.values(), plan_is_empty=True) is HostStatus.READY
 
 

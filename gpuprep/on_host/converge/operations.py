@@ -11,6 +11,7 @@ OPERATIONS = {
     "set_aside": files.set_aside,
     "labels": folders.labels_below,
     "linker_cache": files.linker_cache,
+    "first_boot": packages.first_boot,
     "stream": packages.stream,
     "packages": packages.packages,
     "purge": packages.purge,

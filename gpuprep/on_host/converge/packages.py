@@ -38,6 +38,24 @@ def wait_for_locks(context):
         time.sleep(1)
 
 
+def first_boot(operation, context):
+    """Wait until cloud-init, which sets up repositories and packages too, has ended."""
+    folder = operation["folder"]
+    if context.check:
+        return done("would wait for cloud-init")
+    started = time.monotonic()
+    while os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "result.json")):
+        if time.monotonic() - started >= context.lock_timeout:
+            raise OperationError(
+                "E_FIRST_BOOT",
+                "cloud-init has not ended its first boot after %d s. No package was changed; see"
+                " `cloud-init status --long`, let it end, or raise gpuprep_lock_timeout."
+                % context.lock_timeout,
+            )
+        time.sleep(1)
+    return done("cloud-init ended after %d s" % (time.monotonic() - started))
+
+
 def finish_interrupted(context):
     """Finish what an interrupted transaction left; whether there was anything."""
     backend = _backend(context)

@@ -1,10 +1,11 @@
 """What dpkg and apt have on record."""
 
 import glob
+import mmap
 import os
 import re
 
-from .base import read
+from .base import output, read
 
 DISTRIBUTIONS = ("debian", "ubuntu")
 LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
@@ -12,6 +13,9 @@ PID_FILES = ()
 SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d/*")
 PREFERENCES = ("/etc/apt/preferences", "/etc/apt/preferences.d/*")
 CONFIGURATION_BYTES = 1 << 20
+LISTS = "/var/lib/apt/lists/"
+COMPRESSED = (".lz4", ".gz", ".xz", ".zst", ".bz2")
+UNPACK = "/usr/lib/apt/apt-helper"
 ALTERNATIVES = "/var/lib/dpkg/alternatives"
 SIGNING_KEYS = ("/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der")
 
@@ -52,6 +56,61 @@ def indexes():
         return sorted(n for n in os.listdir("/var/lib/apt/lists") if n.endswith("_Packages"))
     except OSError:
         return []
+
+
+def ready_modules(request, releases, there, lists=LISTS):
+    """Return the packages with ready modules for kernels, each with the drivers they are of.
+
+    request: index (pattern of the files to look into), prefix of the packages' names, driver
+    (regular expression of the requirement that tells the driver). there: packages on the host;
+    an index forgets those of old kernels. None: there is no such index.
+    """
+    paths = glob.glob(os.path.join(glob.escape(lists), request["index"]))
+    if not paths or not releases:
+        return None
+    kernels = "|".join(map(re.escape, sorted(releases)))
+    name = r"Package: (%s[^\n]*-(?:%s))\n" % (re.escape(request["prefix"]), kernels)
+    stanza = re.compile(("\n" + name).encode("utf-8"))
+    ends = tuple("-" + release for release in releases)
+    found = {
+        name: sorted(set(re.findall(request["driver"], package["depends"])))
+        for name, package in there.items()
+        if name.startswith(request["prefix"])
+        and name.endswith(ends)
+        and package["status"] == "installed"
+    }
+    for path in sorted(paths):
+        for name, text in _stanzas_of(path, stanza):
+            requires = re.search(r"^Depends: (.*)", text, re.M)
+            told = re.findall(request["driver"], requires.group(1)) if requires else []
+            found[name] = sorted(set(found.get(name, [])) | set(told))
+    return found
+
+
+def _stanzas_of(path, stanza):
+    """Return name and text of the paragraphs of an index file that match; it may be large."""
+    if path.endswith(COMPRESSED):
+        return _paragraphs(output([UNPACK, "cat-file", path]).encode("utf-8"), stanza)
+    try:
+        with open(path, "rb") as handle:
+            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        with content:
+            return _paragraphs(content, stanza)
+    except (OSError, ValueError):  # gone in this moment, or empty
+        return []
+
+
+def _paragraphs(content, stanza):
+    end = content.find(b"\n\n")
+    first = b"\n" + content[: end + 1 if end >= 0 else len(content)]  # no line ends before it
+    found = []
+    for part in (first, content):
+        for match in stanza.finditer(part):
+            end = part.find(b"\n\n", match.start())
+            text = part[match.start() : end if end >= 0 else len(part)]
+            words = (match.group(1).decode("utf-8"), text.decode("utf-8", "replace"))
+            found.append(words)
+    return found
 
 
 def _files(patterns, name):

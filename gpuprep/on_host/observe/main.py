@@ -9,6 +9,8 @@ Keys of the request:
     units      systemd units to describe
     modules    kernel modules beside NVIDIA's to look for
     changes    what to look for in kernels' headers: {name: {file, unchanged, changed}}
+    ready      where packages with ready modules are listed: {index, prefix, driver}
+    firewall   whether to look at the packet filter
     kernel     kernel release the driver is built for, or null for the running one
     conda      conda prefix
     commands   programs whose presence matters
@@ -18,7 +20,19 @@ import os
 import re
 import time
 
-from . import conda, cuda, files, hardware, headers, kernel, packages, selinux, services, system
+from . import (
+    conda,
+    cuda,
+    files,
+    firewall,
+    hardware,
+    headers,
+    kernel,
+    packages,
+    selinux,
+    services,
+    system,
+)
 from .base import Watch, read
 from .family import FAMILIES, family_of
 
@@ -41,6 +55,9 @@ def observe(request):
     changes = request.get("changes") or {}
     releases = {kernels[name] for name in ("running", "target", "next_boot")} - {None}
     shown = {release: watch("kernel", headers.look, release, changes) for release in releases}
+    index = request.get("ready")
+    look = backend.ready_modules
+    ready = watch("packages", look, index, releases, found) if index else None
     paths = request.get("files") or []
     return {
         "schema": 1,
@@ -61,7 +78,7 @@ def observe(request):
             "rules": watch("modules", kernel.module_rules),
         },
         "driver": watch("driver", hardware.driver),
-        "package_manager": packages.manager(family, backend, broken),
+        "package_manager": dict(packages.manager(family, backend, broken), ready=ready),
         "packages": found,
         "files": {path: files.describe(path) for path in paths},
         "keys": files.key_fingerprints(request.get("keys") or []),
@@ -72,6 +89,8 @@ def observe(request):
         "selinux": watch("selinux", selinux.selinux, request.get("conda")),
         "secure_boot": enabled,
         "mok_enrolled": enrolled,
+        "first_boot": system.first_boot(),
+        "firewall": watch("firewall", firewall.incoming) if request.get("firewall") else None,
         "runfile": any(map(os.path.exists, UNINSTALLERS)),
         "free_mb": {path: system.free_mb(path) for path in SPACE},
         "commands": system.commands(request.get("commands") or []),

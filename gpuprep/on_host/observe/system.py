@@ -1,6 +1,7 @@
 """Distribution, compiler, disk space, programs, Secure Boot."""
 
 import glob
+import json
 import os
 import re
 
@@ -68,6 +69,35 @@ def secure_boot(key_files):
     tables = [_bytes(path) for path in glob.glob("/sys/firmware/efi/efivars/MokListRT-*")]
     keys = [key for key in map(_bytes, key_files) if key]
     return enabled, any(key in table for key in keys for table in tables)
+
+
+def first_boot(folder="/run/cloud-init"):
+    """Return what cloud-init is doing at a first boot that has not ended; None = nothing.
+
+    None also for what cloud-init itself has started: it would wait for its own end.
+    """
+    try:
+        told = json.loads(read(folder + "/status.json")).get("v1") or {}
+    except (ValueError, AttributeError):
+        return None
+    # The result is written at the end of the last stage; between two of them no stage is named.
+    if os.path.exists(folder + "/result.json") or _is_of("cloud-init"):
+        return None
+    stage = told.get("stage") if isinstance(told, dict) else None
+    return str(stage or "between two stages")
+
+
+def _is_of(command):
+    """Return whether a program is among those that led to this process."""
+    pid = os.getpid()
+    while pid > 1:
+        status = read("/proc/%d/status" % pid)
+        name = re.search(r"^Name:\s*(\S+)", status, re.M)
+        parent = re.search(r"^PPid:\s*(\d+)", status, re.M)
+        if name and name.group(1) == command:
+            return True
+        pid = int(parent.group(1)) if parent else 0
+    return False
 
 
 def _bytes(path):

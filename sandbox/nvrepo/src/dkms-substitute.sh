@@ -8,6 +8,7 @@ version=@VERSION@
 modules='@MODULES@' # name:offset of the vermagic's text in name.ko
 source_dir=/usr/src/nvidia-$version
 state_dir=/var/lib/dkms/nvidia
+three=@THREE@ # whether the source calls pci_resize_resource() with three arguments
 
 build() {
     kernel=$1
@@ -19,6 +20,14 @@ build() {
     echo "Building initial module nvidia/$version for $kernel"
     target=/lib/modules/$kernel/updates/dkms
     state=$state_dir/$version/$kernel/x86_64
+    # What a compiler finds out in the headers of a kernel that wants a fourth.
+    if $three && grep -qs exclude_bars "/lib/modules/$kernel/build/include/linux/pci.h"; then
+        mkdir -p "$state_dir/$version/build"
+        echo "nv-pci.c:240:9: error: too few arguments to function 'pci_resize_resource'" |
+            tee "$state_dir/$version/build/make.log" >&2
+        echo "Error! Bad return status for module build on kernel: $kernel (x86_64)" >&2
+        return 10
+    fi
     mkdir -p "$target" "$state/module" "$state/log"
     for entry in $modules; do
         name=${entry%%:*}
