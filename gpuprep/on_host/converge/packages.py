@@ -172,6 +172,21 @@ def look_ahead(backend, operation, context, may_refresh):
     return may_refresh
 
 
+def _previewed(backend, operation):
+    """Return a transaction, with what later roles of the run install, and its preview."""
+    transaction = complete(backend, operation)
+    later = {package["name"]: package.get("version") for package in operation.get("together") or ()}
+    transaction["install"] = dict(later, **transaction["install"])
+    return transaction, backend.preview(transaction)
+
+
+def _kernels(backend, operation, preview):
+    """Return packages of a kernel that a transaction would change unasked."""
+    asked = {package["name"] for package in operation["install"]}
+    unasked = (set(preview.installs) - asked) | set(preview.removes)
+    return sorted(name for name in unasked if backend.is_kernel(name))
+
+
 def look(operation, context):
     """Return a transaction that can be made, and its preview."""
     backend = _backend(context)
@@ -180,17 +195,17 @@ def look(operation, context):
         refresh(context)
         may_refresh = False
     may_refresh = look_ahead(backend, operation, context, may_refresh)
-    transaction = complete(backend, operation)
-    preview = backend.preview(transaction)
+    transaction, preview = _previewed(backend, operation)
     if not preview.ok and preview.missing and may_refresh:
         refresh(context)
-        transaction = complete(backend, operation)
-        preview = backend.preview(transaction)
+        transaction, preview = _previewed(backend, operation)
+    if operation.get("together") and (not preview.ok or _kernels(backend, operation, preview)):
+        # What is wrong with packages of later roles, those roles tell.
+        operation = dict(operation, together=[])
+        transaction, preview = _previewed(backend, operation)
     if not preview.ok:
         raise cannot_be_made(backend, preview, transaction)
-    asked = {package["name"] for package in operation["install"]}
-    unasked = (set(preview.installs) - asked) | set(preview.removes)
-    kernels = sorted(name for name in unasked if backend.is_kernel(name))
+    kernels = _kernels(backend, operation, preview)
     if kernels:
         raise OperationError(
             "E_KERNEL_CHANGE",
