@@ -95,6 +95,7 @@ def measure(  # noqa: PLR0913 - all that a run needs
     output: Path,
     stdin: str = "",
     timeout: float = 3600,
+    folder: Path | None = None,
 ) -> tuple[int, Cost]:
     """Run a command in a control group and return its exit code and cost.
 
@@ -106,6 +107,7 @@ def measure(  # noqa: PLR0913 - all that a run needs
         output: file for its output; errors beside it, as ``.err``.
         stdin: what it reads.
         timeout: seconds after which it is ended.
+        folder: where it runs; by default, here.
 
     Raises:
         BenchError: it took too long.
@@ -124,6 +126,7 @@ def measure(  # noqa: PLR0913 - all that a run needs
             stdout=out,
             stderr=err,
             env=dict(environment),
+            cwd=folder,
             text=True,
             preexec_fn=enter,  # noqa: PLW1509 - no threads here
         )

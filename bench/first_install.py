@@ -41,21 +41,39 @@ class Host:
     inventory: Path
 
 
-def run(rounds: int, group: Path, folder: Path, environment: Mapping[str, str]) -> Any:
-    """Return the costs of each contender by round; the host is gone afterwards."""
+def run(
+    rounds: int,
+    group: Path,
+    folder: Path,
+    environment: Mapping[str, str],
+    other: Path | None = None,
+) -> Any:
+    """Return the costs of each contender by round; the host is gone afterwards.
+
+    Args:
+        rounds: how often.
+        group: control group of what runs here.
+        folder: for files.
+        environment: of the contenders.
+        other: another checkout of gpuprep, to compare with.
+
+    """
     host = prepared(folder)
     script = bare_script(look(host))
-    contenders = ("bare", "gpuprep")
+    contenders = ("bare", "gpuprep", *(["other"] if other else []))
     costs: dict[str, list[Any]] = {name: [] for name in (*contenders, "proof")}
-    counts: dict[str, int] = {}
+    counts: dict[str, Any] = {}
     try:
         for number in range(rounds):
             for name in contenders if number % 2 == 0 else contenders[::-1]:
                 target = anew()
                 if name == "bare":
                     cost = bare(script, group, target, folder, environment)
+                elif name == "other":
+                    theirs = {**environment, "PYTHONPATH": str(other)}
+                    cost, counts[name] = ours(host, group, target, folder, theirs, other)
                 else:
-                    cost, counts = ours(host, group, target, folder, environment)
+                    cost, counts[name] = ours(host, group, target, folder, environment)
                     proof = prove(host, group, target, folder, environment)
                     costs["proof"].append(asdict(proof))
                 check(look(host), name)
@@ -148,7 +166,7 @@ def bare(
     script: str, group: Path, target: Path, folder: Path, environment: Mapping[str, str]
 ) -> Cost:
     """Run the commands in one ssh session."""
-    argv = [*ssh_command(hosts.find(NAME)), "sudo", "-n", "bash", "-s"]
+    argv = ssh_command(hosts.find(NAME), ["sudo", "-n", "bash", "-s"])
     code, cost = measure(
         argv, group, [target], environment=environment, output=folder / "bare.out", stdin=script
     )
@@ -157,14 +175,23 @@ def bare(
     return cost
 
 
-def ours(
-    host: Host, group: Path, target: Path, folder: Path, environment: Mapping[str, str]
+def ours(  # noqa: PLR0913, PLR0917 - all that a run needs
+    host: Host,
+    group: Path,
+    target: Path,
+    folder: Path,
+    environment: Mapping[str, str],
+    checkout: Path | None = None,
 ) -> tuple[Cost, dict[str, int]]:
-    """Run ``gpuprep apply``."""
+    """Run ``gpuprep apply``, of another checkout where one is given."""
     argv = [sys.executable, "-m", "gpuprep", "apply", "-q", "--yes", "-i", str(host.inventory)]
     argv += ["--output", "json"]
     out = folder / "apply.out"
-    code, cost = measure(argv, group, [target], environment=environment, output=out)
+    code, cost = measure(
+        argv, group, [target], environment=environment, output=out, folder=checkout
+    )
+    if not out.read_text().startswith("{"):
+        raise BenchError(f"gpuprep apply: {out.with_suffix('.err').read_text()[-2000:]}")
     result = json.loads(out.read_text())
     state = result["hosts"][NAME]["state"]
     if code or state != "prepared":
