@@ -115,7 +115,8 @@ def _noop(sizes: Sequence[Mapping[str, Any]]) -> list[str]:
             )  # fmt: skip
         head = [
             f"{size['hosts']} host{'' if size['hosts'] == 1 else 's'}",
-            "wall, s", "times warm floor", "controller CPU, s", "hosts' CPU, s", "largest process, MB",
+            "wall, s", "times warm floor", "controller CPU, s", "hosts' CPU, s",
+            "largest process, MB",
         ]  # fmt: skip
         lines += _table(head, rows)
     return lines

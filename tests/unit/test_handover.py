@@ -1,4 +1,7 @@
-"""What roles of one run do for one another: packages together, the installer meanwhile."""
+"""What roles of one run do for one another: packages together, the installer meanwhile.
+
+What that saves is counted here in runs of the package manager's solver, which no load changes.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from converge_rig import Commands
 from planner_cases import bare, carried_out, observed
 
 from gpuprep.catalog import load
 from gpuprep.fleet.handover import parts
 from gpuprep.fleet.tags import Tags
-from gpuprep.on_host.converge import ahead, job
+from gpuprep.on_host.converge import ahead, base, deb, files, job, packages
 from gpuprep.planner import HostPlan, plan_host, settings_from
 
 PACKAGES = ("gpu_driver", "cuda_toolkit", "cudnn")
@@ -113,3 +117,69 @@ def test_a_transaction_that_removes_stays_by_itself() -> None:
     names = {package["name"] for package in main["together"]}
     assert any(name.startswith("cuda-toolkit") for name in names)
     assert not any("cudnn" in name for name in names)
+
+
+# --- the package manager's runs -------------------------------------------------------------------
+
+
+class Apt(Commands):
+    """Stands for apt and dpkg of a bare host: what is installed is there from then on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there: dict[str, str] = {}
+
+    def __call__(self, argv: list[str], environment: Any = None, **more: Any) -> Any:
+        super().__call__(argv, environment, **more)
+        if argv[:2] == ["apt-get", "install"]:
+            words = [word.partition("=") for word in argv[argv.index("--") + 1 :]]
+            new = {name: "580-1" for name, _, _ in words if name not in self.there}
+            if "-s" in argv:
+                lines = "".join(f"Inst {name} (1 repo)\n" for name in new)
+                return base.Outcome(0, lines, "")
+            self.there |= new
+        if argv[0] == "dpkg-query":
+            fields = argv[-1].count("\\t")
+            rows = (
+                [name, "installed", version] if fields == 2 else [name, "installed"]
+                for name, version in self.there.items()
+            )
+            return base.Outcome(0, "".join("\t".join(row) + "\n" for row in rows), "")
+        return base.Outcome(0, "", "")
+
+    @property
+    def solved(self) -> list[str]:
+        return [line for line in self.lines if line.startswith("apt-get install")]
+
+
+def carried_out_by(found: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Apt:
+    """Carry out the packages of all roles, one after the other, on a host that is pretended."""
+    apt = Apt()
+    monkeypatch.setattr(deb, "command", apt)
+    monkeypatch.setattr(packages, "wait_for_locks", lambda _: None)
+    monkeypatch.setattr(files, "keep_replaced", lambda: None)
+    context = base.Context("deb", 1, check=False)
+    for part in found.values():
+        for operation in operations(part, "packages"):
+            packages.packages(operation, context)
+    return apt
+
+
+def test_a_first_install_takes_two_transactions_and_looks_at_each_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = plan()
+    apt = carried_out_by(handed(made), monkeypatch)
+    simulated = [line for line in apt.solved if " -s " in line]
+    assert len(apt.solved) - len(simulated) == 2  # the pins, and everything else
+    assert len(simulated) == 2  # the first one also tells whether what comes after is offered
+    every = {
+        package["name"]
+        for part in alone(made).values()
+        for one in operations(part, "packages")
+        for package in one["install"]
+    }
+    assert set(apt.there) == every
+    one_by_one = carried_out_by(alone(made), monkeypatch)
+    assert set(one_by_one.there) == every
+    assert len(one_by_one.solved) > len(apt.solved) + 3
