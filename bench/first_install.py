@@ -16,17 +16,16 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.cost import BenchError, Cost, group_of, measure
-from gpuprep import observe
-from gpuprep.catalog import load
-from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
+from bench import rig
+from bench.cost import BenchError, Cost, measure
 from sandbox import fleet, hosts, services
 from sandbox.inventory import ssh_command
-from sandbox.podman import podman
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from gpuprep.planner import HostPlan
 
 NAME: Final = "bench-install"
 SNAPSHOT: Final = "bench-bare"
@@ -76,6 +75,7 @@ def run(
                     cost, counts[name] = ours(host, group, target, folder, environment)
                     proof = prove(host, group, target, folder, environment)
                     costs["proof"].append(asdict(proof))
+                    hosts.snapshot(NAME, rig.SNAPSHOT)  # the no-op begins where this ends
                 check(look(host), name)
                 costs[name].append(asdict(cost))
                 print(f"{name:<8} {cost}", file=sys.stderr, flush=True)  # noqa: T201
@@ -93,6 +93,7 @@ def prepared(folder: Path) -> Host:
     started = hosts.start_all([spec], "bench")
     variables = services.start(started)
     hosts.snapshot(NAME, SNAPSHOT)
+    rig.keep_bare(NAME, {**variables, "oci_shape": spec.shape})
     inventory = hosts.write_inventory(started, variables, folder / "hosts.yml")
     return Host({**variables, "oci_shape": spec.shape}, inventory)
 
@@ -101,20 +102,12 @@ def anew() -> Path:
     """Bring the host back to bare; return the control group of its present container."""
     host = hosts.restore(NAME, SNAPSHOT)
     hosts.wait_ready(NAME)
-    shown = podman("inspect", "--format", "{{.State.Pid}}", host.container).stdout
-    group = group_of(int(shown))
-    # systemd's processes are in groups below that of the container.
-    while "libpod-" in group.parent.name:
-        group = group.parent
-    return group
+    return rig.group_of_host(host)
 
 
 def look(host: Host) -> HostPlan:
     """Return the plan of the host as it is now, made without Ansible."""
-    settings = settings_from(host.variables)
-    script = observe.script(observation_request(load(), settings))
-    done = hosts.run(NAME, ["python3", "-S", "-E", "-"], stdin=script, timeout=120)
-    return plan_host(observe.read(done.stdout), settings, load())
+    return rig.look(NAME, host.variables)
 
 
 def bare_script(plan: HostPlan) -> str:

@@ -17,8 +17,9 @@ from bench.cost import BenchError, group_of
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
-from sandbox import fleet, hosts, services
+from sandbox import fleet, hosts, images, services
 from sandbox.inventory import LOGIN_KEY, connection
+from sandbox.paths import SANDBOX_ID, STATE
 from sandbox.podman import podman
 
 if TYPE_CHECKING:
@@ -111,15 +112,14 @@ def rig(count: int, folder: Path) -> Iterator[Rig]:
 
 
 def _made(names: Sequence[str], kind: Mapping[str, Any], count: int, folder: Path) -> Rig:
-    specs = [fleet.HostSpec.from_dict(name, dict(kind)) for name in names]
+    image = converged(names[0], kind, folder)
+    specs = [fleet.HostSpec.from_dict(name, {**kind, "image": image}) for name in names]
+    hosts.stop_all(names)
     started = hosts.start_all(specs, "bench")
     variables = {**services.start(started), "oci_shape": kind["shape"]}
-    bare = look(names[0], variables)
-    inventory = hosts.write_inventory(started, variables, folder / "containers" / "hosts.yml")
-    result = gpuprep.apply(inventory)
-    unfit = {n: host.error for n, host in result.hosts.items() if host.state != "prepared"}
-    if unfit:
-        raise BenchError(f"the rig's hosts cannot be prepared: {unfit}")
+    found = look(names[0], variables)
+    if found.steps:
+        raise BenchError(f"the rig's hosts differ: {', '.join(step.id for step in found.steps)}")
     every = tuple(_listen(started, count))
     known = folder / "known_hosts"
     keys = {
@@ -129,7 +129,37 @@ def _made(names: Sequence[str], kind: Mapping[str, Any], count: int, folder: Pat
     known.write_text(
         "".join(f"[{one.address}]:{one.port} {keys[one.address].strip()}\n" for one in every)
     )
-    return Rig(every, variables, tuple(map(group_of_host, started)), bare, known)
+    groups = tuple(map(group_of_host, started))
+    return Rig(every, variables, groups, wanted(variables), known)
+
+
+def wanted(variables: Mapping[str, Any]) -> HostPlan:
+    """Return what gpuprep plans for the rig's hosts while they are bare."""
+    chosen = settings_from(variables)
+    kept = STATE / "bench-bare.json"
+    return plan_host(observe.read(kept.read_text()), chosen, load())
+
+
+def converged(name: str, kind: Mapping[str, Any], folder: Path) -> str:
+    """Return the image of a host that gpuprep has prepared; made when it is not there."""
+    image = f"{images.REPOSITORY}-snapshot:{SANDBOX_ID}-{SNAPSHOT}"
+    if images.exists(image) and (STATE / "bench-bare.json").exists():
+        return image
+    started = hosts.start_all([fleet.HostSpec.from_dict(name, dict(kind))], "bench")
+    variables = {**services.start(started), "oci_shape": kind["shape"]}
+    keep_bare(name, variables)
+    inventory = hosts.write_inventory(started, variables, folder / "containers" / "hosts.yml")
+    result = gpuprep.apply(inventory)
+    if result.hosts[name].state != "prepared":
+        raise BenchError(f"the rig's host cannot be prepared: {result.hosts[name].error}")
+    return hosts.snapshot(name, SNAPSHOT)
+
+
+def keep_bare(name: str, variables: Mapping[str, Any]) -> None:
+    """Keep what a bare host says of itself: what all contenders want is planned from that."""
+    script = observe.script(observation_request(load(), settings_from(variables)))
+    done = hosts.run(name, ["python3", "-S", "-E", "-"], stdin=script, timeout=120)
+    (STATE / "bench-bare.json").write_text(done.stdout)
 
 
 def _listen(started: Sequence[Any], count: int) -> Iterator[Logical]:
