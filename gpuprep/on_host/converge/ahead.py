@@ -38,19 +38,17 @@ def ahead(operation, context):
     os.mkdir(os.path.dirname(path), 0o700)
     child = os.fork()
     if child == 0:
-        _be_child(request, path)
+        _be_child(request, path, context.carry_out)
     context.children.append(child)
     return done("began with another role's installer meanwhile")
 
 
-def _be_child(request, path):
+def _be_child(request, path, carry_out):
     """Carry out the request, keep the answer and end; the caller's code never runs here."""
-    from . import operations  # noqa: PLC0415 - it knows this module as one of its operations
-
     code = 1
     try:
         signal.signal(signal.SIGTERM, lambda *_: fetch.stop())
-        data = json.dumps(operations.carry_out(request)).encode("utf-8")
+        data = json.dumps(carry_out(request)).encode("utf-8")
         files.write(path, data, 0o600, (os.geteuid(), os.getegid()))
         code = 0
     finally:

@@ -42,6 +42,7 @@ class Context(NamedTuple):
         check: only look.
         changed: whether an operation before this one changed anything.
         children: processes that are waited for at the end.
+        carry_out: gives the answer to another request.
 
     """
 
@@ -50,6 +51,7 @@ class Context(NamedTuple):
     check: bool
     changed: bool = False
     children: tuple = ()
+    carry_out: object = None
 
 
 # A missing program reads like one that a shell cannot find.

@@ -77,7 +77,11 @@ def carry_out(request):
         failed = failure(None, "E_INTERNAL", text)
     children = []
     context = base.Context(
-        request["family"], request["lock_timeout"], request["check"], children=children
+        request["family"],
+        request["lock_timeout"],
+        request["check"],
+        children=children,
+        carry_out=carry_out,
     )
     operations = [] if failed else request["operations"]
     for number, operation in enumerate(operations):
