@@ -7,6 +7,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 FLEET ?= demo
+PARTS ?=
+OPTIONS ?=
 
 .PHONY: help
 help: ## Say what can be made
@@ -52,6 +54,17 @@ test-full: $(INSTALLED) ## The same and the slow ones: real builds, real reboots
 .PHONY: test-quick
 test-quick: $(INSTALLED) ## Lint, types, unit and contract tests only (no hosts)
 	tools/test --quick
+
+.PHONY: bench
+bench: $(INSTALLED) .cache/bench/.installed ## Measure gpuprep beside ssh, pyinfra and plain tasks (PARTS, OPTIONS); writes docs/performance.md
+	$(BIN)/python -m bench $(PARTS) $(OPTIONS)
+
+# What it is compared with, and what draws the plot: in an environment of their own.
+.cache/bench/.installed: pyproject.toml
+	python3 -m venv .cache/bench
+	.cache/bench/bin/pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	.cache/bench/bin/pip install --quiet --disable-pip-version-check --group bench
+	touch $@
 
 .PHONY: lint
 lint: $(INSTALLED) ## Ruff, mypy, import-linter, vulture, yamllint, ansible-lint, ansible-test sanity

@@ -1,7 +1,7 @@
 """Plain JSON types back into the frozen values of :mod:`gpuprep.model`.
 
-``dataclasses.asdict`` writes them; :func:`decode` reads them, strictly in the types of known
-keys and tolerant of unknown ones, so that an older reader understands a newer writer.
+:func:`gpuprep.model.plain.plain` writes them; :func:`decode` reads them, strictly in the types of
+known keys and tolerant of unknown ones, so that an older reader understands a newer writer.
 """
 
 from __future__ import annotations
@@ -48,57 +48,79 @@ def vocabulary(kind: Any) -> frozenset[str]:  # noqa: ANN401
 
 
 def _decode(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401 - the type is the argument
+    return _decoder(kind)(data, where)
+
+
+@functools.cache
+def _decoder(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
+    """Return what decodes a type: found out once for each, not for every value."""
     if kind is Any:
-        return data
+        return lambda data, _where: data
     origin = get_origin(kind)
     if origin in _DECODERS:
-        return _DECODERS[origin](kind, data, where)
+        return _DECODERS[origin](kind)
     if is_dataclass(kind):
-        return _decode_dataclass(kind, data, where)
+        return _dataclass(kind)
     if issubclass(kind, Enum):
-        return kind(_one_of(tuple(member.value for member in kind), data, where))
-    return _decode_scalar(kind, data, where)
+        members = {member.value: member for member in kind}
+        return lambda data, where: members[_one_of(tuple(members), data, where)]
+    return functools.partial(_decode_scalar, kind)
 
 
-def _decode_union(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
+def _union(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
     """``X | None`` is the only union of the model."""
-    if data is None and type(None) in get_args(kind):
-        return None
     (inner,) = (arm for arm in get_args(kind) if arm is not type(None))
-    return _decode(inner, data, where)
+    decode_inner = _decoder(inner)
+    if type(None) not in get_args(kind):
+        return decode_inner
+    return lambda data, where: None if data is None else decode_inner(data, where)
 
 
-def _decode_literal(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
-    return _one_of(get_args(kind), data, where)
+def _literal(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
+    return functools.partial(_one_of, get_args(kind))
 
 
-def _decode_tuple(kind: Any, data: object, where: str) -> tuple[Any, ...]:  # noqa: ANN401
+def _tuple(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
     """``tuple[X, ...]`` is the only tuple of the model; JSON knows lists."""
-    if not isinstance(data, list | tuple):
-        raise DecodeError(f"{where}: expected a list, found {_name(data)}")
-    inner = get_args(kind)[0]
-    return tuple(_decode(inner, item, f"{where}[{index}]") for index, item in enumerate(data))
+    inner = _decoder(get_args(kind)[0])
+
+    def read(data: object, where: str) -> tuple[Any, ...]:
+        if not isinstance(data, list | tuple):
+            raise DecodeError(f"{where}: expected a list, found {_name(data)}")
+        return tuple(inner(item, f"{where}[{index}]") for index, item in enumerate(data))
+
+    return read
 
 
-def _decode_mapping(kind: Any, data: object, where: str) -> dict[str, Any]:  # noqa: ANN401
-    inner = get_args(kind)[1]
-    return {
-        key: _decode(inner, item, f"{where}.{key}") for key, item in _mapping(data, where).items()
+def _mapping_of(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
+    inner = _decoder(get_args(kind)[1])
+    return lambda data, where: {
+        key: inner(item, f"{where}.{key}") for key, item in _mapping(data, where).items()
     }
 
 
-def _decode_dataclass(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
-    given = _mapping(data, where)
+def _dataclass(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
     hints = _hints(kind)
-    known = {}
-    for field in fields(kind):
-        if field.name in given:
-            known[field.name] = _decode(
-                hints[field.name], given[field.name], f"{where}.{field.name}"
-            )
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise DecodeError(f"{where}: the key {field.name!r} is missing")
-    return kind(**known)
+    parts = [
+        (
+            field.name,
+            _decoder(hints[field.name]),
+            field.default is MISSING and field.default_factory is MISSING,
+        )
+        for field in fields(kind)
+    ]
+
+    def read(data: object, where: str) -> Any:  # noqa: ANN401
+        given = _mapping(data, where)
+        known = {}
+        for name, inner, needed in parts:
+            if name in given:
+                known[name] = inner(given[name], f"{where}.{name}")
+            elif needed:
+                raise DecodeError(f"{where}: the key {name!r} is missing")
+        return kind(**known)
+
+    return read
 
 
 def _decode_scalar(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
@@ -133,10 +155,10 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, localns={**vars(model), "Mapping": Mapping})
 
 
-_DECODERS: Mapping[Any, Callable[[Any, object, str], Any]] = {
-    Union: _decode_union,
-    types.UnionType: _decode_union,
-    tuple: _decode_tuple,
-    Literal: _decode_literal,
-    Mapping: _decode_mapping,
+_DECODERS: Mapping[Any, Callable[[Any], Callable[[object, str], Any]]] = {
+    Union: _union,
+    types.UnionType: _union,
+    tuple: _tuple,
+    Literal: _literal,
+    Mapping: _mapping_of,
 }

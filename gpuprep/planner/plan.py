@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gpuprep.catalog.rules import host_rules
@@ -26,6 +26,7 @@ from gpuprep.model import (
     StepKind,
 )
 from gpuprep.model.names import matches
+from gpuprep.model.plain import plain
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
 from gpuprep.packages.closure import is_installed
@@ -103,7 +104,7 @@ class RolePlan:
         return {
             "role": self.state.role,
             "family": self.family,
-            "steps": [{**asdict(step), "phase": phases[step.kind]} for step in self.steps],
+            "steps": [{**plain(step), "phase": phases[step.kind]} for step in self.steps],
             "kinds": list(self.kinds),
             "operations": operations,
             "lock_timeout": self.lock_timeout,
@@ -155,10 +156,10 @@ class HostPlan:
             "state": self.state,
             "code": self.code,
             "error": self.error,
-            "facts": asdict(self.facts) if self.facts else None,
-            "stack": asdict(self.stack) if self.stack else None,
-            "steps": [asdict(step) for step in self.steps],
-            "warnings": [asdict(warning) for warning in self.warnings],
+            "facts": plain(self.facts),
+            "stack": plain(self.stack),
+            "steps": plain(list(self.steps)),
+            "warnings": plain(list(self.warnings)),
             "versions": dict(self.versions),
             "reboot_required": self.reboot_required,
         }

@@ -15,6 +15,7 @@
   const JUDGING = ["verify", "status"]; // they look at hosts of others too, for which nothing is planned
   const NAMES = data.titles;
   const FEW = 8; // hosts, of which the worst is opened at once
+  const PART = 1000; // hosts that are drawn at a time
   const TIERS = { quick: "Files, versions, driver", full: "Programs", "burn-in": "Under load" };
 
   function make(tag, attributes, ...children) {
@@ -42,7 +43,7 @@
 
   // --- what is shown -------------------------------------------------------------------------
   const filter = { query: "", states: new Set(), problem: null, sort: "state" };
-  const cards = data.hosts.map((host, index) => ({ host, index, element: null, words: null }));
+  const cards = data.hosts.map((host) => ({ host, element: null, words: null }));
 
   function words(card) {
     if (card.words === null) {
@@ -59,12 +60,21 @@
     if (filter.problem !== null && !card.host.problems.includes(filter.problem)) return false;
     return filter.query.split(/\s+/).every((word) => !word || words(card).includes(word));
   }
+  let fitting = []; // in order
+  let drawn = []; // of these, the first
+  function draw(number) {
+    drawn = fitting.slice(0, number);
+    for (const entry of drawn) if (entry.element === null) entry.element = card(entry);
+    byId("hosts").replaceChildren(...drawn.map((entry) => entry.element));
+    const left = fitting.length - drawn.length;
+    byId("more").hidden = left === 0;
+    byId("next").textContent = `Show ${Math.min(PART, left)} more`;
+    byId("left").textContent = `${hosts(left)} not drawn yet; search and filters find them all.`;
+  }
   function apply() {
-    let shown = 0;
-    for (const card of cards) {
-      card.element.hidden = !fits(card);
-      if (!card.element.hidden) shown += 1;
-    }
+    fitting = ordered().filter(fits);
+    draw(PART);
+    const shown = fitting.length;
     byId("none").hidden = shown > 0 || cards.length === 0;
     byId("shown").textContent = shown === cards.length ? hosts(shown) : `${shown} of ${hosts(cards.length)}`;
     for (const button of document.querySelectorAll("#chips button, #problem-list button")) {
@@ -73,10 +83,9 @@
     }
     remember();
   }
-  function order() {
-    const sorted = [...cards].sort((a, b) =>
-      filter.sort === "name" ? a.host.name.localeCompare(b.host.name, undefined, { numeric: true }) : a.index - b.index);
-    byId("hosts").append(...sorted.map((card) => card.element));
+  function ordered() {
+    if (filter.sort !== "name") return cards; // as they come: the worst first
+    return [...cards].sort((a, b) => a.host.name.localeCompare(b.host.name, undefined, { numeric: true }));
   }
   function remember() {
     const now = new URLSearchParams();
@@ -272,10 +281,9 @@
       button.addEventListener("click", () => { filter.problem = filter.problem === id ? null : id; apply(); });
       byId("problem-list").append(button);
     }
-    for (const entry of cards) entry.element = card(entry);
-    order();
     byId("search").addEventListener("input", (event) => { filter.query = event.target.value.trim().toLowerCase(); apply(); });
-    byId("sort").addEventListener("change", (event) => { filter.sort = event.target.value; order(); });
+    byId("sort").addEventListener("change", (event) => { filter.sort = event.target.value; apply(); });
+    byId("next").addEventListener("click", () => draw(drawn.length + PART));
     byId("clear").addEventListener("click", () => {
       filter.query = ""; filter.states.clear(); filter.problem = null; byId("search").value = ""; apply();
     });
@@ -284,13 +292,15 @@
     const wanted = recall();
     apply();
     const named = cards.find((entry) => entry.host.name === wanted);
+    if (named && !drawn.includes(named)) draw(Math.max(PART, fitting.indexOf(named) + 1));
     const one = named || (total <= FEW ? cards[0] : null); // the worst
-    if (one) one.element.open = true;
-    if (named && total > 1) named.element.scrollIntoView();
+    if (one && one.element) one.element.open = true;
+    if (named && named.element && total > 1) named.element.scrollIntoView();
   }
   let opened = [];
   addEventListener("beforeprint", () => {
-    const shown = cards.filter((entry) => !entry.element.hidden);
+    draw(fitting.length);
+    const shown = drawn;
     const good = ["ready", "prepared"];
     opened = shown.filter((entry) => !entry.element.open && (shown.length <= 20 || !good.includes(entry.host.state)));
     for (const entry of opened) { fill(entry); entry.element.open = true; }

@@ -14,6 +14,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._road import Fleet
 
 from gpuprep.components import ROLES
 from gpuprep.errors import ConfigError
+from gpuprep.fleet.handover import parts
 from gpuprep.fleet.verdicts import VERBS, judges, pending_changes, work_on
 from gpuprep.fleet.waves import waves
 from gpuprep.model import Tier
@@ -75,7 +76,7 @@ class ActionModule(ActionBase):
         for name, todo in work.items():
             _state.write(_state.work_name(name), {"roles": todo.roles, "unfit": todo.unfit})
             if todo.roles:  # they carry out this plan and make none of their own
-                plan = {role: part.to_dict() for role, part in fleet.plans[name].roles.items()}
+                plan = parts(fleet.plans[name], todo.roles, fleet.tags)
                 _state.write(_state.plan_name(name), plan)
         drifted = [name for name, todo in work.items() if todo.roles]
         readable = [name for name in work if name not in fleet.unreadable]

@@ -60,6 +60,20 @@ def test_page_is_drawn_in_two_seconds_without_errors(size: int, tmp_path: Path) 
     assert int(drawn.group(1)) < 2000
 
 
+def test_of_thousands_the_first_are_drawn_and_all_are_found(tmp_path: Path) -> None:
+    page = page_of(2500, tmp_path)
+    dom, console = browse(page, "--dump-dom")
+    assert console == []
+    assert visible(dom) == 1000
+    assert "2500 hosts" in dom
+    assert re.search(r'<button id="next"[^>]*>Show 1000 more<', dom)
+    shown = dom.partition("<script")[0]
+    last = next(name for name in fleet(2500)["hosts"] if name not in shown)
+    assert visible(browse(page, "--dump-dom", fragment=f"#q={last}")[0]) == 1
+    # A link to a host far below draws as far as that.
+    assert last in browse(page, "--dump-dom", fragment=f"#host={last}")[0].partition("<script")[0]
+
+
 def visible(dom: str) -> int:
     return len(re.findall(r'<details class="host"(?![^>]*hidden)', dom))
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from converge_rig import CONTEXT, LOOKING, names
 from pythons import OLDEST, interpreter
 
 from gpuprep.observe import converge, ship
-from gpuprep.on_host.converge import folders, job, lease, main
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from gpuprep.on_host.converge import ahead, base, fetch, folders, job, lease, main, operations
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it works for root only")
 
@@ -251,3 +250,94 @@ def test_of_many_that_come_at_once_one_gets_it(run_directory: Path) -> None:
 def test_check_mode_takes_no_lease(run_directory: Path) -> None:
     lease.lease({"state": "present", "run": "a", "holder": "a", "seconds": 1}, LOOKING)
     assert not run_directory.exists()
+
+
+# --- what is done beside a request ---------------------------------------------------------------
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Let requests run here: their directory is the test's, and conda's installer writes a file."""
+    monkeypatch.setattr(folders, "RUN", str(tmp_path / "run"))
+    monkeypatch.setitem(operations.OPERATIONS, "packages", _packages)
+    return tmp_path
+
+
+def _packages(operation: dict[str, Any], _context: Any) -> Any:
+    if operation.get("waits_for"):
+        wait_for(Path(operation["waits_for"]), "begun")
+    if operation.get("fails"):
+        raise base.OperationError("E_PACKAGES", "no room")
+    return base.done("installed", ["a"])
+
+
+def _both(beside: Path, monkeypatch: pytest.MonkeyPatch, **packages: Any) -> tuple[Any, Any]:
+    """Return the answers to the request of the first role, and to the other's."""
+    log = beside / "log"
+
+    def install(operation: dict[str, Any], _context: Any) -> Any:
+        with log.open("a") as stream:
+            stream.write("begun\n")
+        if operation.get("fetches"):
+            with (beside / "fetched").open("w+b") as into:
+                fetch.fetch(operation["fetches"], into, 1 << 20, 60)
+        with log.open("a") as stream:
+            stream.write("done\n")
+        return base.done("installed conda", ["/opt/conda"])
+
+    monkeypatch.setitem(operations.OPERATIONS, "conda_install", install)
+    other = {
+        "op": "conda_install",
+        "number": "0123456789abcdef",
+        "fetches": packages.pop("url", ""),
+    }
+    request = {"role": "conda", "stage": "install", "family": "deb", "operations": [other]}
+    first = [{"op": "ahead", "request": request}, {"op": "packages", **packages}]
+    answer = operations.carry_out(converge.request(first, role="gpu_driver", stage="packages"))
+    return answer, ahead.answer_to({**request, "lock_timeout": 1})
+
+
+def test_an_installer_runs_beside_packages_and_its_answer_is_taken_once(
+    beside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The transaction ends only once the installer has begun: they do run side by side.
+    first, other = _both(beside, monkeypatch, waits_for=str(beside / "log"))
+    assert (first["failed"], first["changed"]) == (None, True)
+    assert other["operations"][0]["detail"] == "installed conda"
+    assert (beside / "log").read_text() == "begun\ndone\n"
+    asked = {"operations": [{"number": "0123456789abcdef"}]}
+    assert ahead.answer_to(asked) is None
+
+
+def test_packages_that_fail_let_an_installer_end_that_has_begun(
+    beside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = _both(beside, monkeypatch, fails=True, waits_for=str(beside / "log"))
+    assert first["failed"]["code"] == "E_PACKAGES"
+    assert other["failed"] is None
+    assert (beside / "log").read_text() == "begun\ndone\n"
+
+
+def test_packages_that_fail_stop_a_download(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes calls and never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/i.sh"
+        started = time.monotonic()
+        first, other = _both(
+            beside, monkeypatch, url=url, fails=True, waits_for=str(beside / "log")
+        )
+    assert time.monotonic() - started < fetch.ANSWER_SECONDS
+    assert first["failed"]["code"] == "E_PACKAGES"
+    assert "the download was stopped" in other["failed"]["message"]
+
+
+def test_check_mode_begins_nothing(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("a process was started"))
+    request = {"operations": [{"number": "0123456789abcdef"}]}
+    assert not ahead.ahead({"request": request}, LOOKING)["changed"]
+    assert not (beside / "run").exists()
+
+
+def test_a_number_is_no_path(beside: Path) -> None:
+    del beside
+    with pytest.raises(base.OperationError, match="no number"):
+        ahead.answer_to({"operations": [{"number": "../../etc/passwd"}]})

@@ -41,6 +41,8 @@ class Context(NamedTuple):
         lock_timeout: seconds to wait for the package manager's locks.
         check: only look.
         changed: whether an operation before this one changed anything.
+        children: processes that are waited for at the end.
+        carry_out: gives the answer to another request.
 
     """
 
@@ -48,6 +50,8 @@ class Context(NamedTuple):
     lock_timeout: int
     check: bool
     changed: bool = False
+    children: tuple = ()
+    carry_out: object = None
 
 
 # A missing program reads like one that a shell cannot find.

@@ -64,7 +64,9 @@ def conda_install(operation, context):
         try:
             if not os.path.samestat(os.fstat(stream.fileno()), os.lstat(path)):
                 folders.refuse(path, "was exchanged")
-            argv = ["bash", path, "-b", "-p", prefix] + ([] if operation["is_new"] else ["-u"])
+            # The run before this one may have made it since this one was planned.
+            is_new = operation["is_new"] and not os.path.lexists(prefix)
+            argv = ["bash", path, "-b", "-p", prefix] + ([] if is_new else ["-u"])
         finally:
             stream.close()
         outcome = _run(argv, work, cwd=work)

@@ -14,6 +14,19 @@ TRIES = 3
 PASSING = (408, 425, 429, *range(500, 600))  # what a server may answer differently in a moment
 PAUSE_SECONDS = 2
 ANSWER_SECONDS = 30  # to wait for a server's next bytes
+# Of this process: whether it fetches now, and whether it may no longer.
+STATE = {"fetching": False, "stopped": False}
+
+
+def stop():
+    """End a download that is under way, and begin none from now on; for signal handlers."""
+    STATE["stopped"] = True
+    if STATE["fetching"]:
+        raise _stopped()
+
+
+def _stopped():
+    return OperationError("E_FETCH", "the download was stopped, because the run failed before")
 
 
 def without_secrets(url):
@@ -81,7 +94,16 @@ def fetch(url, stream, limit, seconds):
         seconds: for the whole of it.
 
     """
-    deadline = time.monotonic() + seconds
+    STATE["fetching"] = True
+    try:
+        if STATE["stopped"]:
+            raise _stopped()
+        _fetch(url, stream, limit, time.monotonic() + seconds)
+    finally:
+        STATE["fetching"] = False
+
+
+def _fetch(url, stream, limit, deadline):
     for attempt in range(TRIES):
         stream.seek(0)
         stream.truncate()

@@ -15,7 +15,7 @@ import time
 import uuid
 
 from .. import loader
-from . import files, folders, operations, services
+from . import ahead, files, folders, operations, services
 from .base import OperationError, command
 
 JOB = "job"  # directory of the request at work
@@ -53,7 +53,13 @@ def _document(path):
 
 def digest_of(request):
     """Return what tells one request from another."""
-    parts = {key: request.get(key) for key in ("role", "stage", "family", "operations")}
+    parts = {key: request.get(key) for key in ("role", "stage", "family")}
+    # What is done beside a request is no part of it; nor is the number that it has for that.
+    parts["operations"] = [
+        {key: value for key, value in operation.items() if key != "number"}
+        for operation in request["operations"]
+        if operation.get("op") != "ahead"
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
 
 
@@ -225,6 +231,8 @@ def run(request, texts):
     unit = UNIT % identity if services.systemd_runs() and shutil.which("systemd-run") else None
     with Turn(request["lock_timeout"]) as turn:
         answer = adopted(turn.earlier, request)
+        if answer is None:
+            answer = ahead.answer_to(request)
         if answer is not None:
             return dict(answer, earlier=_told(turn.earlier))
         _prepare(request, texts, identity, unit)

@@ -3,7 +3,7 @@
 import time
 import traceback
 
-from . import base, conda, family, files, folders, lease, packages, services
+from . import ahead, base, conda, family, files, folders, lease, packages, services
 
 SCHEMA = 1
 OPERATIONS = {
@@ -24,6 +24,7 @@ OPERATIONS = {
     "conda_install": conda.conda_install,
     "conda_environments": conda.conda_environments,
     "lease": lease.lease,
+    "ahead": ahead.ahead,
 }
 # Their failures are explained by the state of the package manager.
 DIAGNOSED = ("stream", "packages", "purge", "hold", "module")
@@ -76,7 +77,14 @@ def carry_out(request):
     if request.get("schema") != SCHEMA:
         text = "request of schema %r, expected %d" % (request.get("schema"), SCHEMA)
         failed = failure(None, "E_INTERNAL", text)
-    context = base.Context(request["family"], request["lock_timeout"], request["check"])
+    children = []
+    context = base.Context(
+        request["family"],
+        request["lock_timeout"],
+        request["check"],
+        children=children,
+        carry_out=carry_out,
+    )
     operations = [] if failed else request["operations"]
     for number, operation in enumerate(operations):
         result, failed = _carry_out(operation, context)
@@ -85,5 +93,6 @@ def carry_out(request):
             break
         results.append(result)
         context = context._replace(changed=context.changed or result["changed"])
+    ahead.finish(children, stop=failed is not None)
     changed = any(result["changed"] for result in results)
     return {"schema": SCHEMA, "changed": changed, "operations": results, "failed": failed}

@@ -174,13 +174,13 @@ def cannot_be_made(backend, preview, transaction):
 
 
 def look_ahead(backend, operation, context, may_refresh):
-    """See that what later transactions need is offered; return whether a refresh is still worth it.
+    """See that what later transactions need is offered: pins would stay behind otherwise.
 
-    Pins that are installed first would stay behind otherwise.
+    Return whether a refresh is still worth it, and the preview of them all; None without any.
     """
     later = {package["name"]: package.get("version") for package in operation.get("later") or ()}
     if not later or context.check:
-        return may_refresh
+        return may_refresh, None
     ahead = {"install": dict(later, **complete(backend, operation)["install"]), "remove": []}
     found = backend.preview(ahead)
     if found.missing and may_refresh:
@@ -189,7 +189,35 @@ def look_ahead(backend, operation, context, may_refresh):
         found = backend.preview(ahead)
     if found.missing:
         raise cannot_be_made(backend, found, ahead)
-    return may_refresh
+    return may_refresh, found
+
+
+def _part_of(whole, operation, backend):
+    """Return the preview of an operation out of one of more, None where that does not tell it.
+
+    What comes first and needs nothing but itself would be looked at a second time for nothing.
+    """
+    asked = [package["name"] for package in operation["install"]]
+    if whole is None or not whole.ok or whole.removes or not set(asked) <= set(whole.installs):
+        return None
+    if any(backend.is_kernel(name) for name in whole.installs):
+        return None
+    return whole._replace(installs={name: whole.installs[name] for name in asked}, pending=[])
+
+
+def _previewed(backend, operation):
+    """Return a transaction, with what later roles of the run install, and its preview."""
+    transaction = complete(backend, operation)
+    later = {package["name"]: package.get("version") for package in operation.get("together") or ()}
+    transaction["install"] = dict(later, **transaction["install"])
+    return transaction, backend.preview(transaction)
+
+
+def _kernels(backend, operation, preview):
+    """Return packages of a kernel that a transaction would change unasked."""
+    asked = {package["name"] for package in operation["install"]}
+    unasked = (set(preview.installs) - asked) | set(preview.removes)
+    return sorted(name for name in unasked if backend.is_kernel(name))
 
 
 def look(operation, context):
@@ -199,18 +227,21 @@ def look(operation, context):
     if operation.get("refresh") and may_refresh:
         refresh(context)
         may_refresh = False
-    may_refresh = look_ahead(backend, operation, context, may_refresh)
-    transaction = complete(backend, operation)
-    preview = backend.preview(transaction)
+    may_refresh, whole = look_ahead(backend, operation, context, may_refresh)
+    part = _part_of(whole, operation, backend)
+    if part is not None:
+        return complete(backend, operation), part
+    transaction, preview = _previewed(backend, operation)
     if not preview.ok and preview.missing and may_refresh:
         refresh(context)
-        transaction = complete(backend, operation)
-        preview = backend.preview(transaction)
+        transaction, preview = _previewed(backend, operation)
+    if operation.get("together") and (not preview.ok or _kernels(backend, operation, preview)):
+        # What is wrong with packages of later roles, those roles tell.
+        operation = dict(operation, together=[])
+        transaction, preview = _previewed(backend, operation)
     if not preview.ok:
         raise cannot_be_made(backend, preview, transaction)
-    asked = {package["name"] for package in operation["install"]}
-    unasked = (set(preview.installs) - asked) | set(preview.removes)
-    kernels = sorted(name for name in unasked if backend.is_kernel(name))
+    kernels = _kernels(backend, operation, preview)
     if kernels:
         raise OperationError(
             "E_KERNEL_CHANGE",
