@@ -139,6 +139,7 @@ class Typed:
     vault_id: tuple[str, ...]
     forks: int
     timeout: float | None
+    keep_connections: bool
     quiet: bool
     verbose: int
     output: str = "text"
@@ -229,6 +230,7 @@ def carry_out(
             timeout=typed.timeout,
             access=reach.access,
             forks=typed.forks,
+            keep_connections=typed.keep_connections,
             verbosity=max(0, typed.verbose - 1),
             **typed.part,
         )

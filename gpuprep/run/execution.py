@@ -130,6 +130,8 @@ class Run:
         extra = extra_variables(self.variables)
         # What files become, only their hosts can tell: the roles ask them, in check mode.
         shows = self.verb == "plan" and bool(self.options.get("diff"))
+        playbook = "apply" if shows else self.verb
+        only_playbook = engine.needs_playbook(os.environ, directory)
         arguments = [
             *self._inventory_arguments(run_dir, directory),
             *variables_arguments(extra, run_dir),
@@ -141,12 +143,17 @@ class Run:
             f"--forks={self.options.get('forks', MOST_FORKS)}",
         ]
         return Request(
-            playbook=engine.playbook("apply" if shows else self.verb),
+            playbook=engine.playbook(playbook),
             run_dir=run_dir,
             directory=directory,
             arguments=tuple(arguments),
             environment={
-                **engine.engine_environment(os.environ, directory, run_dir),
+                **engine.engine_environment(
+                    os.environ,
+                    directory,
+                    run_dir,
+                    keep_connections=self.options.get("keep_connections", True),
+                ),
                 **tags_environment(self.verb, self.options),
             },
             redactor=Redactor(self._secrets(extra, access), spared=OWN_WORDS),
@@ -156,6 +163,7 @@ class Run:
                 "__gpuprep_named": named_hosts(self.limit),
             },
             passwords=prompt_answers(access),
+            alone="never" if only_playbook else "first" if playbook == "apply" else "only",
             timeout=self.options.get("timeout"),
             cancelled=cancel_check(self.cancel),
             on_event=_announcing_plan(self.on_event or _ignore, run_dir),

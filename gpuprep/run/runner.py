@@ -21,12 +21,13 @@ import logging
 import shlex
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gpuprep.errors import EngineError
 from gpuprep.run import ansible_playbook, processes
+from gpuprep.run.child import run_first_task
 from gpuprep.run.events import EventKind
 from gpuprep.run.transcript import Transcript
 
@@ -41,6 +42,8 @@ _POLL: Final = 1  # seconds between two looks for a cancel request
 _IDENT: Final = "run"
 _STOPPED: Final = 254  # ansible-runner's own code for it
 _KILLED: Final = 255  # ansible-playbook itself was killed from outside
+HANDED_OVER: Final = "state"  # folder of the run's directory: what the plan leaves to the roles
+PLANNED: Final = "__gpuprep_planned"  # variable: the plan is there
 _Stop = Literal["cancelled", "timeout"]
 
 
@@ -56,6 +59,8 @@ class Request:
         variables: extra variables that win over all others.
         passwords: answers by prompt (regular expression).
         environment: variables added to the inherited environment; nothing secret.
+        alone: whether a child process carries out the first task, without ansible-playbook;
+            ``first``: that is started afterwards for the hosts that differ, if any do.
         timeout: seconds, None = no limit.
         cancelled: asked about once a second whether to stop.
         on_event: told about every event.
@@ -71,6 +76,7 @@ class Request:
     redactor: Redactor
     variables: Mapping[str, Any] = field(default_factory=dict)
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    alone: Literal["never", "first", "only"] = "never"
     timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False
     on_event: Callable[[Event], None] = lambda _event: None
@@ -129,7 +135,7 @@ def run_playbook(request: Request) -> Outcome:
     """Run a playbook to its end, or to the first request to stop.
 
     Works in any thread. No process of the run is alive afterwards, except those that
-    ``Outcome.left_running`` names.
+    ``Outcome.left_running`` names, and ssh's connections where they are kept for the next run.
 
     Raises:
         EngineError: ansible-runner itself failed.
@@ -141,7 +147,7 @@ def run_playbook(request: Request) -> Outcome:
     if stop():
         return Outcome(_STOPPED, stop.reason, transcript)
     try:
-        code = _run(request, transcript, stop)
+        code = _work(request, transcript, stop)
     except BaseException:
         processes.end_all(request.run_dir)
         raise
@@ -160,6 +166,33 @@ def _prepare(request: Request) -> None:
         json.dumps({"pexpect_timeout": _POLL, "suppress_output_file": True})
     )
     (env / "extravars").write_text(json.dumps(dict(request.variables)))
+
+
+def _work(request: Request, transcript: Transcript, stop: _StopRequest) -> int:
+    """Carry out a request in one part or two; return the exit code of the last."""
+    if request.alone == "never":
+        return _run(request, transcript, stop)
+    code = run_first_task(request, lambda event: _observe(transcript, event), stop)
+    done = code or stop.reason or request.alone == "only"
+    hosts = () if done else _hosts_left(request.run_dir)
+    if not hosts:
+        return _STOPPED if stop.reason else code
+    transcript.go_on()
+    limit = request.run_dir / "differing"
+    limit.write_text("\n".join([*hosts, ""]), encoding="utf-8")
+    rest = replace(
+        request,
+        arguments=(*request.arguments, f"--limit=@{limit}"),
+        variables={**request.variables, PLANNED: True},
+    )
+    (request.run_dir / "env/extravars").write_text(json.dumps(dict(rest.variables)))
+    return _run(rest, transcript, stop)
+
+
+def _hosts_left(run_dir: Path) -> tuple[str, ...]:
+    """Return the hosts that the plan leaves to the roles, in order."""
+    path = run_dir / HANDED_OVER / "fleet.json"
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["drifted"]) if path.exists() else ()
 
 
 def _run(request: Request, transcript: Transcript, stop: _StopRequest) -> int:

@@ -383,8 +383,15 @@ class Fleet:
     def _ask(self, names: list[str], limits: Mapping[str, float]) -> dict[str, Any]:
         """Return each host's plan or fault; who was not reached in the crowd is asked once more."""
         parallel = _hosts.at_once((self._targets[name] for name in names), C.DEFAULT_FORKS)
+        kept = {name for name in names if _hosts.is_connected(self._targets[name].connection)}
         found: dict[str, Any] = _hosts.for_all(names, self._plan, parallel, limits)
-        again = [n for n, value in found.items() if isinstance(value, _hosts.NotBegunError)]
+        again = [
+            name
+            for name, value in found.items()
+            if isinstance(value, _hosts.NotBegunError)
+            # A connection of an earlier run says nothing of how the host is now.
+            or (name in kept and isinstance(value, _hosts.HostUnreachableError))
+        ]
         for name in again:
             _hosts.be_patient(self._targets[name].connection)
         limits = {name: limits[name] + _hosts.PATIENCE * SPARE_SECONDS for name in again}
