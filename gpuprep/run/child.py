@@ -1,7 +1,7 @@
 """The fleet's task in one child process, without ansible-playbook and ansible-runner.
 
-The child (``first_task.py``) carries Ansible's plugins; a crash, or a cancel, ends there. It is told
-what to do by arguments, environment and one line of its standard input, and answers in events.
+The child (``first_task.py``) carries Ansible's plugins; a crash, or a cancel, ends there. It is
+told what to do by arguments, environment and one line of its standard input; it answers in events.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import select
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.run import first_task

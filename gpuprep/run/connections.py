@@ -55,14 +55,14 @@ def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
     runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
     yield Path(runtime)
     cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    with contextlib.suppress(RuntimeError):  # a user without a home
-        yield Path(cache).expanduser()
+    with contextlib.suppress(RuntimeError, OSError):  # a user without a home
+        home = Path(cache).expanduser()
+        home.mkdir(mode=0o700, exist_ok=True)
+        yield home
 
 
 def _made(base: Path, path: Path) -> bool:
     with contextlib.suppress(OSError):
-        if not base.is_dir():
-            base.mkdir(mode=0o700)
         for folder in (path.parent, path):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir(mode=0o700)

@@ -26,8 +26,8 @@ _PROMPTS: Final = {
 _PROMPT_SOURCES: Final = frozenset({"prompt", "prompt_ask_vault_pass"})
 _TRUE: Final = frozenset({"y", "yes", "on", "1", "true", "t"})
 _LINEAR: Final = frozenset({"linear", "ansible.builtin.linear"})
-_CALLBACKS: Final = (Path("~/.ansible/plugins/callback"), Path("/usr/share/ansible/plugins/callback"))
-ENGINE: Final = "GPUPREP_ENGINE"  # environment variable: ``playbook`` starts ansible-playbook always
+_CALLBACKS: Final = ("~/.ansible/plugins/callback", "/usr/share/ansible/plugins/callback")
+ENGINE: Final = "GPUPREP_ENGINE"  # of the environment: "playbook" starts ansible-playbook always
 _DEFAULT_COLLECTIONS: Final = ("~/.ansible/collections", "/usr/share/ansible/collections")
 
 
@@ -107,7 +107,7 @@ def needs_playbook(environ: Mapping[str, str], directory: Path) -> str | None:
     if strategy and strategy not in _LINEAR:
         return f"the strategy {strategy}"
     named = value("callbacks_enabled") or value("callback_plugins")
-    folders = (folder.expanduser() for folder in _CALLBACKS)
+    folders = (Path(folder).expanduser() for folder in _CALLBACKS)
     if named or any(next(folder.glob("*.py"), None) for folder in folders):
         return "callback plugins" + (f" ({named})" if named else "")
     return None

@@ -1,4 +1,4 @@
-"""Carry out the first task of a playbook in this process: that of the fleet, which observes and plans.
+"""Carry out the first task of a playbook in this process: the one that observes and plans.
 
 Run as a script, like ``ansible_playbook.py`` and with the same arguments. Inventory, variables,
 templates, passwords, connection and become plugins are Ansible's own, and so are its complaints.
@@ -27,7 +27,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 _CUT_OFF: Final = 254
 _KINDS: Final = {"[WARNING]": "warning", "[ERROR]": "error"}

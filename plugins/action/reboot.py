@@ -47,7 +47,9 @@ class ActionModule(ActionBase):
         if self._play_context.check_mode:
             return {**result, "changed": True, "rebooted": False, "msg": "would reboot the host"}
         self._host = str((task_vars or {})["inventory_hostname"])
-        _masters.keep(self._connection)  # so that reset means the connection that the other tasks use
+        _masters.keep(
+            self._connection
+        )  # so that reset means the connection that the other tasks use
         return {**result, **self._reboot(timeout, question, message)}
 
     def _reboot(self, timeout: int, question: str, message: str) -> dict[str, Any]:

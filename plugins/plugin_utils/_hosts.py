@@ -221,7 +221,7 @@ def make_target(
     options = own.of_plugin("connection", connection._load_name)
     options.setdefault("inventory_hostname", name)
     connection.set_options(task_keys=keys, var_options=options)
-    _masters.keep(connection, own.keeps_connection)
+    _masters.keep(connection, wanted=own.keeps_connection)
     become = _become_plugin(own, keys)
     if become is not None and not _same_user(connection, become, context):
         connection.set_become_plugin(become)
@@ -254,7 +254,7 @@ def own_target(action: ActionBase, variables: Mapping[str, Any]) -> Target:
     own = _Variables(variables, action._templar)
     python = interpreter(own.get("ansible_python_interpreter"))
     connection = action._connection
-    _masters.keep(connection, own.keeps_connection)
+    _masters.keep(connection, wanted=own.keeps_connection)
     if connection.become and _same_user(connection, connection.become, action._play_context):
         connection.become = None  # who is root needs no sudo, and may have none
     return Target(str(variables["inventory_hostname"]), connection, python)
@@ -561,7 +561,9 @@ def for_all(
         pool.submit(one, name)
     with lock:
         while len(results) < len(names):
-            lock.wait(timeout=0.5)  # woken by the last one: there are never more than these to look at
+            lock.wait(
+                timeout=0.5
+            )  # woken by the last one: there are never more than these to look at
             now = time.monotonic()
             late = [name for name, begun in list(started.items()) if now - begun > seconds[name]]
             for name in late:

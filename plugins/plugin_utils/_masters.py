@@ -54,7 +54,7 @@ TELLING = (
 LOOK_SECONDS = 10
 
 
-def keep(connection: Any, wanted: Any = True) -> None:
+def keep(connection: Any, *, wanted: bool = True) -> None:
     """Let a connection use, or become, one that outlives the run; the user's settings come first.
 
     Args:
@@ -87,15 +87,25 @@ def keep(connection: Any, wanted: Any = True) -> None:
 
 
 def start_anew(connection: Any) -> None:
-    """Let a connection that is tried again leave a kept one alone: that may be what hangs.
+    """Let a connection that is tried again have a master of its own: a kept one may be what hangs.
 
-    Whoever else uses the kept one is not disturbed.
+    The kept one takes no further requests; whoever uses it at the moment goes on.
     """
-    run_dir = os.environ.get("GPUPREP_RUN_DIR")
-    kept = str(option(connection, "control_path") or "")
-    if run_dir and kept and os.environ.get(VARIABLE) and kept.startswith(os.environ[VARIABLE]):
-        own = Path(run_dir) / "cp" / Path(kept).name
-        connection.set_option("control_path", str(own))
+    folder, path = os.environ.get(VARIABLE), str(option(connection, "control_path") or "")
+    if not folder or not path.startswith(f"{folder}/"):
+        return
+    program = str(option(connection, "ssh_executable") or "ssh")
+    with suppress(OSError):
+        try:
+            subprocess.run(
+                [program, "-o", f"ControlPath={path}", "-O", "stop", "--", "master"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=LOOK_SECONDS,
+                check=True,
+            )
+        except subprocess.SubprocessError:
+            Path(path).unlink(missing_ok=True)
 
 
 def option(connection: Any, name: str) -> Any:
@@ -157,7 +167,7 @@ def _has_own_path(connection: Any, named: list[str]) -> bool:
     user, port = option(connection, "remote_user"), option(connection, "port")
     to = [*(["-l", str(user)] if user else []), *(["-p", str(port)] if port else []), "--", host]
     try:
-        done = subprocess.run(  # noqa: S603 - ssh, as it is about to be run
+        done = subprocess.run(
             [program, "-G", *files, *to],
             stdin=subprocess.DEVNULL,
             capture_output=True,
