@@ -285,7 +285,9 @@ def _agreed(typed: Typed, reach: Reach) -> bool:
 
 def _print(result: FleetResult, code: ExitCode, typed: Typed) -> None:
     if typed.output == "json":
-        click.echo(json.dumps(result.to_dict(), indent=2))
+        # For a person in lines; a program needs none, and they cost.
+        indent = 2 if sys.stdout.isatty() else None
+        click.echo(json.dumps(result.to_dict(), indent=indent))
         click.echo(explain_exit_code(result, code), err=True)
     else:
         render(result, code, sys.stdout, fold=not typed.verbose)

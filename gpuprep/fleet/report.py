@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpuprep.fleet.failures import Failure  # noqa: TC001 - as above
@@ -18,6 +18,7 @@ from gpuprep.model import (
     Stack,
     Step,
 )
+from gpuprep.model.plain import to_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ class HostReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON types, the form that is stored."""
-        return asdict(self)
+        data: dict[str, Any] = to_plain(self)
+        return data
 
 
 def _by_apply(check: CheckResult) -> bool:

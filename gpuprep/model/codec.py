@@ -1,6 +1,6 @@
 """Plain JSON types back into the frozen values of :mod:`gpuprep.model`.
 
-``dataclasses.asdict`` writes them; :func:`decode` reads them, strictly in the types of known
+``to_plain`` writes them; :func:`decode` reads them, strictly in the types of known
 keys and tolerant of unknown ones, so that an older reader understands a newer writer.
 """
 
@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from gpuprep import model
 
 T = TypeVar("T")
+Reader = Callable[[object], Any]
 
 
 class DecodeError(ValueError):
@@ -29,8 +30,23 @@ def decode(kind: type[T], data: object) -> T:
         DecodeError: a key is missing or holds the wrong type; says which and where.
 
     """
-    value: T = _decode(kind, data, kind.__name__)
+    try:
+        value: T = _reader(kind)(data)
+    except _WrongError as error:
+        raise DecodeError(f"{kind.__name__}{error.place}: {error.text}") from None
     return value
+
+
+class _WrongError(Exception):
+    """Data that does not fit; the place is put together on the way up."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text, self.place = text, ""
+
+    def below(self, step: str) -> _WrongError:
+        self.place = step + self.place
+        return self
 
 
 @functools.cache
@@ -47,79 +63,115 @@ def vocabulary(kind: Any) -> frozenset[str]:  # noqa: ANN401
     return frozenset[str]().union(*parts)
 
 
-def _decode(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401 - the type is the argument
+@functools.cache
+def _reader(kind: Any) -> Reader:  # noqa: ANN401 - the type is the argument
+    """Return what reads values of a type: made once, for thousands of values."""
     if kind is Any:
-        return data
+        return lambda data: data
     origin = get_origin(kind)
-    if origin in _DECODERS:
-        return _DECODERS[origin](kind, data, where)
+    if origin in _READERS:
+        return _READERS[origin](kind)
     if is_dataclass(kind):
-        return _decode_dataclass(kind, data, where)
+        return _dataclass_reader(kind)
     if issubclass(kind, Enum):
-        return kind(_one_of(tuple(member.value for member in kind), data, where))
-    return _decode_scalar(kind, data, where)
+        by_value = {member.value: member for member in kind}
+        words = tuple(by_value)
+        return lambda data: by_value[_one_of(words, data)]
+    return functools.partial(_scalar, kind)
 
 
-def _decode_union(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
+def _union_reader(kind: Any) -> Reader:  # noqa: ANN401
     """``X | None`` is the only union of the model."""
-    if data is None and type(None) in get_args(kind):
-        return None
     (inner,) = (arm for arm in get_args(kind) if arm is not type(None))
-    return _decode(inner, data, where)
+    read = _reader(inner)
+    if type(None) not in get_args(kind):
+        return read
+    return lambda data: None if data is None else read(data)
 
 
-def _decode_literal(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
-    return _one_of(get_args(kind), data, where)
+def _literal_reader(kind: Any) -> Reader:  # noqa: ANN401
+    return functools.partial(_one_of, get_args(kind))
 
 
-def _decode_tuple(kind: Any, data: object, where: str) -> tuple[Any, ...]:  # noqa: ANN401
+def _tuple_reader(kind: Any) -> Reader:  # noqa: ANN401
     """``tuple[X, ...]`` is the only tuple of the model; JSON knows lists."""
-    if not isinstance(data, list | tuple):
-        raise DecodeError(f"{where}: expected a list, found {_name(data)}")
-    inner = get_args(kind)[0]
-    return tuple(_decode(inner, item, f"{where}[{index}]") for index, item in enumerate(data))
+    read_one = _reader(get_args(kind)[0])
+
+    def read(data: object) -> tuple[Any, ...]:
+        if not isinstance(data, list | tuple):
+            raise _WrongError(f"expected a list, found {_name(data)}")
+        found: list[Any] = []
+        try:
+            for item in data:
+                found.append(read_one(item))  # noqa: PERF401 - its length tells the place
+        except _WrongError as error:
+            raise error.below(f"[{len(found)}]") from None
+        return tuple(found)
+
+    return read
 
 
-def _decode_mapping(kind: Any, data: object, where: str) -> dict[str, Any]:  # noqa: ANN401
-    inner = get_args(kind)[1]
-    return {
-        key: _decode(inner, item, f"{where}.{key}") for key, item in _mapping(data, where).items()
-    }
+def _mapping_reader(kind: Any) -> Reader:  # noqa: ANN401
+    read_one = _reader(get_args(kind)[1])
+
+    def read(data: object) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in _mapping(data).items():
+            try:
+                found[key] = read_one(item)
+            except _WrongError as error:
+                raise error.below(f".{key}") from None
+        return found
+
+    return read
 
 
-def _decode_dataclass(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
-    given = _mapping(data, where)
+def _dataclass_reader(kind: Any) -> Reader:  # noqa: ANN401
     hints = _hints(kind)
-    known = {}
-    for field in fields(kind):
-        if field.name in given:
-            known[field.name] = _decode(
-                hints[field.name], given[field.name], f"{where}.{field.name}"
-            )
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise DecodeError(f"{where}: the key {field.name!r} is missing")
-    return kind(**known)
+    parts = [
+        (
+            field.name,
+            _reader(hints[field.name]),
+            field.default is MISSING and field.default_factory is MISSING,
+        )
+        for field in fields(kind)
+    ]
+
+    def read(data: object) -> Any:  # noqa: ANN401
+        given = _mapping(data)
+        known: dict[str, Any] = {}
+        for name, read_one, needed in parts:
+            if name in given:
+                try:
+                    known[name] = read_one(given[name])
+                except _WrongError as error:
+                    raise error.below(f".{name}") from None
+            elif needed:
+                raise _WrongError(f"the key {name!r} is missing")
+        return kind(**known)
+
+    return read
 
 
-def _decode_scalar(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
+def _scalar(kind: type, data: object) -> Any:  # noqa: ANN401
     # JSON writers may drop the fraction of a float; a bool is never meant as a number.
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
-        raise DecodeError(f"{where}: expected {kind.__name__}, found {_name(data)}")
+        raise _WrongError(f"expected {kind.__name__}, found {_name(data)}")
     return data
 
 
-def _one_of(allowed: tuple[Any, ...], data: object, where: str) -> Any:  # noqa: ANN401
+def _one_of(allowed: tuple[Any, ...], data: object) -> Any:  # noqa: ANN401
     if data not in allowed:
         choices = ", ".join(str(choice) for choice in allowed)
-        raise DecodeError(f"{where}: {data!r} is none of {choices}")
+        raise _WrongError(f"{data!r} is none of {choices}")
     return data
 
 
-def _mapping(data: object, where: str) -> Mapping[str, Any]:
+def _mapping(data: object) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise DecodeError(f"{where}: expected an object, found {_name(data)}")
+        raise _WrongError(f"expected an object, found {_name(data)}")
     return data
 
 
@@ -133,10 +185,10 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, localns={**vars(model), "Mapping": Mapping})
 
 
-_DECODERS: Mapping[Any, Callable[[Any, object, str], Any]] = {
-    Union: _decode_union,
-    types.UnionType: _decode_union,
-    tuple: _decode_tuple,
-    Literal: _decode_literal,
-    Mapping: _decode_mapping,
+_READERS: Mapping[Any, Callable[[Any], Reader]] = {
+    Union: _union_reader,
+    types.UnionType: _union_reader,
+    tuple: _tuple_reader,
+    Literal: _literal_reader,
+    Mapping: _mapping_reader,
 }

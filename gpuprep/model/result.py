@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.model.plain import to_plain
 from gpuprep.model.states import CheckStatus, ExitCode, HostStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class FleetResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole result as JSON types; the content of ``report.json``."""
-        data = asdict(self)
+        data: dict[str, Any] = to_plain(self)
         data["schema"] = 1
         data["exit_code"] = int(self.exit_code)
         return data

@@ -156,8 +156,8 @@ def _carry_out(  # noqa: PLR0913 - what Ansible's own executor is given
     failures: dict[str, int] = {}
     if hosts:
         task = play.get_tasks()[0][0]
-        told = {"task": task.get_name(), "name": task.get_name(), "host": hosts[0].name}
-        tell("playbook_on_task_start", "", told)
+        named = {"task": task.get_name(), "name": task.get_name()}
+        tell("playbook_on_task_start", "", named)
         lock = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as this process lives
         context = PlayContext(play, passwords, lock.fileno())
         # Where Ansible's workers keep what the command line says, which plugins may look for.
@@ -184,7 +184,7 @@ def _carry_out(  # noqa: PLR0913 - what Ansible's own executor is given
         if result.get("unreachable"):
             state = "unreachable"
         failures = {} if state == "ok" else {hosts[0].name: 1}
-        tell(f"runner_on_{state}", "", {**told, "res": _plain(result)})
+        tell(f"runner_on_{state}", "", {**named, "host": hosts[0].name, "res": _plain(result)})
     else:
         tell("playbook_on_no_hosts_matched", "skipping: no hosts matched")
     tell("playbook_on_stats", "", {"failures": failures, "dark": {}})

@@ -79,8 +79,9 @@ def logins(name: str) -> int:
 def structure(name: str, **variables: Any) -> dict[str, Any]:
     host = hosts.find(name)
     path = Path(tempfile.mkdtemp(prefix="inventory-")) / "hosts.yml"
-    hosts.write_inventory([host], variables, path)
+    hosts.write_inventory([host], {}, path)
     data: dict[str, Any] = yaml.safe_load(path.read_text())
+    data["all"]["hosts"][name] |= variables
     shutil.rmtree(path.parent)
     return data
 
@@ -201,9 +202,8 @@ def test_a_master_that_somebody_else_uses_survives_the_cancelled_run(name: str, 
 def test_a_run_that_is_killed_leaves_nothing(name: str, kept: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="inventory-"))
     inventory = folder / "hosts.yml"
-    hosts.write_inventory(
-        [hosts.find(name)], {"ansible_python_interpreter": slow_python(name)}, inventory
-    )
+    hung = structure(name, ansible_python_interpreter=slow_python(name))
+    inventory.write_text(yaml.safe_dump(hung))
     run = subprocess.Popen([sys.executable, "-m", "gpuprep", "status", "-i", str(inventory)])
     try:
         wait_for(lambda: masters(kept))
