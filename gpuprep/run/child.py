@@ -20,7 +20,7 @@ from gpuprep.run import first_task
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gpuprep.run.runner import Request
+    from gpuprep.run.request import Request
 
 _POLL: Final = 0.5  # seconds between two looks for a cancel request
 _PIECE: Final = 1 << 16

@@ -46,6 +46,7 @@ from gpuprep.run.options import (
 )
 from gpuprep.run.own_words import OWN_WORDS
 from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
+from gpuprep.run.request import Request
 from gpuprep.run.results import host_results, read_reports, refuse_settings
 from gpuprep.version import __version__
 
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from gpuprep.fleet.report import HostReport
     from gpuprep.run.inventories import Source
     from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables, Verb
-    from gpuprep.run.runner import Outcome, Request
+    from gpuprep.run.runner import Outcome
 
 PLAN_FILE: Final = "plan.json"  # written by the plan action into the run's directory
 PROOF_FILES: Final = "proof*.json"  # written by the closing action, one per batch of hosts
@@ -122,8 +123,6 @@ class Run:
         )
 
     def _request(self, run_dir: Path) -> Request:
-        from gpuprep.run.runner import Request  # noqa: PLC0415
-
         directory = _working_directory()
         access = self.options.get("access", Access())
         check_prompts(access, engine.asking(os.environ, directory))

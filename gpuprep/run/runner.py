@@ -21,7 +21,7 @@ import logging
 import shlex
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -32,10 +32,9 @@ from gpuprep.run.events import EventKind
 from gpuprep.run.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from gpuprep.run.events import Event
-    from gpuprep.run.redact import Redactor
+    from gpuprep.run.request import Request
 
 _log = logging.getLogger(__name__)
 _POLL: Final = 1  # seconds between two looks for a cancel request
@@ -45,41 +44,6 @@ _KILLED: Final = 255  # ansible-playbook itself was killed from outside
 HANDED_OVER: Final = "state"  # folder of the run's directory: what the plan leaves to the roles
 PLANNED: Final = "__gpuprep_planned"  # variable: the plan is there
 _Stop = Literal["cancelled", "timeout"]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to run.
-
-    Attributes:
-        playbook: path or full name.
-        run_dir: the run's private directory.
-        directory: working directory; where the user's relative paths start.
-        arguments: further arguments of ansible-playbook; nothing secret.
-        variables: extra variables that win over all others.
-        passwords: answers by prompt (regular expression).
-        environment: variables added to the inherited environment; nothing secret.
-        alone: whether a child process carries out the first task, without ansible-playbook;
-            ``first``: that is started afterwards for the hosts that differ, if any do.
-        timeout: seconds, None = no limit.
-        cancelled: asked about once a second whether to stop.
-        on_event: told about every event.
-        redactor: masks what events and messages show.
-
-    """
-
-    playbook: str
-    run_dir: Path
-    directory: Path
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    redactor: Redactor
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
-    alone: Literal["never", "first", "only"] = "never"
-    timeout: float | None = None
-    cancelled: Callable[[], bool] = lambda: False
-    on_event: Callable[[Event], None] = lambda _event: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ def patched() -> Iterator[pytest.MonkeyPatch]:
 def test_odd_hosts_get_the_same_results(tmp_path: Path, patched: pytest.MonkeyPatch) -> None:
     access = gpuprep.Access(
         user="typed",
-        connection_password="typed-ssh",
+        connection_password="typed-ssh",  # noqa: S106
         become_password="typed-sudo",  # noqa: S106
     )
     child, playbook = both(tmp_path, patched, "reach", "status", ODD, access=access)
