@@ -31,7 +31,8 @@ def decode(kind: type[T], data: object) -> T:
 
     """
     try:
-        value: T = _reader(kind)(data)
+        wanted: Any = kind
+        value: T = _reader(wanted)(data)
     except _WrongError as error:
         raise DecodeError(f"{kind.__name__}{error.place}: {error.text}") from None
     return value

@@ -10,7 +10,7 @@ from typing import Any
 
 def to_plain(value: Any) -> Any:  # noqa: ANN401 - any value of the model
     """Return a value as ``dataclasses.asdict`` does; texts, numbers and choices are not copied."""
-    kind = type(value)
+    kind: Any = type(value)
     names = _names(kind)
     if names is not None:
         return {name: to_plain(getattr(value, name)) for name in names}
@@ -22,5 +22,5 @@ def to_plain(value: Any) -> Any:  # noqa: ANN401 - any value of the model
 
 
 @functools.cache
-def _names(kind: type) -> tuple[str, ...] | None:
+def _names(kind: Any) -> tuple[str, ...] | None:  # noqa: ANN401
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None

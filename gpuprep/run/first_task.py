@@ -31,8 +31,19 @@ if TYPE_CHECKING:
 
 _CUT_OFF: Final = 254
 _KINDS: Final = {"[WARNING]": "warning", "[ERROR]": "error"}
+_OPTIONS: Final = (  # of ansible-playbook, by the names of Ansible's functions
+    "connect",
+    "meta",
+    "runas",
+    "subset",
+    "check",
+    "inventory",
+    "runtask",
+    "vault",
+    "fork",
+    "module",
+)
 _FAILED: Final = 2  # exit code of ansible-playbook
-_UNREACHABLE: Final = 4
 
 Tell = "Callable[[str, str, Mapping[str, Any]], None]"
 
@@ -92,7 +103,8 @@ def _teller(mark: str) -> Any:  # noqa: ANN401 - Tell
 
 
 def _command_line(tell: Any) -> Any:  # noqa: ANN401 - a class of Ansible's
-    from ansible.cli.playbook import PlaybookCLI  # noqa: PLC0415 - needs the path
+    from ansible.cli import CLI  # noqa: PLC0415 - needs the path
+    from ansible.cli.arguments import option_helpers  # noqa: PLC0415
     from ansible.utils.display import Display  # noqa: PLC0415
 
     shown = Display.display
@@ -106,14 +118,29 @@ def _command_line(tell: Any) -> Any:  # noqa: ANN401 - a class of Ansible's
 
     Display.display = display
 
-    class CommandLine(PlaybookCLI):  # type: ignore[misc]
-        """ansible-playbook up to where it would start its machinery."""
+    class CommandLine(CLI):  # type: ignore[misc]
+        """ansible-playbook up to where it starts its machinery, whose import takes time."""
+
+        name = "ansible-playbook"
+        USES_CONNECTION = True
+
+        def init_parser(self) -> None:
+            super().init_parser(usage="%prog [options] playbook")
+            for group in _OPTIONS:
+                getattr(option_helpers, f"add_{group}_options")(self.parser)
+            self.parser.add_argument("args", metavar="playbook", nargs=1)
+
+        def post_process_args(self, options: Any) -> Any:  # noqa: ANN401
+            options = super().post_process_args(options)
+            Display().verbosity = options.verbosity
+            self.validate_conflicts(options, runas_opts=True, fork_opts=True)
+            return options
 
         def run(self) -> int:
             """Return the exit code of ansible-playbook."""
             from ansible import context  # noqa: PLC0415
 
-            super(PlaybookCLI, self).run()
+            super().run()
             names = ("conn_pass", "become_pass")
             passwords = dict(zip(names, self.ask_passwords(), strict=True))
             prepared = self._play_prereqs()

@@ -126,7 +126,7 @@ def _is_ours(connection: Any) -> bool:
     """Return whether a connection is ssh's, and where its master is was left to the run."""
     if connection.transport != "ssh" or option(connection, "control_path"):
         return False
-    run_dir = os.environ.get("GPUPREP_RUN_DIR")
+    run_dir = os.environ.get("GPUPREP_RUN_DIR", "")
     return bool(run_dir) and option(connection, "control_path_dir") == str(Path(run_dir) / "cp")
 
 
