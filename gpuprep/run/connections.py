@@ -3,6 +3,10 @@
 A key exchange costs more than all else that a run does with a host that needs nothing. So the
 masters of a run that ends well are left to the next one: in a directory that is this user's alone,
 under names that tell apart all by which one connection differs from another.
+
+A run reaches that directory by a link in its own. A master calls itself by the path that it was
+given, so the link tells, for as long as the master lives, which run made it: its environment does
+not, ssh writes its name over that.
 """
 
 from __future__ import annotations
@@ -20,16 +24,16 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-VARIABLE: Final = "GPUPREP_CONTROL_DIR"  # tells the plugins of a run the directory
+LINK: Final = "kept"  # in the directory of a run that keeps its connections
 SETTINGS: Final = ("control_path_dir", "control_path")  # of Ansible's ssh plugin
 PERSIST_SECONDS: Final = 300  # from one look at a plan to the next command
 _FOLDER: Final = "gpuprep/ssh"
 _KEY: Final = "key"
 _KEY_BYTES: Final = 32
 _NAME: Final = 16  # characters of a socket's name
-# ssh binds a socket under a longer name first ("." and 16 random characters); sun_path has 108
-# bytes on Linux, 104 elsewhere.
-_LONGEST: Final = 104 - 1 - _NAME - 17 - 1
+# Of a socket's path. ssh binds it under a longer name first ("." and 16 random characters), and
+# the kernel takes 107 bytes on Linux, 103 elsewhere.
+LONGEST: Final = 103 - 17
 _PLAIN: Final = re.compile(r"/[\w./@+-]*")  # nothing that ssh, or Ansible, would replace
 _WORDS: Final = ("controlmaster", "controlpath")
 _MOST_FILES: Final = 200
@@ -39,16 +43,39 @@ def control_directory(environ: Mapping[str, str]) -> Path | None:
     """Return this user's directory for connection masters, made when it is not there.
 
     Returns:
-        None where there is none that is short enough for a socket and closed to all others: then
-        each run keeps its masters to itself.
+        None where there is none that is closed to all others: then each run keeps its masters to
+        itself.
 
     """
-    for base in _bases(environ):
-        path = base / _FOLDER
-        short = len(os.fsencode(path)) <= _LONGEST
-        if short and _PLAIN.fullmatch(str(path)) and _made(base, path):
-            return path
-    return None
+    return next((b / _FOLDER for b in _bases(environ) if _made(b, b / _FOLDER)), None)
+
+
+def offer(run_dir: Path, environ: Mapping[str, str]) -> None:
+    """Let the processes of a run find the connections of earlier ones, and leave theirs."""
+    directory = control_directory(environ)
+    if directory is not None:
+        (run_dir / LINK).symlink_to(directory)
+
+
+def socket_path(run_dir: Path, parts: Iterable[object]) -> Path | None:
+    """Return the path by which a run gives a connection to its master.
+
+    Args:
+        run_dir: the run's directory.
+        parts: see :func:`socket_name`.
+
+    Returns:
+        None where connections are not kept, or such a path cannot be that of a socket.
+
+    """
+    link = run_dir / LINK
+    try:
+        directory = link.readlink()
+        path = link / socket_name(directory, parts)
+    except OSError:
+        return None
+    fits = len(os.fsencode(path)) <= LONGEST and _PLAIN.fullmatch(str(path))
+    return path if fits and is_private(directory) and is_usable(path) else None
 
 
 def _bases(environ: Mapping[str, str]) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.layout import collection_root
-from gpuprep.run.connections import SETTINGS, VARIABLE, control_directory
+from gpuprep.run.connections import SETTINGS
 from gpuprep.run.paths import existing
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _places_masters(environ: Mapping[str, str], directory: Path) -> bool:
 
 
 def engine_environment(
-    environ: Mapping[str, str], directory: Path, run_dir: Path, *, keep_connections: bool = True
+    environ: Mapping[str, str], directory: Path, run_dir: Path
 ) -> dict[str, str]:
     """Return the variables, beside the inherited ones, that a run of ours needs.
 
@@ -173,8 +173,6 @@ def engine_environment(
     }
     if not _places_masters(environ, directory):
         environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(run_dir / "cp")
-        kept = control_directory(environ) if keep_connections else None
-        environment[VARIABLE] = "" if kept is None else str(kept)
     if sys.platform == "linux":
         environment["LC_ALL"] = "C.UTF-8"  # Ansible refuses other encodings; messages in English
     return environment

@@ -147,12 +147,7 @@ class Run:
             directory=directory,
             arguments=tuple(arguments),
             environment={
-                **engine.engine_environment(
-                    os.environ,
-                    directory,
-                    run_dir,
-                    keep_connections=self.options.get("keep_connections", True),
-                ),
+                **engine.engine_environment(os.environ, directory, run_dir),
                 **tags_environment(self.verb, self.options),
             },
             redactor=Redactor(self._secrets(extra, access), spared=OWN_WORDS),
@@ -163,6 +158,7 @@ class Run:
             },
             passwords=prompt_answers(access),
             alone="never" if only_playbook else "first" if playbook == "apply" else "only",
+            keep_connections=self.options.get("keep_connections", True),
             timeout=self.options.get("timeout"),
             cancelled=cancel_check(self.cancel),
             on_event=_announcing_plan(self.on_event or _ignore, run_dir),

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gpuprep.run.connections import LINK
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -89,13 +91,12 @@ def end_connections(run_dir: Path) -> None:
 def _ends_with(run_dir: Path, process: Process) -> bool:
     """Return whether a process is a connection that ends with its run.
 
-    Not so a master whose socket is elsewhere, nor the client by which it reaches its host through
-    another one: that ends with it.
+    Not so a master that is kept, nor the client by which it reaches its host through another one:
+    that ends with it.
     """
-    if process.name != "ssh":
+    if process.name != "ssh" or (process.socket or "").startswith(f"{run_dir}/{LINK}/"):
         return False
-    command = process.command
-    return str(run_dir) in command or (process.socket is None and "ControlPath=" in command)
+    return str(run_dir) in process.command
 
 
 def end_all(run_dir: Path, grace: float = 2.0) -> tuple[Process, ...]:
@@ -141,20 +142,26 @@ def _condemned(run_dir: Path) -> list[Process]:
 
 def _used_by_others(run_dir: Path, found: Iterable[Process]) -> frozenset[str]:
     """Return the sockets of those masters that processes of other runs are connected to."""
-    own = tuple(process for process in found if process.name == "ssh")
-    sockets = {process.socket for process in own} - {None}
-    kept = {path for path in sockets if path and not path.startswith(f"{run_dir}/")}
+    sockets = {process.socket for process in found if process.name == "ssh"}
+    kept = {path for path in sockets if path and path.startswith(f"{run_dir}/{LINK}/")}
     return frozenset(kept & _connected()) if kept else frozenset()
 
 
 def _connected() -> set[str]:
-    """Return the paths of the sockets of this machine that somebody is connected to."""
+    """Return the paths of the masters' sockets of this machine that somebody is connected to.
+
+    The kernel knows each by the name that ssh bound it under, which is longer.
+    """
     try:
         lines = _SOCKETS.read_text(errors="replace").splitlines()[1:]
     except OSError:
         return set()
     fields = (line.split(maxsplit=7) for line in lines)
-    return {each[7] for each in fields if len(each) == 8 and each[5] == _CONNECTED}  # noqa: PLR2004
+    return {
+        each[7].rpartition(".")[0]
+        for each in fields
+        if len(each) == 8 and each[5] == _CONNECTED  # noqa: PLR2004 - the last is the path
+    }
 
 
 def _serves(process: Process, sockets: frozenset[str]) -> bool:

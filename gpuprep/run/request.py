@@ -27,6 +27,7 @@ class Request:
         environment: variables added to the inherited environment; nothing secret.
         alone: whether a child process carries out the first task, without ansible-playbook;
             ``first``: that is started afterwards for the hosts that differ, if any do.
+        keep_connections: leave ssh's connections to the next run.
         timeout: seconds, None = no limit.
         cancelled: asked about once a second whether to stop.
         on_event: told about every event.
@@ -43,6 +44,7 @@ class Request:
     variables: Mapping[str, Any] = field(default_factory=dict)
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     alone: Literal["never", "first", "only"] = "never"
+    keep_connections: bool = False
     timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False
     on_event: Callable[[Event], None] = lambda _event: None

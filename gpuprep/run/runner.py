@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shlex
 import sys
 import time
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gpuprep.errors import EngineError
-from gpuprep.run import ansible_playbook, processes
+from gpuprep.run import ansible_playbook, connections, processes
 from gpuprep.run.child import run_first_task
 from gpuprep.run.events import EventKind
 from gpuprep.run.transcript import Transcript
@@ -126,6 +127,8 @@ def _prepare(request: Request) -> None:
     env = request.run_dir / "env"
     env.mkdir(mode=0o700)
     (request.run_dir / "cp").mkdir(mode=0o700)
+    if request.keep_connections:
+        connections.offer(request.run_dir, os.environ)
     (env / "settings").write_text(
         json.dumps({"pexpect_timeout": _POLL, "suppress_output_file": True})
     )

@@ -20,11 +20,9 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 ensure_package()
 
 from gpuprep.run.connections import (
+    LINK,
     PERSIST_SECONDS,
-    VARIABLE,
-    is_private,
-    is_usable,
-    socket_name,
+    socket_path,
     ssh_settings,
 )
 
@@ -62,10 +60,9 @@ def keep(connection: Any, *, wanted: bool = True) -> None:
         wanted: whether the host's connection may be kept.
 
     """
-    folder = os.environ.get(VARIABLE)
-    if not folder or not wanted or not _is_ours(connection):
+    run_dir = os.environ.get("GPUPREP_RUN_DIR")
+    if not run_dir or not (Path(run_dir) / LINK).is_dir() or not wanted or not _is_ours(connection):
         return
-    directory = Path(folder)
     arguments = option(connection, "ssh_args")
     ours = arguments == default_arguments()
     named = list(_named_files(connection))
@@ -73,17 +70,14 @@ def keep(connection: Any, *, wanted: bool = True) -> None:
     if ours and speaks and _has_own_path(connection, named):
         connection.set_option("ssh_args", LEFT_TO_SSH)
         return
-    with suppress(OSError):
-        if not is_private(directory):
-            return
-        if ours:
-            connection.set_option("ssh_args", KEEPING)
-        parts = [f"{name}={option(connection, name)}" for name in TELLING]
-        path = directory / socket_name(directory, [*parts, digest, *_identity(connection)])
-        if is_usable(path):
-            connection.set_option("control_path", str(path))
-        elif ours:
-            connection.set_option("ssh_args", arguments)
+    if ours:
+        connection.set_option("ssh_args", KEEPING)
+    parts = [f"{name}={option(connection, name)}" for name in TELLING]
+    path = socket_path(Path(run_dir), [*parts, digest, *_identity(connection)])
+    if path is not None:
+        connection.set_option("control_path", str(path))
+    elif ours:
+        connection.set_option("ssh_args", arguments)
 
 
 def start_anew(connection: Any) -> None:
@@ -91,8 +85,8 @@ def start_anew(connection: Any) -> None:
 
     The kept one takes no further requests; whoever uses it at the moment goes on.
     """
-    folder, path = os.environ.get(VARIABLE), str(option(connection, "control_path") or "")
-    if not folder or not path.startswith(f"{folder}/"):
+    run_dir, path = os.environ.get("GPUPREP_RUN_DIR"), option(connection, "control_path")
+    if not run_dir or not path or Path(path).parent != Path(run_dir) / LINK:
         return
     program = str(option(connection, "ssh_executable") or "ssh")
     with suppress(OSError):

@@ -67,21 +67,23 @@ def test_one_that_others_may_reach_is_not_used(
 def test_a_path_that_ssh_would_read_as_something_else_is_not_used(short: Path) -> None:
     odd = short / "r%h"
     odd.mkdir(mode=0o700)
-    assert where(odd) is None
+    connections.offer(odd, {"XDG_RUNTIME_DIR": str(short)})
+    assert connections.socket_path(odd, ["x"]) is None
 
 
-def test_the_longest_socket_below_it_can_be_bound(short: Path) -> None:
+def test_the_longest_socket_can_be_bound_and_a_longer_path_is_not_used(short: Path) -> None:
     """With the suffix under which ssh binds a socket before it renames it."""
-    room = connections._LONGEST - len(str(short)) - len("/gpuprep/ssh") - 1
-    longest, longer = short / ("y" * room), short / ("y" * (room + 1))
-    longest.mkdir(mode=0o700)
-    longer.mkdir(mode=0o700)
-    path = where(longest)
-    assert path is not None
-    bound = path / (socket_name(path, ["x"]) + "." + "z" * 16)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(bound))
-    assert where(longer) is None
+    room = connections.LONGEST - len(str(short)) - len("/") - len("/kept/") - 16
+    (short / "rt").mkdir(mode=0o700)
+    for length, fits in ((room, True), (room + 1, False)):
+        run_dir = short / ("y" * length)
+        run_dir.mkdir(mode=0o700)
+        connections.offer(run_dir, {"XDG_RUNTIME_DIR": str(short / "rt")})
+        path = connections.socket_path(run_dir, ["x"])
+        assert (path is not None) is fits
+        if path:
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(f"{path}.{'z' * 16}")
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0")), min_size=1), st.data())
@@ -139,13 +141,23 @@ def test_the_users_own_place_for_masters_is_respected(tmp_path: Path, setting: s
     (tmp_path / "ansible.cfg").write_text(f"[ssh_connection]\n{setting} = /own/%%h\n")
     found = engine.engine_environment({}, tmp_path, tmp_path / "run")
     assert "ANSIBLE_SSH_CONTROL_PATH_DIR" not in found
-    assert connections.VARIABLE not in found
 
 
-def test_nothing_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
-    found = engine.engine_environment({}, tmp_path, tmp_path / "run", keep_connections=False)
-    assert found[connections.VARIABLE] == ""
-    assert found["ANSIBLE_SSH_CONTROL_PATH_DIR"] == str(tmp_path / "run/cp")
+def test_a_directory_that_was_spoilt_meanwhile_is_not_used(short: Path) -> None:
+    run_dir = short / "run"
+    run_dir.mkdir(mode=0o700)
+    connections.offer(run_dir, {"XDG_RUNTIME_DIR": str(short)})
+    path = connections.socket_path(run_dir, ["x"])
+    assert path is not None
+    path.symlink_to("/tmp/elsewhere")
+    assert connections.socket_path(run_dir, ["x"]) is None
+    path.unlink()
+    (short / "gpuprep/ssh").chmod(0o770)
+    assert connections.socket_path(run_dir, ["x"]) is None
+
+
+def test_a_run_that_was_offered_nothing_keeps_nothing(short: Path) -> None:
+    assert connections.socket_path(short, ["x"]) is None
 
 
 @pytest.mark.parametrize(
