@@ -79,6 +79,12 @@ _REACH = (
         metavar="SECONDS",
         help="Stop the run after this time; running again goes on.",
     ),
+    click.option(
+        "--keep-connections/--no-keep-connections",
+        default=True,
+        show_default=True,
+        help="Leave ssh's connections open for the next run, a few minutes.",
+    ),
     click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
     click.option(
         "-v",

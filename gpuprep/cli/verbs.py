@@ -139,6 +139,7 @@ class Typed:
     vault_id: tuple[str, ...]
     forks: int
     timeout: float | None
+    keep_connections: bool
     quiet: bool
     verbose: int
     output: str = "text"
@@ -229,6 +230,7 @@ def carry_out(
             timeout=typed.timeout,
             access=reach.access,
             forks=typed.forks,
+            keep_connections=typed.keep_connections,
             verbosity=max(0, typed.verbose - 1),
             **typed.part,
         )
@@ -283,7 +285,9 @@ def _agreed(typed: Typed, reach: Reach) -> bool:
 
 def _print(result: FleetResult, code: ExitCode, typed: Typed) -> None:
     if typed.output == "json":
-        click.echo(json.dumps(result.to_dict(), indent=2))
+        # For a person in lines; a program needs none, and they cost.
+        indent = 2 if sys.stdout.isatty() else None
+        click.echo(json.dumps(result.to_dict(), indent=indent))
         click.echo(explain_exit_code(result, code), err=True)
     else:
         render(result, code, sys.stdout, fold=not typed.verbose)

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from gpuprep import model
 
 T = TypeVar("T")
+Reader = Callable[[object], Any]
 
 
 class DecodeError(ValueError):
@@ -29,8 +30,24 @@ def decode(kind: type[T], data: object) -> T:
         DecodeError: a key is missing or holds the wrong type; says which and where.
 
     """
-    value: T = _decode(kind, data, kind.__name__)
+    try:
+        wanted: Any = kind
+        value: T = _reader(wanted)(data)
+    except _WrongError as error:
+        raise DecodeError(f"{kind.__name__}{error.place}: {error.text}") from None
     return value
+
+
+class _WrongError(Exception):
+    """Data that does not fit; the place is put together on the way up."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text, self.place = text, ""
+
+    def below(self, step: str) -> _WrongError:
+        self.place = step + self.place
+        return self
 
 
 @functools.cache
@@ -47,101 +64,115 @@ def vocabulary(kind: Any) -> frozenset[str]:  # noqa: ANN401
     return frozenset[str]().union(*parts)
 
 
-def _decode(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401 - the type is the argument
-    return _decoder(kind)(data, where)
-
-
 @functools.cache
-def _decoder(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
-    """Return what decodes a type: found out once for each, not for every value."""
+def _reader(kind: Any) -> Reader:  # noqa: ANN401 - the type is the argument
+    """Return what reads values of a type: made once, for thousands of values."""
     if kind is Any:
-        return lambda data, _where: data
+        return lambda data: data
     origin = get_origin(kind)
-    if origin in _DECODERS:
-        return _DECODERS[origin](kind)
+    if origin in _READERS:
+        return _READERS[origin](kind)
     if is_dataclass(kind):
-        return _dataclass(kind)
+        return _dataclass_reader(kind)
     if issubclass(kind, Enum):
-        members = {member.value: member for member in kind}
-        return lambda data, where: members[_one_of(tuple(members), data, where)]
-    return functools.partial(_decode_scalar, kind)
+        by_value = {member.value: member for member in kind}
+        words = tuple(by_value)
+        return lambda data: by_value[_one_of(words, data)]
+    return functools.partial(_scalar, kind)
 
 
-def _union(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
+def _union_reader(kind: Any) -> Reader:  # noqa: ANN401
     """``X | None`` is the only union of the model."""
     (inner,) = (arm for arm in get_args(kind) if arm is not type(None))
-    decode_inner = _decoder(inner)
+    read = _reader(inner)
     if type(None) not in get_args(kind):
-        return decode_inner
-    return lambda data, where: None if data is None else decode_inner(data, where)
+        return read
+    return lambda data: None if data is None else read(data)
 
 
-def _literal(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
+def _literal_reader(kind: Any) -> Reader:  # noqa: ANN401
     return functools.partial(_one_of, get_args(kind))
 
 
-def _tuple(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
+def _tuple_reader(kind: Any) -> Reader:  # noqa: ANN401
     """``tuple[X, ...]`` is the only tuple of the model; JSON knows lists."""
-    inner = _decoder(get_args(kind)[0])
+    read_one = _reader(get_args(kind)[0])
 
-    def read(data: object, where: str) -> tuple[Any, ...]:
+    def read(data: object) -> tuple[Any, ...]:
         if not isinstance(data, list | tuple):
-            raise DecodeError(f"{where}: expected a list, found {_name(data)}")
-        return tuple(inner(item, f"{where}[{index}]") for index, item in enumerate(data))
+            raise _WrongError(f"expected a list, found {_name(data)}")
+        found: list[Any] = []
+        try:
+            for item in data:
+                found.append(read_one(item))  # noqa: PERF401 - its length tells the place
+        except _WrongError as error:
+            raise error.below(f"[{len(found)}]") from None
+        return tuple(found)
 
     return read
 
 
-def _mapping_of(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
-    inner = _decoder(get_args(kind)[1])
-    return lambda data, where: {
-        key: inner(item, f"{where}.{key}") for key, item in _mapping(data, where).items()
-    }
+def _mapping_reader(kind: Any) -> Reader:  # noqa: ANN401
+    read_one = _reader(get_args(kind)[1])
+
+    def read(data: object) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in _mapping(data).items():
+            try:
+                found[key] = read_one(item)
+            except _WrongError as error:
+                raise error.below(f".{key}") from None
+        return found
+
+    return read
 
 
-def _dataclass(kind: Any) -> Callable[[object, str], Any]:  # noqa: ANN401
+def _dataclass_reader(kind: Any) -> Reader:  # noqa: ANN401
     hints = _hints(kind)
     parts = [
         (
             field.name,
-            _decoder(hints[field.name]),
+            _reader(hints[field.name]),
             field.default is MISSING and field.default_factory is MISSING,
         )
         for field in fields(kind)
     ]
 
-    def read(data: object, where: str) -> Any:  # noqa: ANN401
-        given = _mapping(data, where)
-        known = {}
-        for name, inner, needed in parts:
+    def read(data: object) -> Any:  # noqa: ANN401
+        given = _mapping(data)
+        known: dict[str, Any] = {}
+        for name, read_one, needed in parts:
             if name in given:
-                known[name] = inner(given[name], f"{where}.{name}")
+                try:
+                    known[name] = read_one(given[name])
+                except _WrongError as error:
+                    raise error.below(f".{name}") from None
             elif needed:
-                raise DecodeError(f"{where}: the key {name!r} is missing")
+                raise _WrongError(f"the key {name!r} is missing")
         return kind(**known)
 
     return read
 
 
-def _decode_scalar(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401
+def _scalar(kind: type, data: object) -> Any:  # noqa: ANN401
     # JSON writers may drop the fraction of a float; a bool is never meant as a number.
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
-        raise DecodeError(f"{where}: expected {kind.__name__}, found {_name(data)}")
+        raise _WrongError(f"expected {kind.__name__}, found {_name(data)}")
     return data
 
 
-def _one_of(allowed: tuple[Any, ...], data: object, where: str) -> Any:  # noqa: ANN401
+def _one_of(allowed: tuple[Any, ...], data: object) -> Any:  # noqa: ANN401
     if data not in allowed:
         choices = ", ".join(str(choice) for choice in allowed)
-        raise DecodeError(f"{where}: {data!r} is none of {choices}")
+        raise _WrongError(f"{data!r} is none of {choices}")
     return data
 
 
-def _mapping(data: object, where: str) -> Mapping[str, Any]:
+def _mapping(data: object) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise DecodeError(f"{where}: expected an object, found {_name(data)}")
+        raise _WrongError(f"expected an object, found {_name(data)}")
     return data
 
 
@@ -155,10 +186,10 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, localns={**vars(model), "Mapping": Mapping})
 
 
-_DECODERS: Mapping[Any, Callable[[Any], Callable[[object, str], Any]]] = {
-    Union: _union,
-    types.UnionType: _union,
-    tuple: _tuple,
-    Literal: _literal,
-    Mapping: _mapping_of,
+_READERS: Mapping[Any, Callable[[Any], Reader]] = {
+    Union: _union_reader,
+    types.UnionType: _union_reader,
+    tuple: _tuple_reader,
+    Literal: _literal_reader,
+    Mapping: _mapping_reader,
 }

@@ -21,11 +21,11 @@ def main() -> None:
     from ansible.cli.playbook import main as ansible_playbook  # noqa: PLC0415 - needs the path
 
     arguments = sys.argv[1:]
-    sys.argv[0] = _program() or sys.argv[0]
+    sys.argv[0] = program() or sys.argv[0]
     ansible_playbook(["ansible-playbook", *arguments])
 
 
-def _program() -> str | None:
+def program() -> str | None:
     """Return where ansible-playbook is installed, None when that cannot be told.
 
     The ssh plugin looks there for the program that hands a password to ssh; the programs of a

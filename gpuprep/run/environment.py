@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.layout import collection_root
+from gpuprep.run.connections import SETTINGS
 from gpuprep.run.paths import existing
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ _PROMPTS: Final = {
 }
 _PROMPT_SOURCES: Final = frozenset({"prompt", "prompt_ask_vault_pass"})
 _TRUE: Final = frozenset({"y", "yes", "on", "1", "true", "t"})
+_LINEAR: Final = frozenset({"linear", "ansible.builtin.linear"})
+_CALLBACKS: Final = ("~/.ansible/plugins/callback", "/usr/share/ansible/plugins/callback")
+ENGINE: Final = "GPUPREP_ENGINE"  # of the environment: "playbook" starts ansible-playbook always
 _DEFAULT_COLLECTIONS: Final = ("~/.ansible/collections", "/usr/share/ansible/collections")
 
 
@@ -86,6 +90,29 @@ def asking(environ: Mapping[str, str], directory: Path) -> tuple[str, ...]:
     return (*found, *(label for label in labels if label.partition("@")[2] in _PROMPT_SOURCES))
 
 
+def needs_playbook(environ: Mapping[str, str], directory: Path) -> str | None:
+    """Return why hosts must be observed from within ansible-playbook, None when they need not.
+
+    What the user has plugged into Ansible's machinery only works in it.
+    """
+    if environ.get(ENGINE, "") == "playbook":
+        return f"{ENGINE}=playbook"
+    configuration = find_configuration(environ, directory)
+
+    def value(key: str) -> str:
+        given = environ.get(f"ANSIBLE_{key.upper()}")
+        return given if given is not None else configured(configuration, key) or ""
+
+    strategy = value("strategy").strip()
+    if strategy and strategy not in _LINEAR:
+        return f"the strategy {strategy}"
+    named = value("callbacks_enabled") or value("callback_plugins")
+    folders = (Path(folder).expanduser() for folder in _CALLBACKS)
+    if named or any(next(folder.glob("*.py"), None) for folder in folders):
+        return "callback plugins" + (f" ({named})" if named else "")
+    return None
+
+
 def collections_path(environ: Mapping[str, str], directory: Path) -> str:
     """Ansible's collections path: ours first, then the user's own."""
     ours = str(collections_root())
@@ -106,6 +133,16 @@ def _configured_collections(environ: Mapping[str, str], directory: Path) -> list
 def playbook_user_environment(environ: Mapping[str, str], directory: Path) -> dict[str, str]:
     """Return the variables that plain ``ansible-playbook gpuprep.core.apply`` needs."""
     return {"ANSIBLE_COLLECTIONS_PATH": collections_path(environ, directory)}
+
+
+def _places_masters(environ: Mapping[str, str], directory: Path) -> bool:
+    """Return whether Ansible's own configuration says where ssh's connection masters are."""
+    configuration = find_configuration(environ, directory)
+    return any(
+        environ.get(f"ANSIBLE_SSH_{key.upper()}")
+        or configured(configuration, key, "ssh_connection")
+        for key in SETTINGS
+    )
 
 
 def engine_environment(
@@ -131,9 +168,10 @@ def engine_environment(
         **{f"ANSIBLE_{key.upper()}": "False" for key in _PROMPTS},
         "ANSIBLE_NOCOLOR": "True",
         "ANSIBLE_FORCE_COLOR": "False",
+        "GPUPREP_STATE_DIR": str(run_dir / "state"),  # what the plan leaves to the roles
         "GPUPREP_RUN_DIR": str(run_dir),  # marks every process of the run, see processes.py
     }
-    if "ANSIBLE_SSH_CONTROL_PATH_DIR" not in environ:
+    if not _places_masters(environ, directory):
         environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = str(run_dir / "cp")
     if sys.platform == "linux":
         environment["LC_ALL"] = "C.UTF-8"  # Ansible refuses other encodings; messages in English

@@ -46,6 +46,7 @@ from gpuprep.run.options import (
 )
 from gpuprep.run.own_words import OWN_WORDS
 from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
+from gpuprep.run.request import Request
 from gpuprep.run.results import host_results, read_reports, refuse_settings
 from gpuprep.version import __version__
 
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from gpuprep.fleet.report import HostReport
     from gpuprep.run.inventories import Source
     from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables, Verb
-    from gpuprep.run.runner import Outcome, Request
+    from gpuprep.run.runner import Outcome
 
 PLAN_FILE: Final = "plan.json"  # written by the plan action into the run's directory
 PROOF_FILES: Final = "proof*.json"  # written by the closing action, one per batch of hosts
@@ -122,14 +123,14 @@ class Run:
         )
 
     def _request(self, run_dir: Path) -> Request:
-        from gpuprep.run.runner import Request  # noqa: PLC0415
-
         directory = _working_directory()
         access = self.options.get("access", Access())
         check_prompts(access, engine.asking(os.environ, directory))
         extra = extra_variables(self.variables)
         # What files become, only their hosts can tell: the roles ask them, in check mode.
         shows = self.verb == "plan" and bool(self.options.get("diff"))
+        playbook = "apply" if shows else self.verb
+        only_playbook = engine.needs_playbook(os.environ, directory)
         arguments = [
             *self._inventory_arguments(run_dir, directory),
             *variables_arguments(extra, run_dir),
@@ -141,7 +142,7 @@ class Run:
             f"--forks={self.options.get('forks', MOST_FORKS)}",
         ]
         return Request(
-            playbook=engine.playbook("apply" if shows else self.verb),
+            playbook=engine.playbook(playbook),
             run_dir=run_dir,
             directory=directory,
             arguments=tuple(arguments),
@@ -156,6 +157,8 @@ class Run:
                 "__gpuprep_named": named_hosts(self.limit),
             },
             passwords=prompt_answers(access),
+            alone="never" if only_playbook else "first" if playbook == "apply" else "only",
+            keep_connections=self.options.get("keep_connections", True),
             timeout=self.options.get("timeout"),
             cancelled=cancel_check(self.cancel),
             on_event=_announcing_plan(self.on_event or _ignore, run_dir),

@@ -69,6 +69,8 @@ class RunOptions(TypedDict, total=False):
             of one role, ``conda_install``; for plan and apply.
         skip_tags: the parts to leave out.
         diff: also tell what files become, of ``HostResult.diffs``; for plan and apply.
+        keep_connections: leave ssh's connections to the hosts open for the next run, a few minutes
+            (the default); otherwise no process of the run is alive after it.
 
     """
 
@@ -79,6 +81,7 @@ class RunOptions(TypedDict, total=False):
     tags: Sequence[str]
     skip_tags: Sequence[str]
     diff: bool
+    keep_connections: bool
 
 
 def extra_variables(variables: Variables | None) -> tuple[Mapping[str, Any] | Path, ...]:

@@ -3,19 +3,31 @@
 Ansible's workers open sessions of their own and ssh's connection masters become daemons, so
 killing one process group is not enough. What they have in common is the run's directory, with
 its unguessable name, in their environment or their arguments.
+
+A master that is kept for the next run outlives the run that made it when that ends well. When it
+is stopped, the master goes with it, unless another run has come to use it meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from gpuprep.run.connections import LINK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _PROC: Final = Path("/proc")
+_SOCKETS: Final = Path("/proc/net/unix")
+_CONNECTED: Final = "03"  # state of a socket, in that table
+_MASTER: Final = re.compile(r"ssh: (.+) \[mux\]")  # what a master calls itself
 _POLL: Final = 0.05  # seconds
 _KILLING: Final = 5.0  # seconds; only a process stuck in the kernel, or sudo's, takes longer
 # Killing one of these in the middle of its work leaves a broken package database. On a remote
@@ -33,6 +45,21 @@ class Process:
     parent: int
     name: str
 
+    @property
+    def command(self) -> str:
+        """Its arguments, or what it has put in their place."""
+        try:
+            text = (_PROC / str(self.pid) / "cmdline").read_bytes()
+        except OSError:  # gone meanwhile
+            return ""
+        return text.replace(b"\0", b" ").decode(errors="replace").strip()
+
+    @property
+    def socket(self) -> str | None:
+        """Path of the socket of a connection master of ssh's, None of all other processes."""
+        master = _MASTER.fullmatch(self.command) if self.name == "ssh" else None
+        return master[1] if master else None
+
 
 def belonging_to(run_dir: Path) -> tuple[Process, ...]:
     """Find the living processes of a run, this one excepted. Empty where /proc is missing."""
@@ -48,17 +75,28 @@ def belonging_to(run_dir: Path) -> tuple[Process, ...]:
 
 
 def end_connections(run_dir: Path) -> None:
-    """End ssh's connection masters after a run that came to its end by itself.
+    """End ssh's connections after a run that came to its end by itself, but for those kept.
 
     Nothing else is touched: a package's own scripts may have started services on this machine.
     """
     deadline = time.monotonic() + _KILLING
-    while masters := [p for p in belonging_to(run_dir) if p.name == "ssh"]:
+    while masters := [p for p in belonging_to(run_dir) if _ends_with(run_dir, p)]:
         for process in masters:
             _signal(process, signal.SIGTERM)
         if time.monotonic() > deadline:
             return
         time.sleep(_POLL)
+
+
+def _ends_with(run_dir: Path, process: Process) -> bool:
+    """Return whether a process is a connection that ends with its run.
+
+    Not so a master that is kept, nor the client by which it reaches its host through another one:
+    that ends with it.
+    """
+    if process.name != "ssh" or (process.socket or "").startswith(f"{run_dir}/{LINK}/"):
+        return False
+    return str(run_dir) in process.command
 
 
 def end_all(run_dir: Path, grace: float = 2.0) -> tuple[Process, ...]:
@@ -69,25 +107,68 @@ def end_all(run_dir: Path, grace: float = 2.0) -> tuple[Process, ...]:
         started, and processes that cannot be ended.
 
     """
-    _signal_all(run_dir, signal.SIGTERM)
-    _wait_until_gone(run_dir, grace)
+    _ask_to_end(run_dir, grace)
     # Again and again: a process may fork between the look and the kill.
     deadline = time.monotonic() + _KILLING
     while _condemned(run_dir) and time.monotonic() < deadline:
         _signal_all(run_dir, signal.SIGKILL)
         time.sleep(_POLL)
-    return belonging_to(run_dir)
+    return tuple(process for process in belonging_to(run_dir) if process.name != "ssh")
 
 
-def _wait_until_gone(run_dir: Path, seconds: float) -> None:
+def _ask_to_end(run_dir: Path, seconds: float) -> None:
+    """Ask each process once; a master's turn comes when the clients that use it are gone."""
     deadline = time.monotonic() + seconds
-    while _condemned(run_dir) and time.monotonic() < deadline:
+    asked: set[int] = set()
+    while left := _condemned(run_dir):
+        for process in left:
+            if process.pid not in asked:
+                asked.add(process.pid)
+                _signal(process, signal.SIGTERM)
+        if time.monotonic() > deadline:
+            return
         time.sleep(_POLL)
 
 
 def _condemned(run_dir: Path) -> list[Process]:
     found = {process.pid: process for process in belonging_to(run_dir)}
-    return [process for process in found.values() if not _spared(process, found)]
+    used = _used_by_others(run_dir, found.values())
+    return [
+        process
+        for process in found.values()
+        if not (_spared(process, found) or (used and _serves(process, used)))
+    ]
+
+
+def _used_by_others(run_dir: Path, found: Iterable[Process]) -> frozenset[str]:
+    """Return the sockets of those masters that processes of other runs are connected to."""
+    sockets = {process.socket for process in found if process.name == "ssh"}
+    kept = {path for path in sockets if path and path.startswith(f"{run_dir}/{LINK}/")}
+    return frozenset(kept & _connected()) if kept else frozenset()
+
+
+def _connected() -> set[str]:
+    """Return the paths of the masters' sockets of this machine that somebody is connected to.
+
+    The kernel knows each by the name that ssh bound it under, which is longer.
+    """
+    try:
+        lines = _SOCKETS.read_text(errors="replace").splitlines()[1:]
+    except OSError:
+        return set()
+    fields = (line.split(maxsplit=7) for line in lines)
+    return {
+        each[7].rpartition(".")[0]
+        for each in fields
+        if len(each) == 8 and each[5] == _CONNECTED  # noqa: PLR2004 - the last is the path
+    }
+
+
+def _serves(process: Process, sockets: frozenset[str]) -> bool:
+    """Return whether a process is a master that others use, or may be its way to its host."""
+    if process.name != "ssh":
+        return False
+    return process.socket in sockets or (process.socket is None and " -W " in process.command)
 
 
 def _spared(process: Process, found: dict[int, Process]) -> bool:

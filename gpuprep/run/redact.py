@@ -35,6 +35,8 @@ _SWITCHES: Final = frozenset({"true", "false", "none", "null"})  # TOKEN_CHECK=f
 _ASSIGNMENT: Final = re.compile(
     r"""(?P<name>[\w-]+)["']?\s*[:=]\s*(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,#]+)"""
 )
+_REMEMBERED: Final = 400  # characters
+_MOST_REMEMBERED: Final = 20_000  # texts
 _NOT_ITSELF: Final = ("!vault", "$ANSIBLE_VAULT", "{{")  # encrypted, or only named
 
 _URL_PASSWORD: Final = re.compile(r"(?P<before>://[^/\s:@\"'<>]*:)(?P<password>[^/\s\"'<>]+)(?=@)")
@@ -225,15 +227,27 @@ class Redactor:
         spelt = {spelling for part in known for spelling in _spellings(part)}
         longest_first = sorted(spelt - {""}, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._masked: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """Mask the secrets in a text."""
         return mask_urls(self._pattern.sub(MASK, text))
 
+    def _word(self, text: str) -> str:
+        """Mask the secrets in a text of data: what hosts say is alike, and looked at once."""
+        if len(text) > _REMEMBERED:
+            return self.text(text)
+        masked = self._masked.get(text)
+        if masked is None:
+            if len(self._masked) > _MOST_REMEMBERED:
+                self._masked.clear()
+            masked = self._masked[text] = self.text(text)
+        return masked
+
     def data(self, data: Any) -> Any:  # noqa: ANN401 - JSON in, JSON out
         """Mask the secrets in all strings of nested data; keys stay."""
         if isinstance(data, str):
-            return self.text(data)
+            return self._word(data)
         if isinstance(data, Mapping):
             return {key: self.data(value) for key, value in data.items()}
         if isinstance(data, list | tuple):

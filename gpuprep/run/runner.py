@@ -18,62 +18,33 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shlex
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gpuprep.errors import EngineError
-from gpuprep.run import ansible_playbook, processes
+from gpuprep.run import ansible_playbook, connections, processes
+from gpuprep.run.child import run_first_task
 from gpuprep.run.events import EventKind
 from gpuprep.run.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from gpuprep.run.events import Event
-    from gpuprep.run.redact import Redactor
+    from gpuprep.run.request import Request
 
 _log = logging.getLogger(__name__)
 _POLL: Final = 1  # seconds between two looks for a cancel request
 _IDENT: Final = "run"
 _STOPPED: Final = 254  # ansible-runner's own code for it
 _KILLED: Final = 255  # ansible-playbook itself was killed from outside
+HANDED_OVER: Final = "state"  # folder of the run's directory: what the plan leaves to the roles
+PLANNED: Final = "__gpuprep_planned"  # variable: the plan is there
 _Stop = Literal["cancelled", "timeout"]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to run.
-
-    Attributes:
-        playbook: path or full name.
-        run_dir: the run's private directory.
-        directory: working directory; where the user's relative paths start.
-        arguments: further arguments of ansible-playbook; nothing secret.
-        variables: extra variables that win over all others.
-        passwords: answers by prompt (regular expression).
-        environment: variables added to the inherited environment; nothing secret.
-        timeout: seconds, None = no limit.
-        cancelled: asked about once a second whether to stop.
-        on_event: told about every event.
-        redactor: masks what events and messages show.
-
-    """
-
-    playbook: str
-    run_dir: Path
-    directory: Path
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    redactor: Redactor
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout: float | None = None
-    cancelled: Callable[[], bool] = lambda: False
-    on_event: Callable[[Event], None] = lambda _event: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +100,7 @@ def run_playbook(request: Request) -> Outcome:
     """Run a playbook to its end, or to the first request to stop.
 
     Works in any thread. No process of the run is alive afterwards, except those that
-    ``Outcome.left_running`` names.
+    ``Outcome.left_running`` names, and ssh's connections where they are kept for the next run.
 
     Raises:
         EngineError: ansible-runner itself failed.
@@ -141,7 +112,7 @@ def run_playbook(request: Request) -> Outcome:
     if stop():
         return Outcome(_STOPPED, stop.reason, transcript)
     try:
-        code = _run(request, transcript, stop)
+        code = _work(request, transcript, stop)
     except BaseException:
         processes.end_all(request.run_dir)
         raise
@@ -156,10 +127,39 @@ def _prepare(request: Request) -> None:
     env = request.run_dir / "env"
     env.mkdir(mode=0o700)
     (request.run_dir / "cp").mkdir(mode=0o700)
+    if request.keep_connections:
+        connections.offer(request.run_dir, os.environ)
     (env / "settings").write_text(
         json.dumps({"pexpect_timeout": _POLL, "suppress_output_file": True})
     )
     (env / "extravars").write_text(json.dumps(dict(request.variables)))
+
+
+def _work(request: Request, transcript: Transcript, stop: _StopRequest) -> int:
+    """Carry out a request in one part or two; return the exit code of the last."""
+    if request.alone == "never":
+        return _run(request, transcript, stop)
+    code = run_first_task(request, lambda event: _observe(transcript, event), stop)
+    done = code or stop.reason or request.alone == "only"
+    hosts = () if done else _hosts_left(request.run_dir)
+    if not hosts:
+        return _STOPPED if stop.reason else code
+    transcript.go_on()
+    limit = request.run_dir / "differing"
+    limit.write_text("\n".join([*hosts, ""]), encoding="utf-8")
+    rest = replace(
+        request,
+        arguments=(*request.arguments, f"--limit=@{limit}"),
+        variables={**request.variables, PLANNED: True},
+    )
+    (request.run_dir / "env/extravars").write_text(json.dumps(dict(rest.variables)))
+    return _run(rest, transcript, stop)
+
+
+def _hosts_left(run_dir: Path) -> tuple[str, ...]:
+    """Return the hosts that the plan leaves to the roles, in order."""
+    path = run_dir / HANDED_OVER / "fleet.json"
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["drifted"]) if path.exists() else ()
 
 
 def _run(request: Request, transcript: Transcript, stop: _StopRequest) -> int:

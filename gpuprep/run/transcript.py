@@ -56,6 +56,10 @@ class Transcript:
         """Whether Ansible's closing statistics were seen."""
         return self._stats is not None
 
+    def go_on(self) -> None:
+        """Take in the events of another part of the run: its end is the end."""
+        self._stats = None
+
     @property
     def output(self) -> str:
         """The last lines of what Ansible wrote, secrets masked."""

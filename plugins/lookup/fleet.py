@@ -46,9 +46,8 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
-from ansible_collections.gpuprep.core.plugins.plugin_utils._places import lead, readable
+from ansible_collections.gpuprep.core.plugins.plugin_utils._places import NOBODY, lead, readable
 
-NOBODY = ["all:!all"]  # an empty pattern would mean everybody
 NO_PLAN: dict[str, Any] = {
     "drifted": [],
     "untouched": [],

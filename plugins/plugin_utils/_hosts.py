@@ -22,7 +22,7 @@ from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailur
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import become_loader, connection_loader
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _masters, _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 
 ensure_package()
@@ -53,6 +53,7 @@ ONLY_THIS = (
     " hashlib.sha256(text).hexdigest() == '{digest}' or sys.exit('the program in /tmp was altered');"
     " exec(compile(text, '<gpuprep>', 'exec'))"
 )
+KEEP = "gpuprep_keep_connections"
 OMITTED = getattr(errors, "AnsibleValueOmittedError", ())  # since ansible-core 2.19
 
 NO_PROMPT = re.compile(
@@ -165,6 +166,15 @@ class _Variables:
             raise ConfigError(f"{name}: {clean_line(str(error))}") from error
         return None if value == self.raw.get("omit") else value
 
+    @property
+    def keeps_connection(self) -> bool:
+        """Whether the connection may outlive the run; a value of no sense is told elsewhere."""
+        try:
+            wanted = self.get(KEEP)
+            return True if wanted is None else bool(boolean(wanted))
+        except (ConfigError, TypeError):
+            return False
+
     def of_plugin(self, kind: str, name: str) -> dict[str, Any]:
         """Return those that a plugin asks for, as far as they are set."""
         values = {name: self.get(name) for name in C.config.get_plugin_vars(kind, name)}
@@ -211,6 +221,7 @@ def make_target(
     options = own.of_plugin("connection", connection._load_name)
     options.setdefault("inventory_hostname", name)
     connection.set_options(task_keys=keys, var_options=options)
+    _masters.keep(connection, wanted=own.keeps_connection)
     become = _become_plugin(own, keys)
     if become is not None and not _same_user(connection, become, context):
         connection.set_become_plugin(become)
@@ -240,8 +251,10 @@ def interpreter(named: Any) -> str:
 
 def own_target(action: ActionBase, variables: Mapping[str, Any]) -> Target:
     """Return the host of a task, over the task's own connection."""
-    python = interpreter(_Variables(variables, action._templar).get("ansible_python_interpreter"))
+    own = _Variables(variables, action._templar)
+    python = interpreter(own.get("ansible_python_interpreter"))
     connection = action._connection
+    _masters.keep(connection, wanted=own.keeps_connection)
     if connection.become and _same_user(connection, connection.become, action._play_context):
         connection.become = None  # who is root needs no sudo, and may have none
     return Target(str(variables["inventory_hostname"]), connection, python)
@@ -470,6 +483,7 @@ def be_patient(connection: Any) -> None:
     if connection in _patient:
         return
     _patient.add(connection)
+    _masters.start_anew(connection)
     with suppress(KeyError):  # a plugin without this option
         connection.set_option("timeout", PATIENCE * connection.get_option("timeout"))
 
@@ -480,7 +494,7 @@ def at_once(targets: Iterable[Target], forks: int) -> int:
     Key exchanges are work for its processors: with too many at once all of them are late. Hosts
     whose connection is still open cost next to nothing.
     """
-    cold = sum(not _is_connected(target.connection) for target in targets)
+    cold = sum(not is_connected(target.connection) for target in targets)
     widest = max(1, min(forks, MOST_AT_ONCE))
     few = max(1, int(KEY_EXCHANGES_PER_CORE * cores()))
     return widest if cold <= few else min(widest, few)
@@ -496,7 +510,7 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
         return count
 
 
-def _is_connected(connection: Any) -> bool:
+def is_connected(connection: Any) -> bool:
     """Return whether a connection needs no key exchange."""
     if connection.transport == "local":
         return True
@@ -526,7 +540,7 @@ def for_all(
 
     """
     results: dict[str, Any] = {}
-    started: dict[str, float] = {}
+    started: dict[str, float] = {}  # of those that are at work
     lock = threading.Condition()
 
     def one(name: str) -> None:
@@ -537,19 +551,24 @@ def for_all(
         except Exception as error:  # noqa: BLE001 - any fault of a host is that host's result
             value = error
         with lock:
+            started.pop(name, None)
             results.setdefault(name, value)
-            lock.notify()
+            if len(results) == len(names):
+                lock.notify()
 
     pool = ThreadPoolExecutor(max_workers=max(1, min(parallel, len(names))))
     for name in names:
         pool.submit(one, name)
     with lock:
         while len(results) < len(names):
-            lock.wait(timeout=0.5)
+            lock.wait(
+                timeout=0.5
+            )  # woken by the last one: there are never more than these to look at
             now = time.monotonic()
-            for name, begun in list(started.items()):
-                if name not in results and now - begun > seconds[name]:
-                    results[name] = HostUnreachableError(f"no answer within {seconds[name]:.0f} s")
-                    _clients.end(name)
+            late = [name for name, begun in list(started.items()) if now - begun > seconds[name]]
+            for name in late:
+                started.pop(name, None)
+                results[name] = HostUnreachableError(f"no answer within {seconds[name]:.0f} s")
+                _clients.end(name)
     pool.shutdown(wait=False, cancel_futures=True)
     return results

@@ -25,6 +25,8 @@ except ImportError:  # before ansible-core 2.19
 
 ENCRYPTED = b"$ANSIBLE_VAULT;"
 MOST_CAUSES = 20
+PLANNED = "__gpuprep_planned"  # set by the program that started the run: its plan is made already
+NOBODY = ["all:!all"]  # an empty pattern would mean everybody
 
 
 def place_of(error: BaseException) -> str:
@@ -83,6 +85,8 @@ def lead(pattern: Any, variables: Mapping[str, Any], loader: Any) -> list[Any]:
         AnsibleError: there is no host at all.
 
     """
+    if variables.get(PLANNED):
+        return NOBODY
     is_run = not context.CLIARGS.get("syntax")  # a check of the playbook needs no inventory
     if is_run and not variables["groups"]["all"] and not variables.get("gpuprep_run_dir"):
         # Ansible only warns of an inventory that it cannot read, and succeeds without a host.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import re
 from dataclasses import replace
@@ -86,7 +87,17 @@ def read_values(variables: Mapping[str, Any], templar: TemplateEngine) -> dict[s
     """Return the values of our variables that a host has, of the types that they must have.
 
     Raises:
-        ConfigError: a variable has the wrong type, a value that is no choice, or looks misspelt.
+        ConfigError: see :func:`given_values`; or a value has the wrong type, or is no choice.
+
+    """
+    return checked(given_values(variables, templar))
+
+
+def given_values(variables: Mapping[str, Any], templar: TemplateEngine) -> dict[str, Any]:
+    """Return the values of our variables that a host has, as they were given.
+
+    Raises:
+        ConfigError: a variable cannot be told, or looks misspelt.
 
     """
     given = {
@@ -98,7 +109,12 @@ def read_values(variables: Mapping[str, Any], templar: TemplateEngine) -> dict[s
     if misspelt:
         lines = (f"{name}: did you mean {near}?" for name, near in sorted(misspelt.items()))
         raise ConfigError("unknown variable " + "; ".join(lines))
-    return checked(given)
+    return given
+
+
+def _key(given: Mapping[str, Any]) -> str:
+    """Return a text that equal values share, and no others."""
+    return json.dumps(given, sort_keys=True, default=lambda value: f"{type(value)} {value!r}")
 
 
 def _templated(name: str, variables: Mapping[str, Any], templar: TemplateEngine) -> Any:
@@ -230,6 +246,9 @@ class Fleet:
         self._verb: Verb = verb
         self._seconds: dict[str, int] = {}
         self._values: dict[str, Mapping[str, Any]] = {}
+        self._known: dict[str, tuple[Mapping[str, Any], Settings]] = {}
+        self._of_play: dict[str, Any] | None = None
+        self._read: dict[str, dict[str, Any]] = {}
         self._targets: dict[str, _hosts.Target] = {}
         self._tier: Tier = Tier.QUICK
         # Read by the tasks of the roles only, when the host would be touched already.
@@ -289,11 +308,12 @@ class Fleet:
             try:
                 variables, templar = self._variables(name)
                 self._secrets |= secrets_of(variables, templar)
-                values = self._values[name] = read_values(variables, templar)
+                given = given_values(variables, templar)
+                values = self._values[name] = self._checked(given)
                 for variable in self._shell_variables & variables.keys():
                     _templated(variable, variables, templar)
                 self._seconds[name] = observe_seconds(values)
-                self.settings[name] = _settings(values, self._action._loader)
+                self.settings[name] = self._settings_of(given, values)
                 self._targets[name] = _hosts.make_target(name, variables, templar, context, keys)
                 if variables.get(FAILED):
                     self.failures[name] = _failure(variables)
@@ -301,6 +321,18 @@ class Fleet:
                 self._fail(name, self._unreadable(name) or error)
             except Exception as error:  # noqa: BLE001 - any fault of a host is that host's result
                 self._fail(name, error)
+        self._read.clear()
+
+    def _checked(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return values of the types that they must have: of equal ones, the same."""
+        known = self._known.get(_key(given))
+        return known[0] if known else checked(given)
+
+    def _settings_of(self, given: Mapping[str, Any], values: Mapping[str, Any]) -> Settings:
+        key = _key(given)
+        if key not in self._known:
+            self._known[key] = values, _settings(values, self._action._loader)
+        return self._known[key][1]
 
     @cached_property
     def hide(self) -> Redactor:
@@ -383,8 +415,15 @@ class Fleet:
     def _ask(self, names: list[str], limits: Mapping[str, float]) -> dict[str, Any]:
         """Return each host's plan or fault; who was not reached in the crowd is asked once more."""
         parallel = _hosts.at_once((self._targets[name] for name in names), C.DEFAULT_FORKS)
+        kept = {name for name in names if _hosts.is_connected(self._targets[name].connection)}
         found: dict[str, Any] = _hosts.for_all(names, self._plan, parallel, limits)
-        again = [n for n, value in found.items() if isinstance(value, _hosts.NotBegunError)]
+        again = [
+            name
+            for name, value in found.items()
+            if isinstance(value, _hosts.NotBegunError)
+            # A connection of an earlier run says nothing of how the host is now.
+            or (name in kept and isinstance(value, _hosts.HostUnreachableError))
+        ]
         for name in again:
             _hosts.be_patient(self._targets[name].connection)
         limits = {name: limits[name] + _hosts.PATIENCE * SPARE_SECONDS for name in again}
@@ -447,11 +486,22 @@ class Fleet:
 
         Those of the task are not among them: they are the controller's.
         """
-        inventory, manager = self._hostvars._inventory, self._hostvars._variable_manager
-        variables = manager.get_vars(
-            host=inventory.get_host(name), play=self._action._task.get_play()
-        )
+        variables = self._read.get(name)
+        if variables is None:
+            variables = self._read[name] = self._variables_of(name)
         return variables, self._action._templar.copy_with_new_env(available_variables=variables)
+
+    def _variables_of(self, name: str) -> dict[str, Any]:
+        inventory, manager = self._hostvars._inventory, self._hostvars._variable_manager
+        host, play = inventory.get_host(name), self._action._task.get_play()
+        if play.vars or play.vars_files or play.roles:
+            return dict(manager.get_vars(host=host, play=play))
+        # What the play adds is the same for all, and holds lists of all: made once.
+        own = manager.get_vars(host=host)
+        if self._of_play is None:
+            whole = manager.get_vars(host=host, play=play)
+            self._of_play = {key: value for key, value in whole.items() if key not in own}
+        return {**self._of_play, **own}
 
     def _play_context(self) -> PlayContext:
         """Return the connection settings of the command line, without those of any host.

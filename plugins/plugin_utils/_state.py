@@ -1,7 +1,8 @@
 """Private: what the plays of one run tell each other, in Ansible's own temporary directory.
 
 The directory belongs to one ansible-playbook process, is private to its user and is removed when
-that process ends, so plans never reach a log, a fact cache or a later run. What is kept of a host
+that process ends, so plans never reach a log, a fact cache or a later run. A run of the command
+line or the API has a directory of its own for it, and removes it likewise. What is kept of a host
 is in files of its own: a task of one host reads nothing of the others.
 """
 
@@ -19,11 +20,16 @@ from ansible import constants as C
 from ansible.module_utils.common.text.converters import to_text
 
 OWNER = "owner"  # file that tells whose directory it is
+HANDED_OVER = "GPUPREP_STATE_DIR"  # set by the program that starts a run in several parts
 STOP = "stop"  # name under which is stored why no further wave may begin
 
 
 def state_directory() -> Path:
     """Return the run's directory, made when it is not there."""
+    if given := os.environ.get(HANDED_OVER):
+        path = Path(given)  # in the directory of the run, which outlives each of its processes
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
     path = Path(to_text(C.DEFAULT_LOCAL_TMP)) / "gpuprep"
     if not path.is_dir():
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

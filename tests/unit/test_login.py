@@ -123,7 +123,8 @@ def reached(rig: Rig, *names: str) -> dict[str, Any]:
     told = {}
     for name in names:
         document = json.loads((rig.folder / f"reached-{name}").read_text())
-        document["options"].pop("control_path_dir", None)  # of the run
+        for key in ("control_path_dir", "control_path"):  # of the run, or of the name
+            document["options"].pop(key, None)
         told[name] = document
     return told
 

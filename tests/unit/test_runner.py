@@ -42,6 +42,13 @@ DRIFTED = {"state": "drifted", "steps": [STEP]}
 PREPARED = {"state": "converged", "host_status": "prepared"}
 
 
+@pytest.fixture(autouse=True, params=["", "playbook"])
+def which_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Observe in a child process, and from within ansible-playbook."""
+    monkeypatch.setenv(engine.ENGINE, request.param)
+    return str(request.param)
+
+
 @pytest.fixture(autouse=True)
 def stub_collection(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(engine, "collections_root", lambda: STUB)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ class ActionModule(ActionBase):
         }
         run_dir = Path(task_vars["gpuprep_run_dir"])
         (run_dir / f"{name}.json").write_text(json.dumps({"schema": 1, "hosts": hosts}))
+        if name == "plan" and (state := os.environ.get("GPUPREP_STATE_DIR")):
+            drifted = [host for host, plan in hosts.items() if plan.get("state") == "drifted"]
+            Path(state).mkdir(mode=0o700, exist_ok=True)
+            Path(state, "fleet.json").write_text(json.dumps({"drifted": drifted}))
         for host in hosts:
             with (run_dir / f"commands-{host}").open("a") as file:
                 file.write("observation\n")

@@ -1,0 +1,200 @@
+"""Where ssh's connection masters are kept between runs, and under which names.
+
+A key exchange costs more than all else that a run does with a host that needs nothing. So the
+masters of a run that ends well are left to the next one: in a directory that is this user's alone,
+under names that tell apart all by which one connection differs from another.
+
+A run reaches that directory by a link in its own. A master calls itself by the path that it was
+given, so the link tells, for as long as the master lives, which run made it: its environment does
+not, ssh writes its name over that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+LINK: Final = "kept"  # in the directory of a run that keeps its connections
+SETTINGS: Final = ("control_path_dir", "control_path")  # of Ansible's ssh plugin
+PERSIST_SECONDS: Final = 300  # from one look at a plan to the next command
+_FOLDER: Final = "gpuprep/ssh"
+_KEY: Final = "key"
+_KEY_BYTES: Final = 32
+_NAME: Final = 16  # characters of a socket's name
+# Of a socket's path. ssh binds it under a longer name first ("." and 16 random characters), and
+# the kernel takes 107 bytes on Linux, 103 elsewhere.
+LONGEST: Final = 103 - 17
+_PLAIN: Final = re.compile(r"/[\w./@+-]*")  # nothing that ssh, or Ansible, would replace
+_WORDS: Final = ("controlmaster", "controlpath")
+_MOST_FILES: Final = 200
+
+
+def control_directory(environ: Mapping[str, str]) -> Path | None:
+    """Return this user's directory for connection masters, made when it is not there.
+
+    Returns:
+        None where there is none that is closed to all others: then each run keeps its masters to
+        itself.
+
+    """
+    return next((b / _FOLDER for b in _bases(environ) if _made(b, b / _FOLDER)), None)
+
+
+def offer(run_dir: Path, environ: Mapping[str, str]) -> None:
+    """Let the processes of a run find the connections of earlier ones, and leave theirs."""
+    directory = control_directory(environ)
+    if directory is not None:
+        (run_dir / LINK).symlink_to(directory)
+
+
+def socket_path(run_dir: Path, parts: Iterable[object]) -> Path | None:
+    """Return the path by which a run gives a connection to its master.
+
+    Args:
+        run_dir: the run's directory.
+        parts: see :func:`socket_name`.
+
+    Returns:
+        None where connections are not kept, or such a path cannot be that of a socket.
+
+    """
+    link = run_dir / LINK
+    try:
+        directory = link.readlink()
+        path = link / socket_name(directory, parts)
+    except OSError:
+        return None
+    fits = len(os.fsencode(path)) <= LONGEST and _PLAIN.fullmatch(str(path))
+    return path if fits and is_private(directory) and is_usable(path) else None
+
+
+def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
+    runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    yield Path(runtime)
+    cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
+    with contextlib.suppress(RuntimeError, OSError):  # a user without a home
+        home = Path(cache).expanduser()
+        home.mkdir(mode=0o700, exist_ok=True)
+        yield home
+
+
+def _made(base: Path, path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        for folder in (path.parent, path):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+        return _is_own(base) and is_private(path.parent) and is_private(path)
+    return False
+
+
+def _is_own(path: Path) -> bool:
+    """Return whether nobody else can put anything in the place of what this folder holds."""
+    found = path.stat()
+    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def is_private(path: Path) -> bool:
+    """Return whether a path is a directory, no link, of this user and closed to all others."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    closed = not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and closed
+
+
+def is_usable(path: Path) -> bool:
+    """Return whether nothing, or a socket of this user, is at a path."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return stat.S_ISSOCK(found.st_mode) and found.st_uid == os.geteuid()
+
+
+def socket_name(directory: Path, parts: Iterable[object]) -> str:
+    """Return the name of the socket of a connection.
+
+    Args:
+        directory: where it is.
+        parts: all by which connections differ, passwords included. Anyone on this machine can read
+            the name in a list of processes; without the key of the directory it tells nothing.
+
+    Raises:
+        OSError: the directory has no key, and takes none.
+
+    """
+    message = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
+    return hmac.new(_key(directory), message, hashlib.sha256).hexdigest()[:_NAME]
+
+
+def _key(directory: Path) -> bytes:
+    """Return the directory's key, made by whoever comes first."""
+    path = directory / _KEY
+    with contextlib.suppress(FileNotFoundError):
+        if len(key := path.read_bytes()) == _KEY_BYTES:
+            return key
+        path.unlink()
+    part = directory / f"{_KEY}.{secrets.token_hex(8)}"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(_KEY_BYTES))
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(part, path)  # whole or not at all, and the first one wins
+    finally:
+        part.unlink()
+    return path.read_bytes()
+
+
+def ssh_settings(named: Iterable[str] = ()) -> tuple[str, bool]:
+    """Return what is in ssh's own configuration: a digest, and whether it speaks of masters.
+
+    Args:
+        named: files that take the place of the user's, as ``-F`` names them.
+
+    """
+    files = tuple(map(Path, named)) or (Path("~/.ssh/config"), Path("/etc/ssh/ssh_config"))
+    digest, speaks = hashlib.sha256(), False
+    for path, text in _with_included(files):
+        digest.update(f"{path}\0{text}\0".encode("utf-8", "surrogateescape"))
+        speaks = speaks or any(word in text.lower() for word in _WORDS)
+    return digest.hexdigest(), speaks
+
+
+def _with_included(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
+    waiting, seen = list(files), set[Path]()
+    while waiting and len(seen) < _MOST_FILES:
+        path = waiting.pop(0)
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            path = path.expanduser()
+            if path in seen:
+                continue
+            seen.add(path)
+            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+            yield path, text
+            for line in text.splitlines():
+                word, *patterns = line.replace("=", " ").split() or [""]
+                if word.lower() == "include":
+                    waiting += _matching(patterns, Path("~/.ssh"), Path("/etc/ssh"))
+
+
+def _matching(patterns: Iterable[str], *folders: Path) -> Iterator[Path]:
+    for pattern in patterns:
+        plain = Path(pattern.strip("\"'")).expanduser()
+        places = [plain] if plain.is_absolute() else [f.expanduser() / plain for f in folders]
+        for place in places:
+            root = Path(place.anchor)
+            yield from sorted(root.glob(str(place.relative_to(root))))

@@ -1,0 +1,175 @@
+"""Private: ssh's connection masters, kept for the next run of the program that started this one.
+
+Ansible names a master after host, port and user alone. Here everything counts by which one
+connection differs from another, so that none is ever used with another's key, password or way.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ansible import constants as C
+from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
+
+ensure_package()
+
+from gpuprep.run.connections import (
+    LINK,
+    PERSIST_SECONDS,
+    socket_path,
+    ssh_settings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEEPING = (
+    f"-C -o ControlMaster=auto -o ControlPersist={PERSIST_SECONDS}s"
+    " -o ServerAliveInterval=15 -o ServerAliveCountMax=3"
+)
+LEFT_TO_SSH = "-C"  # the user's own configuration says what becomes of masters
+# Options of the ssh plugin by which connections differ.
+TELLING = (
+    "ssh_executable",
+    "host",
+    "port",
+    "remote_user",
+    "ssh_args",
+    "ssh_common_args",
+    "ssh_extra_args",
+    "password",
+    "password_mechanism",
+    "private_key",
+    "pkcs11_provider",
+    "host_key_checking",
+)
+LOOK_SECONDS = 10
+
+
+def keep(connection: Any, *, wanted: bool = True) -> None:
+    """Let a connection use, or become, one that outlives the run; the user's settings come first.
+
+    Args:
+        connection: not yet connected; others than ssh's are left alone.
+        wanted: whether the host's connection may be kept.
+
+    """
+    run_dir = os.environ.get("GPUPREP_RUN_DIR")
+    if not run_dir or not (Path(run_dir) / LINK).is_dir() or not wanted or not _is_ours(connection):
+        return
+    arguments = option(connection, "ssh_args")
+    ours = arguments == default_arguments()
+    named = list(_named_files(connection))
+    digest, speaks = _settings(tuple(named))
+    if ours and speaks and _has_own_path(connection, named):
+        connection.set_option("ssh_args", LEFT_TO_SSH)
+        return
+    if ours:
+        connection.set_option("ssh_args", KEEPING)
+    parts = [f"{name}={option(connection, name)}" for name in TELLING]
+    path = socket_path(Path(run_dir), [*parts, digest, *_identity(connection)])
+    if path is not None:
+        connection.set_option("control_path", str(path))
+    elif ours:
+        connection.set_option("ssh_args", arguments)
+
+
+def start_anew(connection: Any) -> None:
+    """Let a connection that is tried again have a master of its own: a kept one may be what hangs.
+
+    The kept one takes no further requests; whoever uses it at the moment goes on.
+    """
+    run_dir, path = os.environ.get("GPUPREP_RUN_DIR"), option(connection, "control_path")
+    if not run_dir or not path or Path(path).parent != Path(run_dir) / LINK:
+        return
+    program = str(option(connection, "ssh_executable") or "ssh")
+    with suppress(OSError):
+        try:
+            subprocess.run(
+                [program, "-o", f"ControlPath={path}", "-O", "stop", "--", "master"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=LOOK_SECONDS,
+                check=True,
+            )
+        except subprocess.SubprocessError:
+            Path(path).unlink(missing_ok=True)
+
+
+def option(connection: Any, name: str) -> Any:
+    """Return an option of a connection, None where its plugin knows none of that name."""
+    try:
+        return connection.get_option(name)
+    except KeyError:
+        return None
+
+
+def default_arguments() -> Any:
+    """Return what Ansible gives to ssh when nobody says otherwise."""
+    definitions = C.config.get_configuration_definitions("connection", "ssh")
+    return definitions.get("ssh_args", {}).get("default")
+
+
+def _is_ours(connection: Any) -> bool:
+    """Return whether a connection is ssh's, and where its master is was left to the run."""
+    if connection.transport != "ssh" or option(connection, "control_path"):
+        return False
+    run_dir = os.environ.get("GPUPREP_RUN_DIR", "")
+    return bool(run_dir) and option(connection, "control_path_dir") == str(Path(run_dir) / "cp")
+
+
+def _identity(connection: Any) -> Iterator[Any]:
+    """Return by what this machine proves who it is: files that may change under one name."""
+    yield os.environ.get("SSH_AUTH_SOCK", "")
+    file = option(connection, "private_key_file")
+    yield file
+    if file:
+        with suppress(OSError, RuntimeError):
+            found = Path(str(file)).expanduser().stat()
+            yield from (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _named_files(connection: Any) -> Iterator[str]:
+    """Return the files that ssh is told to read in place of the user's configuration."""
+    words: list[str] = []
+    for name in ("ssh_args", "ssh_common_args", "ssh_extra_args"):
+        with suppress(ValueError):
+            words += shlex.split(str(option(connection, name) or ""))
+    for number, word in enumerate(words):
+        if word == "-F" and number + 1 < len(words):
+            yield words[number + 1]
+        elif word.startswith("-F") and word != "-F":
+            yield word[2:]
+
+
+@lru_cache
+def _settings(named: tuple[str, ...]) -> tuple[str, bool]:
+    return ssh_settings(named)
+
+
+def _has_own_path(connection: Any, named: list[str]) -> bool:
+    """Return whether ssh's configuration gives a host's connection a master of its own."""
+    program = str(option(connection, "ssh_executable") or "ssh")
+    host = str(option(connection, "host") or connection._play_context.remote_addr)
+    files = [word for name in named for word in ("-F", name)]
+    user, port = option(connection, "remote_user"), option(connection, "port")
+    to = [*(["-l", str(user)] if user else []), *(["-p", str(port)] if port else []), "--", host]
+    try:
+        done = subprocess.run(
+            [program, "-G", *files, *to],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LOOK_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    lines = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+    return lines.get("controlpath", "none") != "none"
