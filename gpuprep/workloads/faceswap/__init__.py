@@ -1,0 +1,1 @@
+"""Faceswap: its jobs, their consent and their labels."""
