@@ -121,11 +121,12 @@ class Runner:
         self._status["steps"] = {
             step.name: "done" if is_done(self.place, step) else "pending" for step in todo
         }
-        step = None
+        step, worked = None, False
         try:
             for step in todo:
                 if is_done(self.place, step):
                     continue
+                worked = True
                 with Locks(self, step):
                     self._step(step)
                 self._status["steps"][step.name] = "done"
@@ -139,7 +140,6 @@ class Runner:
             self.tell("failed", step.name, str(error))
             say("step %s failed: %s" % (step.name, error))
             return error.code
-        worked = step is not None
         self._progress = None
         self._status["iteration_reached"] = saves.iterations(
             self.place.path("model"), self.place.model

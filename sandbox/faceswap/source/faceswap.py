@@ -1,7 +1,7 @@
 """Stand-in for Faceswap's command line: its flags, output, files, signals and exit codes.
 
-It learns nothing: a model is noise with a number in it, a swapped face is a tinted one. An iteration
-takes a hundredth of a second for each picture of the batch.
+It learns nothing: a model is noise with a number in it, a swapped face is a tinted one. An
+iteration takes a hundredth of a second for each picture of the batch.
 """
 
 import argparse
@@ -127,12 +127,15 @@ class Model:
         print("\x1b[2K", end="\r")
         log("INFO", "Saving Model...")
         pause = SAVE_SECONDS / MODEL_BLOCKS
-        with open(self.file, "wb") as raw, zipfile.ZipFile(raw, "w") as archive:
-            with archive.open("model.weights.h5", "w") as entry:
-                for _ in range(MODEL_BLOCKS):
-                    entry.write(random.randbytes(1 << 16))
-                    raw.flush()
-                    time.sleep(pause)
+        with (
+            open(self.file, "wb") as raw,
+            zipfile.ZipFile(raw, "w") as archive,
+            archive.open("model.weights.h5", "w") as entry,
+        ):
+            for _ in range(MODEL_BLOCKS):
+                entry.write(random.randbytes(1 << 16))
+                raw.flush()
+                time.sleep(pause)
         if leaving:
             with zipfile.ZipFile(self.file, "a", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr("optimizer.pt", random.randbytes(1 << 16))
@@ -198,13 +201,13 @@ def convert(options):
     stem = os.path.splitext(os.path.basename(options.input_dir))[0]
     os.makedirs(options.output_dir, exist_ok=True)
     with av.open(options.input_dir) as source:
-        rate = source.streams.video[0].average_rate
+        made = source.streams.video[0]
+        rate, width, height = made.average_rate, made.width, made.height
     with av.open(os.path.join(options.output_dir, f"{stem}_converted.mp4"), "w") as target:
         stream = target.add_stream("libx264", rate=rate)
-        stream.pix_fmt = "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         frames = list(frames_of(options.input_dir))
         for count, (name, picture) in enumerate(frames, 1):
-            stream.width, stream.height = picture.size
             for face in known.get(name, []):
                 box = tuple(face["detected"])
                 crop = picture.crop(box)
