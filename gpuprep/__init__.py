@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gpuprep.version import __version__
 
 if TYPE_CHECKING:
-    from gpuprep.api import apply, plan, provision, status, verify
+    from gpuprep.api import apply, plan, provision, run_jobs, status, verify
     from gpuprep.errors import (
         CatalogError,
         ConfigError,
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     )
     from gpuprep.oci.provision.result import MemberResult, MembersFailedError, ProvisionResult
     from gpuprep.run.events import Event, EventKind
+    from gpuprep.run.jobs import HostJobs, JobsResult
     from gpuprep.run.options import Access
+    from gpuprep.workloads.faceswap.problems import JobsError
 
 __all__ = [
     "Access",
@@ -56,10 +58,13 @@ __all__ = [
     "FileDiff",
     "FleetResult",
     "GpuprepError",
+    "HostJobs",
     "HostResult",
     "HostStatus",
     "HostsFailedError",
     "InventoryError",
+    "JobsError",
+    "JobsResult",
     "MemberResult",
     "MembersFailedError",
     "Message",
@@ -70,13 +75,14 @@ __all__ = [
     "apply",
     "plan",
     "provision",
+    "run_jobs",
     "status",
     "verify",
 ]
 
 # Where each name is; imported when it is asked for, so that ``gpuprep --version`` costs nothing.
 _PLACES = {
-    "api": ("apply", "plan", "provision", "status", "verify"),
+    "api": ("apply", "plan", "provision", "run_jobs", "status", "verify"),
     "errors": (
         "CatalogError",
         "ConfigError",
@@ -101,7 +107,9 @@ _PLACES = {
     ),
     "oci.provision.result": ("MemberResult", "MembersFailedError", "ProvisionResult"),
     "run.events": ("Event", "EventKind"),
+    "run.jobs": ("HostJobs", "JobsResult"),
     "run.options": ("Access",),
+    "workloads.faceswap.problems": ("JobsError",),
 }
 
 

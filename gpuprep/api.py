@@ -1,4 +1,4 @@
-"""The Python interface: provision, plan, apply, verify, status.
+"""The Python interface: provision, plan, apply, verify, status, run_jobs.
 
 Each call but ``provision`` is one run of one playbook, in any thread, and returns a
 :class:`FleetResult`. What happens to single hosts is part of the result and never raised; errors
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gpuprep.model import FleetResult
     from gpuprep.oci.provision.result import ProvisionResult
     from gpuprep.run.inventories import Source
+    from gpuprep.run.jobs import JobsResult
     from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables
 
 
@@ -173,3 +174,58 @@ def provision(
     signed = Options.from_mapping({**from_environment(os.environ), **(options or {})})
     tools = Tools(tell=on_progress) if on_progress else Tools()
     return carry_out(desired, signed, check=check, tools=tools)
+
+
+def run_jobs(  # noqa: PLR0913 - the public interface
+    file: str | Path,
+    inventory: Source | None = None,
+    *,
+    state: str = "done",
+    check: bool = False,
+    limit: Limit | None = None,
+    variables: Variables | None = None,
+    on_event: EventCallback | None = None,
+    cancel: Cancel | None = None,
+    **options: Unpack[RunOptions],
+) -> JobsResult:
+    """Run jobs of Faceswap on hosts that have it, and bring their labelled videos back.
+
+    A job that was stopped goes on where it was; what is done is not done again.
+
+    Args:
+        file: of jobs, see ``docs/workshop.md``.
+        inventory: as for :func:`apply`.
+        state: ``done`` waits for the videos, ``started`` does not, ``stopped`` stops the jobs.
+        check: only say what would be done.
+        limit: as for :func:`apply`.
+        variables: as for :func:`apply`.
+        on_event: as for :func:`apply`.
+        cancel: as for :func:`apply`; the jobs themselves go on.
+        options: see :class:`RunOptions`.
+
+    Returns:
+        What became of the jobs, host by host; also when some failed.
+
+    Raises:
+        JobsError: the jobs are refused: a ConfigError that tells all reasons. Nothing was copied.
+        ConfigError: an argument, a variable or a file is wrong. Nothing was touched.
+        InventoryError: the inventory cannot be read or lists no hosts.
+        EngineError: Ansible cannot work.
+
+    """
+    from gpuprep.run.jobs import JobsRun  # noqa: PLC0415 - the other verbs do not need it
+    from gpuprep.workloads.faceswap import decide, jobs, problems  # noqa: PLC0415
+
+    if state not in ("done", "started", "stopped"):
+        raise ConfigError(f"state {state!r}: choose one of done, started, stopped")
+    described = jobs.load(file)
+    if state != "stopped":
+        problems.raise_for(decide.output_problems(described.jobs))
+    settings = {
+        "gpuprep_faceswap_file": str(Path(file).expanduser().absolute()),
+        "gpuprep_faceswap_state": state,
+    }
+    run = JobsRun(
+        "faceswap_jobs", inventory, limit, variables, on_event, cancel, options, check, settings
+    )
+    return run.carry_out()

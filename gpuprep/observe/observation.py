@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.model.jobs import JobProgress, progress_of
 from gpuprep.model.names import matches
 
 if TYPE_CHECKING:
@@ -374,6 +375,7 @@ class HostObservation:
     cuda: Cuda = Cuda()
     cudnn: Cudnn = Cudnn()
     conda: Conda = Conda()
+    jobs: Mapping[str, Any] = field(default_factory=dict)
     secure_boot: bool = False
     mok_enrolled: bool = False
     runfile: bool = False
@@ -382,6 +384,11 @@ class HostObservation:
     initramfs: Mapping[str, int] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds by what was looked at
+
+    @cached_property
+    def job_progress(self) -> tuple[JobProgress, ...]:
+        """Where each job of a workload is."""
+        return tuple(progress_of(name, told) for name, told in sorted(self.jobs.items()))
 
     @cached_property
     def gpus(self) -> tuple[PciDevice, ...]:

@@ -21,6 +21,7 @@ from gpuprep.model import (
     HostStatus,
     StepStatus,
 )
+from gpuprep.model.jobs import in_words
 from gpuprep.report.text import (
     MANY,
     diff_in_lines,
@@ -331,5 +332,6 @@ def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> 
         if check.status is CheckStatus.WARNED or (check.status is CheckStatus.PASSED and not fold):
             yield from _check_in_words(check, fold=fold)
     yield from (f"{warning.code}: {warning.message}" for warning in host.warnings)
+    yield from (f"job {job.name}: {in_words(job)}" for job in host.jobs)
     if host.reboot_required:
         yield "a reboot is required before the new driver works"

@@ -404,6 +404,7 @@ class Fleet:
                 foreign=self._is_foreign(name),
                 failure=failure,
                 tags=self.tags,
+                jobs=self.seen[name].job_progress if name in self.seen else (),
             )
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(name, error)

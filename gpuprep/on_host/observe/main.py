@@ -18,7 +18,7 @@ import os
 import re
 import time
 
-from . import conda, cuda, files, hardware, headers, kernel, packages, services, system
+from . import conda, cuda, files, hardware, headers, jobs, kernel, packages, services, system
 from .base import Watch, read
 from .family import FAMILIES, family_of
 
@@ -69,6 +69,7 @@ def observe(request):
         "cuda": watch("cuda", cuda.cuda, backend.ALTERNATIVES),
         "cudnn": watch("cudnn", cuda.cudnn),
         "conda": watch("conda", conda.conda, request.get("conda")),
+        "jobs": watch("jobs", jobs.jobs),
         "secure_boot": enabled,
         "mok_enrolled": enrolled,
         "runfile": any(map(os.path.exists, UNINSTALLERS)),

@@ -13,8 +13,8 @@ import sys
 import time
 import zipfile
 
-START_SECONDS = 0.5
-SAVE_SECONDS = 0.3
+START_SECONDS = 0.4
+SAVE_SECONDS = 0.2
 MODEL_BLOCKS = 16  # of 64 KiB
 ROOT = os.path.dirname(os.path.realpath(sys.argv[0]))
 
