@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpuprep.components import NAMES
+from gpuprep.components import KNOWN, NAMES
 from gpuprep.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _completing(names: Callable[[Catalog], Iterable[str]]) -> Callable[..., list
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(NAMES),
+    type=click.Choice(KNOWN),
     help="Component, as in gpuprep_components; may be given several times.",
 )
 @click.option("--as-of", help="Date that end-of-life warnings are judged by.")
