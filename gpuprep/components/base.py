@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from gpuprep.catalog import Catalog
     from gpuprep.components.differences import Differences
     from gpuprep.components.state import RoleState
-    from gpuprep.catalog import Catalog
     from gpuprep.model import Message, Settings, Stack
     from gpuprep.observe import HostObservation
     from gpuprep.packages.family import PackageFamily
@@ -56,6 +56,10 @@ class Written:
 
 
 REPOSITORY = Written("source, key and pin of NVIDIA's repository")
+
+
+def _no_obstacle(_situation: Situation, _roles: Collection[str]) -> Message | None:
+    return None
 
 
 def _nothing(_stack: Stack) -> Mapping[str, str]:
@@ -105,7 +109,7 @@ class Component:
     desired: Callable[[Stack], str]
     locks: Callable[[Stack], Mapping[str, str]] = _nothing
     paths: Callable[[Settings], tuple[str, ...]] = lambda _settings: ()
-    obstacle: Callable[[Situation, Collection[str]], Message | None] = lambda _situation, _roles: None
+    obstacle: Callable[[Situation, Collection[str]], Message | None] = _no_obstacle
     accounts: tuple[str, ...] = ()
     checkouts: tuple[str, ...] = ()
     uses_packages: bool = True

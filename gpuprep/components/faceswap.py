@@ -54,7 +54,11 @@ def resolve(case: Case, stack: Stack) -> Stack:
 
 def plan(differences: Differences, situation: Situation) -> RoleState:
     """Return the desired state: user, environment, Python packages, source, record."""
-    chosen, settings, observation = situation.stack.faceswap, situation.settings, situation.observation
+    chosen, settings, observation = (
+        situation.stack.faceswap,
+        situation.settings,
+        situation.observation,
+    )
     if chosen is None:
         return RoleState(differences.role)
     lock = settings.python_lock or lock_text(chosen.variant)

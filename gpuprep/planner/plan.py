@@ -321,9 +321,7 @@ class _Planner:
             desired = replace(desired, keep_driver=kept)
         return self._resolver(self._facts, desired, self._catalog)
 
-    def _roles(
-        self, components: Iterable[Component], situation: Situation
-    ) -> dict[str, RolePlan]:
+    def _roles(self, components: Iterable[Component], situation: Situation) -> dict[str, RolePlan]:
         stack, family = situation.stack, situation.family
         roles: dict[str, RolePlan] = {}
         taken: set[str] = set()  # paths

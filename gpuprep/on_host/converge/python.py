@@ -16,7 +16,9 @@ INSTALL = (
     "install", "--require-hashes", "--no-deps", "--only-binary=:all:", "--no-cache-dir",
     "--progress-bar=off", "--root-user-action=ignore",
 )  # fmt: skip
-HASHES = re.compile(r"([\w.+-]+==[^\s]+ from [^\s]+):\s+Expected sha256.*?Got\s+([0-9a-f]{64})", re.S)
+HASHES = re.compile(
+    r"([\w.+-]+==[^\s]+ from [^\s]+):\s+Expected sha256.*?Got\s+([0-9a-f]{64})", re.S
+)
 LOGIN = re.compile(r"://[^/\s@]+@")  # in an address
 CONDA = "conda"  # what conda writes as the installer of its packages
 

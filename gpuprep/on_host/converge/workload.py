@@ -1,4 +1,4 @@
-"""What a workload needs beside packages: a user, a checkout of its source, a test that it starts."""
+"""What a workload needs beside packages: a user, a checkout of its source, a test of its start."""
 
 import hashlib
 import json
@@ -35,15 +35,15 @@ def account(operation, context):
     if entry is not None and (entry.pw_dir != home or entry.pw_uid == 0):
         raise OperationError(
             "E_FS_USER",
-            "there is a user %s with the home %s, which is not the workload's" % (name, entry.pw_dir),
+            "there is a user %s with the home %s, which is not the workload's"
+            % (name, entry.pw_dir),
         )
     if entry is None:
         changed.append(name)
         if not context.check:
             _make_user(name, home)
-    for path in [home] + [os.path.join(home, part) for part in operation["folders"]]:
-        if _folder(path, name, context.check):
-            changed.append(path)
+    own = [home] + [os.path.join(home, part) for part in operation["folders"]]
+    changed += [path for path in own if _folder(path, name, context.check)]
     return done("made %s" % ", ".join(changed) if changed else "user %s is there" % name, changed)
 
 
@@ -119,7 +119,9 @@ def stamp(path):
             info = os.lstat(os.path.join(folder, name))
             size = 0 if stat.S_ISDIR(info.st_mode) else info.st_size
             moment = 0 if stat.S_ISDIR(info.st_mode) else info.st_mtime_ns
-            lines.append("%s/%s %d %d %o %d" % (here, name, size, moment, info.st_mode, info.st_uid))
+            lines.append(
+                "%s/%s %d %d %o %d" % (here, name, size, moment, info.st_mode, info.st_uid)
+            )
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -156,7 +158,7 @@ def checkout(operation, context):
 
 
 def _check_out(repository, commit, path, work):
-    """Fetch a commit and write its files; git names every object by its content, and checks that."""
+    """Fetch a commit and write its files; git checks every object by the name that it has."""
     _git(["init", "--quiet", path], work)
     fetch = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]
     one = _git_outcome(fetch + ["--depth=1", repository, commit], work, path)
@@ -194,7 +196,7 @@ def _git(arguments, work, path=None):
 def _open_to_all(path):
     """Let everybody read a tree and nobody but root write it, whatever the umask was."""
     for folder, _, names in os.walk(path):
-        os.chmod(folder, 0o755)
+        os.chmod(folder, 0o755)  # noqa: S103 - for everybody to read
         for name in names:
             full = os.path.join(folder, name)
             info = os.lstat(full)
@@ -225,6 +227,7 @@ def start_test(operation, context):
     )
     if outcome.code != 0:
         raise OperationError(
-            "E_FS_START", "it does not start as user %s: %s" % (entry.pw_name, ended(outcome)[-1500:])
+            "E_FS_START",
+            "it does not start as user %s: %s" % (entry.pw_name, ended(outcome)[-1500:]),
         )
     return done("it starts as user %s: %s" % (entry.pw_name, " ".join(outcome.out.split())))

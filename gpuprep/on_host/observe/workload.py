@@ -56,5 +56,7 @@ def stamp(path):
             info = os.lstat(os.path.join(folder, name))
             size = 0 if stat.S_ISDIR(info.st_mode) else info.st_size
             moment = 0 if stat.S_ISDIR(info.st_mode) else info.st_mtime_ns
-            lines.append("%s/%s %d %d %o %d" % (here, name, size, moment, info.st_mode, info.st_uid))
+            lines.append(
+                "%s/%s %d %d %o %d" % (here, name, size, moment, info.st_mode, info.st_uid)
+            )
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

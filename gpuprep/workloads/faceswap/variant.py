@@ -144,8 +144,9 @@ def _unfit(case: Case, variant: FaceswapVariant) -> list[str]:
 def _no_code(case: Case, variants: list[FaceswapVariant]) -> Refused:
     gpus = dict.fromkeys(name for variant in variants for name in _unfit(case, variant))
     known = "; ".join(
-        f"{v.name} (torch {v.torch.version}): {', '.join(v.torch.arches)} on {', '.join(v.machines)}"
-        for v in variants
+        f"{variant.name} (torch {variant.torch.version}): {', '.join(variant.torch.arches)}"
+        f" on {', '.join(variant.machines)}"
+        for variant in variants
     )
     values = {"gpu": ", ".join(gpus), "arch": case.facts.arch, "known": known}
     return Refused("E_FS_ARCH", "faceswap_variant", **values)
