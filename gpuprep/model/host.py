@@ -48,6 +48,8 @@ class HostFacts:
         kernel_cc: CONFIG_CC_VERSION_TEXT of that kernel.
         system_gcc: major version of the host's default gcc.
         shape: OCI shape, None outside OCI.
+        driver: version of the driver that is on the host; None = none, or nobody looked.
+        memory_mb: MiB of memory; None = nobody looked.
         nvswitches: NVSwitch chips on the PCI bus; None = nobody looked.
         state: what can forbid an installation.
 
@@ -61,5 +63,7 @@ class HostFacts:
     kernel_cc: str | None = None
     system_gcc: int | None = None
     shape: str | None = None
+    driver: str | None = None
+    memory_mb: int | None = None
     nvswitches: int | None = None
     state: HostState = HostState()

@@ -111,3 +111,7 @@ class StepKind(StrEnum):
     ALTERNATIVE = "alternative"
     INSTALLATION = "installation"
     ENVIRONMENT = "environment"
+    ACCOUNT = "account"
+    CHECKOUT = "checkout"
+    PYTHON_PACKAGES = "python_packages"
+    RECORD = "record"

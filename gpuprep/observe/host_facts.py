@@ -35,6 +35,7 @@ def facts(observation: HostObservation, shape: str | None = None) -> HostFacts:
         kernel_cc=kernel.compiler,
         system_gcc=observation.system_gcc,
         shape=shape,
+        memory_mb=observation.memory_mb,
         state=HostState(
             runfile=observation.runfile,
             secure_boot=observation.secure_boot,

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from gpuprep.components import COMPONENTS, NAMES
+from gpuprep.components import COMPONENTS, KNOWN, NAMES
 from gpuprep.errors import ExitCode
 from gpuprep.model import (
     CheckStatus,
@@ -199,10 +199,12 @@ def _needs_attention(host: HostResult) -> bool:
 def _summary_table(hosts: list[HostResult], *, with_checks: bool) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     last = ("passed", "not tried", "failed") if with_checks else ("changed",)
-    for heading in ("host", "state", *NAMES, *last):
+    there = {name for host in hosts for name in host.versions}
+    names = tuple(name for name in KNOWN if name in NAMES or name in there)
+    for heading in ("host", "state", *names, *last):
         table.add_column(heading)
     for host in hosts:
-        versions = (host.versions.get(component, "-") for component in NAMES)
+        versions = (host.versions.get(component, "-") for component in names)
         counts = Counter(check.status for check in host.checks)
         ladder = (CheckStatus.PASSED, CheckStatus.SKIPPED, CheckStatus.FAILED)
         cells = [str(counts[status]) for status in ladder] if with_checks else [_changed(host)]

@@ -1,1 +1,1 @@
-"""Workloads that run on prepared hosts; opt-in."""
+"""What prepared hosts are used for, where gpuprep installs it; each is opt-in."""

@@ -138,7 +138,7 @@ def _settings(values: Mapping[str, Any], loader: Any) -> Settings:
         except FileNotFoundError:
             continue  # told by settings_from
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"conda_environments: {name} cannot be read: {error}") from error
+            raise ConfigError(f"{name} cannot be read: {error}") from error
     return settings_from(values, files=files)
 
 

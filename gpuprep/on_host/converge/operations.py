@@ -3,7 +3,7 @@
 import time
 import traceback
 
-from . import base, conda, family, files, lease, packages, services
+from . import base, conda, family, files, lease, packages, python, services, workload
 
 SCHEMA = 1
 OPERATIONS = {
@@ -21,6 +21,10 @@ OPERATIONS = {
     "default_link": services.default_link,
     "conda_install": conda.conda_install,
     "conda_environments": conda.conda_environments,
+    "python_lock": python.python_lock,
+    "account": workload.account,
+    "checkout": workload.checkout,
+    "start_test": workload.start_test,
     "lease": lease.lease,
 }
 # Their failures are explained by the state of the package manager.

@@ -1,1 +1,1 @@
-"""Faceswap: its jobs, their consent and their labels."""
+"""Faceswap: what of it fits a host, and how it is installed and run."""

@@ -183,7 +183,8 @@ def _problems(
         there = _of(seen, job)
         wish = (job.train.memory_gib or 0) * 1024
         if wish > seen["memory_mb"]:
-            yield told("E_FS_MEMORY", have=seen["memory_mb"], need=wish)
+            problem = f"train: memory_gib: the host has {seen['memory_mb'] // 1024} GiB of memory"
+            yield told("E_FS_JOB", job=job.name, problem=problem)
         yield from _of_model(job, there)
         if not _is_active(there) and installed["backend"] != "cpu":
             yield from _of_gpus(job, seen.get("gpu_processes") or ())
