@@ -143,7 +143,7 @@ def test_a_job_is_stopped_resumed_converted_labelled_and_not_done_again(jobs: Jo
     assert done.changed
     assert jobs.saved() == target["target_iterations"]
     log = jobs.sh(f"journalctl -o cat -u {UNIT}")
-    assert f"[#{stopped.hosts[jobs.host].jobs['demo']['iteration'] or 0:05d}]" in log or log
+    assert "[Saved model]" in log
     assert "blob data" not in log
     with av.open(str(jobs.output)) as video:
         assert video.metadata["synthetic_media"] == "true"
@@ -161,8 +161,8 @@ def test_a_job_is_stopped_resumed_converted_labelled_and_not_done_again(jobs: Jo
 
 def test_a_killed_job_starts_again_by_itself_and_a_torn_save_is_restored(jobs: Jobs) -> None:
     jobs.sh(
-        "mkdir -p /etc/systemd/system/gpuprep-faceswap@.service.d; printf '[Service]\\nRestartSec=1\\n'"
-        " > /etc/systemd/system/gpuprep-faceswap@.service.d/test.conf; systemctl daemon-reload"
+        "d=/etc/systemd/system/gpuprep-faceswap@.service.d; mkdir -p $d;"
+        " printf '[Service]\\nRestartSec=1\\n' > $d/test.conf; systemctl daemon-reload"
     )
     assert jobs.run("started", train=LONG).exit_code == 0
     jobs.until(lambda: jobs.reached() > 45)
@@ -225,5 +225,4 @@ def test_what_cannot_be_done_is_refused_before_anything_is_copied(jobs: Jobs) ->
         assert refusal.hosts[jobs.host].code == "E_FS_INSTALL"
     finally:
         jobs.sh(f"mv /tmp/installed.json {BASE}/installed.json")
-    assert jobs.sh(f"ls {BASE}").split() == ["env", "installed.json", "runner", "source"] or True
     assert jobs.sh(f"ls -d {BASE}/inputs {BASE}/jobs 2> /dev/null || true") == ""

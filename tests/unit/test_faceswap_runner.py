@@ -93,7 +93,7 @@ def test_a_stop_before_the_first_iteration_ends_at_once_and_writes_nothing(tmp_p
     rig = Rig.make(tmp_path, train=LONG)
     runner = rig.start()
     until(lambda: rig.status().get("step") == "train")
-    until(lambda: rig.child())
+    until(rig.child)
     runner.send_signal(signal.SIGINT)
     said, _ = runner.communicate(timeout=20)
     assert runner.returncode == 0, said
