@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gpuprep.version import __version__
 
 if TYPE_CHECKING:
-    from gpuprep.api import apply, plan, provision, run_jobs, status, verify
+    from gpuprep.api import apply, plan, provision, run_jobs, status, verify, workshop
     from gpuprep.errors import (
         CatalogError,
         ConfigError,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gpuprep.run.events import Event, EventKind
     from gpuprep.run.jobs import HostJobs, JobsResult
     from gpuprep.run.options import Access
+    from gpuprep.run.workshop import WorkshopResult
     from gpuprep.workloads.faceswap.problems import JobsError
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "ProvisionResult",
     "Step",
     "StepStatus",
+    "WorkshopResult",
     "__version__",
     "apply",
     "plan",
@@ -78,11 +80,12 @@ __all__ = [
     "run_jobs",
     "status",
     "verify",
+    "workshop",
 ]
 
 # Where each name is; imported when it is asked for, so that ``gpuprep --version`` costs nothing.
 _PLACES = {
-    "api": ("apply", "plan", "provision", "run_jobs", "status", "verify"),
+    "api": ("apply", "plan", "provision", "run_jobs", "status", "verify", "workshop"),
     "errors": (
         "CatalogError",
         "ConfigError",
@@ -109,6 +112,7 @@ _PLACES = {
     "run.events": ("Event", "EventKind"),
     "run.jobs": ("HostJobs", "JobsResult"),
     "run.options": ("Access",),
+    "run.workshop": ("WorkshopResult",),
     "workloads.faceswap.problems": ("JobsError",),
 }
 

@@ -1,4 +1,4 @@
-"""The Python interface: provision, plan, apply, verify, status, run_jobs.
+"""The Python interface: provision, plan, apply, verify, status, run_jobs, workshop.
 
 Each call but ``provision`` is one run of one playbook, in any thread, and returns a
 :class:`FleetResult`. What happens to single hosts is part of the result and never raised; errors
@@ -8,21 +8,25 @@ are raised only when there is no result to speak of: wrong input, no inventory, 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from gpuprep.errors import ConfigError
+from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
 from gpuprep.run.execution import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gpuprep.model import FleetResult
     from gpuprep.oci.provision.result import ProvisionResult
     from gpuprep.run.inventories import Source
     from gpuprep.run.jobs import JobsResult
     from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables
+    from gpuprep.run.workshop import WorkshopResult
 
 
 def plan(
@@ -229,3 +233,99 @@ def run_jobs(  # noqa: PLR0913 - the public interface
         "faceswap_jobs", inventory, limit, variables, on_event, cancel, options, check, settings
     )
     return run.carry_out()
+
+
+def workshop(  # noqa: PLR0913 - the public interface
+    fleet: str | Path,
+    jobs: str | Path,
+    *,
+    state: str = "done",
+    check: bool = False,
+    variables: Variables | None = None,
+    oci_options: Mapping[str, Any] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+    on_event: EventCallback | None = None,
+    cancel: Cancel | None = None,
+    **options: Unpack[RunOptions],
+) -> WorkshopResult:
+    """Launch the hosts of a fleet, prepare them, install Faceswap, and run its jobs.
+
+    Every part finds what is there: running again does what is left, and nothing twice.
+
+    Args:
+        fleet: path of a fleet file, as for :func:`provision`.
+        jobs: path of a file of jobs, as for :func:`run_jobs`. Checked before a host is launched.
+        state: ``done``; ``stopped`` stops the jobs, which save, then the hosts, which then cost no
+            GPU time; ``absent`` terminates the hosts.
+        check: only say what would be done, as far as hosts are there to be asked.
+        variables: as for :func:`apply`.
+        oci_options: as ``options`` of :func:`provision`.
+        on_progress: told in words how provisioning goes, in several threads.
+        on_event: as for :func:`apply`.
+        cancel: as for :func:`apply`.
+        options: see :class:`RunOptions`.
+
+    Returns:
+        What became of each part, up to the first one that is not right.
+
+    Raises:
+        JobsError: the jobs are refused. Nothing was launched.
+        ConfigError: as for :func:`provision` and :func:`apply`.
+        InventoryError: as for :func:`provision`.
+        EngineError: as for :func:`apply`.
+
+    """
+    from gpuprep.oci.provision import settings as fleet_settings  # noqa: PLC0415
+    from gpuprep.run.workshop import COMPONENTS, WorkshopResult, inventory_of  # noqa: PLC0415
+    from gpuprep.workloads.faceswap import decide, problems  # noqa: PLC0415
+    from gpuprep.workloads.faceswap.jobs import load  # noqa: PLC0415
+
+    if state not in ("done", "stopped", "absent"):
+        raise ConfigError(f"state {state!r}: choose one of done, stopped, absent")
+    desired = fleet_settings.desired(fleet_settings.load(fleet))
+    described = load(jobs)
+    if state == "done":
+        problems.raise_for(decide.output_problems(described.jobs))
+    clock, seconds = _Clock(), {}
+    places = partial(provision, fleet, options=oci_options, on_progress=on_progress)
+    common = {"on_event": on_event, "cancel": cancel, **options}
+    if state == "absent":
+        gone = places(check=check, state=state)
+        return WorkshopResult(provision=gone, seconds={"provision": clock()})
+    there = places(check=check or state == "stopped", state=None if state == "done" else "running")
+    seconds["provision"] = clock()
+    inventory = inventory_of(there, desired)
+    names = tuple(inventory["all"]["hosts"])
+    if there.exit_code is not ExitCode.OK or not names:
+        return WorkshopResult(provision=there, seconds=seconds)
+    described.on(names[0], names)  # each job has its host
+    if state == "stopped":
+        stopped = run_jobs(
+            jobs, inventory, state="stopped", check=check, variables=variables, **common
+        )
+        seconds["jobs"] = clock()
+        if stopped.exit_code is not ExitCode.OK:
+            return WorkshopResult(there, None, stopped, seconds)
+        asleep = places(check=check, state="stopped")
+        seconds["provision"] += clock()
+        return WorkshopResult(asleep, None, stopped, seconds)
+    extra = [variables] if isinstance(variables, Mapping) else list(variables or ())
+    wanted = [{"gpuprep_components": list(COMPONENTS)}, *extra]
+    prepared = apply(inventory, check=check, variables=wanted, **common)
+    seconds["prepare"] = clock()
+    if prepared.exit_code is not ExitCode.OK or check:
+        return WorkshopResult(there, prepared, None, seconds)
+    done = run_jobs(jobs, inventory, variables=variables, **common)
+    seconds["jobs"] = clock()
+    return WorkshopResult(there, prepared, done, seconds)
+
+
+class _Clock:
+    """Tells seconds since it was asked last."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self) -> float:
+        began, self._began = self._began, time.monotonic()
+        return round(self._began - began, 1)

@@ -104,6 +104,12 @@ def progress_of(name: str, seen: object) -> JobProgress:
     )
 
 
+def progress_of_result(one: Mapping[str, Any]) -> JobProgress:
+    """Return where a job is, from :meth:`JobProgress.to_dict`."""
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}
+    return JobProgress(**{**values, "state": JobState(str(one["state"]))})
+
+
 def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
