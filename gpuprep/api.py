@@ -286,9 +286,9 @@ def workshop(  # noqa: PLR0913 - the public interface
     described = load(jobs)
     if state == "done":
         problems.raise_for(decide.output_problems(described.jobs))
-    clock, seconds = _Clock(), {}
+    clock = _Clock()
+    seconds: dict[str, float] = {}
     places = partial(provision, fleet, options=oci_options, on_progress=on_progress)
-    common = {"on_event": on_event, "cancel": cancel, **options}
     if state == "absent":
         gone = places(check=check, state=state)
         return WorkshopResult(provision=gone, seconds={"provision": clock()})
@@ -301,7 +301,14 @@ def workshop(  # noqa: PLR0913 - the public interface
     described.on(names[0], names)  # each job has its host
     if state == "stopped":
         stopped = run_jobs(
-            jobs, inventory, state="stopped", check=check, variables=variables, **common
+            jobs,
+            inventory,
+            state="stopped",
+            check=check,
+            variables=variables,
+            on_event=on_event,
+            cancel=cancel,
+            **options,
         )
         seconds["jobs"] = clock()
         if stopped.exit_code is not ExitCode.OK:
@@ -311,11 +318,15 @@ def workshop(  # noqa: PLR0913 - the public interface
         return WorkshopResult(asleep, None, stopped, seconds)
     extra = [variables] if isinstance(variables, Mapping) else list(variables or ())
     wanted = [{"gpuprep_components": list(COMPONENTS)}, *extra]
-    prepared = apply(inventory, check=check, variables=wanted, **common)
+    prepared = apply(
+        inventory, check=check, variables=wanted, on_event=on_event, cancel=cancel, **options
+    )
     seconds["prepare"] = clock()
     if prepared.exit_code is not ExitCode.OK or check:
         return WorkshopResult(there, prepared, None, seconds)
-    done = run_jobs(jobs, inventory, variables=variables, **common)
+    done = run_jobs(
+        jobs, inventory, variables=variables, on_event=on_event, cancel=cancel, **options
+    )
     seconds["jobs"] = clock()
     return WorkshopResult(there, prepared, done, seconds)
 

@@ -131,7 +131,7 @@ class Rig:
 
     def child(self) -> int:
         """Give the process of the stand-in; 0 without one."""
-        wanted = str(self.base / "source/faceswap.py").encode()
+        wanted = str(self.work / "source/faceswap.py").encode()
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdigit() and wanted in (entry / "cmdline").read_bytes():

@@ -106,7 +106,9 @@ def progress_of(name: str, seen: object) -> JobProgress:
 
 def progress_of_result(one: Mapping[str, Any]) -> JobProgress:
     """Return where a job is, from :meth:`JobProgress.to_dict`."""
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in one.items()
+    }
     return JobProgress(**{**values, "state": JobState(str(one["state"]))})
 
 

@@ -154,7 +154,8 @@ class ActionModule(ActionBase):
         if not started and not any(one.active for one in _all(jobs, seen).values()):
             return seen
         until = time.monotonic() + minutes * 60 if minutes else None
-        pause, shown = POLL[0], {}
+        pause = POLL[0]
+        shown: dict[str, str] = {}
         while True:
             time.sleep(pause)
             pause = min(pause * 1.5, POLL[1])

@@ -189,7 +189,7 @@ def test_a_job_has_no_network_and_writes_to_its_own_folder_only(jobs: Jobs) -> N
         "for path in ('/etc/x', '/opt/x', '/opt/gpuprep/faceswap/source/x', '/root/x'):\n"
         "    try: open(path, 'w'); print('WROTE', path)\n"
         "    except OSError as e: print('kept from', path)\n"
-        "open('/opt/gpuprep/faceswap/source/config/x', 'w'); print('own settings')\n"
+        "open(os.path.join(os.path.dirname(__file__), 'config/x'), 'w'); print('own settings')\n"
         "print('uid', os.getuid())\n"
         "sys.exit(1)\n"
     )

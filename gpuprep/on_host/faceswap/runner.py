@@ -332,10 +332,8 @@ class Runner:
             StepError: it failed.
 
         """
-        self._weights()
-        installed = self.place.installed
-        program = os.path.join(installed["source"], "faceswap.py")
-        code, said = self._child_of([installed["python"], program, *argv], step)
+        program = os.path.join(self._own_source(), "faceswap.py")
+        code, said = self._child_of([self.place.installed["python"], program, *argv], step)
         if self._stop and self._training and code == 0:
             return  # it saved; how far it came, the caller sees
         if self._stop:
@@ -345,13 +343,23 @@ class Runner:
             ended = "was killed by signal %d" % -code if code < 0 else "ended with %d" % code
             raise StepError("Faceswap %s: %s" % (ended, told))
 
-    def _weights(self):
-        """Put weights where Faceswap looks before it downloads any."""
-        folder = os.path.join(self.place.installed["source"], ".fs_cache")
+    def _own_source(self):
+        """Return a fresh copy of Faceswap's source, with weights where it looks before a download.
+
+        It writes settings, and reports of crashes, into its source, which is root's.
+        """
+        own = self.place.path("source")
+        _remove(own)
+        shutil.copytree(
+            self.place.installed["source"],
+            own,
+            ignore=shutil.ignore_patterns(".git", "__pycache__"),
+        )
+        os.makedirs(os.path.join(own, ".fs_cache"), exist_ok=True)
         for one in self.place.job["weights"]:
-            path = os.path.join(folder, os.path.basename(one["name"]))
-            if not os.path.lexists(path):
-                self._link(path, one["sha256"])
+            path = os.path.join(own, ".fs_cache", os.path.basename(one["name"]))
+            self._link(path, one["sha256"])
+        return own
 
     def _child_of(self, argv, step=None):
         """Run a program to its end; return its exit code and its last lines."""

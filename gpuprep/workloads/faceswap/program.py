@@ -92,7 +92,6 @@ def runner_files(installed: Mapping[str, Any], interpreter: str) -> dict[str, st
     values = {
         "{user}": str(installed["user"]),
         "{root}": str(installed["root"]),
-        "{source}": str(installed["source"]),
         "{python}": interpreter,
     }
     for mark, value in values.items():
