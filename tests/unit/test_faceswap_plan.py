@@ -48,7 +48,10 @@ def converged() -> Seen:
         "complete": True,
         "version": "26.7.2",
         "packages": {"conda": "26.7.2-0"},
-        "marker": {"installer": conda.conda.installer.version, "sha256": conda.conda.installer.sha256}
+        "marker": {
+            "installer": conda.conda.installer.version,
+            "sha256": conda.conda.installer.sha256,
+        }
         if conda.conda
         else None,
         "envs": {
@@ -286,15 +289,15 @@ def test_a_lock_may_say_nothing_but_files(text: str, line: int | None) -> None:
 def test_a_lock_of_the_users_own_is_read_and_told_of_when_it_is_not_there() -> None:
     chosen = {**CHOSEN, "faceswap_lock": "mine.txt"}
     assert settings_from(chosen, files={"mine.txt": GOOD}).python_lock == GOOD
-    with pytest.raises(ConfigError, match="faceswap_lock: 'mine.txt' is not there"):
+    with pytest.raises(ConfigError, match=r"faceswap_lock: 'mine\.txt' is not there"):
         settings_from(chosen)
-    assert names_of("Foo.Bar_baz==1 ; python_version < '4' \\\n --hash=sha256:" + "a" * 64, "l") == (
-        "foo-bar-baz",
-    )
+    assert names_of(
+        "Foo.Bar_baz==1 ; python_version < '4' \\\n --hash=sha256:" + "a" * 64, "l"
+    ) == ("foo-bar-baz",)
 
 
 def test_the_environments_name_is_taken() -> None:
     mine = [{"name": "faceswap", "packages": ["numpy"]}]
-    with pytest.raises(ConfigError, match="conda_environments: .*faceswap"):
+    with pytest.raises(ConfigError, match=r"conda_environments: .*faceswap"):
         settings_from({**CHOSEN, "conda_environments": mine})
     assert settings_from({"conda_environments": mine}).environments

@@ -1,4 +1,4 @@
-"""Which Python packages Faceswap gets: every shape of the catalog, every driver, what is refused."""
+"""Which Python packages Faceswap gets: every shape, every driver, what is refused."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def code(answer: Stack | Refusal) -> str:
 
 
 def expected(capability: str, branch: int) -> str:
-    """The published rule, by hand: PyTorch for CUDA 12.6 ends at Hopper, for 13.0 begins at Turing."""
+    """By hand: PyTorch for CUDA 12.6 ends at Hopper, that for 13.0 begins at Turing."""
     number = key(capability)
     if number < (7, 5):
         return "cu126" if branch >= 525 else "E_FS_DRIVER"
@@ -177,7 +177,10 @@ def test_the_locks_are_what_the_catalog_says(each: Any) -> None:
 
 def explain(*arguments: str) -> tuple[int, str]:
     done = CliRunner().invoke(
-        command, ["--workload", "faceswap", *arguments], standalone_mode=False, catch_exceptions=False
+        command,
+        ["--workload", "faceswap", *arguments],
+        standalone_mode=False,
+        catch_exceptions=False,
     )
     return done.return_value, done.output
 
