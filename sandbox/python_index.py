@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -91,9 +92,28 @@ def build(www: Path, wheels: Iterable[Wheel] = WHEELS) -> None:
         digest = hashlib.sha256(data).hexdigest()
         link = f'<a href="{wheel.filename}#sha256={digest}">{wheel.filename}</a><br>'
         pages.setdefault(wheel.name, []).append(link)
+    _write_pages(www / INDEX, pages)
+
+
+def publish(www: Path, folder: Path) -> str:
+    """Serve the wheels of a folder, as they were published; return the index below the web root."""
+    index = f"{INDEX}-{folder.name}"
+    pages: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("*.whl")):
+        name = re.sub(r"[-_.]+", "-", path.name.partition("-")[0]).lower()
+        place = www / index / name / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            place.hardlink_to(path)
+        pages.setdefault(name, []).append(f'<a href="{path.name}">{path.name}</a><br>')
+    _write_pages(www / index, pages)
+    return index
+
+
+def _write_pages(folder: Path, pages: Mapping[str, list[str]]) -> None:
     for name, links in pages.items():
         page = "<!DOCTYPE html><html><body>\n" + "\n".join(links) + "\n</body></html>\n"
-        (www / INDEX / name / "index.html").write_text(page)
+        (folder / name / "index.html").write_text(page)
 
 
 def lock(*names: str) -> str:

@@ -2,8 +2,8 @@
 
     python -m tools.faceswap_locks SOURCE [--before DATE]
 
-SOURCE is a checkout or bare git repository of Faceswap, or its address. Its requirements are read at
-the commit of the catalog, ``torch`` is set to the variant's, and ``opencv-python``, which needs
+SOURCE is a checkout or bare git repository of Faceswap, or its address. Its requirements are read
+at the commit of the catalog, ``torch`` is set to the variant's, and ``opencv-python``, which needs
 libraries of a desktop, gives way to ``opencv-python-headless``. ``uv`` resolves them for every
 machine and Python that the catalog names; the files hold names, versions and hashes, and nothing of
 where packages come from. With the same date two runs give the same files, as long as the package

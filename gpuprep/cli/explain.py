@@ -83,7 +83,6 @@ def explain(
     catalog_file: Path | None,
     *,
     matrix: bool,
-    workload: str | None,
     output: str,
     **options: Any,  # noqa: ANN401  (click gives each option its type)
 ) -> ExitCode:
@@ -102,6 +101,7 @@ def explain(
     if matrix:
         _print_matrix(catalog, output)
         return ExitCode.OK
+    workload: str | None = options.pop("workload")
     if workload is not None:
         options["only"] = options["only"] or _needed_by(workload)
     data, where = _question(shape, facts, options, catalog, any_system=workload is not None)

@@ -16,8 +16,8 @@ INSTALL = (
     "install", "--require-hashes", "--no-deps", "--only-binary=:all:", "--no-cache-dir",
     "--progress-bar=off", "--root-user-action=ignore",
 )  # fmt: skip
-HASHES = re.compile(
-    r"([\w.+-]+==[^\s]+ from [^\s]+):\s+Expected sha256.*?Got\s+([0-9a-f]{64})", re.S
+HASHES = re.compile(  # as pip tells it: the file, and what its hash is
+    r"([\w.+-]+==\S+ from \S+).*:\s+Expected sha256 [^:]*?Got\s+([0-9a-f]{64})"
 )
 LOGIN = re.compile(r"://[^/\s@]+@")  # in an address
 CONDA = "conda"  # what conda writes as the installer of its packages
