@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -167,6 +166,19 @@ def provision(
         InventoryError: the cloud does not answer, or does not allow it.
 
     """
+    return _provision(fleet, check, state, options, on_progress)
+
+
+def _provision(  # noqa: PLR0913 - as above
+    fleet: str | Path | Mapping[str, Any],
+    check: bool,  # noqa: FBT001 - private
+    state: str | None,
+    options: Mapping[str, Any] | None,
+    on_progress: Callable[[str], None] | None,
+    *,
+    addresses: bool = False,
+) -> ProvisionResult:
+    """Do what ``provision`` does, looking up addresses of all members that run if wanted."""
     from gpuprep.oci import Options  # noqa: PLC0415 - the other verbs do not need it
     from gpuprep.oci.options import from_environment  # noqa: PLC0415
     from gpuprep.oci.provision import settings  # noqa: PLC0415
@@ -177,7 +189,7 @@ def provision(
     desired = settings.desired(given.but(state=state) if state is not None else given)
     signed = Options.from_mapping({**from_environment(os.environ), **(options or {})})
     tools = Tools(tell=on_progress) if on_progress else Tools()
-    return carry_out(desired, signed, check=check, tools=tools)
+    return carry_out(desired, signed, check=check, addresses=addresses, tools=tools)
 
 
 def run_jobs(  # noqa: PLR0913 - the public interface
@@ -235,7 +247,7 @@ def run_jobs(  # noqa: PLR0913 - the public interface
     return run.carry_out()
 
 
-def workshop(  # noqa: PLR0913 - the public interface
+def workshop(  # noqa: PLR0911, PLR0913 - the public interface; a part that fails ends it
     fleet: str | Path,
     jobs: str | Path,
     *,
@@ -286,19 +298,25 @@ def workshop(  # noqa: PLR0913 - the public interface
     described = load(jobs)
     if state == "done":
         problems.raise_for(decide.output_problems(described.jobs))
+        expected = [f"{desired.fleet}-{number:03d}" for number in range(1, desired.count + 1)]
+        described.on("", expected)
     clock = _Clock()
     seconds: dict[str, float] = {}
-    places = partial(provision, fleet, options=oci_options, on_progress=on_progress)
+
+    def places(state: str | None, *, check: bool = check) -> ProvisionResult:
+        return _provision(fleet, check, state, oci_options, on_progress, addresses=True)
+
     if state == "absent":
-        gone = places(check=check, state=state)
+        gone = places(state)
         return WorkshopResult(provision=gone, seconds={"provision": clock()})
-    there = places(check=check or state == "stopped", state=None if state == "done" else "running")
+    there = places(None, check=check or state == "stopped")
     seconds["provision"] = clock()
     inventory = inventory_of(there, desired)
     names = tuple(inventory["all"]["hosts"])
+    if state == "stopped" and not names:  # none of them runs
+        return WorkshopResult(provision=places("stopped"), seconds=seconds)
     if there.exit_code is not ExitCode.OK or not names:
         return WorkshopResult(provision=there, seconds=seconds)
-    described.on(names[0], names)  # each job has its host
     if state == "stopped":
         stopped = run_jobs(
             jobs,
@@ -313,7 +331,7 @@ def workshop(  # noqa: PLR0913 - the public interface
         seconds["jobs"] = clock()
         if stopped.exit_code is not ExitCode.OK:
             return WorkshopResult(there, None, stopped, seconds)
-        asleep = places(check=check, state="stopped")
+        asleep = places("stopped")
         seconds["provision"] += clock()
         return WorkshopResult(asleep, None, stopped, seconds)
     extra = [variables] if isinstance(variables, Mapping) else list(variables or ())

@@ -32,7 +32,6 @@ SCHEMA = 1
 BASE = "/opt/gpuprep/faceswap"
 LINE_SECONDS = 10  # between lines of progress in the journal, and looks at the GPU
 STATUS_SECONDS = 1
-LABEL_SECONDS = 6 * 3600
 BAD_JOB = 78  # the unit does not try again: nothing would change
 FAILED = 1
 
