@@ -29,6 +29,10 @@ demo: $(INSTALLED) ## Prepare six throw-away hosts from bare to proven, and chec
 	@echo "demo, 2 of 2: prepare them, and check what happened; minutes on bare hosts"
 	$(BIN)/python -m sandbox.demo
 
+.PHONY: demo-workshop
+demo-workshop: $(INSTALLED) ## Launch, prepare, train and convert on a throw-away host, with a stand-in for Faceswap
+	$(BIN)/python -m sandbox.workshop
+
 .PHONY: sandbox-up
 sandbox-up: $(INSTALLED) ## Start throw-away hosts (FLEET=demo)
 	$(BIN)/python -m sandbox up --fleet $(FLEET)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gpuprep.version import __version__
 
 if TYPE_CHECKING:
-    from gpuprep.api import apply, plan, provision, status, verify
+    from gpuprep.api import apply, plan, provision, run_jobs, status, verify, workshop
     from gpuprep.errors import (
         CatalogError,
         ConfigError,
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     )
     from gpuprep.oci.provision.result import MemberResult, MembersFailedError, ProvisionResult
     from gpuprep.run.events import Event, EventKind
+    from gpuprep.run.jobs import HostJobs, JobsResult
     from gpuprep.run.options import Access
+    from gpuprep.run.workshop import WorkshopResult
+    from gpuprep.workloads.faceswap.problems import JobsError
 
 __all__ = [
     "Access",
@@ -56,27 +59,33 @@ __all__ = [
     "FileDiff",
     "FleetResult",
     "GpuprepError",
+    "HostJobs",
     "HostResult",
     "HostStatus",
     "HostsFailedError",
     "InventoryError",
+    "JobsError",
+    "JobsResult",
     "MemberResult",
     "MembersFailedError",
     "Message",
     "ProvisionResult",
     "Step",
     "StepStatus",
+    "WorkshopResult",
     "__version__",
     "apply",
     "plan",
     "provision",
+    "run_jobs",
     "status",
     "verify",
+    "workshop",
 ]
 
 # Where each name is; imported when it is asked for, so that ``gpuprep --version`` costs nothing.
 _PLACES = {
-    "api": ("apply", "plan", "provision", "status", "verify"),
+    "api": ("apply", "plan", "provision", "run_jobs", "status", "verify", "workshop"),
     "errors": (
         "CatalogError",
         "ConfigError",
@@ -101,7 +110,10 @@ _PLACES = {
     ),
     "oci.provision.result": ("MemberResult", "MembersFailedError", "ProvisionResult"),
     "run.events": ("Event", "EventKind"),
+    "run.jobs": ("HostJobs", "JobsResult"),
     "run.options": ("Access",),
+    "run.workshop": ("WorkshopResult",),
+    "workloads.faceswap.problems": ("JobsError",),
 }
 
 

@@ -1,4 +1,4 @@
-"""The Python interface: provision, plan, apply, verify, status.
+"""The Python interface: provision, plan, apply, verify, status, run_jobs, workshop.
 
 Each call but ``provision`` is one run of one playbook, in any thread, and returns a
 :class:`FleetResult`. What happens to single hosts is part of the result and never raised; errors
@@ -8,20 +8,24 @@ are raised only when there is no result to speak of: wrong input, no inventory, 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from gpuprep.errors import ConfigError
+from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
 from gpuprep.run.execution import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gpuprep.model import FleetResult
     from gpuprep.oci.provision.result import ProvisionResult
     from gpuprep.run.inventories import Source
+    from gpuprep.run.jobs import JobsResult
     from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables
+    from gpuprep.run.workshop import WorkshopResult
 
 
 def plan(
@@ -162,6 +166,19 @@ def provision(
         InventoryError: the cloud does not answer, or does not allow it.
 
     """
+    return _provision(fleet, check, state, options, on_progress)
+
+
+def _provision(  # noqa: PLR0913 - as above
+    fleet: str | Path | Mapping[str, Any],
+    check: bool,  # noqa: FBT001 - private
+    state: str | None,
+    options: Mapping[str, Any] | None,
+    on_progress: Callable[[str], None] | None,
+    *,
+    addresses: bool = False,
+) -> ProvisionResult:
+    """Do what ``provision`` does, looking up addresses of all members that run if wanted."""
     from gpuprep.oci import Options  # noqa: PLC0415 - the other verbs do not need it
     from gpuprep.oci.options import from_environment  # noqa: PLC0415
     from gpuprep.oci.provision import settings  # noqa: PLC0415
@@ -172,4 +189,172 @@ def provision(
     desired = settings.desired(given.but(state=state) if state is not None else given)
     signed = Options.from_mapping({**from_environment(os.environ), **(options or {})})
     tools = Tools(tell=on_progress) if on_progress else Tools()
-    return carry_out(desired, signed, check=check, tools=tools)
+    return carry_out(desired, signed, check=check, addresses=addresses, tools=tools)
+
+
+def run_jobs(  # noqa: PLR0913 - the public interface
+    file: str | Path,
+    inventory: Source | None = None,
+    *,
+    state: str = "done",
+    check: bool = False,
+    limit: Limit | None = None,
+    variables: Variables | None = None,
+    on_event: EventCallback | None = None,
+    cancel: Cancel | None = None,
+    **options: Unpack[RunOptions],
+) -> JobsResult:
+    """Run jobs of Faceswap on hosts that have it, and bring their labelled videos back.
+
+    A job that was stopped goes on where it was; what is done is not done again.
+
+    Args:
+        file: of jobs, see ``docs/workshop.md``.
+        inventory: as for :func:`apply`.
+        state: ``done`` waits for the videos, ``started`` does not, ``stopped`` stops the jobs.
+        check: only say what would be done.
+        limit: as for :func:`apply`.
+        variables: as for :func:`apply`.
+        on_event: as for :func:`apply`.
+        cancel: as for :func:`apply`; the jobs themselves go on.
+        options: see :class:`RunOptions`.
+
+    Returns:
+        What became of the jobs, host by host; also when some failed.
+
+    Raises:
+        JobsError: the jobs are refused: a ConfigError that tells all reasons. Nothing was copied.
+        ConfigError: an argument, a variable or a file is wrong. Nothing was touched.
+        InventoryError: the inventory cannot be read or lists no hosts.
+        EngineError: Ansible cannot work.
+
+    """
+    from gpuprep.run.jobs import JobsRun  # noqa: PLC0415 - the other verbs do not need it
+    from gpuprep.workloads.faceswap import decide, jobs, problems  # noqa: PLC0415
+
+    if state not in ("done", "started", "stopped"):
+        raise ConfigError(f"state {state!r}: choose one of done, started, stopped")
+    described = jobs.load(file)
+    if state != "stopped":
+        problems.raise_for(decide.output_problems(described.jobs))
+    settings = {
+        "gpuprep_faceswap_file": str(Path(file).expanduser().absolute()),
+        "gpuprep_faceswap_state": state,
+    }
+    run = JobsRun(
+        "faceswap_jobs", inventory, limit, variables, on_event, cancel, options, check, settings
+    )
+    return run.carry_out()
+
+
+def workshop(  # noqa: PLR0911, PLR0913 - the public interface; a part that fails ends it
+    fleet: str | Path,
+    jobs: str | Path,
+    *,
+    state: str = "done",
+    check: bool = False,
+    variables: Variables | None = None,
+    oci_options: Mapping[str, Any] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+    on_event: EventCallback | None = None,
+    cancel: Cancel | None = None,
+    **options: Unpack[RunOptions],
+) -> WorkshopResult:
+    """Launch the hosts of a fleet, prepare them, install Faceswap, and run its jobs.
+
+    Every part finds what is there: running again does what is left, and nothing twice.
+
+    Args:
+        fleet: path of a fleet file, as for :func:`provision`.
+        jobs: path of a file of jobs, as for :func:`run_jobs`. Checked before a host is launched.
+        state: ``done``; ``stopped`` stops the jobs, which save, then the hosts, which then cost no
+            GPU time; ``absent`` terminates the hosts.
+        check: only say what would be done, as far as hosts are there to be asked.
+        variables: as for :func:`apply`.
+        oci_options: as ``options`` of :func:`provision`.
+        on_progress: told in words how provisioning goes, in several threads.
+        on_event: as for :func:`apply`.
+        cancel: as for :func:`apply`.
+        options: see :class:`RunOptions`.
+
+    Returns:
+        What became of each part, up to the first one that is not right.
+
+    Raises:
+        JobsError: the jobs are refused. Nothing was launched.
+        ConfigError: as for :func:`provision` and :func:`apply`.
+        InventoryError: as for :func:`provision`.
+        EngineError: as for :func:`apply`.
+
+    """
+    from gpuprep.oci.provision import settings as fleet_settings  # noqa: PLC0415
+    from gpuprep.run.workshop import COMPONENTS, WorkshopResult, inventory_of  # noqa: PLC0415
+    from gpuprep.workloads.faceswap import decide, problems  # noqa: PLC0415
+    from gpuprep.workloads.faceswap.jobs import load  # noqa: PLC0415
+
+    if state not in ("done", "stopped", "absent"):
+        raise ConfigError(f"state {state!r}: choose one of done, stopped, absent")
+    desired = fleet_settings.desired(fleet_settings.load(fleet))
+    described = load(jobs)
+    if state == "done":
+        problems.raise_for(decide.output_problems(described.jobs))
+        expected = [f"{desired.fleet}-{number:03d}" for number in range(1, desired.count + 1)]
+        described.on("", expected)
+    clock = _Clock()
+    seconds: dict[str, float] = {}
+
+    def places(state: str | None, *, check: bool = check) -> ProvisionResult:
+        return _provision(fleet, check, state, oci_options, on_progress, addresses=True)
+
+    if state == "absent":
+        gone = places(state)
+        return WorkshopResult(provision=gone, seconds={"provision": clock()})
+    there = places(None, check=check or state == "stopped")
+    seconds["provision"] = clock()
+    inventory = inventory_of(there, desired)
+    names = tuple(inventory["all"]["hosts"])
+    if state == "stopped" and not names:  # none of them runs
+        return WorkshopResult(provision=places("stopped"), seconds=seconds)
+    if there.exit_code is not ExitCode.OK or not names:
+        return WorkshopResult(provision=there, seconds=seconds)
+    if state == "stopped":
+        stopped = run_jobs(
+            jobs,
+            inventory,
+            state="stopped",
+            check=check,
+            variables=variables,
+            on_event=on_event,
+            cancel=cancel,
+            **options,
+        )
+        seconds["jobs"] = clock()
+        if stopped.exit_code is not ExitCode.OK:
+            return WorkshopResult(there, None, stopped, seconds)
+        asleep = places("stopped")
+        seconds["provision"] += clock()
+        return WorkshopResult(asleep, None, stopped, seconds)
+    extra = [variables] if isinstance(variables, Mapping) else list(variables or ())
+    wanted = [{"gpuprep_components": list(COMPONENTS)}, *extra]
+    prepared = apply(
+        inventory, check=check, variables=wanted, on_event=on_event, cancel=cancel, **options
+    )
+    seconds["prepare"] = clock()
+    if prepared.exit_code is not ExitCode.OK or check:
+        return WorkshopResult(there, prepared, None, seconds)
+    done = run_jobs(
+        jobs, inventory, variables=variables, on_event=on_event, cancel=cancel, **options
+    )
+    seconds["jobs"] = clock()
+    return WorkshopResult(there, prepared, done, seconds)
+
+
+class _Clock:
+    """Tells seconds since it was asked last."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def __call__(self) -> float:
+        began, self._began = self._began, time.monotonic()
+        return round(self._began - began, 1)

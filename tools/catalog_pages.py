@@ -39,6 +39,7 @@ def _compatibility(catalog: Catalog) -> str:
         _archives(catalog),
         _installers(catalog),
         _frameworks(catalog),
+        _faceswap(catalog),
         _provenance(catalog),
         _sources(catalog),
     )
@@ -306,14 +307,33 @@ def _installers(catalog: Catalog) -> Table:
 
 
 def _frameworks(catalog: Catalog) -> Table:
-    columns = ("Wheel", "version", "CUDA", "cuDNN", "NCCL", "driver from", "watch for")
+    columns = ("Wheel", "version", "CUDA", "cuDNN", "NCCL", "driver from", "built for", "watch for")
     rows = (
-        (f.name, f.version, f.cuda, f.cudnn, f.nccl, f.min_driver, f.trap or "-")
+        (
+            *(f.name, f.version, f.cuda, f.cudnn, f.nccl, f.min_driver),
+            *(", ".join(f.arches) or "-", f.trap or "-"),
+        )
         for f in catalog.frameworks
     )
     return Table(
         "What framework wheels bundle (the host needs only the driver)", columns, tuple(rows)
     )
+
+
+def _faceswap(catalog: Catalog) -> Table:
+    rules = catalog.faceswap
+    rows = (
+        (
+            v.name,
+            f"torch {v.torch.version}",
+            v.torch.cuda,
+            v.torch.min_driver,
+            ", ".join(v.machines),
+        )
+        for v in rules.variants
+    )
+    title = f"Faceswap {rules.commit[:12]}: its sets of Python packages, the preferred first"
+    return Table(title, ("Variant", "framework", "CUDA", "driver from", "CUDA on"), tuple(rows))
 
 
 def _provenance(catalog: Catalog) -> Table:

@@ -20,6 +20,8 @@ from gpuprep.catalog.tables import (
     DriverRules,
     Fabric,
     FabricNames,
+    FaceswapRules,
+    FaceswapVariant,
     Framework,
     Gpu,
     HeaderRule,
@@ -109,7 +111,33 @@ def build(data: Raw) -> Catalog:
         fabrics=_fabrics(data["fabrics"]),
         archives={name: _archive(raw, data) for name, raw in data["archives"]["items"].items()},
         conda=_installers(data["conda"]),
-        frameworks=tuple(Framework(**{"trap": None, **raw}) for raw in data["frameworks"]["items"]),
+        frameworks=_frameworks(data),
+        faceswap=_faceswap(data["faceswap"], _frameworks(data)),
+    )
+
+
+def _frameworks(data: Raw) -> tuple[Framework, ...]:
+    return tuple(
+        Framework(**{"trap": None, **raw, "arches": tuple(raw.get("arches", ()))})
+        for raw in data["frameworks"]["items"]
+    )
+
+
+def _faceswap(raw: Raw, frameworks: tuple[Framework, ...]) -> FaceswapRules:
+    known = {f.version: f for f in frameworks if f.name == "torch" and f.arches}
+    variants = []
+    for name, entry in raw["variants"].items():
+        torch = _known(entry["torch"], known, f"faceswap.variants.{name}.torch")
+        variants.append(FaceswapVariant(name, known[torch], tuple(entry["machines"])))
+    return FaceswapRules(
+        repository=raw["repository"],
+        commit=raw["commit"],
+        python=raw["python"],
+        pythons=Range(*raw["pythons"]),
+        glibc=raw["glibc"],
+        memory_mb=raw["memory_mb"],
+        space_mb=raw["space_mb"],
+        variants=tuple(variants),
     )
 
 

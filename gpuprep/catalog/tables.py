@@ -488,6 +488,49 @@ class Framework:
     nccl: str
     min_driver: str
     trap: str | None
+    arches: tuple[str, ...] = ()  # empty = nobody looked
+
+
+@dataclass(frozen=True, slots=True)
+class FaceswapVariant:
+    """A set of Python packages that Faceswap runs with.
+
+    Attributes:
+        name: ``cu130``.
+        torch: the framework in it.
+        machines: those for which the published wheel of it has CUDA.
+
+    """
+
+    name: str
+    torch: Framework
+    machines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceswapRules:
+    """Faceswap, the release that is installed, and what it needs.
+
+    Attributes:
+        repository: where its source is published.
+        commit: full id of the commit.
+        python: minor release for its environment.
+        pythons: minor releases that it accepts.
+        glibc: oldest C library that its wheels run on.
+        memory_mb: MiB of memory without which it trains nothing.
+        space_mb: MiB that its environment takes while it is made.
+        variants: in order of preference.
+
+    """
+
+    repository: str
+    commit: str
+    python: str
+    pythons: Range
+    glibc: str
+    memory_mb: int
+    space_mb: int
+    variants: tuple[FaceswapVariant, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,6 +564,7 @@ class Catalog:
     archives: Mapping[str, Archive]
     conda: Installers
     frameworks: tuple[Framework, ...]
+    faceswap: FaceswapRules
 
     def cite(self, block: str) -> str:
         """Return the name of the first source of a block, for reasons: ``archmatrix``."""

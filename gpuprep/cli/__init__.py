@@ -23,6 +23,8 @@ COMMANDS: Final = (
     LazyCommand("apply", "verbs", "apply", "Bring the hosts to their desired state and prove it."),
     LazyCommand("verify", "verbs", "verify", "Prove that the GPUs of the hosts work."),
     LazyCommand("status", "verbs", "status", "Say in what state the hosts are."),
+    LazyCommand("jobs", "jobs", "jobs", "Run jobs of Faceswap on prepared hosts."),
+    LazyCommand("workshop", "jobs", "workshop", "Launch, prepare, and run jobs of Faceswap."),
     LazyCommand("explain", "explain", "explain", "Say which stack fits a GPU, and why."),
     LazyCommand("catalog", "catalog", "catalog_group", "Check and refresh the catalog."),
     LazyCommand("lock", "lock", "lock", "Fix the exact versions of a fleet."),

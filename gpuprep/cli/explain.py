@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpuprep.components import NAMES
+from gpuprep.components import KNOWN, NAMES
 from gpuprep.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -62,8 +62,13 @@ def _completing(names: Callable[[Catalog], Iterable[str]]) -> Callable[..., list
 @click.option(
     "--only",
     multiple=True,
-    type=click.Choice(NAMES),
+    type=click.Choice(KNOWN),
     help="Component, as in gpuprep_components; may be given several times.",
+)
+@click.option(
+    "--workload",
+    type=click.Choice([name for name in KNOWN if name not in NAMES]),
+    help="What a workload gets and needs; without --os on every system that the roles install.",
 )
 @click.option("--as-of", help="Date that end-of-life warnings are judged by.")
 @click.option("--facts", type=_FILE, help="Facts file; options given beside it win.")
@@ -96,7 +101,14 @@ def explain(
     if matrix:
         _print_matrix(catalog, output)
         return ExitCode.OK
-    data, where = _question(shape, facts, options, catalog)
+    workload: str | None = options.pop("workload")
+    if workload is not None:
+        options["only"] = options["only"] or _needed_by(workload)
+    data, where = _question(shape, facts, options, catalog, any_system=workload is not None)
+    if workload is not None and not data["gpus"]:
+        data["components"] = [name for name in data["components"] if name != "driver"]
+    if "os" not in data:
+        return _on_each_system(data, where, catalog, str(workload), output)
     host, desired = parse_facts(data, where)
     outcome = resolve(host, desired, catalog)
     if output == "json":
@@ -107,8 +119,56 @@ def explain(
     return ExitCode.ALL_HOSTS_FAILED if isinstance(outcome, Refusal) else ExitCode.OK
 
 
+def _needed_by(workload: str) -> tuple[str, ...]:
+    """Return the components that a workload needs, itself included."""
+    from gpuprep.components import BY_NAME  # noqa: PLC0415  (as above)
+
+    component = BY_NAME[workload]
+    return (*component.decided_by, *component.after, workload)
+
+
+def _on_each_system(
+    data: Mapping[str, Any], where: str, catalog: Catalog, workload: str, output: str
+) -> ExitCode:
+    """Print what a workload gets on each system that the roles install; a table, or JSON."""
+    from gpuprep.components import BY_NAME, resolve  # noqa: PLC0415  (as above)
+    from gpuprep.model import Refusal  # noqa: PLC0415
+    from gpuprep.planner.facts_file import parse_facts  # noqa: PLC0415
+    from gpuprep.planner.matrix import as_text  # noqa: PLC0415
+
+    rows: list[tuple[str, ...]] = []
+    fits = False
+    for name, system in catalog.systems.items():
+        if not system.installs or data.get("arch", "x86_64") not in system.arches:
+            continue
+        host, desired = parse_facts({**data, "os": name}, where)
+        outcome = resolve(host, desired, catalog)
+        if isinstance(outcome, Refusal):
+            rows.append((name, "-", "-", "-", "-", f"{outcome.code}: {outcome.message}"))
+            continue
+        fits = True
+        why = next((r.why for r in outcome.reasons if r.choice == "variant"), "")
+        chosen = outcome.faceswap
+        told = (chosen.variant, chosen.backend, f"torch {chosen.torch}") if chosen else ("-",) * 3
+        rows.append((name, outcome.branch or "-", *told, why))
+    columns = ("system", "driver", "variant", "backend", "framework", "why")
+    if output == "json":
+        click.echo(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+    else:
+        from gpuprep.planner.matrix import Table  # noqa: PLC0415
+
+        title = f"{BY_NAME[workload].title} on {data.get('shape') or 'a host of these facts'}"
+        click.echo(as_text(Table(title, columns, tuple(rows))))
+    return ExitCode.OK if fits else ExitCode.ALL_HOSTS_FAILED
+
+
 def _question(
-    shape: str | None, facts: Path | None, options: Mapping[str, Any], catalog: Catalog
+    shape: str | None,
+    facts: Path | None,
+    options: Mapping[str, Any],
+    catalog: Catalog,
+    *,
+    any_system: bool = False,
 ) -> tuple[dict[str, Any], str]:
     """Put the facts together: file first, then the shape's, then the options."""
     data: dict[str, Any] = {}
@@ -129,7 +189,7 @@ def _question(
     data |= given
     if shape is None and "gpus" not in data:
         raise ConfigError("explain needs a SHAPE, --gpu or --facts; or --matrix for all of them")
-    if "os" not in data:
+    if "os" not in data and not any_system:
         raise ConfigError(f"explain needs --os: one of {', '.join(catalog.systems)}")
     return data, where
 

@@ -47,13 +47,13 @@ def provision(  # noqa: PLR0913 - one per option
     What is there is known by its tags: running again launches nothing twice. Where OCI has no free
     host, the next fault domain and availability domain is asked at once.
     """
-    verb = partial(api.provision, file, state=state, on_progress=None if quiet else _tell)
+    verb = partial(api.provision, file, state=state, on_progress=None if quiet else tell)
     if not (check or yes) and _somebody_answers():
         planned = verb(check=True)
         changing = [one for one in planned.members.values() if one.changed]
         destroying = any(one.action == "terminate" for one in changing)
         if len(changing) >= _SEVERAL or destroying:
-            click.echo(_text(planned), err=True)
+            click.echo(in_words(planned), err=True)
             if not click.confirm(f"Change {len(changing)} hosts?", err=True):
                 click.echo("gpuprep: nothing was changed", err=True)
                 return ExitCode.CANCELLED
@@ -61,11 +61,12 @@ def provision(  # noqa: PLR0913 - one per option
     if output == "json":
         click.echo(json.dumps(result.to_dict(), indent=2))
     else:
-        click.echo(_text(result))
+        click.echo(in_words(result))
     return result.exit_code
 
 
-def _tell(words: str) -> None:
+def tell(words: str) -> None:
+    """Write a line of progress."""
     click.echo(f"gpuprep: {clean_line(words)}", err=True)
 
 
@@ -73,7 +74,8 @@ def _somebody_answers() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _text(result: ProvisionResult) -> str:
+def in_words(result: ProvisionResult) -> str:
+    """Return what became of a fleet, a line for each host."""
     lines = [line for one in result.members.values() for line in _of_member(one, result)]
     if not lines:
         lines.append(f"fleet {result.fleet} has no hosts")

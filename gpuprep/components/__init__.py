@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def _found() -> Iterable[Component]:
     """Return the components of this package's modules, each after those that decide it.
 
-    Components that stand alone come last.
+    Components that stand alone come last, and after them those that need others on the host.
     """
     modules = (
         importlib.import_module(f"{__name__}.{module.name}")
@@ -37,21 +38,27 @@ def _found() -> Iterable[Component]:
     graph = {name: component.decided_by for name, component in by_name.items()}
     order = list(TopologicalSorter(graph).static_order())
     decide = {name for names in graph.values() for name in names}
-    alone = [name for name in order if name not in decide and not graph[name]]
-    return [by_name[name] for name in order if name not in alone] + [by_name[n] for n in alone]
+    late = [name for name in order if by_name[name].after]
+    alone = [n for n in order if n not in decide and not graph[n] and n not in late]
+    first = [name for name in order if name not in alone and name not in late]
+    return [by_name[name] for name in (*first, *alone, *late)]
 
 
 COMPONENTS: tuple[Component, ...] = tuple(_found())
 BY_NAME = {component.name: component for component in COMPONENTS}
 BY_ROLE = {component.role: component for component in COMPONENTS}
-NAMES = tuple(BY_NAME)
+KNOWN = tuple(BY_NAME)
+NAMES = tuple(component.name for component in COMPONENTS if not component.opt_in)
+"""Those that a host gets where nothing else is said; the others are named to be had."""
 ROLES = tuple(BY_ROLE)
 
 
 def resolve(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Stack | Refusal:
     """Return the stack that fits a host, or the refusal; see :mod:`gpuprep.resolve.resolver`."""
+    if desired.components is None:
+        desired = replace(desired, components=NAMES)
     steps = {component.name: component.resolve for component in COMPONENTS}
     return resolver.resolve(facts, desired, catalog, steps)
 
 
-__all__ = ["BY_NAME", "BY_ROLE", "COMPONENTS", "NAMES", "ROLES", "resolve"]
+__all__ = ["BY_NAME", "BY_ROLE", "COMPONENTS", "KNOWN", "NAMES", "ROLES", "resolve"]

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    from gpuprep.catalog import Catalog
     from gpuprep.components.differences import Differences
     from gpuprep.components.state import RoleState
-    from gpuprep.model import Settings, Stack
+    from gpuprep.model import Message, Settings, Stack
     from gpuprep.observe import HostObservation
     from gpuprep.packages.family import PackageFamily
     from gpuprep.resolve.case import Case
@@ -33,6 +34,7 @@ class Situation:
         stack: what the resolver chose for it.
         settings: what the user set.
         family: its package family.
+        catalog: what belongs together.
         driver_cuda: newest CUDA that the driver runs which the host gets or has; None = no driver.
 
     """
@@ -41,6 +43,7 @@ class Situation:
     stack: Stack
     settings: Settings
     family: PackageFamily
+    catalog: Catalog
     driver_cuda: str | None = None
 
 
@@ -53,6 +56,10 @@ class Written:
 
 
 REPOSITORY = Written("source, key and pin of NVIDIA's repository")
+
+
+def _no_obstacle(_situation: Situation, _roles: Collection[str]) -> Message | None:
+    return None
 
 
 def _nothing(_stack: Stack) -> Mapping[str, str]:
@@ -68,6 +75,8 @@ class Component:
         title: as people write it.
         role: the role that converges it.
         decided_by: components that the resolver looks at to decide this one; they come first.
+        after: components that its role needs on the host, though they decide nothing of it.
+        opt_in: it is a part of the stack only where ``gpuprep_components`` names it.
         wanted: whether the variables ask for it, were it chosen.
         resolve: adds what the resolver chooses for it to a stack.
         plan: finds the differences and returns what the role has to establish.
@@ -77,6 +86,9 @@ class Component:
         paths: files that are looked at on a host.
         services: units that are looked at on a host, from the catalog.
         uses_packages: it needs the package manager; False works on every system.
+        obstacle: what forbids its part of a plan now, given the roles in the plan; None = nothing.
+        accounts: users that are looked at on a host.
+        checkouts: checkouts of sources that are looked at on a host.
         space_mb: free space in MiB that it needs on a bare host, by directory.
         checks: ids of the checks of the ladder that it brings.
         writes: what it installs and writes.
@@ -88,6 +100,8 @@ class Component:
     title: str
     role: str
     decided_by: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    opt_in: bool = False
     wanted: Callable[[Mapping[str, Any]], bool]
     resolve: Resolve
     plan: Callable[[Differences, Situation], RoleState]
@@ -95,6 +109,9 @@ class Component:
     desired: Callable[[Stack], str]
     locks: Callable[[Stack], Mapping[str, str]] = _nothing
     paths: Callable[[Settings], tuple[str, ...]] = lambda _settings: ()
+    obstacle: Callable[[Situation, Collection[str]], Message | None] = _no_obstacle
+    accounts: tuple[str, ...] = ()
+    checkouts: tuple[str, ...] = ()
     uses_packages: bool = True
     space_mb: Mapping[str, int] = field(default_factory=dict)
     checks: tuple[str, ...] = ()

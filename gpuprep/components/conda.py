@@ -54,7 +54,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         for environment in settings.environments
     )
     for wanted in environments:
-        _diff_environment(differences, wanted, conda)
+        diff_environment(differences, wanted, conda)
     _diff_labels(differences, conda)
     state = CondaState(settings.conda_prefix, installer, not conda.exists, environments)
     return RoleState(differences.role, files=files, conda=state)
@@ -111,7 +111,8 @@ def _cuda_for(environment: Environment, situation: Situation) -> str | None:
     return None if environment.kind == "explicit" else situation.driver_cuda
 
 
-def _diff_environment(differences: Differences, desired: EnvironmentState, conda: Conda) -> None:
+def diff_environment(differences: Differences, desired: EnvironmentState, conda: Conda) -> None:
+    """Find that an environment is absent, made from something else, or lost packages."""
     name = desired.environment.name
     current = conda.envs.get(name)
     if current is None:

@@ -23,7 +23,10 @@ CLOUD_INIT: Final = "/run/cloud-init"  # where it says how far it is
 
 # Operations of these kinds find out by themselves that there is nothing to do.
 SAFE_TO_REPEAT: Final = frozenset(
-    {StepKind.PACKAGE, StepKind.HOLD, StepKind.UNIT, StepKind.ENVIRONMENT}
+    {
+        *(StepKind.PACKAGE, StepKind.HOLD, StepKind.UNIT, StepKind.ENVIRONMENT),
+        *(StepKind.ACCOUNT, StepKind.CHECKOUT, StepKind.PYTHON_PACKAGES),
+    }
 )
 
 
@@ -54,6 +57,56 @@ class CondaState:
     installer: CondaInstaller
     is_new: bool
     environments: tuple[EnvironmentState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadState:
+    """A desired workload: its user, environment, Python packages, source, and that it starts.
+
+    Attributes:
+        conda_prefix: where conda lives.
+        environment: what its environment is made of.
+        account: operation that makes its user.
+        python_lock: operation that installs its Python packages.
+        checkout: operation that checks out its source.
+        start_test: operation that tries whether it starts.
+        record: what is written of it once it has started.
+
+    """
+
+    conda_prefix: str
+    environment: Environment
+    account: Operation
+    python_lock: Operation
+    checkout: Operation
+    start_test: Operation
+    record: ManagedFile
+
+    def installation(self, do: Collection[str]) -> list[Operation]:
+        """Return the operations that bring about what the kinds of steps speak of."""
+        environment = {**asdict(self.environment), "cuda": None}
+        by_kind: dict[str, Operation] = {
+            StepKind.ACCOUNT: self.account,
+            StepKind.ENVIRONMENT: {
+                "op": "conda_environments",
+                "prefix": self.conda_prefix,
+                "environments": [environment],
+            },
+            StepKind.PYTHON_PACKAGES: self.python_lock,
+            StepKind.CHECKOUT: self.checkout,
+        }
+        return [operation for kind, operation in by_kind.items() if kind in do]
+
+    def proof(self, do: Collection[str]) -> list[Operation]:
+        """Return the test that it starts, and the record of that, where anything changes."""
+        touched = {
+            *(StepKind.PACKAGE, StepKind.ACCOUNT, StepKind.ENVIRONMENT),
+            *(StepKind.PYTHON_PACKAGES, StepKind.CHECKOUT, StepKind.RECORD),
+        }
+        if not touched & set(do):
+            return []
+        record = {"op": "files", "files": [asdict(self.record)], "linker_cache": False}
+        return [self.start_test, record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +146,7 @@ class RoleState:
         default_link: what ``/usr/local/cuda`` has to show.
         linker: the dynamic linker's cache depends on the files.
         conda: conda installation.
+        workload: workload on a prepared host.
 
     """
 
@@ -119,6 +173,7 @@ class RoleState:
     default_link: str | None = None
     linker: bool = False
     conda: CondaState | None = None
+    workload: WorkloadState | None = None
 
     def operations(
         self, kinds: Collection[str], *, refresh: bool, complete: bool = False
@@ -144,11 +199,16 @@ class RoleState:
             files = self._writing(others)
         if StepKind.SOURCE in do and self.foreign:
             files.insert(0, {"op": "set_aside", "paths": list(self.foreign)})
+        workload = self.workload
         stages = {
             "files": [] if self.conda else files,
             "packages": self._packages(do, refresh=refresh),
-            "install": installed,
-            "configure": [*(files if self.conda else []), *self._configuration(do)],
+            "install": [*installed, *(workload.installation(do) if workload else [])],
+            "configure": [
+                *(files if self.conda else []),
+                *self._configuration(do),
+                *(workload.proof(do) if workload else []),
+            ],
         }
         if self.first_boot and stages["packages"]:
             stages["packages"].insert(0, {"op": "first_boot", "folder": CLOUD_INIT})

@@ -18,6 +18,7 @@ from gpuprep.model import (
     Stack,
     Step,
 )
+from gpuprep.model.jobs import JobProgress  # noqa: TC001 - as above
 from gpuprep.model.plain import plain
 
 
@@ -39,6 +40,7 @@ class HostReport:
         host_status: state of the host, as far as the checks show it.
         failure: of the role that failed before the host was observed again.
         left_out: ids of the steps that the tags of the run leave to another one.
+        jobs: where each job of a workload is.
 
     """
 
@@ -55,6 +57,7 @@ class HostReport:
     host_status: HostStatus = HostStatus.UNKNOWN
     failure: Failure | None = None
     left_out: tuple[str, ...] = ()
+    jobs: tuple[JobProgress, ...] = ()
 
     @property
     def ok(self) -> bool:

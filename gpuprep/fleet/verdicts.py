@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from gpuprep.fleet.failures import Failure
     from gpuprep.model import CheckResult
+    from gpuprep.model.jobs import JobProgress
     from gpuprep.planner import HostPlan
 
 Verb = Literal["plan", "apply", "status", "verify"]
@@ -61,6 +62,7 @@ def report_of(  # noqa: PLR0913 - all that is known of a host
     foreign: bool = False,
     failure: Failure | None = None,
     tags: Tags | None = None,
+    jobs: tuple[JobProgress, ...] = (),
 ) -> HostReport:
     """Return what is told of a host.
 
@@ -72,6 +74,7 @@ def report_of(  # noqa: PLR0913 - all that is known of a host
             gpuprep had.
         failure: of the role that failed before.
         tags: what the run carries out, None = everything.
+        jobs: where each job of a workload is.
 
     """
     report = HostReport(
@@ -87,6 +90,7 @@ def report_of(  # noqa: PLR0913 - all that is known of a host
         reboot_required=plan.reboot_required,
         failure=failure,
         left_out=(tags or Tags()).left_out(plan),
+        jobs=jobs,
     )
     if foreign and judges(verb):
         report = replace(report, state=PlanState.CONVERGED, steps=(), code=None, error=None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gpuprep.ladder.answers import duration, items, longest, mapping, number, texts, whole
 from gpuprep.ladder.findings import command_text, failed, passed, skipped
 from gpuprep.ladder.registry import judges
-from gpuprep.model.versions import key
+from gpuprep.model.capabilities import supports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -255,30 +255,6 @@ def _found_frameworks(
 def _silent(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Environments that should have said something and did not."""
     return [env for env in items(block, "envs") if not env.get("frameworks")]
-
-
-_ARCHITECTURE = re.compile(r"[0-9]{2,4}")  # compute capability without its dot
-
-
-def supports(architectures: list[str], capability: str) -> bool:
-    """Return whether a build for these architectures runs on a compute capability.
-
-    Machine code (``sm_86``) runs within its major version from its minor on; PTX (``compute_80``)
-    on everything newer. Suffixed targets (``sm_90a``) run on exactly that capability.
-    """
-    major, minor = (*key(capability), 0, 0)[:2]
-    for name in architectures:
-        kind, _, number = name.partition("_")
-        exact = number.endswith(("a", "f"))
-        digits = number.rstrip("af")
-        if not _ARCHITECTURE.fullmatch(digits):
-            continue
-        of = (int(digits[:-1]), int(digits[-1]))
-        if kind == "compute" and not exact and of <= (major, minor):
-            return True
-        if kind == "sm" and of[0] == major and (of[1] == minor if exact else of[1] <= minor):
-            return True
-    return False
 
 
 def _capabilities(host: Evidence, framework: Mapping[str, Any]) -> set[str]:

@@ -51,6 +51,8 @@ class HostFacts:
         ready_modules: packages with ready modules for this host's kernels that its package index
             has or that are installed, each with the driver releases that they are of (empty = not
             told); None = no index was looked into.
+        driver: version of the driver that is on the host; None = none, or nobody looked.
+        memory_mb: MiB of memory; None = nobody looked.
         nvswitches: NVSwitch chips on the PCI bus; None = nobody looked.
         state: what can forbid an installation.
 
@@ -64,6 +66,8 @@ class HostFacts:
     kernel_cc: str | None = None
     system_gcc: int | None = None
     shape: str | None = None
+    driver: str | None = None
+    memory_mb: int | None = None
     nvswitches: int | None = None
     ready_modules: Mapping[str, tuple[str, ...]] | None = None
     state: HostState = HostState()

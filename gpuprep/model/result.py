@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuprep.model.host import HostFacts
+    from gpuprep.model.jobs import JobProgress
     from gpuprep.model.plan import Step
     from gpuprep.model.stack import Message, Stack
 
@@ -95,6 +96,7 @@ class HostResult:
     reboot_required: bool = False
     operations: tuple[Done, ...] = ()  # what the host was asked to do, in order
     diffs: tuple[FileDiff, ...] = ()  # only where they were asked for
+    jobs: tuple[JobProgress, ...] = ()  # of workloads, where each is
 
     @property
     def ok(self) -> bool:

@@ -52,6 +52,7 @@ class Settings:
         conda_channels: channels of the system-wide condarc.
         conda_channel_alias: base URL of channel names, or empty.
         environments: desired conda environments.
+        python_lock: text of a lock of the user's for the workload's Python packages; None = ours.
         shape: OCI shape from the inventory.
 
     """
@@ -68,4 +69,5 @@ class Settings:
     conda_channels: tuple[str, ...] = ("conda-forge",)
     conda_channel_alias: str = ""
     environments: tuple[Environment, ...] = ()
+    python_lock: str | None = None
     shape: str | None = None

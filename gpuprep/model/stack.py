@@ -42,6 +42,10 @@ class DesiredStack:
         conda_mirror: base URL that replaces Miniforge's ``.../releases/download``; None = theirs.
         conda_sha256: checksum of the installer when it differs from the catalog's; else None.
         locked: exact versions of packages by name, from a lock file; None = not locked.
+        faceswap_variant: set of Python packages (``cu130``) or ``auto``.
+        faceswap_backend: what Faceswap computes on: ``nvidia``, ``cpu`` or ``auto``.
+        faceswap_python: minor release of Python for its environment, or ``auto``.
+        faceswap_commit: full id of the commit of its source, or ``auto``.
 
     """
 
@@ -66,6 +70,10 @@ class DesiredStack:
     conda_mirror: str | None = None
     conda_sha256: str | None = None
     locked: Mapping[str, str] | None = None
+    faceswap_variant: str = "auto"
+    faceswap_backend: Literal["auto", "nvidia", "cpu"] = "auto"
+    faceswap_python: str = "auto"
+    faceswap_commit: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +214,30 @@ class CudaToolkit:
 
 
 @dataclass(frozen=True, slots=True)
+class Faceswap:
+    """Faceswap as it fits a host.
+
+    Attributes:
+        variant: set of Python packages: ``cu130``.
+        backend: what it computes on: ``nvidia`` or ``cpu``.
+        torch: version of the framework in the set.
+        python: minor release of Python.
+        repository: where its source is published.
+        commit: full id of the commit of its source.
+        lock: SHA-256 of the lock that the set is installed from, as this release has it.
+
+    """
+
+    variant: str
+    backend: Literal["nvidia", "cpu"]
+    torch: str
+    python: str
+    repository: str
+    commit: str
+    lock: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stack:
     """A stack that fits a host. What is not wanted is None or empty.
 
@@ -240,6 +272,7 @@ class Stack:
         signer: who must have signed the modules; None = whoever.
         kernel_modules: other kernel modules to load at boot, before the services.
         conda: installer.
+        faceswap: the workload Faceswap.
         reasons: why each value was chosen.
         warnings: coded warnings.
         exact: version by name of all packages that a lock file fixes.
@@ -277,6 +310,7 @@ class Stack:
     signer: str | None = None
     kernel_modules: tuple[str, ...] = ()
     conda: CondaInstaller | None = None
+    faceswap: Faceswap | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[Message, ...] = ()
     exact: Mapping[str, str] = field(default_factory=dict)

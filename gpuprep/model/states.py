@@ -112,3 +112,7 @@ class StepKind(StrEnum):
     INSTALLATION = "installation"
     ENVIRONMENT = "environment"
     LABEL = "label"
+    ACCOUNT = "account"
+    CHECKOUT = "checkout"
+    PYTHON_PACKAGES = "python_packages"
+    RECORD = "record"

@@ -28,6 +28,10 @@ VARIABLE_OF: Mapping[str, str] = {
     "conda_mirror": "conda_mirror",
     "conda_sha256": "conda_installer_sha256",
     "locked": "gpuprep_lock_file",
+    "faceswap_variant": "faceswap_variant",
+    "faceswap_backend": "faceswap_backend",
+    "faceswap_python": "faceswap_python",
+    "faceswap_commit": "faceswap_commit",
 }
 """By field of ``DesiredStack``; no variable sets ``allow_eol``, only a facts file and Python do."""
 

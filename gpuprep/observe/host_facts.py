@@ -36,6 +36,7 @@ def facts(observation: HostObservation, shape: str | None = None) -> HostFacts:
         system_gcc=observation.system_gcc,
         shape=shape,
         ready_modules=observation.package_manager.ready,
+        memory_mb=observation.memory_mb,
         state=HostState(
             runfile=observation.runfile,
             secure_boot=observation.secure_boot,

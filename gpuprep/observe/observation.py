@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.model.jobs import JobProgress, progress_of
 from gpuprep.model.names import matches
 
 if TYPE_CHECKING:
@@ -380,11 +381,36 @@ class Cudnn:
 
 @dataclass(frozen=True)
 class CondaEnvironment:
-    """An environment: ``packages`` is version and build by name, ``marker`` our note."""
+    """An environment: ``packages`` is version and build by name, ``marker`` our note.
+
+    Where a lock of Python packages made it, ``python_packages`` is version by name of what pip sees
+    and ``python_marker`` our note of that.
+    """
 
     path: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     marker: Mapping[str, Any] | None = None
+    python_packages: Mapping[str, str] = field(default_factory=dict)
+    python_marker: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """A user: its home, shell and group, and the modes of its own folders."""
+
+    uid: int = 0
+    home: str = ""
+    shell: str = ""
+    group: str = ""
+    folders: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A checkout of a workload's source: its commit, and whether it is as it was left."""
+
+    commit: str
+    intact: bool = False
 
 
 @dataclass(frozen=True)
@@ -443,6 +469,7 @@ class HostObservation:
     cudnn: Cudnn = Cudnn()
     conda: Conda = Conda()
     selinux: Selinux = Selinux()
+    jobs: Mapping[str, Any] = field(default_factory=dict)
     secure_boot: bool = False
     mok_enrolled: bool = False
     first_boot: str | None = None  # what cloud-init is doing; None = nothing, or this itself
@@ -450,9 +477,17 @@ class HostObservation:
     runfile: bool = False
     free_mb: Mapping[str, int] = field(default_factory=dict)
     commands: Mapping[str, bool] = field(default_factory=dict)
+    memory_mb: int | None = None
+    accounts: Mapping[str, Account | None] = field(default_factory=dict)
+    checkouts: Mapping[str, Checkout | None] = field(default_factory=dict)
     initramfs: Mapping[str, int] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)  # seconds by what was looked at
+
+    @cached_property
+    def job_progress(self) -> tuple[JobProgress, ...]:
+        """Where each job of a workload is."""
+        return tuple(progress_of(name, told) for name, told in sorted(self.jobs.items()))
 
     @cached_property
     def gpus(self) -> tuple[PciDevice, ...]:

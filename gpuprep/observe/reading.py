@@ -140,7 +140,9 @@ def _with_own_markers(conda: Any) -> Any:  # noqa: ANN401 - JSON types, not yet 
     envs = conda.get("envs")
     if isinstance(envs, dict):
         kept["envs"] = {
-            name: {**env, "marker": _marker(env.get("marker"))} if isinstance(env, dict) else env
+            name: {**env, **{key: _marker(env.get(key)) for key in ("marker", "python_marker")}}
+            if isinstance(env, dict)
+            else env
             for name, env in envs.items()
         }
     return kept

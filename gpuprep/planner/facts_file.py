@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.components import NAMES
+from gpuprep.components import KNOWN, NAMES
 from gpuprep.errors import FactsError
 from gpuprep.model import DesiredStack, HostFacts, HostState, KernelHeaders
 
@@ -73,6 +73,8 @@ _HOST: Mapping[str, _Kind] = {
     "kernel_cc": _TEXT,
     "system_gcc": _COUNT,
     "shape": _TEXT,
+    "driver": _Kind("a version in quotes", _matches(_DIGITS)),
+    "memory_mb": _COUNT,
     "nvswitches": _COUNT,
     "ready_modules": _Kind(
         "a list of driver versions in quotes by package",
@@ -87,7 +89,7 @@ _STATE: Mapping[str, _Kind] = {
     "newest_headers": _HEADERS,
 }
 _SETTINGS: Mapping[str, _Kind] = {
-    "components": _Kind(f"a list of {', '.join(NAMES)}", _is_list(_is_text)),
+    "components": _Kind(f"a list of {', '.join(KNOWN)}", _is_list(_is_text)),
     "source": _TEXT,
     "channel": _TEXT,
     "profile": _TEXT,
@@ -106,6 +108,10 @@ _SETTINGS: Mapping[str, _Kind] = {
     "mirror_fingerprint": _Kind("40 hex digits", _matches(re.compile(r"[0-9a-fA-F]{40}"))),
     "conda_version": _TEXT,
     "conda_mirror": _TEXT,
+    "faceswap_variant": _TEXT,
+    "faceswap_backend": _TEXT,
+    "faceswap_python": _VERSION,
+    "faceswap_commit": _Kind("40 hex digits", _matches(re.compile(r"[0-9a-f]{40}|auto"))),
     "conda_sha256": _Kind("64 hex digits", _matches(re.compile(r"[0-9a-fA-F]{64}"))),
 }
 

@@ -152,6 +152,14 @@ _FORMS: Final[Mapping[str, _Form]] = {
         "a name of letters, digits and . _ + - that is not base or root",
         lambda text: _like(r"\w[\w.+-]{0,99}")(text) and text.lower() not in {"base", "root"},
     ),
+    "faceswap_commit": _Form(
+        "auto or the full id of a commit, 40 hex digits (no branch, no tag)",
+        lambda text: text == "auto" or _like(r"[0-9a-fA-F]{40}")(text),
+    ),
+    "faceswap_repository": _optional(_url("http", "https", "file")),
+    "faceswap_index": _optional(_url("http", "https", "file")),
+    "faceswap_python": _version(r"3\.[0-9]{1,2}", "auto"),
+    "faceswap_variant": _Form("auto or cu and three digits", _like(r"auto|cu[0-9]{3}")),
     # What begins with a dash would be an option of conda.
     "conda_environments.packages": _Form("package specifications", _like(r"[^\s-].*")),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gpuprep.catalog.rules import host_rules
-from gpuprep.components import BY_NAME, BY_ROLE, COMPONENTS, resolve
+from gpuprep.components import BY_NAME, BY_ROLE, COMPONENTS, NAMES, resolve
 from gpuprep.components.base import TEMPORARY, Situation
 from gpuprep.components.differences import Differences
 from gpuprep.components.module_rules import blocking, firmware_off
@@ -190,6 +190,8 @@ def observation_request(catalog: Catalog, settings: Settings) -> dict[str, Any]:
         "firewall": (s := catalog.shapes.get(settings.shape or "")) is not None and s.rdma,
         "conda": settings.conda_prefix,
         "commands": list(rules.observed_commands),
+        "accounts": [name for component in COMPONENTS for name in component.accounts],
+        "checkouts": [path for component in COMPONENTS for path in component.checkouts],
     }
 
 
@@ -245,8 +247,9 @@ class _Planner:
         self._settings = settings
         self._catalog = catalog
         self._resolver = resolver
-        self._facts = facts(observation, settings.shape)
         self._versions = versions_of(observation)
+        driver = self._versions.get("driver")
+        self._facts = replace(facts(observation, settings.shape), driver=driver)
 
     def plan(self, role: str | None) -> HostPlan:
         """Return the plan of all wanted components, or of one role's."""
@@ -271,7 +274,15 @@ class _Planner:
         explained = level is Support.EXPLAINED
         if explained and any(component.uses_packages for component in to_plan):
             return self._refused(self._not_installed(), answer)
-        roles = self._roles(to_plan, answer, family or next(iter(FAMILIES.values())))
+        situation = Situation(
+            self._observation,
+            answer,
+            self._settings,
+            family or next(iter(FAMILIES.values())),
+            self._catalog,
+            self._driver_cuda(answer),
+        )
+        roles = self._roles(to_plan, situation)
         drifted = any(plan.steps for plan in roles.values())
         plan = HostPlan(
             state=PlanState.DRIFTED if drifted else PlanState.CONVERGED,
@@ -291,7 +302,8 @@ class _Planner:
             versions=self._versions,
             reboot_required=any(StepKind.REBOOT in r.kinds for r in roles.values()),
         )
-        obstacle = self._obstacle(plan)
+        own = (component.obstacle(situation, roles) for component in to_plan)
+        obstacle = self._obstacle(plan) or next(filter(None, own), None)
         return self._refused(obstacle, answer) if obstacle else plan
 
     def _not_installed(self) -> Message:
@@ -309,7 +321,7 @@ class _Planner:
         without a GPU can still have what needs no driver.
         """
         wanted = self._settings.stack.components
-        names = set(BY_NAME if wanted is None else wanted)
+        names = set(NAMES if wanted is None else wanted)
         if role is None:
             return (_ordered(names),)
         own = BY_ROLE[role]
@@ -326,11 +338,8 @@ class _Planner:
             desired = replace(desired, keep_driver=kept)
         return self._resolver(self._facts, desired, self._catalog)
 
-    def _roles(
-        self, components: Iterable[Component], stack: Stack, family: PackageFamily
-    ) -> dict[str, RolePlan]:
-        cuda = self._driver_cuda(stack)
-        situation = Situation(self._observation, stack, self._settings, family, cuda)
+    def _roles(self, components: Iterable[Component], situation: Situation) -> dict[str, RolePlan]:
+        stack, family = situation.stack, situation.family
         roles: dict[str, RolePlan] = {}
         taken: set[str] = set()  # paths
         for component in components:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from gpuprep.components import COMPONENTS, NAMES, ROLES
+from gpuprep.components import COMPONENTS, KNOWN, NAMES, ROLES
 from gpuprep.errors import ConfigError
 from gpuprep.layout import collection_root, package_root
 from gpuprep.model import DesiredStack, Environment, Settings
+from gpuprep.workloads.python_lock import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +42,7 @@ def fleet_options() -> Mapping[str, Mapping[str, Any]]:
     text = (package_root() / "planner/fleet_variables.yml").read_text(encoding="utf-8")
     options: dict[str, dict[str, Any]] = yaml.safe_load(text)["options"]
     # The names of the components have their home in gpuprep.components.
-    options["gpuprep_components"] |= {"choices": list(NAMES), "default": list(NAMES)}
+    options["gpuprep_components"] |= {"choices": list(KNOWN), "default": list(NAMES)}
     return options
 
 
@@ -87,9 +88,22 @@ def _environment(entry: Mapping[str, Any], files: Mapping[str, str]) -> Environm
 
 
 def environment_files(variables: Mapping[str, Any]) -> list[str]:
-    """Return the controller's files that the wanted environments name."""
+    """Return the controller's files that the wanted environments and workloads name."""
     entries = variables.get("conda_environments") or []
-    return [str(e[key]) for e in entries for key in ("file", "lock") if e.get(key)]
+    found = [str(e[key]) for e in entries for key in ("file", "lock") if e.get(key)]
+    lock = variables.get("faceswap_lock")
+    return [*found, str(lock)] if lock else found
+
+
+def _python_lock(values: Mapping[str, Any], files: Mapping[str, str]) -> str | None:
+    """Return the text of the lock that ``faceswap_lock`` names, held to the form of locks."""
+    path = values["faceswap_lock"]
+    if not path:
+        return None
+    if path not in files:
+        raise ConfigError(f"faceswap_lock: {path!r} is not there")
+    names_of(files[path], f"faceswap_lock: {path}")
+    return files[path]
 
 
 def _components(values: Mapping[str, Any]) -> tuple[str, ...]:
@@ -146,9 +160,18 @@ def settings_from(
         else values["conda_installer_version"],
         conda_mirror=values["conda_mirror"] or None,
         conda_sha256=values["conda_installer_sha256"] or None,
+        faceswap_variant=values["faceswap_variant"],
+        faceswap_backend=values["faceswap_backend"],
+        faceswap_python=values["faceswap_python"],
+        faceswap_commit=values["faceswap_commit"].lower(),
     )
     kernel = values["gpu_driver_kernel"]
     entries = values["conda_environments"]
+    if "faceswap" in (stack.components or ()) and "faceswap" in {e["name"] for e in entries}:
+        raise ConfigError(
+            "conda_environments: the environment 'faceswap' is made by the role faceswap; give"
+            " yours another name"
+        )
     return Settings(
         stack=stack,
         values=values,
@@ -162,5 +185,6 @@ def settings_from(
         conda_channel_alias=values["conda_channel_alias"],
         lock_timeout=values["gpuprep_lock_timeout"],
         environments=tuple(_environment(entry, files or {}) for entry in entries),
+        python_lock=_python_lock(values, files or {}),
         shape=variables.get("oci_shape"),
     )

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from gpuprep.components import COMPONENTS, NAMES
+from gpuprep.components import COMPONENTS, KNOWN, NAMES
 from gpuprep.errors import ExitCode
 from gpuprep.model import (
     CheckStatus,
@@ -21,6 +21,7 @@ from gpuprep.model import (
     HostStatus,
     StepStatus,
 )
+from gpuprep.model.jobs import in_words
 from gpuprep.report.text import (
     MANY,
     diff_in_lines,
@@ -198,10 +199,12 @@ def _needs_attention(host: HostResult) -> bool:
 def _summary_table(hosts: list[HostResult], *, with_checks: bool) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     last = ("passed", "not tried", "failed") if with_checks else ("changed",)
-    for heading in ("host", "state", *NAMES, *last):
+    there = {name for host in hosts for name in host.versions}
+    names = tuple(name for name in KNOWN if name in NAMES or name in there)
+    for heading in ("host", "state", *names, *last):
         table.add_column(heading)
     for host in hosts:
-        versions = (host.versions.get(component, "-") for component in NAMES)
+        versions = (host.versions.get(component, "-") for component in names)
         counts = Counter(check.status for check in host.checks)
         ladder = (CheckStatus.PASSED, CheckStatus.SKIPPED, CheckStatus.FAILED)
         cells = [str(counts[status]) for status in ladder] if with_checks else [_changed(host)]
@@ -331,5 +334,6 @@ def _remarks(host: HostResult, checks: Iterable[CheckResult], *, fold: bool) -> 
         if check.status is CheckStatus.WARNED or (check.status is CheckStatus.PASSED and not fold):
             yield from _check_in_words(check, fold=fold)
     yield from (f"{warning.code}: {warning.message}" for warning in host.warnings)
+    yield from (f"job {job.name}: {in_words(job)}" for job in host.jobs)
     if host.reboot_required:
         yield "a reboot is required before the new driver works"

@@ -24,6 +24,7 @@ def check_choices(desired: DesiredStack, catalog: Catalog, components: tuple[str
         "flavour": ("auto", "open", "proprietary"),
         "profile": ("full", "compute"),
         "source": ("auto", "nvidia", "distro"),
+        "faceswap_backend": ("auto", "nvidia", "cpu"),
     }
     for setting, possible in choices.items():
         _one_of(setting, getattr(desired, setting), possible)

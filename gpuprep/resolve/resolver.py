@@ -199,4 +199,6 @@ def _nearest(stack: Stack) -> str:
         parts.append(f"cuDNN {stack.cudnn}")
     if stack.conda:
         parts.append(f"conda {stack.conda.version}")
+    if stack.faceswap:
+        parts.append(f"Faceswap with {stack.faceswap.variant}")
     return ", ".join(parts) or "nothing to install"

@@ -17,7 +17,7 @@ from gpuprep.run.events import Event
 from gpuprep.run.inventories import LONGEST, write_private
 from gpuprep.run.paths import readable_file
 
-Verb = Literal["plan", "apply", "verify", "status"]
+Verb = Literal["plan", "apply", "verify", "status", "faceswap_jobs"]
 _CHANGING: Final = frozenset({"plan", "apply"})  # verbs that speak of what is carried out
 MOST_FORKS: Final = 50  # more gain nothing: one Ansible process feeds about 120 host-tasks/s
 

@@ -185,6 +185,7 @@ def _result(name: str, seen: HostReport, state: HostStatus, steps: tuple[Step, .
         facts=seen.facts,
         versions=seen.versions,
         reboot_required=seen.reboot_required,
+        jobs=seen.jobs,
     )
 
 

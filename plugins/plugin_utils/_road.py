@@ -154,7 +154,7 @@ def _settings(values: Mapping[str, Any], loader: Any) -> Settings:
         except FileNotFoundError:
             continue  # told by settings_from
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"conda_environments: {name} cannot be read: {error}") from error
+            raise ConfigError(f"{name} cannot be read: {error}") from error
     return settings_from(values, files=files)
 
 
@@ -443,6 +443,7 @@ class Fleet:
                 foreign=self._is_foreign(name),
                 failure=failure,
                 tags=self.tags,
+                jobs=self.seen[name].job_progress if name in self.seen else (),
             )
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(name, error)

@@ -24,7 +24,7 @@ def build(www: Path, cache: Path) -> str:
     wanted = _inputs()
     stamp = cache / "published" / "conda"
     if not (stamp.is_file() and stamp.read_text() == wanted and (www / CHANNEL).is_dir()):
-        _channel(www / CHANNEL)
+        _channel(www / CHANNEL, cache)
         _installers(www, cache)
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(wanted)
@@ -45,10 +45,11 @@ def _inputs() -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def _channel(directory: Path) -> None:
+def _channel(directory: Path, cache: Path) -> None:
     stage = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(stage, ignore_errors=True)
-    for package in content.channel():
+    pip = content.pip(wheels.unpacked("pip", content.PIP, cache))
+    for package in (*content.channel(), pip):
         package.write(stage)
     asyncio.run(index_fs(stage, write_zst=True, write_shards=False))
     shutil.rmtree(directory, ignore_errors=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox.conda.package import PLACEHOLDER, Link, Package
+from sandbox.conda.package import PLACEHOLDER, Content, Link, Package
 
 TARGET = Path(__file__).parent / "target"
-PYTHONS = ("3.12.11", "3.13.9")
+PYTHONS = ("3.11.14", "3.12.11", "3.13.9")
 HOST_PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 """Versions that the hosts' own python3 may have."""
 
@@ -31,6 +31,7 @@ RELEASES = (
 """Oldest first; the newest is the one whose checksum hosts are told."""
 BASE_PYTHON = PYTHONS[-1]
 
+PIP = "26.3"
 WHEELS = {"py-rattler": "0.28.0", "ruamel.yaml": "0.18.15"}
 """What our conda needs beside itself; comes with the installer, not as packages."""
 
@@ -133,7 +134,36 @@ def extension(name: str, version: str, short: str, build: str, *depends: str) ->
     )
 
 
+def pip(unpacked: Path) -> Package:
+    """Describe the package of the real pip; ``unpacked`` is its wheel's content."""
+    files: dict[str, Content] = {
+        f"site-packages/{path.relative_to(unpacked).as_posix()}": path
+        for path in sorted(unpacked.rglob("*"))
+        if path.is_file() and path.suffix != ".exe" and path.name != "RECORD"
+    }
+    about = f"site-packages/pip-{PIP}.dist-info"
+    files[f"{about}/INSTALLER"] = "conda\n"
+    files[f"{about}/RECORD"] = ""
+    return Package(
+        "pip",
+        PIP,
+        build="pyh0000000_0",
+        noarch="python",
+        depends=("python >=3.9",),
+        files=files,
+    )
+
+
 IMPORTS = {"pytorch": "torch"}
+# In conda-forge tkinter comes with Python, and what it draws with in this package.
+TK = Package(
+    "tk",
+    "8.6.13",
+    build="pyh0000000_0",
+    noarch="python",
+    depends=("python >=3.9",),
+    files={"site-packages/tkinter/__init__.py": "TkVersion = 8.6\n"},
+)
 TZDATA = Package("tzdata", "2025b", files={"share/zoneinfo/tzdata.zi": "# version 2025b\n"})
 
 
@@ -179,5 +209,6 @@ def channel() -> list[Package]:
         *(module("six", version) for version in ("1.16.0", "1.17.0")),
         module("python-dateutil", "2.9.0", "six >=1.5"),
         module("tqdm", "4.67.1"),
+        TK,
         *(module("requests", version, "six") for version in ("2.31.0", "2.32.5")),
     ]

@@ -47,7 +47,8 @@ def mappings(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_there_are_roles() -> None:
-    assert {role.name for role in ROLES} == {"conda", "cuda_toolkit", "cudnn", "gpu_driver"}
+    known = {"conda", "cuda_toolkit", "cudnn", "faceswap", "gpu_driver"}
+    assert {role.name for role in ROLES} == known
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -60,6 +60,13 @@ VALUES: dict[str, Any] = {
     "conda_channels": ["bioconda"],
     "conda_channel_alias": "http://mirror/channels",
     "conda_accept_anaconda_terms": True,
+    "faceswap_commit": "c" * 40,
+    "faceswap_repository": "http://mirror/faceswap.git",
+    "faceswap_variant": "cu126",
+    "faceswap_backend": "cpu",
+    "faceswap_python": "3.12",
+    "faceswap_lock": "/lock.txt",
+    "faceswap_index": "http://mirror/simple",
     "conda_environments": [{"name": "e", "packages": ["numpy"], "file": None, "lock": None}],
 }
 HOSTS = ("h1", "h2")

@@ -28,6 +28,10 @@ EXAMPLES: dict[str, Any] = {
     "conda_version": "25.1.1-0",
     "conda_mirror": "https://conda.example",
     "conda_sha256": "a" * 64,
+    "faceswap_variant": "cu126",
+    "faceswap_backend": "cpu",
+    "faceswap_python": "3.12",
+    "faceswap_commit": "a" * 40,
 }
 FILLED_IN_LATER = {"keep_driver", "locked"}  # from the observation, from the lock file
 WITHOUT_VARIABLE = {"allow_eol"}

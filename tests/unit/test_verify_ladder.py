@@ -13,8 +13,8 @@ from gpuprep.ladder.evaluate import NOT_UNDERSTOOD, evaluate, gpu_proven, state_
 from gpuprep.ladder.evidence import Evidence
 from gpuprep.ladder.expect import expectation
 from gpuprep.ladder.registry import RULES, judges
-from gpuprep.ladder.rules_programs import supports
 from gpuprep.model import CheckResult, CheckStatus, Family, HostStatus, Stack, Tier
+from gpuprep.model.capabilities import supports
 
 if TYPE_CHECKING:
     from gpuprep.ladder.findings import Finding

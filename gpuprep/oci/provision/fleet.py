@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def provision(
-    desired: Desired, options: Options, *, check: bool = False, tools: Tools | None = None
+    desired: Desired,
+    options: Options,
+    *,
+    check: bool = False,
+    addresses: bool = False,
+    tools: Tools | None = None,
 ) -> ProvisionResult:
     """Bring a fleet to where it should be, or only say what would be done.
 
@@ -22,6 +27,7 @@ def provision(
         desired: the fleet as it should be.
         options: how to sign in.
         check: change nothing.
+        addresses: look up those of all members that run, not only of those that were waited for.
         tools: what tests bring along.
 
     Raises:
@@ -56,6 +62,6 @@ def provision(
             (beside,) = scope.compartments(client, elsewhere)
         cloud = Cloud(client, region, compartment)
         fleet = run.Run(desired, cloud, catalog, identity.tenancy, beside, tools or Tools())
-        return fleet.execute(check=check)
+        return fleet.execute(check=check, addresses=addresses)
     except CallFailedError as error:
         raise failures.raised(error, identity.principal) from None

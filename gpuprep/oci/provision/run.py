@@ -51,8 +51,12 @@ class Run:
         """Prepare to look things up."""
         self._lookup = Lookup(self.desired, self.cloud, self.catalog, self.subnet_compartment)
 
-    def execute(self, *, check: bool = False) -> ProvisionResult:
+    def execute(self, *, check: bool = False, addresses: bool = False) -> ProvisionResult:
         """Carry it out, or only say what would be done.
+
+        Args:
+            check: change nothing.
+            addresses: look up those of all members that run.
 
         Raises:
             RefusedError: it cannot be made as it is asked for; nothing was made.
@@ -77,11 +81,24 @@ class Run:
         else:
             self._put_away(found)
             warnings += self._bring(found, launcher)
+        if addresses:
+            self._look_up_addresses()
         return ProvisionResult(
             self.desired.fleet, dict(self._results), check, tuple(warnings),
             dict(self._lookup.details),
             self.cloud.client.requests, round(self.tools.clock() - started, 1),
         )  # fmt: skip
+
+    def _look_up_addresses(self) -> None:
+        """Tell where running members are that were not waited for."""
+        running = {
+            name: one.id
+            for name, one in self._results.items()
+            if one.id is not None and one.address is None and one.state == "RUNNING"
+        }
+        found = self.cloud.addresses(running.values()) if running else {}
+        for name, ocid in running.items():
+            self._addressed(name, found.get(ocid))
 
     # --- before anything is made ---------------------------------------------------------------
 

@@ -19,6 +19,9 @@ LASTING = {
     "initramfs",
     "conda_install",
     "conda_environments",
+    "python_lock",
+    "checkout",
+    "start_test",
 }
 
 

@@ -3,7 +3,19 @@
 import time
 import traceback
 
-from . import ahead, base, conda, family, files, folders, lease, packages, services
+from . import (
+    ahead,
+    base,
+    conda,
+    family,
+    files,
+    folders,
+    lease,
+    packages,
+    python,
+    services,
+    workload,
+)
 
 SCHEMA = 1
 OPERATIONS = {
@@ -23,6 +35,10 @@ OPERATIONS = {
     "default_link": services.default_link,
     "conda_install": conda.conda_install,
     "conda_environments": conda.conda_environments,
+    "python_lock": python.python_lock,
+    "account": workload.account,
+    "checkout": workload.checkout,
+    "start_test": workload.start_test,
     "lease": lease.lease,
     "ahead": ahead.ahead,
 }

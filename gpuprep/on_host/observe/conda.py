@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 
 from .. import labels
 from .base import read
@@ -15,6 +16,16 @@ def conda_packages(prefix):
     for path in glob.glob(prefix + "/conda-meta/*-*-*.json"):
         name, version, build = os.path.basename(path)[: -len(".json")].rsplit("-", 2)
         found[name] = version + "-" + build
+    return found
+
+
+def python_packages(env):
+    """Return the Python packages of an environment by name: version."""
+    found = {}
+    for path in glob.glob(env + "/lib/python3*/site-packages/*.dist-info"):
+        name, _, version = os.path.basename(path)[: -len(".dist-info")].partition("-")
+        if os.path.isfile(path + "/METADATA"):
+            found[re.sub(r"[-_.]+", "-", name).lower()] = version
     return found
 
 
@@ -36,10 +47,13 @@ def conda(prefix):
         if not os.path.isfile(env + "/conda-meta/history"):  # what conda goes by
             broken.append(os.path.basename(env))
             continue
+        locked = marker(env + "/conda-meta/gpuprep-python")
         envs[os.path.basename(env)] = {
             "path": env,
             "packages": conda_packages(env),
             "marker": marker(env + "/conda-meta/gpuprep"),
+            "python_packages": python_packages(env) if locked is not None else {},
+            "python_marker": locked,
         }
     packages = conda_packages(prefix)
     return {

@@ -14,6 +14,8 @@ Keys of the request:
     kernel     kernel release the driver is built for, or null for the running one
     conda      conda prefix
     commands   programs whose presence matters
+    accounts   users to describe
+    checkouts  directories with a checkout of a workload's source
 """
 
 import os
@@ -27,11 +29,13 @@ from . import (
     firewall,
     hardware,
     headers,
+    jobs,
     kernel,
     packages,
     selinux,
     services,
     system,
+    workload,
 )
 from .base import Watch, read
 from .family import FAMILIES, family_of
@@ -87,6 +91,7 @@ def observe(request):
         "cudnn": watch("cudnn", cuda.cudnn),
         "conda": watch("conda", conda.conda, request.get("conda")),
         "selinux": watch("selinux", selinux.selinux, request.get("conda")),
+        "jobs": watch("jobs", jobs.jobs),
         "secure_boot": enabled,
         "mok_enrolled": enrolled,
         "first_boot": system.first_boot(),
@@ -94,6 +99,12 @@ def observe(request):
         "runfile": any(map(os.path.exists, UNINSTALLERS)),
         "free_mb": {path: system.free_mb(path) for path in SPACE},
         "commands": system.commands(request.get("commands") or []),
+        "memory_mb": system.memory_mb(),
+        "accounts": {name: workload.account(name) for name in request.get("accounts") or []},
+        "checkouts": {
+            path: watch("checkouts", workload.checkout, path)
+            for path in request.get("checkouts") or []
+        },
         "initramfs": kernel.initramfs(kernels["target"]),
         "timings": watch.seconds,
         "seconds": round(time.time() - started, 4),

@@ -116,6 +116,12 @@ def free_mb(path):
     return info.f_bavail * info.f_frsize >> 20
 
 
+def memory_mb():
+    """Return MiB of memory; None where the kernel does not tell."""
+    found = re.search(r"^MemTotal:\s+(\d+) kB", read("/proc/meminfo"), re.MULTILINE)
+    return int(found.group(1)) >> 10 if found else None
+
+
 def commands(names):
     """Return which programs there are."""
     return {

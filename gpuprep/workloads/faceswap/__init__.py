@@ -1,0 +1,1 @@
+"""Faceswap: what of it fits a host, and how it is installed and run."""

@@ -1,0 +1,1 @@
+"""A stand-in for Faceswap's checkout, and drawn material that shows nobody."""
