@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from converge_rig import CONTEXT, LOOKING, Commands
@@ -261,16 +261,17 @@ def test_trees_are_labelled_by_restorecon_without_condas_cache(
     prefix = tmp_path / "tree"
     prefix.mkdir()
     operation = {"op": "labels", "paths": [str(prefix)], "without": [f"{prefix}/pkgs"]}
-    done = operations.OPERATIONS["labels"](operation, LOOKING)
+    labels_below = cast("Any", operations.OPERATIONS["labels"])
+    done = labels_below(operation, LOOKING)
     assert done["changed"]
     assert commands.lines == []
-    operations.OPERATIONS["labels"](operation, CONTEXT)
+    labels_below(operation, CONTEXT)
     conda._restore_labels(str(prefix))
     assert commands.lines == [f"restorecon -R -e {prefix}/pkgs -- {prefix}"] * 2
 
     commands.answers["restorecon"] = Outcome(127, "", "restorecon is not installed")
     with pytest.raises(OperationError, match="restorecon is not installed"):
-        operations.OPERATIONS["labels"](operation, CONTEXT)
+        labels_below(operation, CONTEXT)
     labels._LOADED[:] = [None]
     commands.lines.clear()
     folders.restore_labels(str(prefix))
