@@ -127,3 +127,18 @@ def test_a_real_reboot_leaves_it_prepared_and_enforcing(lab: Lab, machine: Path)
     assert not host.reboot_required
     assert left(host) <= LOADED
     assert wrong(lab) == []
+
+
+def test_a_confined_login_is_refused(lab: Lab, machine: Path) -> None:
+    lab.sh(
+        NAME,
+        "useradd -m -s /bin/bash conf; cp -a /home/ops/.ssh /home/conf/;"
+        " echo 'conf ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/conf;"
+        " echo 'conf:user_u:s0' >> /etc/selinux/default/seusers;"
+        " chown -R conf: /home/conf; restorecon -R /home/conf",
+    )
+    # Another prefix, so that there is something to do.
+    other = {**SETTINGS, "ansible_user": "conf", "conda_prefix": "/opt/other"}
+    found = gpuprep.plan(machine, variables=other).hosts[NAME]
+    assert found.code == "E_SELINUX_CONFINED"
+    assert "user_u:user_r:user_t" in (found.error or "")
