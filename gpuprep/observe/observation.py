@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 GPU_CLASSES = ("0300", "0302")  # VGA controller, 3D controller
 NVSWITCH_CLASS = "0680"  # bridge of no standard kind; NVIDIA's PCIe bridges are 0604
 _PROPRIETARY = "NVIDIA"  # modinfo's licence of proprietary modules; that of open ones names the GPL
+_USER_ROLES = frozenset({"user_r", "staff_r", "guest_r", "xguest_r"})  # of the reference policy
 _VERSION = re.compile(r"\d{3}\.\d+(?:\.\d+)?")
 
 
@@ -313,6 +314,12 @@ class Selinux:
     policy: str = ""
     context: str = ""
     denials: tuple[Denial, ...] = ()
+
+    @property
+    def is_confined(self) -> bool:
+        """Whether we run in a role of ordinary users, whom the policy keeps from administration."""
+        roles = self.context.split(":")[1:2]
+        return self.mode == "enforcing" and not _USER_ROLES.isdisjoint(roles)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def _load():
         return None
 
 
-_LOADED = []  # once it was asked for
+_LOADED: "list[Policy | None]" = []  # once it was asked for
 
 
 def policy():

@@ -452,6 +452,8 @@ class _Planner:
             return rules.refusal("E_GPU_BUSY", processes=names)
         if not any(plan.roles[r].kinds for r in plan.roles):
             return None
+        if observation.selinux.is_confined:
+            return rules.refusal("E_SELINUX_CONFINED", context=observation.selinux.context)
         return (
             self._foreign(plan) or self._builder(plan) or self._broken(plan) or self._no_space(plan)
         )

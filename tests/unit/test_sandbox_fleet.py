@@ -116,3 +116,13 @@ def test_a_hosts_firmware_says_whether_secure_boot_is_on(
     assert variable.read_bytes() == bytes((6, 0, 0, 0, on))
     none = register.Host("b", "10.0.0.2", "c", fleet.HostSpec.from_dict("b", {}))
     assert hosts._firmware(none) == ()
+
+
+def test_only_a_virtual_machines_kernel_enforces_a_policy(tmp_path: Path) -> None:
+    spec = fleet.HostSpec.from_dict("vm", {"selinux": True})
+    assert fleet.HostSpec.from_dict("vm", spec.to_dict()) == spec
+    with pytest.raises(SandboxError, match="only a virtual machine"):
+        hosts.start(spec)
+    with_policy = vm.qemu_command(tmp_path, 22, selinux=True)
+    assert "security=selinux selinux=1" in with_policy[with_policy.index("-append") + 1]
+    assert "selinux" not in " ".join(vm.qemu_command(Path("/a"), 22))

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from converge_rig import CONTEXT, LOOKING, Commands
@@ -261,16 +261,17 @@ def test_trees_are_labelled_by_restorecon_without_condas_cache(
     prefix = tmp_path / "tree"
     prefix.mkdir()
     operation = {"op": "labels", "paths": [str(prefix)], "without": [f"{prefix}/pkgs"]}
-    done = operations.OPERATIONS["labels"](operation, LOOKING)
+    labels_below = cast("Any", operations.OPERATIONS["labels"])
+    done = labels_below(operation, LOOKING)
     assert done["changed"]
     assert commands.lines == []
-    operations.OPERATIONS["labels"](operation, CONTEXT)
+    labels_below(operation, CONTEXT)
     conda._restore_labels(str(prefix))
     assert commands.lines == [f"restorecon -R -e {prefix}/pkgs -- {prefix}"] * 2
 
     commands.answers["restorecon"] = Outcome(127, "", "restorecon is not installed")
     with pytest.raises(OperationError, match="restorecon is not installed"):
-        operations.OPERATIONS["labels"](operation, CONTEXT)
+        labels_below(operation, CONTEXT)
     labels._LOADED[:] = [None]
     commands.lines.clear()
     folders.restore_labels(str(prefix))
@@ -384,3 +385,25 @@ def test_denials_are_a_warning(mode: str, words: str) -> None:
     assert "; 2 more" in warning.message
     quiet = planned({**prepared(), "selinux": {**told, "denials": []}})
     assert all(w.code != "W_SELINUX_DENIED" for w in quiet.warnings)
+
+
+@pytest.mark.parametrize(
+    ("mode", "context", "refused"),
+    [
+        ("enforcing", "user_u:user_r:user_t:s0", True),
+        ("enforcing", "staff_u:staff_r:staff_t:s0", True),
+        ("enforcing", "staff_u:sysadm_r:sysadm_t:s0", False),
+        ("enforcing", "unconfined_u:unconfined_r:unconfined_t:s0", False),
+        ("enforcing", "system_u:system_r:initrc_t:s0", False),
+        ("permissive", "user_u:user_r:user_t:s0", False),
+        ("enforcing", "", False),
+    ],
+)
+def test_a_confined_login_is_refused_before_anything_is_touched(
+    mode: str, context: str, *, refused: bool
+) -> None:
+    told = {"mode": mode, "policy": "targeted", "context": context, "denials": []}
+    plan = planned(bare(selinux=told))
+    assert (plan.code == "E_SELINUX_CONFINED") is refused
+    assert not refused or context in (plan.error or "")
+    assert planned({**prepared(), "selinux": told}).ok  # nothing to do needs no rights

@@ -118,12 +118,13 @@ def restore_labels(path, without=()):
     A program makes new files with the label of the directory that they are in, and moves them with
     their own. Where SELinux is off there is nothing to do.
     """
-    if labels.policy() is None or not labels.keeps_labels(os.path.realpath(path)):
+    place = os.path.realpath(path)  # of a link it would label only that
+    if labels.policy() is None or not labels.keeps_labels(place):
         return
     argv = ["restorecon", "-R"]
     for other in without:
-        argv += ["-e", other]
-    outcome = command([*argv, "--", path])
+        argv += ["-e", os.path.realpath(other)]
+    outcome = command([*argv, "--", place])
     if outcome.code != 0:
         raise OperationError(
             "E_COMMAND",

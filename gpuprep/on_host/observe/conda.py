@@ -72,7 +72,7 @@ def conda(prefix):
 def wrong_labels(trees):
     """Return labels by path that are not SELinux's policy's, of what shows it for whole trees."""
     found = {}
-    for tree in trees:
+    for tree in map(os.path.realpath, trees):
         for path in (tree, tree + "/bin", tree + "/lib", tree + "/conda-meta"):
             wrong = labels.wrong(path)
             if wrong:

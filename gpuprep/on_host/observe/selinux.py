@@ -13,7 +13,7 @@ DENIED = re.compile(
     r"\{ (?P<what>[\w ]+) \} for +(?P<rest>.*)"
 )
 FIELD = re.compile(r"(\w+)=(\"[^\"]*\"|\S+)")
-OURS = re.compile(r"nvidia|^(?:nv-|nvlsm|dkms)|\bconda\b")
+OURS = re.compile(r"nvidia|^(?:nv-|nvlsm)|\bconda\b")
 
 
 def selinux(prefix):
