@@ -54,9 +54,7 @@ PREPARED: Final[Mapping[str, Prepared]] = {
     "gpu-v100": Prepared("580", "proprietary", "12.9", "9.10.2"),
     "gpu-h100": Prepared("580", "open", "13.0", "9", ("nvidia-fabricmanager",)),
     "gpu-ol9": Prepared("580", "open", "13.0", "9", ("gcc-toolset-14",)),
-    "gpu-ubuntu": Prepared(
-        *("580", "open", "13.0", "9"), (f"linux-modules-nvidia-580-server-open-{_UBUNTU_KERNEL}",)
-    ),
+    "gpu-ubuntu": Prepared("580", "open", "13.0", "9", (f"linux-headers-{_UBUNTU_KERNEL}",)),
 }
 REFUSED: Final[Mapping[str, str]] = {"gpu-runfile": "E_RUNFILE_PRESENT"}
 

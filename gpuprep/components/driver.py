@@ -166,8 +166,8 @@ def current(observation: HostObservation) -> str | None:
     family = family_of(observation.package_manager.family)
     there = observation.packages
     for pattern in host_rules().driver_witnesses:
-        names = [n for n in there if matches(n, (pattern,))] if "*" in pattern else [pattern]
-        for name in sorted(names):
+        named = [n for n in there if matches(n, (pattern,))] if "*" in pattern else [pattern]
+        for name in sorted(named):
             if observation.is_installed(name):
                 version = there[name].version or ""
                 return family.upstream(version) if family else version
