@@ -18,7 +18,6 @@ from sandbox import hosts, oci
 from sandbox.inventory import connection
 from sandbox.paths import REPOSITORY, STATE, SandboxError
 from sandbox.register import SUMMARY
-from sandbox.ubuntu.systems import SYSTEMS as UBUNTU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,15 +47,12 @@ class Prepared:
     packages: tuple[str, ...] = ()  # beside what every host has
 
 
-_UBUNTU_KERNEL: Final = UBUNTU["ubuntu-24.04"].kernel.uname
 PREPARED: Final[Mapping[str, Prepared]] = {
     "gpu-a10": Prepared("580", "open", "13.0", "9"),
     "gpu-v100": Prepared("580", "proprietary", "12.9", "9.10.2"),
     "gpu-h100": Prepared("580", "open", "13.0", "9", ("nvidia-fabricmanager",)),
     "gpu-ol9": Prepared("580", "open", "13.0", "9", ("gcc-toolset-14",)),
-    "gpu-ubuntu": Prepared(
-        *("580", "open", "13.0", "9"), (f"linux-modules-nvidia-580-server-open-{_UBUNTU_KERNEL}",)
-    ),
+    "gpu-ubuntu": Prepared("580", "open", "13.0", "9", ("nvidia-open-580",)),
 }
 REFUSED: Final[Mapping[str, str]] = {"gpu-runfile": "E_RUNFILE_PRESENT"}
 

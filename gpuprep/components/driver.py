@@ -165,10 +165,13 @@ def current(observation: HostObservation) -> str | None:
     if observation.running_driver:
         return observation.running_driver
     family = family_of(observation.package_manager.family)
-    for name in host_rules().driver_witnesses:
-        if observation.is_installed(name):
-            version = observation.packages[name].version or ""
-            return family.upstream(version) if family else version
+    there = observation.packages
+    for pattern in host_rules().driver_witnesses:
+        named = [n for n in there if matches(n, (pattern,))] if "*" in pattern else [pattern]
+        for name in sorted(named):
+            if observation.is_installed(name):
+                version = there[name].version or ""
+                return family.upstream(version) if family else version
     return None
 
 

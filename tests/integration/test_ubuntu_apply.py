@@ -64,6 +64,8 @@ def test_a_bare_host_becomes_prepared_and_then_nothing_is_done(
     ub_restore(name)
     there = packages(lab, name)
     assert DRIVER[name] in there
+    found = first.applied.hosts[name].versions["driver"]
+    assert there[DRIVER[name]].startswith(f"{found}-")
     assert all(package.startswith("linux-") for package in set(there) - held(lab, name) - PINS)
     asked, ran = lab.requests(name), lab.commands(name)
     again = lab.apply(name)

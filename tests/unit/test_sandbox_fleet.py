@@ -13,7 +13,9 @@ from sandbox.paths import SandboxError
 
 def test_the_demo_shows_every_case_once() -> None:
     specs = {spec.name: spec for spec in fleet.load("demo")}
-    assert set(specs) == {"gpu-a10", "gpu-v100", "gpu-h100", "gpu-ol9", "gpu-runfile"}
+    others = {"gpu-ol9", "gpu-ubuntu", "gpu-runfile"}
+    assert set(specs) == {"gpu-a10", "gpu-v100", "gpu-h100", *others}
+    assert specs["gpu-ubuntu"].image == "ubuntu-24.04"
     assert specs["gpu-v100"].image == "debian-13"
     assert specs["gpu-h100"].gpus == ("10de:2330",) * 8
     assert specs["gpu-h100"].nvswitches == ("10de:22a3",) * 4

@@ -256,6 +256,20 @@ def kinds(plan: HostPlan) -> set[str]:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("libnvidia-compute-580", "580.178.04-0ubuntu1"),
+        ("libnvidia-compute-580-server", "580.173.02-0ubuntu0.24.04.1"),
+        ("libnvidia-compute", "595.91.07-1ubuntu1"),
+    ],
+)
+def test_the_driver_that_is_there_is_told_by_its_library(name: str, version: str) -> None:
+    seen = host()
+    seen["packages"] = {name: {"version": version, "status": "installed", "hold": True}}
+    assert planned(seen).versions["driver"] == version.partition("-")[0]
+
+
 def test_a_signed_driver_is_in_place() -> None:
     assert kinds(planned(host())) == set()
 

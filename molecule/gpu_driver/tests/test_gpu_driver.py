@@ -17,11 +17,7 @@ FLAVOURS = {  # by distribution: an A10 takes the open module, a V100 cannot
     "trixie": ("nvidia-kernel-dkms", "NVIDIA"),
     "rpm": ("kmod-nvidia-open-dkms", "Dual MIT/GPL"),
     "noble": ("nvidia-dkms-580-open", "Dual MIT/GPL"),
-    # Under Secure Boot, from Ubuntu's archive.
-    "jammy": ("nvidia-driver-580-server-open", "Dual MIT/GPL"),
 }
-ARCHIVE = "jammy"
-SIGNER = "Canonical Ltd. Kernel Module Signing"
 # What carries the driver's version in every branch that a repository offers.
 WITNESS = {"noble": "nvidia-open"}
 FILES = {  # repository file, key, how the one names the other
@@ -73,10 +69,6 @@ def test_the_module_is_built_for_the_running_kernel(host: Host, packages: Packag
     facts = {key: value.strip() for key, _, value in (line.partition(":") for line in shown)}
     assert facts["license"] == license_
     assert facts["vermagic"].split()[0] == kernel
-    if host.system_info.codename == ARCHIVE:
-        assert facts["signer"] == SIGNER
-        assert f"linux-modules-nvidia-580-server-open-{kernel}" in packages.versions
-        assert not {name for name in packages.versions if name.startswith("nvidia-dkms")}
     assert of_driver(packages)[package].startswith(facts["version"])
 
 
@@ -89,9 +81,6 @@ def test_the_persistence_daemon_is_enabled_and_running(host: Host) -> None:
 
 def test_the_repository_is_trusted_by_its_own_key_only(host: Host, packages: Packages) -> None:
     repository, keyring, names = FILES[packages.rpm]
-    if host.system_info.codename == ARCHIVE:
-        assert not host.file(repository).exists
-        return
     source = host.file(repository)
     assert (source.mode, source.user, source.group) == (0o644, "root", "root")
     assert f"{names}{keyring}" in source.content_string
@@ -113,14 +102,11 @@ def test_a_newer_branch_in_the_repository_is_kept_away(host: Host, packages: Pac
         assert {one[:3] for one in host.check_output(query).split()} == {BRANCH}
         assert host.run("dnf -q --assumeno upgrade '*nvidia*'").stdout.strip() == ""
         return
-    if host.system_info.codename == ARCHIVE:  # its names carry the branch
-        assert host.check_output("apt-cache madison nvidia-utils-595-server")
-    else:
-        witness = WITNESS.get(host.system_info.codename or "", "libcuda1")
-        offered = host.check_output("apt-cache madison %s", witness)
-        assert any(f" {branch}." in offered for branch in NEWER)
-        policy = host.check_output("apt-cache policy %s", witness)
-        assert policy.split("Candidate: ")[1].split()[0].startswith(f"{BRANCH}.")
+    witness = WITNESS.get(host.system_info.codename or "", "libcuda1")
+    offered = host.check_output("apt-cache madison %s", witness)
+    assert any(f" {branch}." in offered for branch in NEWER)
+    policy = host.check_output("apt-cache policy %s", witness)
+    assert policy.split("Candidate: ")[1].split()[0].startswith(f"{BRANCH}.")
     assert "0 upgraded" in host.check_output("apt-get -s dist-upgrade --allow-change-held-packages")
 
 
