@@ -39,6 +39,26 @@ def test_a_first_boot_is_seen_until_its_result_is_written(tmp_path: Path) -> Non
     assert look() is None
 
 
+@pytest.mark.parametrize(
+    ("state", "waits"),
+    [("inactive", True), ("activating", True), ("active", False), ("failed", False)],
+)
+def test_one_that_broke_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, state: str, waits: bool
+) -> None:
+    said = f"ActiveState={state}\n"
+    monkeypatch.setattr(system, "output", lambda _argv: said)
+    monkeypatch.setattr(packages, "command", lambda _argv: base.Outcome(0, said, ""))
+    status(tmp_path, "modules-final")
+    assert (system.first_boot(str(tmp_path)) is not None) == bool(waits)
+    operation = {"op": "first_boot", "folder": str(tmp_path)}
+    if waits:
+        with pytest.raises(base.OperationError):
+            packages.first_boot(operation, context())
+    else:
+        assert "broke" in packages.first_boot(operation, context())["detail"]
+
+
 @pytest.mark.parametrize("text", ["", "[", "[]", "3", '{"v1": 3}', '{"v1": {"stage": [1]}}'])
 def test_whatever_its_file_holds_harms_nobody(tmp_path: Path, text: str) -> None:
     (tmp_path / "status.json").write_text(text)

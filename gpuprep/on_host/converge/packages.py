@@ -5,7 +5,7 @@ import re
 import time
 
 from . import family, files
-from .base import OperationError, done, last_lines, listed
+from .base import OperationError, command, done, last_lines, listed
 from .names import fits, matches
 
 RECENT_SECONDS = 7200  # how old a build log may be to explain a failure of now
@@ -45,6 +45,9 @@ def first_boot(operation, context):
         return done("would wait for cloud-init")
     started = time.monotonic()
     while os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "result.json")):
+        stage = command(["systemctl", "show", "--property=ActiveState", "cloud-final.service"])
+        if re.search(r"=(active|failed)$", stage.out, re.M):
+            return done("cloud-init broke: nothing will write its result")
         if time.monotonic() - started >= context.lock_timeout:
             raise OperationError(
                 "E_FIRST_BOOT",
