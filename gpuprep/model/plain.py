@@ -30,6 +30,6 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of the model
 
 
 @functools.cache
-def _names(kind: type) -> tuple[str, ...] | None:
+def _names(kind: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - a type
     """Return the names of a dataclass's fields, None for another type."""
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None
