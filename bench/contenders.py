@@ -88,8 +88,8 @@ def all_of(rig: Rig, count: int, folder: Path, python: Path | None) -> tuple[Con
         Contender("ssh floor, cold", floor(rig, count, folder, "-"), _floor_gate(count), cold=True),
     ]
     for verb in ("apply", "plan", "status"):
-        argv: tuple[str, ...] = (sys.executable, "-m", "gpuprep", verb, "-q", "-i", str(inventory), "-f",
-                str(PARALLEL), "--output", "json")  # fmt: skip
+        argv: tuple[str, ...] = (sys.executable, "-m", "gpuprep", verb, "-q")
+        argv += ("-i", str(inventory), "-f", str(PARALLEL), "--output", "json")
         argv += ("--yes",) if verb == "apply" else ()
         found.append(Contender(f"gpuprep {verb}", argv, _ours(count), pool="gpuprep"))
     found.append(Contender("gpuprep apply, cold", found[2].argv, _ours(count), cold=True))

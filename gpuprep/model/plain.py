@@ -16,7 +16,7 @@ _ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of the model
     """Return a value with its dataclasses and mappings as dicts; tuples and lists stay such."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _ATOMS:
         return value
     names = _names(kind)
