@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from bench.rig import Rig
 
 PARALLEL: Final = 50
-SKIPPED_KINDS: Final = ("conda", "marker")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class Contender:
         gate: gives the names of hosts that it found to differ, from output and exit code; raises
             where it did not look at every host.
         most: largest number of hosts that it is tried with; it would take too long with more.
-        cold: its connections are ended before each run.
+        cold: all connections are ended before each run.
+        pool: whose connections it goes on with; empty = it keeps none.
         environment: variables beside the others.
 
     """
@@ -53,6 +53,7 @@ class Contender:
     gate: Callable[[int, str], set[str]]
     most: int = 10_000
     cold: bool = False
+    pool: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -78,39 +79,40 @@ def all_of(rig: Rig, count: int, folder: Path, python: Path | None) -> tuple[Con
     ansible = {"ANSIBLE_PIPELINING": "1", "ANSIBLE_FORKS": str(PARALLEL), "ANSIBLE_SSH_ARGS": warm}
     playbooks = (sys.executable, "-m", "ansible", "playbook", "-i", str(inventory))
     found = [
-        Contender("ssh floor, warm", floor(rig, count, folder, str(control)), _floor_gate(count)),
+        Contender(
+            "ssh floor, warm",
+            floor(rig, count, folder, str(control)),
+            _floor_gate(count),
+            pool="floor",
+        ),
         Contender("ssh floor, cold", floor(rig, count, folder, "-"), _floor_gate(count), cold=True),
     ]
     for verb in ("apply", "plan", "status"):
-        argv = (sys.executable, "-m", "gpuprep", verb, "-q", "-i", str(inventory), "-f",
-                str(PARALLEL), "--output", "json")  # fmt: skip
+        argv: tuple[str, ...] = (sys.executable, "-m", "gpuprep", verb, "-q")
+        argv += ("-i", str(inventory), "-f", str(PARALLEL), "--output", "json")
         argv += ("--yes",) if verb == "apply" else ()
-        found.append(Contender(f"gpuprep {verb}", argv, _ours(count)))
+        found.append(Contender(f"gpuprep {verb}", argv, _ours(count), pool="gpuprep"))
     found.append(Contender("gpuprep apply, cold", found[2].argv, _ours(count), cold=True))
     found.append(
         Contender(
             "ansible-playbook gpuprep.core.apply",
             (*playbooks, "gpuprep.core.apply"),
             _recap(count),
+            pool="ansible",
             environment=ansible,
         )
     )
     found.append(
         Contender(
             "plain Ansible tasks", (*playbooks, str(playbook)), _recap(count), 10,
-            environment=ansible,
+            pool="ansible", environment=ansible,
         )
     )  # fmt: skip
     if python is not None:
         deploy = written_deploy(rig, chosen, folder)
-        argv = (str(python.parent / "pyinfra"), "-y", "--parallel", str(PARALLEL), *deploy)
-        found.append(Contender("pyinfra", argv, _pyinfra(count), 100))
+        pyinfra = (str(python.parent / "pyinfra"), "-y", "--parallel", str(PARALLEL), *deploy)
+        found.append(Contender("pyinfra", pyinfra, _pyinfra(count), 100))
     return tuple(one for one in found if count <= one.most)
-
-
-def end_connections(folder: Path) -> list[str]:
-    """Return the commands' sockets below a folder: those of masters that wait there."""
-    return [str(path) for path in folder.rglob("*") if path.is_socket()]
 
 
 # --- the floor ------------------------------------------------------------------------------------

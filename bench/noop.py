@@ -93,10 +93,15 @@ def _rounds(  # noqa: PLR0913, PLR0917
                 raise BenchError(f"{one.name} takes {sorted(differing)[:5]} for different")
             if number:
                 costs[one.name].append(asdict(cost))
-            click.echo(f"{number} {one.name:<38} {cost}", err=True)
-        for one in chosen:  # whoever keeps connections has them again, before it counts
-            if number < rounds and not one.cold:
-                _once(one, made, group, folder, environment)
+            click.echo(
+                f"{number} {one.name:<38}{cost.wall:>8.2f} s, CPU {cost.controller:.2f} s here,"
+                f" {cost.target:.2f} s on hosts",
+                err=True,
+            )
+        # Whoever keeps connections has them again before it counts.
+        pools = {one.pool: one for one in reversed(chosen) if one.pool and not one.cold}
+        for one in pools.values() if number < rounds else ():
+            _once(one, made, group, folder, environment)
     return costs
 
 

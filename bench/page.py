@@ -19,7 +19,8 @@ same hosts, so that other load of the machine hits all alike. **Compare figures 
 absolute times are those of one small machine that plays controller and hosts at once. CPU time is
 what the kernel's control groups counted, for the controller with everything it started and for all
 hosts together. Medians; the figures of every run: [performance.json](data/performance.json).
-
+"""
+PICTURE: Final = """
 ![Controller CPU and wall time of a run that changes nothing, by hosts; CPU of a first
 installation](images/performance.svg)
 """
@@ -57,8 +58,10 @@ the page in headless Chromium has drawn itself, as it notes.
 
 
 def write(found: Mapping[str, Any], root: Path) -> None:
-    """Write the page, and the plot where the environment of the peers is there."""
-    parts = [HEAD]
+    """Write the page, and the plot where there is something to draw and what draws."""
+    python = root / ".cache/bench/bin/python"
+    drawn = python.exists() and ("noop" in found or "install" in found)
+    parts = [HEAD, *([PICTURE] if drawn else [])]
     if "noop" in found:
         parts += [NOOP, *_noop(found["noop"]["result"]), _measured(found["noop"])]
     if "install" in found:
@@ -66,8 +69,7 @@ def write(found: Mapping[str, Any], root: Path) -> None:
     if "simulate" in found:
         parts += [SIMULATE, *_simulated(found["simulate"]["result"]), _measured(found["simulate"])]
     (root / "docs/performance.md").write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
-    python = root / ".cache/bench/bin/python"
-    if python.exists():
+    if drawn:
         (root / "docs/images").mkdir(exist_ok=True)
         argv = [str(python), str(root / "bench/plot.py"), str(root / "docs/data/performance.json"),
                 str(root / "docs/images/performance.svg")]  # fmt: skip

@@ -66,6 +66,7 @@ def bars(axes: Any, result: dict[str, Any]) -> None:
         ["gpuprep\napply"], [proof], bottom=[whole - proof], color="#8fbcf0", label="its proof"
     )
     axes.set_title("First installation: host's CPU, s", fontsize=10)
+    axes.margins(y=0.2)
     axes.legend(fontsize=8, frameon=False)
 
 

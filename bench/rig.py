@@ -18,8 +18,8 @@ from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
 from sandbox import fleet, hosts, images, services
-from sandbox.inventory import LOGIN_KEY, connection
-from sandbox.paths import SANDBOX_ID, STATE
+from sandbox.inventory import connection
+from sandbox.paths import LOGIN_KEY, SANDBOX_ID, STATE
 from sandbox.podman import podman
 
 if TYPE_CHECKING:

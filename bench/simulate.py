@@ -73,8 +73,7 @@ def answers(size: int) -> list[str | None]:
 
 def measure(size: int, folder: Path) -> dict[str, Any]:
     """Return CPU seconds by part, peak memory in MB and sizes in MB of one fleet."""
-    catalog, variables = load(), {}
-    settings = settings_from(variables)
+    catalog, settings = load(), settings_from({})
     texts = answers(size)
     spent: dict[str, float] = {}
     since = time.process_time()
@@ -100,25 +99,34 @@ def measure(size: int, folder: Path) -> dict[str, Any]:
     lap("judge")
     result = FleetResult("status", host_results(reports, {}, {}, verb="status"), seconds=1.0)
     document = result.to_dict()
+    states = [host["state"] for host in document["hosts"].values()]
     lap("result")
     text = json.dumps(document, default=str)
     (folder / "report.json").write_text(text)
     lap("report.json")
+    peak = _peak()
+    # gpuprep report makes the page later, from the file alone.
+    del observations, plans, reports, result, texts
+    del document
     page = render(json.loads(text), "html")
     (folder / "report.html").write_text(page, encoding="utf-8")
     lap("page")
-    states = [host["state"] for host in document["hosts"].values()]
     if len(states) != size or states.count("unreachable") != len(range(3, size, LOST)):
         raise BenchError(f"the simulation decided otherwise: {sorted(set(states))}")
     return {
         "hosts": size,
         "cpu": spent,
         "cpu_total": round(sum(spent.values()), 2),
-        "memory": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "memory": peak,
         "report_mb": round(len(text) / 1e6, 2),
         "page_mb": round(len(page.encode()) / 1e6, 2),
         "load": round(os.getloadavg()[0], 1),
     }
+
+
+def _peak() -> float:
+    """Return the peak memory so far in MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def opened(page: Path, size: int, folder: Path) -> dict[str, float]:

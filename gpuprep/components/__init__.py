@@ -53,12 +53,39 @@ NAMES = tuple(component.name for component in COMPONENTS if not component.opt_in
 ROLES = tuple(BY_ROLE)
 
 
+class _Answers:
+    """What the resolver said of hosts that are alike, as those of a fleet are: asked once each."""
+
+    MOST = 512
+
+    def __init__(self) -> None:
+        self._known: tuple[object, dict[str, Stack | Refusal]] = (None, {})
+
+    def of(self, catalog: Catalog) -> dict[str, Stack | Refusal]:
+        """Return the answers from a catalog; those from another one are forgotten."""
+        catalog_known, answers = self._known
+        if catalog_known is not catalog or len(answers) >= self.MOST:
+            answers = {}
+            self._known = (catalog, answers)
+        return answers
+
+
+_ANSWERS = _Answers()
+_STEPS = {component.name: component.resolve for component in COMPONENTS}
+
+
 def resolve(facts: HostFacts, desired: DesiredStack, catalog: Catalog) -> Stack | Refusal:
-    """Return the stack that fits a host, or the refusal; see :mod:`gpuprep.resolve.resolver`."""
+    """Return the stack that fits a host, or the refusal; see :mod:`gpuprep.resolve.resolver`.
+
+    It is pure and its answer frozen, so hosts with the same facts and wishes share one.
+    """
     if desired.components is None:
         desired = replace(desired, components=NAMES)
-    steps = {component.name: component.resolve for component in COMPONENTS}
-    return resolver.resolve(facts, desired, catalog, steps)
+    answers = _ANSWERS.of(catalog)
+    question = repr((facts, desired))  # all that counts, also what cannot be hashed
+    if question not in answers:
+        answers[question] = resolver.resolve(facts, desired, catalog, _STEPS)
+    return answers[question]
 
 
 __all__ = ["BY_NAME", "BY_ROLE", "COMPONENTS", "KNOWN", "NAMES", "ROLES", "resolve"]

@@ -16,7 +16,7 @@ _ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any value of the model
     """Return a value with its dataclasses and mappings as dicts; tuples and lists stay such."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _ATOMS:
         return value
     names = _names(kind)
@@ -30,6 +30,6 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any value of the model
 
 
 @functools.cache
-def _names(kind: type) -> tuple[str, ...] | None:
+def _names(kind: Any) -> tuple[str, ...] | None:  # noqa: ANN401 - a type
     """Return the names of a dataclass's fields, None for another type."""
     return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else None

@@ -440,6 +440,30 @@ def test_every_module_of_the_probe_is_shipped() -> None:
     assert names == {*shipped.QUICK, *shipped.FULL, "main", "diagnose"}
 
 
+def test_no_program_is_compiled_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = tmp_path / "calls"
+    for release in ("12.8", "13.0"):
+        home = tmp_path / f"cuda-{release}"
+        (home / "bin").mkdir(parents=True)
+        (home / "include").mkdir()
+        (home / "include/cudnn.h").touch()
+        nvcc = home / "bin/nvcc"
+        nvcc.write_text(
+            f'#!/bin/sh\necho "$0" "$2" >> {calls}\nprintf "#!/bin/sh" > "$4"; chmod +x "$4"\n'
+        )
+        nvcc.chmod(0o755)
+    (tmp_path / "cuda-13").symlink_to("cuda-13.0")  # as NVIDIA's packages leave it
+    (tmp_path / "cuda").symlink_to("cuda-13")
+    found = compiled.toolkits({}, str(tmp_path / "cuda"))
+    monkeypatch.setattr(compiled, "FOLDERS", (str(tmp_path),))
+    sources = {"vector_add.cu": "", "convolution.cu": ""}
+    answer = compiled.collect({"toolkits": found, "sources": sources}, ["8.6"])
+    lines = calls.read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 3  # the sum with each toolkit, the convolution with one
+    assert [step["toolkit"] for step in answer["compile"]] == found
+    assert [os.path.basename(path) for path in found] == ["cuda-13.0", "cuda-12.8"]  # noqa: PTH119
+
+
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no CUDA compiler")
 @pytest.mark.parametrize("level", ptx.LEVELS, ids=lambda level: level.name)
 def test_ptx_is_fresh_and_asks_for_no_more_than_its_level(level: ptx.Level) -> None:

@@ -49,8 +49,9 @@ def toolkits(options, default="/usr/local/cuda"):
     if named is not None:
         return list(named)
     first = os.path.realpath(default)
-    others = sorted(path for path in glob.glob(default + "-[0-9]*") if path != first)
-    found = [path for path in [first, *others] if os.access(_nvcc(path), os.X_OK)]
+    # cuda-13 is a link to cuda-13.0: one toolkit, to be tried once.
+    others = {os.path.realpath(path) for path in glob.glob(default + "-[0-9]*")} - {first}
+    found = [path for path in [first, *sorted(others)] if os.access(_nvcc(path), os.X_OK)]
     on_path = shutil.which("nvcc")
     if not found and on_path:
         found = [os.path.dirname(os.path.dirname(os.path.realpath(on_path)))]
