@@ -44,8 +44,6 @@ _OPTIONS: Final = (  # of ansible-playbook, by the names of Ansible's functions
 )
 _FAILED: Final = 2  # exit code of ansible-playbook
 
-Tell = "Callable[[str, str, Mapping[str, Any]], None]"
-
 
 def main() -> None:
     """Hand the arguments to Ansible's command line; does not return."""
@@ -87,7 +85,7 @@ def _answer(answers: Mapping[re.Pattern[str], str], prompt: str) -> str:
     raise EOFError(f"nobody answers {prompt!r}")
 
 
-def _teller(mark: str) -> Any:  # noqa: ANN401 - Tell
+def _teller(mark: str) -> Any:  # noqa: ANN401 - a function
     lock = threading.Lock()
 
     def tell(name: str, text: str = "", data: Mapping[str, Any] | None = None) -> None:
