@@ -86,14 +86,7 @@ def test_a_hundred_hosts_are_all_reached_from_half_a_core(tmp_path: Path) -> Non
             within = 'echo $$ >"$0"; exec "$@"'
             command = [sys.executable, "-m", "gpuprep", "status", "-i", str(path), "-o", "json"]
             done = subprocess.run(
-                [
-                    "sh",
-                    "-c",
-                    within,
-                    str(group / "cgroup.procs"),
-                    *command,
-                    "--no-keep-connections",
-                ],
+                ["sh", "-c", within, str(group / "cgroup.procs"), *command],
                 capture_output=True,
                 text=True,
                 check=False,
