@@ -46,7 +46,7 @@ from gpuprep.run.options import (
 )
 from gpuprep.run.own_words import OWN_WORDS
 from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
-from gpuprep.run.request import Request
+from gpuprep.run.request import Alone, Request
 from gpuprep.run.results import host_results, read_reports, refuse_settings
 from gpuprep.version import __version__
 
@@ -60,6 +60,13 @@ if TYPE_CHECKING:
 
 PLAN_FILE: Final = "plan.json"  # written by the plan action into the run's directory
 PROOF_FILES: Final = "proof*.json"  # written by the closing action, one per batch of hosts
+# Of the playbooks whose first task observes and plans: whether others follow that change hosts.
+_ALONE: Final[Mapping[str, Alone]] = {
+    "apply": "first",
+    "plan": "only",
+    "status": "only",
+    "verify": "only",
+}
 _AFTER_TASK: Final = frozenset({EventKind.OK, EventKind.CHANGED})
 _PLAN_WORDS: Final = {PlanState.DRIFTED: "to change", PlanState.CONVERGED: "up to date"}
 
@@ -130,7 +137,7 @@ class Run:
         # What files become, only their hosts can tell: the roles ask them, in check mode.
         shows = self.verb == "plan" and bool(self.options.get("diff"))
         playbook = "apply" if shows else self.verb
-        only_playbook = engine.needs_playbook(os.environ, directory)
+        needs = engine.needs_playbook(os.environ, directory)
         arguments = [
             *self._inventory_arguments(run_dir, directory),
             *variables_arguments(extra, run_dir),
@@ -157,7 +164,8 @@ class Run:
                 "__gpuprep_named": named_hosts(self.limit),
             },
             passwords=prompt_answers(access),
-            alone="never" if only_playbook else "first" if playbook == "apply" else "only",
+            alone="never" if needs else _ALONE.get(playbook, "never"),
+            not_alone=needs,
             keep_connections=self.options.get("keep_connections", True),
             timeout=self.options.get("timeout"),
             cancelled=cancel_check(self.cancel),

@@ -13,7 +13,6 @@ ansible-runner's form, one a line after a mark; what else is in it is Ansible's,
 from __future__ import annotations
 
 import getpass
-import inspect
 import json
 import multiprocessing
 import os
@@ -44,8 +43,6 @@ _OPTIONS: Final = (  # of ansible-playbook, by the names of Ansible's functions
     "module",
 )
 _FAILED: Final = 2  # exit code of ansible-playbook
-
-Tell = "Callable[[str, str, Mapping[str, Any]], None]"
 
 
 def main() -> None:
@@ -88,7 +85,7 @@ def _answer(answers: Mapping[re.Pattern[str], str], prompt: str) -> str:
     raise EOFError(f"nobody answers {prompt!r}")
 
 
-def _teller(mark: str) -> Any:  # noqa: ANN401 - Tell
+def _teller(mark: str) -> Any:  # noqa: ANN401 - a function
     lock = threading.Lock()
 
     def tell(name: str, text: str = "", data: Mapping[str, Any] | None = None) -> None:
@@ -125,7 +122,7 @@ def _command_line(tell: Any) -> Any:  # noqa: ANN401 - a class of Ansible's
         USES_CONNECTION = True
 
         def init_parser(self) -> None:
-            super().init_parser(usage="%prog [options] playbook")
+            super().init_parser()
             for group in _OPTIONS:
                 getattr(option_helpers, f"add_{group}_options")(self.parser)
             self.parser.add_argument("args", metavar="playbook", nargs=1)
@@ -161,10 +158,8 @@ def _carry_out(  # noqa: PLR0913 - what Ansible's own executor is given
 ) -> int:
     """Do what Ansible does with the first task of the first play; return its exit code."""
     from ansible.errors import AnsibleError  # noqa: PLC0415
-    from ansible.executor.task_executor import TaskExecutor  # noqa: PLC0415
     from ansible.playbook import Playbook  # noqa: PLC0415
     from ansible.playbook.play_context import PlayContext  # noqa: PLC0415
-    from ansible.plugins import loader as loaders  # noqa: PLC0415
     from ansible.utils.collection_loader import AnsibleCollectionConfig  # noqa: PLC0415
     from ansible.utils.collection_loader import _collection_finder as finder  # noqa: PLC0415
     from ansible.vars.hostvars import HostVars  # noqa: PLC0415
@@ -177,7 +172,7 @@ def _carry_out(  # noqa: PLR0913 - what Ansible's own executor is given
     book = Playbook.load(found[1], variable_manager=manager, loader=loader)
     loader.set_basedir(book._basedir)  # noqa: SLF001
     play = book.get_plays()[0]
-    play.post_validate(_templar(loader, manager.get_vars(play=play)))
+    play.post_validate(_engine(loader, manager.get_vars(play=play)))
     tell("playbook_on_play_start", "", {"name": play.get_name()})
     hosts = inventory.get_hosts(play.hosts, order=play.order)
     failures: dict[str, int] = {}
@@ -190,22 +185,11 @@ def _carry_out(  # noqa: PLR0913 - what Ansible's own executor is given
         # Where Ansible's workers keep what the command line says, which plugins may look for.
         multiprocessing.current_process()._play_context = context  # type: ignore[attr-defined]  # noqa: SLF001
         names = [host.name for host in hosts]
-        given = {
-            "host": hosts[0],
-            "task": task,
-            "job_vars": manager.get_vars(
-                play=play, host=hosts[0], task=task, _hosts=names, _hosts_all=names
-            ),
-            "play_context": context,
-            "loader": loader,
-            "shared_loader_obj": SimpleNamespace(**vars(loaders)),
-            "final_q": None,
-            "variable_manager": manager,
-            "new_stdin": None,  # before ansible-core 2.19
-        }
-        wanted = inspect.signature(TaskExecutor).parameters
-        with _task_context(task):
-            result = TaskExecutor(**{k: v for k, v in given.items() if k in wanted}).run()
+        variables = manager.get_vars(
+            play=play, host=hosts[0], task=task, _hosts=names, _hosts_all=names
+        )
+        with _task_context(task, variables, hosts[0].name):
+            result = _act(task, variables, context, loader)
         result = {key: value for key, value in result.items() if not key.startswith("_ansible")}
         state = "failed" if result.get("failed") else "ok"
         if result.get("unreachable"):
@@ -219,7 +203,36 @@ def _carry_out(  # noqa: PLR0913 - what Ansible's own executor is given
     return _FAILED if failures else 0
 
 
-def _templar(loader: Any, variables: Mapping[str, Any]) -> Any:  # noqa: ANN401
+def _act(task: Any, variables: Mapping[str, Any], context: Any, loader: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    """Return the result of a task's action on this machine, as Ansible's task executor does."""
+    from ansible.errors import AnsibleError  # noqa: PLC0415
+    from ansible.plugins import loader as loaders  # noqa: PLC0415
+    from ansible.template import Templar  # noqa: PLC0415
+
+    task.squash()
+    task.post_validate(templar=_engine(loader, variables))
+    action = loaders.action_loader.get(
+        task.action,
+        task=task,
+        connection=loaders.connection_loader.get("local", context),
+        play_context=context,
+        loader=loader,
+        templar=Templar(loader=loader, variables=variables),
+        shared_loader_obj=SimpleNamespace(**vars(loaders)),
+    )
+    if action is None:
+        raise AnsibleError(f"couldn't resolve module/action {task.action!r}")
+    try:
+        result: Mapping[str, Any] = action.run(task_vars=variables)
+    except Exception as error:  # noqa: BLE001 - any fault of an action is its result
+        found = getattr(error, "result", None)
+        name = "" if isinstance(error, AnsibleError) else f"{type(error).__name__}: "
+        result = {"msg": f"{name}{error}", **(found or {}), "failed": True}
+    return result
+
+
+def _engine(loader: Any, variables: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Return what resolves the templates of plays and tasks; plugins have one around it."""
     try:
         from ansible._internal._templating._engine import TemplateEngine  # noqa: PLC0415
     except ImportError:  # before ansible-core 2.19
@@ -227,12 +240,15 @@ def _templar(loader: Any, variables: Mapping[str, Any]) -> Any:  # noqa: ANN401
     return TemplateEngine(loader=loader, variables=variables)
 
 
-def _task_context(task: Any) -> Any:  # noqa: ANN401
+def _task_context(task: Any, variables: Mapping[str, Any], host: str) -> Any:  # noqa: ANN401
+    """Return what Ansible's own workers put around a task, which differs by release."""
     try:
-        from ansible._internal import _task  # noqa: PLC0415
+        from ansible._internal._task import TaskContext  # noqa: PLC0415
     except ImportError:
         return nullcontext()
-    return _task.TaskContext(task)
+    if hasattr(TaskContext, "create"):
+        return TaskContext.create(task=task, task_vars=variables, host_name=host)
+    return TaskContext(task)
 
 
 def _plain(result: Mapping[str, Any]) -> Any:  # noqa: ANN401

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from gpuprep.run.events import Event
     from gpuprep.run.redact import Redactor
 
+Alone = Literal["never", "first", "only"]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -27,6 +29,7 @@ class Request:
         environment: variables added to the inherited environment; nothing secret.
         alone: whether a child process carries out the first task, without ansible-playbook;
             ``first``: that is started afterwards for the hosts that differ, if any do.
+        not_alone: why not, where something that the user has set needs ansible-playbook.
         keep_connections: leave ssh's connections to the next run.
         timeout: seconds, None = no limit.
         cancelled: asked about once a second whether to stop.
@@ -43,7 +46,8 @@ class Request:
     redactor: Redactor
     variables: Mapping[str, Any] = field(default_factory=dict)
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
-    alone: Literal["never", "first", "only"] = "never"
+    alone: Alone = "never"
+    not_alone: str | None = None
     keep_connections: bool = False
     timeout: float | None = None
     cancelled: Callable[[], bool] = lambda: False

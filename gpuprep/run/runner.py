@@ -137,6 +137,9 @@ def _prepare(request: Request) -> None:
 
 def _work(request: Request, transcript: Transcript, stop: _StopRequest) -> int:
     """Carry out a request in one part or two; return the exit code of the last."""
+    if request.not_alone:
+        text = f"ansible-playbook observes the hosts too, because of {request.not_alone}"
+        transcript.tell(EventKind.OUTPUT, text)
     if request.alone == "never":
         return _run(request, transcript, stop)
     code = run_first_task(request, lambda event: _observe(transcript, event), stop)

@@ -58,7 +58,9 @@ class ActionModule(ActionBase):
         fleet.observe(names, policy.verify_tier if verb == "verify" else Tier.QUICK)
         reports = {name: fleet.report(name) for name in names}
         work = {name: _work(fleet, name, reports[name], verb) for name in names}
-        self._hand_over(fleet, work, policy)
+        # No roles follow other verbs: their plans need not be written down operation by operation.
+        left = work if verb == "apply" else {n: replace(w, roles=()) for n, w in work.items()}
+        self._hand_over(fleet, left, policy)
         if policy.run_dir:
             hosts = {name: fleet.hide.data(report.to_dict()) for name, report in reports.items()}
             document = {"schema": 1, "hosts": hosts, "unmatched": unmatched}

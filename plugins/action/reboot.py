@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _hosts, _masters, _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _hosts, _state
 
 from gpuprep.fleet.counters import PREFIX
 
@@ -47,9 +47,7 @@ class ActionModule(ActionBase):
         if self._play_context.check_mode:
             return {**result, "changed": True, "rebooted": False, "msg": "would reboot the host"}
         self._host = str((task_vars or {})["inventory_hostname"])
-        _masters.keep(
-            self._connection
-        )  # so that reset means the connection that the other tasks use
+        _hosts.keep(self, task_vars or {})  # so that reset means the other tasks' connection too
         return {**result, **self._reboot(timeout, question, message)}
 
     def _reboot(self, timeout: int, question: str, message: str) -> dict[str, Any]:

@@ -249,12 +249,17 @@ def interpreter(named: Any) -> str:
     return str(named) if str(named).startswith("/") else "/usr/bin/python3"
 
 
+def keep(action: ActionBase, variables: Mapping[str, Any]) -> None:
+    """Let the connection of a task be the one that the run's other programs use."""
+    wanted = _Variables(variables, action._templar).keeps_connection
+    _masters.keep(action._connection, wanted=wanted)
+
+
 def own_target(action: ActionBase, variables: Mapping[str, Any]) -> Target:
     """Return the host of a task, over the task's own connection."""
-    own = _Variables(variables, action._templar)
-    python = interpreter(own.get("ansible_python_interpreter"))
+    python = interpreter(_Variables(variables, action._templar).get("ansible_python_interpreter"))
     connection = action._connection
-    _masters.keep(connection, wanted=own.keeps_connection)
+    keep(action, variables)
     if connection.become and _same_user(connection, connection.become, action._play_context):
         connection.become = None  # who is root needs no sudo, and may have none
     return Target(str(variables["inventory_hostname"]), connection, python)

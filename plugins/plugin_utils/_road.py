@@ -273,8 +273,11 @@ class Fleet:
         patterns = {}
         for name in names:
             try:
+                if HOSTS not in self._own_variables(name):
+                    patterns[name] = default_of(HOSTS)
+                    continue
                 variables, templar = self._variables(name)
-                patterns[name] = templar.template(variables.get(HOSTS, default_of(HOSTS)))
+                patterns[name] = templar.template(variables[HOSTS])
             except Exception as error:  # noqa: BLE001 - is told as the host's own, in read
                 Display().vvv(f"{name}: {HOSTS}: {error}")
         pattern = one_value(HOSTS, patterns)
@@ -487,10 +490,14 @@ class Fleet:
 
         Those of the task are not among them: they are the controller's.
         """
-        variables = self._read.get(name)
-        if variables is None:
-            variables = self._read[name] = self._variables_of(name)
+        variables = self._own_variables(name)
         return variables, self._action._templar.copy_with_new_env(available_variables=variables)
+
+    def _own_variables(self, name: str) -> dict[str, Any]:
+        """Return a host's variables, for as long as hosts are being read."""
+        if name not in self._read:
+            self._read[name] = self._variables_of(name)
+        return self._read[name]
 
     def _variables_of(self, name: str) -> dict[str, Any]:
         inventory, manager = self._hostvars._inventory, self._hostvars._variable_manager

@@ -191,7 +191,8 @@ def test_a_master_that_somebody_else_uses_survives_the_cancelled_run(name: str, 
     other = None
     try:
         ((pid, socket),) = wait_for(lambda: masters(kept)).items()
-        command = ["ssh", "-o", f"ControlPath={socket}", "x", "echo up; sleep 600"]
+        own = kept / Path(socket).name  # another run has a way of its own to it
+        command = ["ssh", "-o", f"ControlPath={own}", "x", "echo up; sleep 600"]
         other = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert other.stdout is not None
         assert other.stdout.readline() == b"up\n"

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import pytest
 import gpuprep
 from gpuprep.errors import ConfigError
 from gpuprep.model import HostStatus
-from gpuprep.run import bundle
+from gpuprep.run import bundle, connections
 from gpuprep.run.environment import collections_root
 
 if TYPE_CHECKING:
@@ -647,3 +648,92 @@ def test_a_variable_that_cannot_be_told_is_named(reach: Reach) -> None:
 
     with pytest.raises(ConfigError, match=r"^ansible_user: 'nope' is undefined"):
         reach.target("a", "ssh", ansible_user=TrustedAsTemplate().tag("{{ nope }}"))
+
+
+# --- connections that are kept -------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(reach: Reach, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reach]:
+    """Offer a run, in a place with a short path, a directory of connections."""
+    with tempfile.TemporaryDirectory(prefix="rt-") as name:
+        run_dir = Path(name) / "run"
+        run_dir.mkdir(mode=0o700)
+        connections.offer(run_dir, {"XDG_RUNTIME_DIR": name})
+        monkeypatch.setenv("GPUPREP_RUN_DIR", str(run_dir))
+        monkeypatch.setenv("ANSIBLE_SSH_CONTROL_PATH_DIR", str(run_dir / "cp"))
+        monkeypatch.delenv("ANSIBLE_SSH_ARGS", raising=False)
+        yield reach
+
+
+def master(reach: Reach, name: str = "a", **variables: Any) -> str | None:
+    connection = reach.target(name, "ssh", **variables).connection
+    path: str | None = connection.get_option("control_path")
+    return path
+
+
+OTHERWISE: list[dict[str, Any]] = [
+    {"ansible_host": "10.0.0.9"},
+    {"ansible_user": "somebody"},
+    {"ansible_port": 2222},
+    {"ansible_password": "first"},
+    {"ansible_password": "second"},
+    {"ansible_ssh_private_key_file": "/etc/hostname"},
+    {"ansible_ssh_common_args": "-o ProxyJump=bastion"},
+    {"ansible_ssh_extra_args": "-o Ciphers=aes128-ctr"},
+    {"ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s"},
+    {"ansible_ssh_executable": "/usr/local/bin/ssh"},
+    {"ansible_host_key_checking": False},
+]
+
+
+def test_connections_share_a_master_only_where_nothing_differs(
+    kept: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {"ansible_ssh_executable": "ssh"}
+    paths = [master(kept, **plain), *(master(kept, **{**plain, **more}) for more in OTHERWISE)]
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/run/another-agent")
+    paths.append(master(kept, **plain))
+    assert None not in paths
+    assert len(set(paths)) == len(OTHERWISE) + 2
+    monkeypatch.delenv("SSH_AUTH_SOCK")
+    # Who one becomes on the host is settled for each command.
+    assert master(kept, ansible_become=True, ansible_become_password="x") == paths[0]  # noqa: S106
+    assert "first" not in str(paths)
+
+
+def test_a_key_that_was_replaced_under_its_name_is_another(kept: Reach, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("one")
+    before = master(kept, ansible_ssh_private_key_file=str(key))
+    key.unlink()
+    key.write_text("three")
+    assert master(kept, ansible_ssh_private_key_file=str(key)) != before
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"ansible_control_path": "/own/%%h"},
+        {"ansible_control_path_dir": "/own"},
+        {"gpuprep_keep_connections": False},
+        {"gpuprep_keep_connections": "{{ nope }}"},
+    ],
+)
+def test_what_is_set_for_a_host_goes_first(kept: Reach, own: dict[str, Any]) -> None:
+    assert master(kept, **own) == own.get("ansible_control_path")
+
+
+def test_a_host_whose_own_ssh_configuration_has_masters_is_left_to_it(
+    kept: Reach, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host mine\n  ControlPath /own/%h\n  ControlMaster auto\n")
+    default = "-C -o ControlMaster=auto -o ControlPersist=60s"  # Ansible's, as if nothing were set
+    common = {"ansible_ssh_common_args": f"-F {config}", "ansible_ssh_args": default}
+    real = "/usr/bin/ssh"
+    mine = kept.target("mine", real, ansible_host="mine", **common).connection
+    other = kept.target("other", real, ansible_host="other", **common).connection
+    assert (mine.get_option("control_path"), mine.get_option("ssh_args")) == (None, "-C")
+    assert other.get_option("control_path")
+    assert "ControlPersist=300s" in other.get_option("ssh_args")
