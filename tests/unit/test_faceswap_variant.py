@@ -89,6 +89,9 @@ def test_packages_for_aarch64_have_cuda_in_one_variant_only() -> None:
     gb200 = CATALOG.shapes["BM.GPU.GB200.4"].gpu or ""
     facts = {"arch": "aarch64"}
     assert variant(ask(gb200, facts=facts)) == "cu130"
+    # The driver is new enough for cu126, the GPU is one of its; on x86_64 it would get that.
+    old = ask(A10, facts={**facts, "driver": "570.211.01"}, components=("conda", "faceswap"))
+    assert code(old) == "E_FS_DRIVER"
     refused = ask(gb200, facts=facts, faceswap_variant="cu126")
     assert code(refused) == "E_FS_ARCH"
     assert isinstance(refused, Refusal)
