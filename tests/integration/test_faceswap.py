@@ -77,11 +77,10 @@ def repository(place: Path, folder: Path) -> tuple[str, str]:
 class Workload:
     """One host with the workload, and what it was asked for."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, name: str, folder: Path) -> None:
         self.lab = lab
-        self.name = f"faceswap-{os.getpid()}"
+        self.name = name
         self.folder = folder
-        lab.start(HostSpec.from_dict(self.name, {"image": "debian-12"}))
         python_index.build(STATE / "www")
         place = STATE / "www" / f"faceswap-{os.getpid()}.git"
         self.first, self.second = repository(place, folder)
@@ -110,10 +109,14 @@ class Workload:
 
 @pytest.fixture(scope="module")
 def workload(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workload]:
-    made = Workload(lab, tmp_path_factory.mktemp("faceswap"))
-    yield made
-    hosts.stop_all([made.name])
-    shutil.rmtree(made.place, ignore_errors=True)
+    name = f"faceswap-{os.getpid()}"
+    try:
+        lab.start(HostSpec.from_dict(name, {"image": "debian-12"}))
+        made = Workload(lab, name, tmp_path_factory.mktemp("faceswap"))
+        yield made
+        shutil.rmtree(made.place, ignore_errors=True)
+    finally:
+        hosts.stop_all([name])
 
 
 @pytest.fixture(scope="module")

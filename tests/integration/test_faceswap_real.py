@@ -75,18 +75,26 @@ def settings(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 @pytest.fixture(scope="module")
 def host(lab: Lab, settings: dict[str, Any]) -> Iterator[str]:
     name = f"faceswap-real-{os.getpid()}"
-    lab.start(HostSpec.from_dict(name, {"image": "debian-12"}))
+    try:
+        lab.start(HostSpec.from_dict(name, {"image": "debian-12"}))
+        _prepare(lab, name, settings.pop("source"))
+        settings["faceswap_repository"] = "file:///srv/faceswap.git"
+        settings["faceswap_index"] = f"{lab.mirror}/{settings['faceswap_index']}"
+        yield name
+    finally:
+        hosts.stop_all([name])
+
+
+def _prepare(lab: Lab, name: str, source: Path) -> None:
     # The substitute of conda-forge's Python is the host's own, and has tkinter from there.
-    lab.sh(name, "apt-get -qq update; apt-get -qq install -y python3-tk git")
+    install = "apt-get -qq update; apt-get -qq install -y --no-install-recommends python3-tk git"
+    done = hosts.run(name, ["sh", "-euc", install], timeout=1800)
+    assert done.returncode == 0, done.stderr
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        archive.add(settings.pop("source"), "faceswap.git")
+        archive.add(source, "faceswap.git")
     unpack = "base64 -d | tar -xz --no-same-owner -C /srv"
     lab.run(name, "sh", "-euc", unpack, stdin=base64.b64encode(buffer.getvalue()).decode())
-    settings["faceswap_repository"] = "file:///srv/faceswap.git"
-    settings["faceswap_index"] = f"{lab.mirror}/{settings['faceswap_index']}"
-    yield name
-    hosts.stop_all([name])
 
 
 def test_faceswap_is_installed_and_starts(lab: Lab, host: str, settings: dict[str, Any]) -> None:

@@ -6,15 +6,17 @@ import json
 import os
 import pwd
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from converge_rig import CONTEXT, LOOKING, Commands
+from converge_rig import CONTEXT, LOOKING, Commands, served
 
 from gpuprep.on_host.converge import base, python, workload
 from gpuprep.on_host.converge.base import OperationError
 from gpuprep.on_host.observe import conda as observed
 from gpuprep.on_host.observe import workload as observed_workload
+from sandbox import python_index
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,6 +217,51 @@ def test_an_index_over_plain_http_is_taken_for_what_it_is() -> None:
     assert python._index("") == []
     assert python._index("https://mirror/simple") == ["--index-url", "https://mirror/simple"]
     assert python._index("http://10.0.0.1:8080/s")[2:] == ["--trusted-host", "10.0.0.1"]
+
+
+def test_a_real_pip_installs_mends_and_refuses(tmp_path: Path) -> None:
+    env = tmp_path / "envs/e"
+    subprocess.run([sys.executable, "-m", "venv", "--copies", str(env)], check=True)
+    (env / "conda-meta").mkdir()
+    for about in env.glob("lib/python3*/site-packages/*.dist-info"):
+        (about / "INSTALLER").write_text("conda\n")
+    python_index.build(tmp_path / "www")
+    text = python_index.lock("torch", "tqdm")
+
+    with served(tmp_path / "www") as address:
+        index = f"{address}/{python_index.INDEX}"
+
+        def locked(text: str) -> dict[str, Any]:
+            names = [line.partition("==")[0] for line in text.splitlines() if "==" in line]
+            operation = {"env": str(env), "lock": text, "digest": text, "names": names}
+            answer: dict[str, Any] = python.python_lock({**operation, "index": index}, CONTEXT)
+            return answer
+
+        def pip(*arguments: str) -> None:
+            command = [str(env / "bin/python"), "-m", "pip", "-q", *arguments]
+            subprocess.run(command, check=True, capture_output=True)
+
+        assert locked(text)["changed"]
+        good = python.installed(str(env))
+        assert (good["torch"], good["tqdm"]) == ("2.12.1", "4.67.1")
+        assert not locked(text)["changed"]
+
+        pip("uninstall", "-y", "torch")
+        pip("install", "--index-url", index, "tqdm==4.66.0", "colorama")
+        assert locked(text)["changed"]
+        assert python.installed(str(env)) == good
+
+        wrong = python_index.lock("torch", "tqdm", "colorama")
+        digest = wrong.rpartition(":")[2].strip()
+        with pytest.raises(OperationError, match=r"colorama-0\.4\.6") as raised:
+            locked(wrong.replace(digest, "0" * 64))
+        assert raised.value.code == "E_PYTHON_LOCK"
+        assert digest in raised.value.message
+        assert python.installed(str(env)) == good
+        assert not locked(text)["changed"]
+        with pytest.raises(OperationError, match="no-such") as raised:
+            locked(f"no-such==1 --hash=sha256:{'0' * 64}\n")
+        assert raised.value.code == "E_PYTHON_PACKAGES"
 
 
 # --- the user ------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from gpuprep.catalog.load import DATA_FILE
 from gpuprep.cli import run
 from gpuprep.cli.catalog import catalog_group
 from gpuprep.cli.explain import explain
-from gpuprep.components import NAMES, resolve
+from gpuprep.components import KNOWN, resolve
 from gpuprep.errors import ConfigError, ExitCode, FactsError
 from gpuprep.planner.facts_file import parse_facts
 
@@ -124,7 +124,7 @@ def test_known_values_are_completed_and_checked() -> None:
     assert found == {
         "shape": ["BM.GPU.H100.8"],
         "os": ["debian-12", "debian-13"],
-        "only": list(NAMES),
+        "only": list(KNOWN),
     }
     assert run(["explain", "BM.GPU.A10.4", "--os", "debian-12", "--only", "cudda"]) == 64
 

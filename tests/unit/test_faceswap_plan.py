@@ -235,6 +235,21 @@ def test_the_driver_of_the_whole_plan_is_enough_and_an_older_one_on_the_host_is_
     assert "none" in str(alone.error)
 
 
+def test_a_driver_that_stays_gets_the_packages_that_it_runs() -> None:
+    seen = {**converged(), "pci": bare()["pci"]}
+    seen["driver"] |= {"proc_version": "570.172.08", "flavour": "proprietary"}
+    seen["modules"] = {"loaded": {"nvidia": "570.172.08"}, "on_disk": []}
+    everything = {"gpuprep_components": ["driver", "conda", "faceswap"]}
+    wanted = planned(seen, role="faceswap", **everything)
+    assert wanted.code == "E_FS_DRIVER"  # for 580, which is not there
+    for more in ({**everything, "gpu_driver_branch": "keep"}, {}):
+        kept = planned(seen, role="faceswap", **more)
+        assert kept.code is None, kept.error
+        assert kept.stack is not None
+        assert kept.stack.faceswap is not None
+        assert kept.stack.faceswap.variant == "cu126"
+
+
 def test_it_comes_only_where_it_is_named() -> None:
     plan = plan_host(observed(bare()), settings_from({}), CATALOG)
     assert "faceswap" not in plan.roles
