@@ -93,9 +93,12 @@ def code_strings(path: Path) -> Iterator[str]:
                 yield str(node.value)
 
 
+PROGRAMS = {"nvidia-smi"}  # that are called, whatever package they come from
+
+
 @pytest.mark.parametrize("path", PYTHON, ids=lambda path: str(path.relative_to(ROOT)))
 def test_program_names_no_fact(path: Path) -> None:
-    texts = set(code_strings(path))
+    texts = set(code_strings(path)) - PROGRAMS
     found = {hit for text in texts for hit in facts().findall(text)} | (texts & packages())
     assert not found, f"{sorted(found)} belong in {CATALOG.relative_to(ROOT)}"
 

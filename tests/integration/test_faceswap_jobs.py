@@ -110,7 +110,7 @@ class Jobs:
         state = self.sh(f"cat {ROOT}/jobs/demo/{folder}/lightweight_state.json")
         return int(json.loads(state)["iterations"])
 
-    def until(self, happened: Callable[[], object], patience: float = 120) -> None:
+    def until(self, happened: Callable[[], object], patience: float = 300) -> None:
         end = time.monotonic() + patience
         while not happened():
             assert time.monotonic() < end, self.sh(f"journalctl -n 40 -u {UNIT}")

@@ -8,7 +8,6 @@ import importlib
 import json
 import sys
 
-KIND = "https://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 MARGIN = 0.015  # of the picture's height
 SMALLEST = 12  # pixels of the caption's letters
 LETTERS = 0.045  # of the picture's height
@@ -16,7 +15,7 @@ LETTERS = 0.045  # of the picture's height
 
 def metadata_of(asked):
     """Return the tags of a container."""
-    tags = {"synthetic_media": "true", "digital_source_type": KIND}
+    tags = {"synthetic_media": "true"}
     tags.update({str(name): str(value) for name, value in asked.items()})
     return tags
 

@@ -90,7 +90,7 @@ def deliver(
             signing.sign(video, fresh, c2pa, provenance)
         except signing.SigningError as error:
             fresh.unlink(missing_ok=True)
-            raise DeliveryError("E_FS_C2PA", str(error)) from error
+            raise DeliveryError("E_FS_SIGN", str(error)) from error
         provenance["label"]["c2pa"] = True
         provenance["video"]["sha256"] = digest(fresh)
     beside = sidecar_of(job.output)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-    from pathlib import Path
 
     from gpuprep.workloads.faceswap.jobs import Job
     from gpuprep.workloads.faceswap.media import Media
 
 SCHEMA: Final = 1
+# Terms of others: IPTC's vocabulary of where digital media come from.
+TERMS: Final[Mapping[str, str]] = json.loads(
+    Path(__file__).with_name("labels.json").read_text(encoding="utf-8")
+)
 
 
 def describe(job: Job) -> dict[str, Any]:
@@ -56,6 +61,7 @@ def describe(job: Job) -> dict[str, Any]:
             ),
         },
         "label": {
+            **TERMS,
             "title": job.output.stem,
             "comment": f"Synthetic media: a face was replaced by software. gpuprep job {job.name}.",
         },

@@ -10,13 +10,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from gpuprep.workloads.faceswap.description import TERMS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from gpuprep.workloads.faceswap.jobs import C2pa
 
-KIND: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 _FORMAT: Final = "video/mp4"
 _GOOD: Final = frozenset({"Valid", "Trusted"})
 
@@ -40,7 +41,7 @@ def manifest(provenance: Mapping[str, Any]) -> dict[str, Any]:
                     "actions": [
                         {
                             "action": "c2pa.created",
-                            "digitalSourceType": KIND,
+                            "digitalSourceType": TERMS["digital_source_type"],
                             "softwareAgent": {
                                 "name": f"Faceswap {provenance['faceswap']['commit']}"
                             },
@@ -69,7 +70,7 @@ def sign(source: Path, target: Path, c2pa: C2pa, provenance: Mapping[str, Any]) 
     try:
         import c2pa as library  # noqa: PLC0415 - an extra, and large
     except ImportError as error:
-        told = "signing needs the package c2pa-python: pip install 'gpuprep[c2pa]'"
+        told = "signing needs the package c2pa-python (the extra c2pa)"
         raise SigningError(told) from error
     try:
         info = library.C2paSignerInfo(
