@@ -213,6 +213,14 @@ def test_a_wrong_hash_names_the_file_and_notes_nothing(
     assert sorted(path.name for path in env.parent.iterdir()) == ["faceswap"]
 
 
+def test_what_conda_brought_is_no_stranger_whoever_installed_it(env: Path) -> None:
+    add(env, "certifi", "2026.1", "pip")  # as its recipe left it
+    (env / "conda-meta/certifi-2026.1-pyhd_0.json").write_text("{}")
+    add(env, "foo_bar", "1")
+    add(env, "more", "1")
+    assert python.strangers(str(env), {"foo-bar"}) == ["more"]
+
+
 def test_an_index_over_plain_http_is_taken_for_what_it_is() -> None:
     assert python._index("") == []
     assert python._index("https://mirror/simple") == ["--index-url", "https://mirror/simple"]

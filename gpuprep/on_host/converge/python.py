@@ -29,8 +29,13 @@ def installed(env):
     for path in glob.glob(env + "/lib/python3*/site-packages/*.dist-info"):
         name, _, version = os.path.basename(path)[: -len(".dist-info")].partition("-")
         if os.path.isfile(path + "/METADATA"):
-            found[re.sub(r"[-_.]+", "-", name).lower()] = version
+            found[_normalized(name)] = version
     return found
+
+
+def _normalized(name):
+    """Return the name that packages are compared by: Foo.Bar_baz -> foo-bar-baz."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def note_of(env):
@@ -50,13 +55,15 @@ def as_locked(env, operation):
 
 
 def strangers(env, names):
-    """Return the packages that neither the lock nor conda brought."""
+    """Return the packages that neither the lock nor conda brought; pip itself always stays."""
     found = []
+    records = (os.path.basename(path) for path in glob.glob(env + "/conda-meta/*-*-*.json"))
+    kept = {_normalized(record.rsplit("-", 2)[0]) for record in records} | names | {"pip"}
     for path in glob.glob(env + "/lib/python3*/site-packages/*.dist-info"):
         raw = os.path.basename(path)[: -len(".dist-info")].partition("-")[0]
-        name = re.sub(r"[-_.]+", "-", raw).lower()
+        name = _normalized(raw)
         installer = (files.current(path + "/INSTALLER")[0] or b"").decode("utf-8", "replace")
-        if name not in names and installer.strip() != CONDA and os.path.isfile(path + "/METADATA"):
+        if name not in kept and installer.strip() != CONDA and os.path.isfile(path + "/METADATA"):
             found.append(name)
     return sorted(set(found))
 
