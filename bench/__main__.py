@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,7 @@ def main(  # noqa: PLR0913, PLR0917 - one per option
     write: bool,  # noqa: FBT001 - click's
 ) -> None:
     """Measure, write the figures, and the page from them."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # hosts and processes go all the same
     environment = {name: os.environ[name] for name in ("PATH", "HOME")} | {"LC_ALL": "C.UTF-8"}
     environment["PYTHONPATH"] = str(ROOT)
     chosen = parts or PARTS

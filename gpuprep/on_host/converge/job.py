@@ -24,6 +24,8 @@ KEPT_SECONDS = 86400  # an answer that nobody came for
 LOCK = "job.lock"
 UNIT = "gpuprep-%s.service"
 POLL_SECONDS = 0.1
+SLOWEST_POLL = 1.0  # seconds; who has waited long can wait a little more
+PATIENCE = 50  # times shorter than what has been waited for is the pause
 LOOK_SECONDS = 2  # how often the worker itself is looked at
 KEPT_OUTPUT = 2000  # bytes
 WORKER = "from %s.converge import job; job.work(%%r)" % loader.ROOT
@@ -77,6 +79,18 @@ def _try_lock(handle):
     except OSError:
         return False
     return True
+
+
+def _is_locked():
+    """Return whether somebody is at work, which costs less than to ask systemd."""
+    handle = os.open(os.path.join(folders.RUN, LOCK), os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 class Turn:
@@ -208,7 +222,7 @@ def _keep_answer(identity, answer):
 
 def _wait(identity, lives):
     """Return the worker's answer; raises when it ends without one."""
-    looked = time.monotonic()
+    looked = began = time.monotonic()
     while True:
         answer = _answer(identity)
         if answer is not None:
@@ -222,7 +236,8 @@ def _wait(identity, lives):
                     "the step was ended from outside before it was done; run again. %s"
                     % said[-KEPT_OUTPUT:].strip(),
                 )
-        time.sleep(POLL_SECONDS)
+        waited = time.monotonic() - began
+        time.sleep(min(SLOWEST_POLL, max(POLL_SECONDS, waited / PATIENCE)))
 
 
 def run(request, texts):
@@ -247,7 +262,7 @@ def run(request, texts):
             state = {"unit": unit}
 
             def lives():
-                return _lives(state)
+                return _is_locked() or _lives(state)
 
         turn.release()
         answer = _wait(identity, lives)
