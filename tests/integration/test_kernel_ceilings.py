@@ -34,7 +34,9 @@ def install(lab: Lab, name: str, work: Path, found: Iterable[Kernel]) -> None:
     """Install kernels with their headers, as their packages come from the archive."""
     for kernel in found:
         folder = work / kernel.uname
-        build_all(kernels.installed(kernel, work), folder)
+        # Without the metas, by which automatic upgrades would bring the archive's newest kernel.
+        debs = kernels.installed(kernel, work)
+        build_all([deb for deb in debs if deb.version != kernel.meta_version], folder)
         packed = subprocess.run(["tar", "-C", folder, "-c", "."], check=True, capture_output=True)
         content = base64.b64encode(packed.stdout).decode()
         script = "rm -rf /tmp/kernel; mkdir /tmp/kernel; base64 -d | tar -x -C /tmp/kernel; "
