@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from math import inf
 from pathlib import Path
@@ -46,6 +47,14 @@ def _shared_fleet(path: Path) -> str:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHosts:
     """Return what hands files to workers; with pytest 9.2 ``--dist loadgroup`` has no effect."""
     return ByHosts(config, log)
+
+
+@pytest.fixture(autouse=True)
+def no_open_connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let each test begin without connections that another one has left open."""
+    with tempfile.TemporaryDirectory(prefix="rt-") as name:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", name)
+        yield
 
 
 @pytest.fixture(scope="session")
