@@ -51,7 +51,6 @@ class Seen:
 class Batch:
     """Alterations of one host, and how it came back."""
 
-    host: str
     seen: dict[str, Seen]
     planned: FleetResult
     applied: FleetResult
@@ -60,26 +59,26 @@ class Batch:
     left: set[str]
 
 
-def run_batch(lab: Lab, alterations: Sequence[Alteration], host: str = HOST) -> Batch:
+def run_batch(lab: Lab, alterations: Sequence[Alteration]) -> Batch:
     """Alter, look after each; plan, apply, look again."""
-    before = lab.state(host)
-    known = ids(lab.look(host))
+    before = lab.state(HOST)
+    known = ids(lab.look(HOST))
     assert known == set()
     named, old, altered = {}, {}, {}
     for one in alterations:
-        old[one.name] = lab.sh(host, one.probe)
-        lab.sh(host, one.script)
-        altered[one.name] = lab.sh(host, one.probe)
-        now = ids(lab.look(host))
+        old[one.name] = lab.sh(HOST, one.probe)
+        lab.sh(HOST, one.script)
+        altered[one.name] = lab.sh(HOST, one.probe)
+        now = ids(lab.look(HOST))
         named[one.name] = now - known
         known |= now
-    planned = lab.plan(host)
-    applied = lab.apply(host)
+    planned = lab.plan(HOST)
+    applied = lab.apply(HOST)
     seen = {
-        one.name: Seen(named[one.name], old[one.name], altered[one.name], lab.sh(host, one.probe))
+        one.name: Seen(named[one.name], old[one.name], altered[one.name], lab.sh(HOST, one.probe))
         for one in alterations
     }
-    return Batch(host, seen, planned, applied, before, lab.state(host), ids(lab.look(host)))
+    return Batch(seen, planned, applied, before, lab.state(HOST), ids(lab.look(HOST)))
 
 
 def check_alteration(batch: Batch, one: Alteration, *, planned: bool = True) -> None:
@@ -95,12 +94,12 @@ def check_alteration(batch: Batch, one: Alteration, *, planned: bool = True) -> 
     assert seen.altered != seen.before, "the alteration did nothing"
     assert one.steps <= seen.named, (one.steps, seen.named)
     assert seen.named <= one.steps | one.besides, (one.steps, seen.named)
-    assert seen.repaired == seen.before, batch.applied.hosts[batch.host].error
+    assert seen.repaired == seen.before, batch.applied.hosts[HOST].error
     if not planned:
         return
-    assert one.steps <= ids(batch.planned, batch.host)
-    done = {s.id for s in batch.applied.hosts[batch.host].steps if s.status is StepStatus.DONE}
-    assert one.steps <= done, batch.applied.hosts[batch.host].error
+    assert one.steps <= ids(batch.planned, HOST)
+    done = {s.id for s in batch.applied.hosts[HOST].steps if s.status is StepStatus.DONE}
+    assert one.steps <= done, batch.applied.hosts[HOST].error
 
 
 def conda_book(path: str) -> bool:
@@ -110,26 +109,15 @@ def conda_book(path: str) -> bool:
     )
 
 
-def check_whole(
-    batch: Batch, alterations: Sequence[Alteration], without: Sequence[str] = ()
-) -> None:
-    """Assert that all came back, and that nothing else was planned or changed.
-
-    Args:
-        batch: what was seen.
-        alterations: what was done.
-        without: directories that repairs may leave otherwise: logs of builds.
-
-    """
-    host = batch.applied.hosts[batch.host]
+def check_whole(batch: Batch, alterations: Sequence[Alteration]) -> None:
+    """Assert that all came back, and that nothing else was planned or changed."""
+    host = batch.applied.hosts[HOST]
     assert (host.state, host.error) == (HostStatus.PREPARED, None)
     assert failed_checks(host) == []
     assert batch.applied.exit_code is ExitCode.OK
     expected = NOTHING.union(*(one.steps | one.besides for one in alterations))
-    assert ids(batch.planned, batch.host) <= expected
-    assert ids(batch.applied, batch.host) == ids(batch.planned, batch.host)
+    assert ids(batch.planned, HOST) <= expected
+    assert ids(batch.applied, HOST) == ids(batch.planned, HOST)
     assert batch.left == set()
-    changed = batch.before.differences(
-        batch.after, without=(*PACKAGE_BOOKS, *without), stamps=False
-    )
+    changed = batch.before.differences(batch.after, without=PACKAGE_BOOKS, stamps=False)
     assert {path for path in changed if not conda_book(path)} == set()
