@@ -50,7 +50,7 @@ def jobs(*, file: str, check: bool, state: str, **typed: Any) -> int:  # noqa: A
     if given.report is not None:
         stored = Path(given.report).expanduser()
         try:
-            write_file(stored, f"{json.dumps(result.to_dict())}\n", _REPORT_MODE)  # type: ignore[attr-defined]
+            write_file(stored, f"{json.dumps(result.to_dict())}\n", _REPORT_MODE)
         except OSError as error:
             click.echo(f"gpuprep: --report {stored}: {error.strerror}; not stored", err=True)
     _show(result, given.output)  # type: ignore[arg-type]
