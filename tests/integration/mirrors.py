@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sandbox.nvrepo import content
 from sandbox.nvrepo.build import REPOS
 from sandbox.nvrepo.publish import Naming, SigningKey, flat_repository
 from sandbox.paths import STATE
