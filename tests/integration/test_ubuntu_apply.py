@@ -95,16 +95,6 @@ def of_file(step: str, path: str, name: str, script: str) -> Alteration:
     return Alteration(name, script, frozenset({f"{step}.{path}"}), probe)
 
 
-def of_package(name: str, script: str, what: str = "package") -> Alteration:
-    probe = f"dpkg-query -W -f '${{Version}} ${{Status}}' {name} 2>&1 || true"
-    besides = frozenset({HOLD, RUNNING, f"gpu_driver.module.{KERNEL}"})
-    return Alteration(name, script, frozenset({f"gpu_driver.{what}.{name}"}), probe, besides)
-
-
-def removed(name: str) -> Alteration:
-    return of_package(name, f"dpkg --remove --force-all {name} 2>&1")
-
-
 REPOSITORY_FILES = (
     of_file("gpu_driver.key", KEYRING, "key of somebody else", f"cp {ANOTHER_KEY} {KEYRING}"),
     of_file(
@@ -145,18 +135,6 @@ NVIDIAS = (
         f"rm /lib/modules/{KERNEL}/updates/dkms/nvidia.ko",
         frozenset({f"gpu_driver.module.{KERNEL}"}),
         f"ls /lib/modules/{KERNEL}/updates/dkms",
-    ),
-)
-OLDER = "580.95.05-0ubuntu1"
-PACKAGES = (
-    removed("nvidia-open-580"),
-    removed("nvidia-utils-580"),
-    removed("libnvidia-gl-580"),
-    removed("nvidia-driver-pinning-580"),
-    of_package(
-        "libnvidia-cfg1-580",
-        f"cd /tmp && apt-get -q download libnvidia-cfg1-580={OLDER} && "
-        "dpkg --force-all -i libnvidia-cfg1-580_*.deb && rm libnvidia-cfg1-580_*.deb",
     ),
 )
 SIGNED_MODULE = f"gpu_driver.module.{SIGNED_KERNEL}"
@@ -204,19 +182,6 @@ MODULES_GONE = Alteration(
     frozenset({SIGNED_MODULE}),
     f"ls {FOLDER}",
 )
-ARCHIVE_PACKAGES = (
-    removed("nvidia-driver-580-server-open"),
-    removed("nvidia-utils-580-server"),
-    removed("libnvidia-gl-580-server"),
-    removed(f"linux-modules-nvidia-580-server-open-{SIGNED_KERNEL}"),
-    # One of NVIDIA's comes beside the archive's.
-    of_package(
-        "nvidia-modprobe",
-        "cd /tmp && base=$(sed -n 's/^URIs: //p' /etc/apt/sources.list.d/gpuprep-nvidia.sources)"
-        " && curl -sfO ${base}nvidia-modprobe_580.178.04-0ubuntu1_amd64.deb"
-        " && dpkg --force-all -i nvidia-modprobe_*.deb 2>&1 && rm nvidia-modprobe_*.deb",
-    ),
-)
 
 
 def drift(lab: Lab, restore: Restore, name: str, alterations: tuple[Alteration, ...]) -> Batch:
@@ -224,12 +189,10 @@ def drift(lab: Lab, restore: Restore, name: str, alterations: tuple[Alteration, 
     return run_batch(lab, alterations, name)
 
 
-def report(
-    subtests: pytest.Subtests, batch: Batch, some: tuple[Alteration, ...], *, planned: bool = True
-) -> None:
+def report(subtests: pytest.Subtests, batch: Batch, some: tuple[Alteration, ...]) -> None:
     for one in some:
         with subtests.test(one.name):
-            check_alteration(batch, one, planned=planned)
+            check_alteration(batch, one)
     with subtests.test("nothing else changes"):
         check_whole(batch, some)
 
@@ -238,13 +201,6 @@ def test_every_artefact_of_nvidias_driver_that_was_altered(
     lab: Lab, ub_restore: Restore, subtests: pytest.Subtests
 ) -> None:
     report(subtests, drift(lab, ub_restore, HOST, NVIDIAS), NVIDIAS)
-
-
-@pytest.mark.slow
-def test_packages_of_nvidias_driver_removed_and_at_another_version(
-    lab: Lab, ub_restore: Restore, subtests: pytest.Subtests
-) -> None:
-    report(subtests, drift(lab, ub_restore, HOST, PACKAGES), PACKAGES, planned=False)
 
 
 @pytest.mark.slow
@@ -259,14 +215,6 @@ def test_ready_modules_that_are_gone_are_unpacked_again(
     lab: Lab, ub_restore: Restore, subtests: pytest.Subtests
 ) -> None:
     report(subtests, drift(lab, ub_restore, SIGNED, (MODULES_GONE,)), (MODULES_GONE,))
-
-
-@pytest.mark.slow
-def test_packages_of_the_archives_driver_removed_and_nvidias_beside_them(
-    lab: Lab, ub_restore: Restore, subtests: pytest.Subtests
-) -> None:
-    some = ARCHIVE_PACKAGES
-    report(subtests, drift(lab, ub_restore, SIGNED, some), some, planned=False)
 
 
 # --- a change of source, with all that is on the host ---------------------------------------------

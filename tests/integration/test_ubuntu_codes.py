@@ -93,7 +93,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "/etc/modprobe.d/site.conf",
     ),
     "E_PACKAGES_BROKEN": (
-        f"cp {DPKG} /root/; sed -i '/^Package: curl$/,/^$/s/ok installed/ok unpacked/' {DPKG}",
+        f"cp {DPKG} /root; sed -i '/^Package: curl$/,/^$/s/ok installed/ok half-installed/' {DPKG}",
         f"cp /root/status {DPKG}",
         DRIVER_ONLY,
         "curl",
