@@ -33,9 +33,11 @@ REBOOT = "gpu_driver.reboot.host"
 LOADED = {REBOOT, "gpu_driver.load.nvidia"}
 PROFILE, PREFIX = "/etc/profile.d/gpuprep-conda.sh", "/opt/conda"
 # What changed since the run began. conda's cache shares its files with the environments, so that
-# they cannot have the labels of two places.
+# they cannot have the labels of two places; for what packages' scripts make in /var/lib, as DKMS's
+# folder, Debian's policy has a type of another program's.
 MARKER = "/root/run-began"
-ELSEWHERE = f"! -path '{PREFIX}/pkgs/*' ! -path '/tmp/*' ! -path '/var/log/*'"
+OTHERS = (f"{PREFIX}/pkgs", "/tmp", "/var/log", "/var/lib/dkms")
+ELSEWHERE = " ".join(f"! -path '{path}/*' ! -path {path}" for path in OTHERS)
 WRONG = f"find / -xdev -cnewer {MARKER} {ELSEWHERE} -print0 | restorecon -n -v -0 -f -"
 DENIED = re.compile(r"avc: +denied +\{ (.*?) \}.*? comm=\"(.*?)\".*? (scontext=\S+ tcontext=\S+)")
 
