@@ -33,10 +33,15 @@ REBOOT = "gpu_driver.reboot.host"
 LOADED = {REBOOT, "gpu_driver.load.nvidia"}
 PROFILE, PREFIX = "/etc/profile.d/gpuprep-conda.sh", "/opt/conda"
 # What changed since the run began. conda's cache shares its files with the environments, so that
-# they cannot have the labels of two places.
+# they cannot have the labels of two places; for what packages' scripts make in /var/lib, as DKMS's
+# folder, Debian's policy has a type of another program's.
 MARKER = "/root/run-began"
-ELSEWHERE = f"! -path '{PREFIX}/pkgs/*' ! -path '/tmp/*' ! -path '/var/log/*'"
+OTHERS = (f"{PREFIX}/pkgs", "/tmp", "/var/log", "/var/lib/dkms")
+ELSEWHERE = " ".join(f"! -path '{path}/*' ! -path {path}" for path in OTHERS)
 WRONG = f"find / -xdev -cnewer {MARKER} {ELSEWHERE} -print0 | restorecon -n -v -0 -f -"
+OURS = re.compile(
+    r"scontext=\S+:(?:unconfined|initrc|apt|dpkg|dpkg_script|ldconfig|kmod|insmod|restorecon)_t:"
+)
 DENIED = re.compile(r"avc: +denied +\{ (.*?) \}.*? comm=\"(.*?)\".*? (scontext=\S+ tcontext=\S+)")
 
 
@@ -66,9 +71,12 @@ def wrong(lab: Lab) -> list[str]:
 
 
 def denied(lab: Lab) -> list[tuple[str, ...]]:
-    """Return what was denied since the run began, each kind once."""
+    """Return what was denied to a run's programs since it began, each kind once.
+
+    Debian's policy denies things to services of Debian's own, such as getty, at any time.
+    """
     log = lab.run(NAME, "cat", "/var/log/audit/audit.log")
-    return list(dict.fromkeys(DENIED.findall(log)))
+    return [found for found in dict.fromkeys(DENIED.findall(log)) if OURS.search(found[2])]
 
 
 def left(host: HostResult) -> set[str]:
