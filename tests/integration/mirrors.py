@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gpuprep.catalog import load
 from sandbox.nvrepo.build import REPOS
 from sandbox.nvrepo.publish import Naming, SigningKey, flat_repository
 from sandbox.paths import STATE
