@@ -1,0 +1,96 @@
+"""Faceswap itself, and its packages as they are published, for whoever has its source at hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gpuprep.catalog import load
+from gpuprep.layout import package_root
+from sandbox import hosts
+from sandbox.paths import CACHE, SandboxError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VARIABLE: Final = "FACESWAP_REPOSITORY"
+"""Environment variable: a git repository on this machine that has the catalog's commit."""
+
+
+def repository() -> Path | None:
+    """Return the repository that the environment names; None without one.
+
+    Raises:
+        SandboxError: there is none at that place.
+
+    """
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return None
+    path = Path(named).expanduser().resolve()
+    if not path.is_dir():
+        raise SandboxError(f"{VARIABLE}: {named} is no folder: name a git repository")
+    return path
+
+
+def clone(source: Path, place: Path) -> None:
+    """Copy a repository to where a plain web server, or a path, hands it out.
+
+    Args:
+        source: the repository; bare or not.
+        place: becomes a bare one; what is there is replaced.
+
+    Raises:
+        SandboxError: it cannot be copied, or does not have the catalog's commit.
+
+    """
+    commit = load().faceswap.commit
+    shutil.rmtree(place, ignore_errors=True)
+    _git("clone", "--quiet", "--bare", source.as_uri(), str(place))
+    _git("-C", str(place), "cat-file", "-e", f"{commit}^{{commit}}")
+    _git("-C", str(place), "update-server-info")
+
+
+def _git(*arguments: str) -> None:
+    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SandboxError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+
+
+def wheelhouse() -> Path:
+    """Fetch the locked packages of a host without a GPU, each held to its hash; 3 GB, kept.
+
+    Raises:
+        SandboxError: they cannot be fetched; pip's last words are quoted.
+
+    """
+    rules = load().faceswap
+    folder = CACHE / "faceswap-wheels"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = package_root() / f"workloads/faceswap/locks/{rules.variants[0].name}.txt"
+    options: Sequence[str] = (
+        *("--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:", "--no-cache-dir"),
+        *("--python-version", rules.python, "--find-links", str(folder)),
+    )
+    fetch = [sys.executable, "-m", "pip", "download", *options, "-r", str(lock), "-d", str(folder)]
+    done = subprocess.run(fetch, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SandboxError(f"the locked packages cannot be had: {done.stderr.strip()[-300:]}")
+    return folder
+
+
+def add_tkinter(host: str) -> None:
+    """Give a host the tkinter that conda-forge's Python has, and the substitute of it has not.
+
+    Raises:
+        SandboxError: it cannot be installed.
+
+    """
+    install = "apt-get -qq update; apt-get -qq install -y --no-install-recommends python3-tk"
+    done = hosts.run(host, ["sh", "-euc", install], timeout=1800)
+    if done.returncode:
+        raise SandboxError(f"host {host}: python3-tk cannot be installed: {done.stderr.strip()}")
