@@ -40,6 +40,7 @@ PREFIX: Final = "workshop-"
 MEMBER: Final = "workshop-001"
 PACKAGES: Final = ("av", "pillow")  # what the stand-in, and the label, read and write videos with
 PYTHON: Final = "3.11"
+SERVED: Final = ("faceswap_repository", "faceswap_index")  # settings, by paths below the web root
 LONG: Final = 100_000  # iterations: more than anybody waits for
 PATIENCE: Final = 600  # seconds
 WIDTH: Final = 60  # columns of the names of parts
@@ -150,9 +151,9 @@ def walk(source: Path | None, parts: Parts) -> None:
         (host,) = (one for one in hosts.running(FLEET) if one.name.startswith(PREFIX))
         variables = FOLDER / "variables.yml"
         given = settings(host, asked)
-        variables.write_text(yaml.safe_dump(given))
         if source:
-            published.add_tkinter(host.name)
+            given["faceswap_repository"] = published.place_on(host.name, FOLDER / "faceswap.git")
+        variables.write_text(yaml.safe_dump(given))
     road = ["workshop", str(fleet), str(jobs), "-e", f"@{variables}", "--yes"]
     inventory = hosts_file(host.address, given)
     with parts.part("2. Prepare it, install Faceswap, extract, begin to train"):
@@ -226,11 +227,10 @@ def supply(source: Path | None) -> dict[str, Any]:
 
     """
     www = STATE / "www"
-    place = www / "workshop.git"
     if source:
-        published.clone(source, place)
-        index = python_index.publish(www, published.wheelhouse())
-        return {"faceswap_repository": place.name, "faceswap_index": index}
+        published.copy(source, FOLDER / "faceswap.git")
+        return {"faceswap_index": python_index.publish(www, published.wheelhouse())}
+    place = www / "workshop.git"
     work = FOLDER / "stand-in"
     commit = checkout.make(work)
     shutil.rmtree(place, ignore_errors=True)
@@ -257,10 +257,9 @@ def settings(host: hosts.Host, asked: dict[str, Any]) -> dict[str, Any]:
     return {
         **served,
         **asked,
+        **{name: f"{mirror}/{asked[name]}" for name in SERVED if name in asked},
         "gpuprep_components": ["driver", "conda", "faceswap"],
-        "faceswap_repository": f"{mirror}/{asked['faceswap_repository']}",
         "faceswap_backend": "cpu",
-        "faceswap_index": f"{mirror}/{asked['faceswap_index']}",
     }
 
 

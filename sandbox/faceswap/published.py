@@ -13,12 +13,15 @@ from gpuprep.catalog import load
 from gpuprep.layout import package_root
 from sandbox import hosts
 from sandbox.paths import CACHE, SandboxError
+from sandbox.podman import podman
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VARIABLE: Final = "FACESWAP_REPOSITORY"
 """Environment variable: a git repository on this machine that has the catalog's commit."""
+REPOSITORY: Final = "/srv/faceswap.git"
+"""Where it is on a host."""
 
 
 def repository() -> Path | None:
@@ -37,22 +40,22 @@ def repository() -> Path | None:
     return path
 
 
-def clone(source: Path, place: Path) -> None:
-    """Copy a repository to where a plain web server, or a path, hands it out.
+def copy(source: Path, place: Path) -> None:
+    """Copy what a repository has of the catalog's commit; its history may be cut off there.
 
     Args:
         source: the repository; bare or not.
         place: becomes a bare one; what is there is replaced.
 
     Raises:
-        SandboxError: it cannot be copied, or does not have the catalog's commit.
+        SandboxError: it does not have the commit, or not all of it.
 
     """
     commit = load().faceswap.commit
     shutil.rmtree(place, ignore_errors=True)
-    _git("clone", "--quiet", "--bare", source.as_uri(), str(place))
-    _git("-C", str(place), "cat-file", "-e", f"{commit}^{{commit}}")
-    _git("-C", str(place), "update-server-info")
+    _git("init", "--quiet", "--bare", str(place))
+    pinned = f"{commit}:refs/heads/pinned"
+    _git("-C", str(place), "fetch", "--quiet", "--depth=1", source.as_uri(), pinned)
 
 
 def _git(*arguments: str) -> None:
@@ -77,20 +80,30 @@ def wheelhouse() -> Path:
         *("--python-version", rules.python, "--find-links", str(folder)),
     )
     fetch = [sys.executable, "-m", "pip", "download", *options, "-r", str(lock), "-d", str(folder)]
-    done = subprocess.run(fetch, capture_output=True, text=True, check=False)
-    if done.returncode:
+    for where in (["--no-index"], []):  # what is here need not be asked for
+        done = subprocess.run([*fetch, *where], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            break
+    else:
         raise SandboxError(f"the locked packages cannot be had: {done.stderr.strip()[-300:]}")
     return folder
 
 
-def add_tkinter(host: str) -> None:
-    """Give a host the tkinter that conda-forge's Python has, and the substitute of it has not.
+def place_on(host: str, repository: Path) -> str:
+    """Put a repository on a host, and what its substitute of conda-forge's Python lacks: tkinter.
+
+    A web server without git cannot hand out a commit without its history.
+
+    Returns:
+        The repository's address there.
 
     Raises:
-        SandboxError: it cannot be installed.
+        SandboxError: something cannot be installed.
 
     """
+    podman("cp", str(repository), f"{hosts.find(host).container}:{REPOSITORY}")
     install = "apt-get -qq update; apt-get -qq install -y --no-install-recommends python3-tk"
     done = hosts.run(host, ["sh", "-euc", install], timeout=1800)
     if done.returncode:
         raise SandboxError(f"host {host}: python3-tk cannot be installed: {done.stderr.strip()}")
+    return f"file://{REPOSITORY}"

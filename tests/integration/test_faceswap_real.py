@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +17,7 @@ from sandbox.paths import STATE, SandboxError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from lab import Lab
 
@@ -29,39 +29,50 @@ SOURCE = "/opt/gpuprep/faceswap/source"
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[dict[str, Any]]:
-    """The role's settings: nothing but where source and packages come from."""
-    source = published.repository()
-    if source is None:
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What there is of Faceswap's source."""
+    named = published.repository()
+    if named is None:
         pytest.skip(
             f"NOT TESTED: Faceswap's source; set {published.VARIABLE} to a git repository that has"
             f" commit {RULES.commit}"
         )
-    try:
-        wheels = published.wheelhouse()
-    except SandboxError as problem:
-        pytest.skip(str(problem))
-    place = STATE / "www" / f"faceswap-real-{os.getpid()}.git"
-    published.clone(source, place)
-    yield {
-        "gpuprep_components": ["conda", "faceswap"],
-        "faceswap_index": python_index.publish(STATE / "www", wheels),
-        "faceswap_repository": place.name,
-    }
-    shutil.rmtree(place, ignore_errors=True)
+    place = tmp_path_factory.mktemp("source") / "faceswap.git"
+    published.copy(named, place)
+    return place
 
 
 @pytest.fixture(scope="module")
-def host(lab: Lab, settings: dict[str, Any]) -> Iterator[str]:
+def wheels(source: Path) -> Path:
+    """The locked files, fetched once, each held to its hash."""
+    assert source.is_dir()
+    try:
+        return published.wheelhouse()
+    except SandboxError as problem:
+        pytest.skip(str(problem))
+
+
+@pytest.fixture(scope="module")
+def host(lab: Lab, source: Path) -> Iterator[str]:
     name = f"faceswap-real-{os.getpid()}"
     try:
         lab.start(HostSpec.from_dict(name, {"image": "debian-12"}))
-        published.add_tkinter(name)
-        for key in ("faceswap_repository", "faceswap_index"):
-            settings[key] = f"{lab.mirror}/{settings[key]}"
+        published.place_on(name, source)
         yield name
     finally:
         hosts.stop_all([name])
+
+
+@pytest.fixture(scope="module")
+def settings(lab: Lab, host: str, wheels: Path) -> dict[str, Any]:
+    """The role's settings: nothing but where source and packages come from."""
+    assert host
+    index = python_index.publish(STATE / "www", wheels)
+    return {
+        "gpuprep_components": ["conda", "faceswap"],
+        "faceswap_repository": f"file://{published.REPOSITORY}",
+        "faceswap_index": f"{lab.mirror}/{index}",
+    }
 
 
 def test_faceswap_is_installed_and_starts(lab: Lab, host: str, settings: dict[str, Any]) -> None:
