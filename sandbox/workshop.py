@@ -367,7 +367,7 @@ def until(happened: Callable[[], bool], running: subprocess.Popen[bytes]) -> Non
         if running.poll() is not None or time.monotonic() > end:
             running.kill()
             raise SandboxError("gpuprep workshop ended before the job came so far")
-        time.sleep(3)
+        time.sleep(5)
 
 
 def expect(right: bool, words: str) -> None:  # noqa: FBT001 - reads as a sentence

@@ -67,7 +67,8 @@ def provision(  # noqa: PLR0913 - one per option
 
 def tell(words: str) -> None:
     """Write a line of progress."""
-    click.echo(f"gpuprep: {clean_line(words)}", err=True)
+    # What sys.stderr is now: click itself would look through it, and write across a live view.
+    click.echo(f"gpuprep: {clean_line(words)}", file=sys.stderr)
 
 
 def _somebody_answers() -> bool:
