@@ -48,8 +48,8 @@ LOUD: Final = """
 *** Faceswap here is a STAND-IN with its command line, files and signals; it
 *** learns nothing, and the faces in the video are tinted, not swapped. Hosts
 *** are containers, OCI is an emulator. For Faceswap itself on the CPU, name a
-*** git repository of it: FACESWAP_REPOSITORY=PATH (3 GB of packages, a quarter
-*** of an hour). For everything real: a tenancy, the same two files, and
+*** git repository of it: FACESWAP_REPOSITORY=PATH (3 GB of packages, 12 GB of
+*** disk). For everything real: a tenancy, the same two files, and
 *** `gpuprep workshop fleet.yml faceswap.yml`.
 """
 REAL: Final = """
@@ -387,3 +387,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except SandboxError as problem:
         sys.exit(f"demo-workshop: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("demo-workshop: stopped; its host is gone")
