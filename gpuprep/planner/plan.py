@@ -493,9 +493,9 @@ class _Planner:
         selinux = self._observation.selinux
         if not selinux.denials:
             return ()
-        did = "has denied to programs of the GPU stack since the boot"
+        did = "has denied, since the boot,"
         if selinux.mode != "enforcing":
-            did = "would have denied to programs of the GPU stack, were it enforcing"
+            did = "would have denied, were it enforcing,"
         shown = [
             f"{denial.program}, {denial.permission} of {denial.target} ({denial.kind})"
             for denial in selinux.denials[:_SHOWN_DENIALS]
