@@ -121,6 +121,15 @@ def needed(exact, version):
     return dict.fromkeys(found, version)
 
 
+def awaited(names):
+    """Return those of some packages that installed ones name among what they depend on."""
+    words = set()
+    for state, *groups in _rows("db:Status-Status", "Pre-Depends", "Depends"):
+        if state == "installed":
+            words.update(re.findall(r"[a-z0-9][a-z0-9+.-]+", " ".join(groups)))
+    return [name for name in names if name in words]
+
+
 def refresh():
     """Read the package index again; unlike for apt-get, one source that fails is a failure."""
     argv = ["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"]
