@@ -514,3 +514,14 @@ def test_what_ended_a_command_is_told(
     monkeypatch.setattr(deb, "command", lambda *_, **__: outcome)
     assert deb.refresh().text == told
     assert base.last_lines(outcome) == told
+
+
+def test_an_index_that_is_never_read_to_its_end_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once one port of an address refuses, apt 2.6 waits forever for its others."""
+    commands = Commands({"timeout": base.Outcome(124, "Err:1 http://h:9 noble InRelease\n", "")})
+    monkeypatch.setattr(deb, "command", commands)
+    answer = deb.refresh()
+    assert (answer.ok, answer.transient) == (False, False)
+    assert answer.text.startswith("apt-get update had not ended after 1800 s. Err:1 http://h:9")

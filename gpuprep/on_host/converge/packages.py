@@ -227,7 +227,7 @@ def _kernels(backend, operation, preview):
 
 
 def _looked(backend, operation):
-    """Return a transaction and its preview; what is wrong with later roles' packages, those tell."""
+    """Return a transaction and its preview; what is wrong with later roles' part, those tell."""
     transaction, preview = _previewed(backend, operation)
     if operation.get("together") and (not preview.ok or _kernels(backend, operation, preview)):
         transaction, preview = _previewed(backend, dict(operation, together=[]))
