@@ -20,8 +20,8 @@ HOST = "ub-24"
 INDEXES = ("compute/cuda/repos/ubuntu2404/x86_64",)
 PIN = "nvidia-driver-pinning-580"
 LIBRARY = "libnvidia-cfg1-580"
-# From a test of all packages at once: the pin cannot come alone while the others are broken.
-AT_ONCE = ("nvidia-open-580", "nvidia-utils-580", "libnvidia-gl-580", PIN)
+# The pin cannot come alone while others are broken. The root goes last: it brings its own along.
+AT_ONCE = ("libnvidia-gl-580", "nvidia-utils-580", PIN, "nvidia-open-580")
 
 
 def test_every_package_removed(lab: Lab, ub_restore: Restore, subtests: pytest.Subtests) -> None:
@@ -51,7 +51,7 @@ def test_a_pin_that_is_gone_from_a_broken_set(
     ub_restore(HOST)
     version = older(lab, "gpu_driver", HOST, INDEXES)[LIBRARY]
     alterations = [
-        *(removed(name) for name in AT_ONCE),
         *([moved(LIBRARY, version)] if with_library else []),
+        *(removed(name) for name in AT_ONCE),
     ]
     report(subtests, run_batch(lab, alterations, HOST), alterations)
