@@ -180,17 +180,20 @@ def look_ahead(backend, operation, context, may_refresh):
     """See that what later transactions need is offered: pins would stay behind otherwise.
 
     Return whether a refresh is still worth it, and the preview of them all; None without any.
+    What cannot be made, and cannot become possible by what comes first, is refused before that.
     """
     later = {package["name"]: package.get("version") for package in operation.get("later") or ()}
     if not later or context.check:
         return may_refresh, None
     ahead = {"install": dict(later, **complete(backend, operation)["install"]), "remove": []}
+    if operation.get("main"):
+        ahead["main"] = operation["main"]
     found = backend.preview(ahead)
     if found.missing and may_refresh:
         refresh(context)
         may_refresh = False
         found = backend.preview(ahead)
-    if found.missing:
+    if found.missing or not (found.ok or backend.may_become_possible(found)):
         raise cannot_be_made(backend, found, ahead)
     return may_refresh, found
 
@@ -269,6 +272,8 @@ def packages(operation, context):
     if not (preview.installs or preview.removes or preview.pending):
         return done(nothing, purged, changed=finished or purged)
     if not context.check:
+        if operation.get("main"):
+            transaction["is_first"] = True
         outcome = backend.carry_out(transaction, context.lock_timeout)
         if outcome.code != 0:
             raise OperationError(
