@@ -351,9 +351,12 @@ def test_what_comes_first_leaves_stream_and_lock_to_be_taken_back(
 ) -> None:
     module = etc / "nvidia-driver.module"
     module.write_text("[nvidia-driver]\nstream=570-open\nstate=enabled\n")
-    commands.answers[f"{DNF} -qy module enable"] = lambda _: (
-        _write(str(module), b"stream=580-open\n") or Outcome(0, "", "")
-    )
+
+    def enable(_argv: list[str]) -> Outcome:
+        module.write_text("[nvidia-driver]\nstream=580-open\nstate=enabled\n")
+        return Outcome(0, "", "")
+
+    commands.answers[f"{DNF} -qy module enable"] = enable
     rpm.enable_stream("nvidia-driver", "580-open", False)  # noqa: FBT003 - the port's form
     found = ABORTED._replace(out=TABLE.replace("kernel-core ", "kernel-devel"))
     commands.answers |= {f"{DNF} --assumeno": found, "rpm -q --whatprovides": Outcome(0, "", "")}
