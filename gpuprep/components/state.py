@@ -127,7 +127,7 @@ class RoleState:
         foreign: files of others that are set aside before ours are written.
         first_boot: wait for the end of cloud-init's before packages are touched.
         preparation: operations that the package family needs before its first transaction.
-        pre_install: packages of the first transaction (pins).
+        pre_install: packages of the first transaction (pins, what a module is built with).
         packages: packages of the main transaction.
         remove: packages that must go.
         purge: packages whose configuration must go too.

@@ -92,6 +92,8 @@ class Family(types.SimpleNamespace):
         self.calls.append(("preview", transaction))
         return self.previews.pop(0) if len(self.previews) > 1 else self.previews[0]
 
+    may_become_possible = staticmethod(deb.may_become_possible)
+
     def carry_out(self, transaction: Any, seconds: int) -> Any:
         self.calls.append(("carry_out", transaction, seconds))
         return base.Outcome(self.code, "", "it broke" if self.code else "")

@@ -173,6 +173,11 @@ def preview(transaction):
     return Preview(outcome.code == 0, missing, installs, removes, pending, text)
 
 
+def may_become_possible(found):
+    """Return whether packages that come first may make a transaction possible: pins may."""
+    return not found.ok
+
+
 def carry_out(transaction, seconds):
     """Make a transaction; return the command's outcome."""
     timeout = ["-o", "DPkg::Lock::Timeout=%d" % seconds]

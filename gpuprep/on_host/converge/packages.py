@@ -180,18 +180,20 @@ def look_ahead(backend, operation, context, may_refresh):
     """See that what later transactions need is offered: pins would stay behind otherwise.
 
     Return whether a refresh is still worth it, and the preview of them all; None without any.
+    What cannot be made, and cannot become possible by what comes first, is refused before that.
     """
     rest = operation.get("rest")
     if not rest or context.check:
         return may_refresh, None
     later = {package["name"]: package.get("version") for package in rest["install"]}
     ahead = {"install": dict(later, **complete(backend, operation)["install"]), "remove": []}
+    ahead["main"] = rest
     found = backend.preview(ahead)
     if found.missing and may_refresh:
         refresh(context)
         may_refresh = False
         found = backend.preview(ahead)
-    if found.missing:
+    if found.missing or not (found.ok or backend.may_become_possible(found)):
         raise cannot_be_made(backend, found, ahead)
     return may_refresh, found
 
@@ -250,7 +252,7 @@ def look(operation, context):
     may_refresh, whole = look_ahead(backend, operation, context, may_refresh)
     part = _part_of(whole, operation, backend)
     if part is not None:
-        return complete(backend, operation), part
+        return dict(complete(backend, operation), is_first=True), part
     transaction, preview = _looked(backend, operation)
     if not preview.ok and preview.missing and may_refresh:
         refresh(context)
@@ -271,6 +273,8 @@ def look(operation, context):
             " not started; update the kernel and reboot first, then run again."
             % ", ".join(kernels),
         )
+    if operation.get("rest"):
+        transaction["is_first"] = True
     return transaction, preview
 
 
