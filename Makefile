@@ -30,7 +30,7 @@ demo: $(INSTALLED) ## Prepare six throw-away hosts from bare to proven, and chec
 	$(BIN)/python -m sandbox.demo
 
 .PHONY: demo-workshop
-demo-workshop: $(INSTALLED) ## Launch, prepare, train and convert on a throw-away host, with a stand-in for Faceswap
+demo-workshop: $(INSTALLED) ## Launch, prepare, train and convert on a throw-away host, with a stand-in for Faceswap, or FACESWAP_REPOSITORY=PATH
 	$(BIN)/python -m sandbox.workshop
 
 .PHONY: sandbox-up

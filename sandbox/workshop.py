@@ -1,7 +1,7 @@
 """The workshop as a demonstration: a launched host, prepared, and a job of Faceswap to its video.
 
 Stopped on the way and resumed, run again for nothing, terminated; what is expected is checked. OCI
-is the emulator, and Faceswap the stand-in for it.
+is the emulator; Faceswap the stand-in for it, or itself where FACESWAP_REPOSITORY names its source.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import av
 import yaml
 
 from sandbox import hosts, python_index, services
-from sandbox.faceswap import checkout, drawn
+from sandbox.faceswap import checkout, drawn, published
 from sandbox.nvrepo.build import REPOS
 from sandbox.oci import keys
 from sandbox.oci.machines import FLEET, SandboxHosts
@@ -30,7 +32,7 @@ from sandbox.paths import CACHE, REPOSITORY, STATE, SandboxError
 from sandbox.podman import ensure_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 FOLDER: Final = REPOSITORY / ".demo" / "workshop"
@@ -38,75 +40,144 @@ PREFIX: Final = "workshop-"
 MEMBER: Final = "workshop-001"
 PACKAGES: Final = ("av", "pillow")  # what the stand-in, and the label, read and write videos with
 PYTHON: Final = "3.11"
-FRAMES: Final = 24
-LONG, MORE = 100_000, 60  # iterations: more than anybody waits for; after the stop
-BEFORE_STOP: Final = 40
+SERVED: Final = ("faceswap_repository", "faceswap_index")  # settings, by paths below the web root
+LONG: Final = 100_000  # iterations: more than anybody waits for
 PATIENCE: Final = 600  # seconds
+WIDTH: Final = 60  # columns of the names of parts
 LOUD: Final = """
-*** Faceswap here is a STAND-IN with its command line, files and signals; it learns nothing, and the
-*** faces in the video are tinted, not swapped. Hosts are containers, OCI is an emulator. For the
-*** real ones: a tenancy, the same two files, `gpuprep workshop fleet.yml faceswap.yml`.
+*** Faceswap here is a STAND-IN with its command line, files and signals; it
+*** learns nothing, and the faces in the video are tinted, not swapped. Hosts
+*** are containers, OCI is an emulator. For Faceswap itself on the CPU, name a
+*** git repository of it: FACESWAP_REPOSITORY=PATH (3 GB of packages, 12 GB of
+*** disk). For everything real: a tenancy, the same two files, and
+*** `gpuprep workshop fleet.yml faceswap.yml`.
 """
+REAL: Final = """
+*** Faceswap is itself, on the CPU; it trains a few iterations, so the faces in
+*** the video are a blur. Hosts are containers, OCI is an emulator. For
+*** everything real: a tenancy, the same two files, and
+*** `gpuprep workshop fleet.yml faceswap.yml`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much there is to do.
+
+    Attributes:
+        frames: of each video.
+        size: of a face, pixels.
+        before_stop: iterations before training is stopped.
+        more: iterations after that.
+        save_every: iterations between two saves.
+
+    """
+
+    frames: int
+    size: int
+    before_stop: int
+    more: int
+    save_every: int
+
+
+SMALL: Final = Scale(frames=24, size=128, before_stop=40, more=60, save_every=20)
+SLOW: Final = Scale(frames=40, size=256, before_stop=2, more=8, save_every=5)  # Faceswap, CPU
 
 
 def main() -> int:
     """Go the whole road; the exit status is 0 when exactly the expected happened."""
-    print(LOUD, flush=True)
+    # What a shell starts in the background ignores it, and so would what is started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    source = published.repository()
+    print(REAL if source else LOUD, flush=True)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    began = time.monotonic()
+    parts = Parts()
     own = keys.create(FOLDER / "oci", Tenancy().ocid, REGION)
     with Emulator(for_launches(str(ensure_network())), {own.key_id: own.public_key}) as emulator:
         emulator.api.compute.machines = SandboxHosts(PREFIX)
         os.environ |= {"OCI_CONFIG_FILE": str(own.config), "GPUPREP_OCI_ENDPOINT": emulator.url}
         try:
-            walk()
+            walk(source, parts)
         finally:
             hosts.stop_all(h.name for h in hosts.running(FLEET) if h.name.startswith(PREFIX))
         expect(emulator.stats.verified == emulator.stats.total, "every request was signed")
-    print(f"demo-workshop: as expected, in {time.monotonic() - began:.0f} s: {FOLDER / 'out'}")
+    print(f"\n{parts.table()}\n\ndemo-workshop: as expected; the video is in {FOLDER / 'out'}")
     return 0
 
 
-def walk() -> None:
+class Parts:
+    """The parts of the road, and how long each took."""
+
+    def __init__(self) -> None:
+        self._took: list[tuple[str, float]] = []
+
+    @contextmanager
+    def part(self, words: str) -> Iterator[None]:
+        """Tell which part begins, and take its time."""
+        print(f"\ndemo-workshop: {words}", flush=True)
+        began = time.monotonic()
+        yield
+        self._took.append((words, time.monotonic() - began))
+
+    def table(self) -> str:
+        """Return the parts with their times, and the sum."""
+        rows = [*self._took, ("Together", sum(took for _, took in self._took))]
+        lines = [f"{'Part':<{WIDTH}} Seconds", f"{'-' * WIDTH} -------"]
+        lines += [f"{words:<{WIDTH}} {took:7.0f}" for words, took in rows]
+        return "\n".join(lines)
+
+
+def walk(source: Path | None, parts: Parts) -> None:
     """Go the road.
+
+    Args:
+        source: repository of Faceswap; None = the stand-in for it.
+        parts: take down what takes how long.
 
     Raises:
         SandboxError: something else happened than was expected.
 
     """
     fleet, jobs = write_fleet(), FOLDER / "faceswap.yml"
-    for name, look in (("a", drawn.A), ("b", drawn.B)):
-        drawn.draw(FOLDER / f"{name}.mp4", look, FRAMES)
-    write_jobs(jobs, LONG)
-    told("1. Launch a host")
-    gpuprep("provision", "-f", str(fleet), "--yes")
-    (host,) = (one for one in hosts.running(FLEET) if one.name.startswith(PREFIX))
-    variables = FOLDER / "variables.yml"
-    variables.write_text(yaml.safe_dump(settings(host)))
+    scale = SLOW if source else SMALL
+    with parts.part("0. Draw two faces; have Faceswap and its packages at hand"):
+        for name, look in (("a", drawn.A), ("b", drawn.B)):
+            drawn.draw(FOLDER / f"{name}.mp4", look, scale.frames)
+        write_jobs(jobs, scale, LONG)
+        asked = supply(source)
+    with parts.part("1. Launch a host"):
+        gpuprep("provision", "-f", str(fleet), "--yes")
+        (host,) = (one for one in hosts.running(FLEET) if one.name.startswith(PREFIX))
+        variables = FOLDER / "variables.yml"
+        given = settings(host, asked)
+        if source:
+            given["faceswap_repository"] = published.place_on(host.name, FOLDER / "faceswap.git")
+        variables.write_text(yaml.safe_dump(given))
     road = ["workshop", str(fleet), str(jobs), "-e", f"@{variables}", "--yes"]
-    told("2. Prepare it, install Faceswap, extract, begin to train")
-    inventory = hosts_file(host.address)
-    running = subprocess.Popen(command(*road))
-    until(lambda: iteration(inventory) > BEFORE_STOP, running)
-    gpuprep("status", "-i", str(inventory), expected=(0, 5))
-    running.send_signal(signal.SIGINT)
-    running.wait(PATIENCE)
-    told("3. Stop: the job saves, the host sleeps")
-    gpuprep(*road, "--state", "stopped")
-    told("4. Go on to the target, convert, label, bring the video")
-    gpuprep("provision", "-f", str(fleet), "--state", "running", "--yes")
-    reached = saved(host.name)
-    expect(reached >= BEFORE_STOP, f"training went on from iteration {reached}")
-    write_jobs(jobs, reached + MORE)
-    gpuprep(*road)
-    check_video(reached + MORE)
-    told("5. Run it again: nothing to do")
-    again = json.loads(gpuprep(*road, "--output", "json"))
-    expect(not again["changed"], "the second run changes nothing")
-    told("6. Terminate the host")
-    gpuprep(*road, "--state", "absent")
-    expect(not names(), "the host is gone")
+    inventory = hosts_file(host.address, given)
+    with parts.part("2. Prepare it, install Faceswap, extract, begin to train"):
+        shown(*road)
+        running = subprocess.Popen(command(*road))
+        until(lambda: iteration(inventory) > scale.before_stop, running)
+        running.send_signal(signal.SIGINT)
+        running.wait(PATIENCE)
+        gpuprep("status", "-i", str(inventory), expected=(0, 5))
+    with parts.part("3. Stop: the job saves, the host sleeps"):
+        gpuprep(*road, "--state", "stopped")
+    with parts.part("4. Go on to the target, convert, label, bring the video"):
+        gpuprep("provision", "-f", str(fleet), "--state", "running", "--yes")
+        reached = saved(host.name)
+        expect(reached >= scale.before_stop, f"training goes on from iteration {reached}")
+        write_jobs(jobs, scale, reached + scale.more)
+        gpuprep(*road)
+        check_video(scale.frames, reached + scale.more)
+    with parts.part("5. Run it again: nothing to do"):
+        again = json.loads(gpuprep(*road, "--output", "json", silent=True))
+        expect(not again["changed"], "the second run changes nothing")
+    with parts.part("6. Terminate the host"):
+        gpuprep(*road, "--state", "absent")
+        expect(not names(), "the host is gone")
 
 
 def write_fleet() -> Path:
@@ -128,19 +199,19 @@ def write_fleet() -> Path:
     return path
 
 
-def write_jobs(path: Path, target: int) -> None:
+def write_jobs(path: Path, scale: Scale, target: int) -> None:
     """Write a file of one job on drawn material."""
     job = {
         "name": "demo",
         "consent": {"synthetic": True},
         "a": {"subject": "drawn-a", "sources": ["a.mp4"]},
         "b": {"subject": "drawn-b", "sources": ["b.mp4"]},
-        "extract": {"detector": "file", "aligner": "file", "size": 128},
+        "extract": {"detector": "file", "aligner": "file", "size": scale.size},
         "train": {
             "model": "lightweight",
             "batch": 2,
             "target_iterations": target,
-            "save_every": 20,
+            "save_every": scale.save_every,
         },
         "convert": {"source": "a.mp4"},
         "output": "out/demo.mp4",
@@ -148,14 +219,20 @@ def write_jobs(path: Path, target: int) -> None:
     path.write_text(yaml.safe_dump({"faceswap_jobs": [job]}))
 
 
-def settings(host: hosts.Host) -> dict[str, Any]:
-    """Return the variables that lead a host to the sandbox's repositories, and to the stand-in."""
-    served = services.start([host])
-    mirror = str(served["gpuprep_mirror"]).removesuffix(f"/{REPOS}")
+def supply(source: Path | None) -> dict[str, Any]:
+    """Serve Faceswap's source and packages; return the settings that lead to them.
+
+    Args:
+        source: repository of Faceswap, which comes with its own lock; None = the stand-in.
+
+    """
     www = STATE / "www"
+    if source:
+        published.copy(source, FOLDER / "faceswap.git")
+        return {"faceswap_index": python_index.publish(www, published.wheelhouse())}
+    place = www / "workshop.git"
     work = FOLDER / "stand-in"
     commit = checkout.make(work)
-    place = www / "workshop.git"
     shutil.rmtree(place, ignore_errors=True)
     for arguments in (
         ["clone", "--quiet", "--bare", str(work), str(place)],
@@ -166,13 +243,23 @@ def settings(host: hosts.Host) -> dict[str, Any]:
     lock = FOLDER / "lock.txt"
     lock.write_text(wheels(folder))
     return {
-        **served,
-        "gpuprep_components": ["driver", "conda", "faceswap"],
-        "faceswap_repository": f"{mirror}/{place.name}",
+        "faceswap_repository": place.name,
         "faceswap_commit": commit,
-        "faceswap_backend": "cpu",
-        "faceswap_index": f"{mirror}/{python_index.publish(www, folder)}",
+        "faceswap_index": python_index.publish(www, folder),
         "faceswap_lock": str(lock),
+    }
+
+
+def settings(host: hosts.Host, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables that lead a host to the sandbox's repositories, and to what it asks."""
+    served = services.start([host])
+    mirror = str(served["gpuprep_mirror"]).removesuffix(f"/{REPOS}")
+    return {
+        **served,
+        **asked,
+        **{name: f"{mirror}/{asked[name]}" for name in SERVED if name in asked},
+        "gpuprep_components": ["driver", "conda", "faceswap"],
+        "faceswap_backend": "cpu",
     }
 
 
@@ -180,7 +267,7 @@ def wheels(folder: Path) -> str:
     """Fetch what reads and writes videos, put small packages beside it, and return their lock."""
     folder.mkdir(parents=True, exist_ok=True)
     if not list(folder.glob("av-*.whl")):
-        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--python-version", PYTHON]
+        options = ["-qq", "--no-deps", "--only-binary=:all:", "--python-version", PYTHON]
         fetch = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), *PACKAGES]
         subprocess.run(fetch, check=True)
     for wheel in python_index.WHEELS:
@@ -194,7 +281,7 @@ def wheels(folder: Path) -> str:
     return "".join(lines)
 
 
-def hosts_file(address: str) -> Path:
+def hosts_file(address: str, given: dict[str, Any]) -> Path:
     """Write an inventory for looking at the host beside the run."""
     options = f"-o UserKnownHostsFile={FOLDER / 'known_hosts'} -o GlobalKnownHostsFile=/dev/null"
     host = {
@@ -204,7 +291,7 @@ def hosts_file(address: str) -> Path:
         "ansible_ssh_common_args": options,
     }
     path = FOLDER / "hosts.yml"
-    path.write_text(yaml.safe_dump({"all": {"hosts": {MEMBER: host}}}))
+    path.write_text(yaml.safe_dump({"all": {"hosts": {MEMBER: host}, "vars": given}}))
     return path
 
 
@@ -230,13 +317,13 @@ def names() -> set[str]:
     return {one.name for one in hosts.running(FLEET) if one.name.startswith(PREFIX)}
 
 
-def check_video(iterations: int) -> None:
+def check_video(expected: int, iterations: int) -> None:
     """Read the video and its sidecar, as anybody's program would."""
     with av.open(str(FOLDER / "out/demo.mp4")) as video:
         codec = video.streams.video[0].codec_context.name
         label = video.metadata.get("synthetic_media")
         frames = sum(1 for _ in video.decode(video=0))
-    expect((codec, frames) == ("h264", FRAMES), f"the video is {codec} with {frames} frames")
+    expect((codec, frames) == ("h264", expected), f"the video is {codec} with {frames} frames")
     expect(label == "true", "the video says that it is synthetic")
     sidecar = json.loads((FOLDER / "out/demo.provenance.json").read_text())
     expect(sidecar["iterations"] == iterations, f"its sidecar tells of {iterations} iterations")
@@ -247,20 +334,25 @@ def command(*arguments: str) -> Sequence[str]:
     return [sys.executable, "-m", "gpuprep", *arguments]
 
 
-def gpuprep(*arguments: str, expected: Sequence[int] = (0,)) -> str:
-    """Run gpuprep as a user does, and return its output.
+def shown(*arguments: str) -> None:
+    """Tell which command is run."""
+    print("$ gpuprep", *(one.replace(f"{FOLDER}/", "") for one in arguments), flush=True)
+
+
+def gpuprep(*arguments: str, expected: Sequence[int] = (0,), silent: bool = False) -> str:
+    """Run gpuprep as a user does; return its output if ``silent``, else it goes where ours goes.
 
     Raises:
         SandboxError: it ended otherwise than expected.
 
     """
-    shown = [one.replace(f"{FOLDER}/", "") for one in arguments]
-    print("$ gpuprep", *shown, flush=True)
-    done = subprocess.run(command(*arguments), stdout=subprocess.PIPE, text=True, check=False)
-    print(done.stdout[-3000:], flush=True)
+    shown(*arguments)
+    output = subprocess.PIPE if silent else None
+    done = subprocess.run(command(*arguments), stdout=output, text=True, check=False)
     if done.returncode not in expected:
+        print((done.stdout or "")[-3000:], end="", flush=True)
         raise SandboxError(f"gpuprep {arguments[0]} ended with exit code {done.returncode}")
-    return done.stdout
+    return done.stdout or ""
 
 
 def until(happened: Callable[[], bool], running: subprocess.Popen[bytes]) -> None:
@@ -275,7 +367,7 @@ def until(happened: Callable[[], bool], running: subprocess.Popen[bytes]) -> Non
         if running.poll() is not None or time.monotonic() > end:
             running.kill()
             raise SandboxError("gpuprep workshop ended before the job came so far")
-        time.sleep(3)
+        time.sleep(5)
 
 
 def expect(right: bool, words: str) -> None:  # noqa: FBT001 - reads as a sentence
@@ -290,13 +382,10 @@ def expect(right: bool, words: str) -> None:  # noqa: FBT001 - reads as a senten
         raise SandboxError(f"not so: {words}")
 
 
-def told(words: str) -> None:
-    """Tell which part begins."""
-    print(f"\ndemo-workshop: {words}", flush=True)
-
-
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except SandboxError as problem:
         sys.exit(f"demo-workshop: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("demo-workshop: stopped; its host is gone")

@@ -67,7 +67,8 @@ def provision(  # noqa: PLR0913 - one per option
 
 def tell(words: str) -> None:
     """Write a line of progress."""
-    click.echo(f"gpuprep: {clean_line(words)}", err=True)
+    # What sys.stderr is now: click itself would look through it, and write across a live view.
+    click.echo(f"gpuprep: {clean_line(words)}", file=sys.stderr)
 
 
 def _somebody_answers() -> bool:
@@ -103,10 +104,11 @@ def _of_member(one: MemberResult, result: ProvisionResult) -> list[str]:
             f"{one.name}  failed  [{one.code}] {clean_line(one.error or '', 2000)}",
             f"    {remedy}",
         ]
-    where = [part for part in (one.place, one.address, one.state if not result.check else None,
-                               one.id) if part]  # fmt: skip
+    state = one.state if not result.check else None
+    where = [part for part in (one.place, one.address, state) if part]
     login = f"  {one.user}@{one.address}" if one.user and one.address else ""
-    return [f"{one.name}  {said}  {'  '.join(where)}{login}".rstrip()]
+    line = f"{one.name}  {said}  {'  '.join(where)}{login}".rstrip()
+    return [line, f"    {one.id}"] if one.id else [line]  # too long for the same line
 
 
 def _of_domain(row: dict[str, Any]) -> str:

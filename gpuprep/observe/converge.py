@@ -57,7 +57,8 @@ def failure_text(failed: Mapping[str, Any]) -> str:
 
 
 @cache
-def _modules() -> tuple[str, ...]:
+def modules() -> tuple[str, ...]:
+    """Return the names of the modules that operations consist of, in the order of loading."""
     folder = package_root() / "on_host/converge"
     names = sorted(path.stem for path in folder.glob("*.py"))
     own = (f"converge.{name}" for name in names if name != "__init__")
@@ -89,7 +90,7 @@ def script(asked: Mapping[str, Any]) -> tuple[str, str]:
     """Return the program that carries out a request, and the marker of its answer."""
     marker = f"gpuprep-answer-{secrets.token_hex(16)}"
     text = packed(
-        _modules(),
+        modules(),
         f"from {ROOT}.converge.main import main",
         f"main({json.dumps(asked)!r}, {marker!r}, TEXTS)",
     )

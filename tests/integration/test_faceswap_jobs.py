@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import tarfile
 import time
@@ -15,6 +16,7 @@ import pytest
 from faceswap_rig import material, one_job, write
 
 import gpuprep
+from gpuprep.report.terminal import render
 from gpuprep.workloads.faceswap import signing
 from sandbox import hosts
 from sandbox.faceswap import checkout
@@ -98,6 +100,12 @@ class Jobs:
     def sh(self, script: str) -> str:
         return self.lab.sh(self.host, script)
 
+    def seen(self) -> tuple[Any, int]:
+        """What ``gpuprep status`` tells, and how often it asked the host, as the host counts."""
+        before = self.lab.commands(self.host)
+        told = gpuprep.status(self.lab.inventory(self.host))
+        return told, self.lab.commands(self.host) - before
+
     def status(self) -> dict[str, Any]:
         said = self.sh(f"cat {ROOT}/jobs/demo/status.json 2> /dev/null || echo '{{}}'")
         found: dict[str, Any] = json.loads(said)
@@ -129,9 +137,23 @@ def jobs(lab: Lab, host: str, tmp_path: Path) -> Iterator[Jobs]:
 def test_a_job_is_stopped_resumed_converted_labelled_and_not_done_again(jobs: Jobs) -> None:
     more = {"faceswap_c2pa": {"certificate": "chain.pem", "key": "key.pem"}}
     c2pa_chain.make(jobs.folder)
+    without, asked = jobs.seen()
+    assert without.hosts[jobs.host].jobs == ()
     began = jobs.run("started", train=LONG)
     assert began.exit_code == 0, began.to_dict()
     jobs.until(lambda: jobs.reached() > 25)
+    told, asked_with_jobs = jobs.seen()
+    (job,) = told.hosts[jobs.host].jobs
+    assert (job.name, job.state, job.step, job.target) == ("demo", "running", "train", 4000)
+    assert job.iteration > 25
+    assert job.rate > 0
+    assert len(job.losses) == 2
+    assert all(0 < loss < 1 for loss in job.losses)
+    text = io.StringIO()
+    render(told, None, text)
+    assert f"job demo: running train, iteration {job.iteration} of 4000, " in text.getvalue()
+    assert (asked, asked_with_jobs) == (1, 1)
+    assert told.counts == without.counts
     reached = jobs.reached()
     stopped = jobs.run("stopped", train=LONG)
     assert stopped.exit_code == 0, stopped.to_dict()
@@ -160,9 +182,12 @@ def test_a_job_is_stopped_resumed_converted_labelled_and_not_done_again(jobs: Jo
 
 
 def test_a_killed_job_starts_again_by_itself_and_a_torn_save_is_restored(jobs: Jobs) -> None:
+    # With cgroups of version 1 a container's systemd may miss that the last process of a unit has
+    # gone, and wait for as long as it may take.
     jobs.sh(
         "d=/etc/systemd/system/gpuprep-faceswap@.service.d; mkdir -p $d;"
-        " printf '[Service]\\nRestartSec=1\\n' > $d/test.conf; systemctl daemon-reload"
+        " printf '[Service]\\nRestartSec=1\\nTimeoutStopSec=5\\n' > $d/test.conf;"
+        " systemctl daemon-reload"
     )
     assert jobs.run("started", train=LONG).exit_code == 0
     jobs.until(lambda: jobs.reached() > 45)

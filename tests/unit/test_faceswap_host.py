@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +170,17 @@ def test_progress_in_words() -> None:
     told = in_words(progress_of("demo", {"unit": RUNNING, "status": odd}))
     assert "\n" not in told
     assert "\x1b" not in told
+
+
+@ROOT_ONLY
+def test_what_is_sent_to_a_host_runs_there_by_itself() -> None:
+    text, marker = program.script({"verb": "look", "jobs": [], "inputs": [], "files": []})
+    ran = subprocess.run(
+        [sys.executable, "-S", "-E", "-"], input=text, capture_output=True, text=True, check=False
+    )
+    seen = program.read(ran.stdout, marker)
+    assert seen["memory_mb"] > 0, ran.stderr
+    assert seen["jobs"] == {}
 
 
 def test_the_answer_of_a_host_is_read_whatever_else_it_says() -> None:

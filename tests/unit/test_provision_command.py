@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from provision_rig import A10, World
+from rich.console import Console
+from rich.live import Live
 
 import gpuprep
 from gpuprep import cli
@@ -46,6 +49,16 @@ def written(world: World, **given: Any) -> str:
     path = world.folder / "fleet.yml"
     path.write_text(json.dumps(world.fleet(**given)))
     return str(path)
+
+
+def test_what_is_told_meanwhile_goes_above_a_live_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, beneath = io.StringIO(), io.TextIOWrapper(io.BytesIO())
+    monkeypatch.setattr(sys, "stderr", beneath)
+    with Live(console=Console(file=shown, force_terminal=True)):  # it puts itself into stderr
+        command.tell("seed-001: asking")
+    beneath.flush()
+    assert "gpuprep: seed-001: asking" in shown.getvalue()
+    assert beneath.buffer.getvalue() == b""
 
 
 def test_the_command_checks_launches_and_terminates(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.layout import package_root
+from gpuprep.observe.converge import modules
 from gpuprep.observe.ship import ROOT, packed
 
 if TYPE_CHECKING:
@@ -32,18 +32,11 @@ class AnswerError(ValueError):
         super().__init__(message)
 
 
-@cache
-def _modules() -> tuple[str, ...]:
-    folder = package_root() / "on_host/converge"
-    names = sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
-    return ("openpgp", *(f"converge.{name}" for name in names), "faceswap.place")
-
-
 def script(request: Mapping[str, Any]) -> tuple[str, str]:
     """Return the program that carries out a request, and the marker of its answer."""
     marker = f"gpuprep-jobs-{secrets.token_hex(16)}"
     text = packed(
-        _modules(),
+        (*modules(), "faceswap.place"),
         f"from {ROOT}.faceswap.place import main",
         f"main({json.dumps(request)!r}, {marker!r})",
     )
