@@ -32,7 +32,7 @@ pytestmark = pytest.mark.sandbox
 
 SLOW_PYTHON = "/usr/local/bin/slow-python"
 SLOW_SUDO = "/usr/local/bin/slow-sudo"
-ASKED = "/tmp/slow-sudo-was-asked"  # noqa: S108 - on the host of the test
+ASKED = "/tmp/slow-sudo-was-asked"
 PATIENCE = 120  # seconds
 
 

@@ -39,9 +39,7 @@ def write_down(who: str, target: _hosts.Target) -> None:
 
 class Fleet(_real_road.Fleet):
     def _plan(self, name: str) -> HostPlan:
-        write_down(
-            f"fleet of {os.path.basename(os.environ['GPUPREP_RUN_DIR'])}", self._targets[name]
-        )
+        write_down("fleet", self._targets[name])
         if (RIG / f"done-{name}-conda").exists():
             return HostPlan(PlanState.CONVERGED)
         step = Step("conda", "conda", StepKind.CONDARC, "x", "change", "differs")
