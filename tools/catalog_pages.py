@@ -334,7 +334,8 @@ def _faceswap(catalog: Catalog) -> Table:
         )
         for v in rules.variants
     )
-    title = f"Faceswap {rules.commit[:12]} of {rules.repository}: its sets of Python packages, the preferred first"
+    of = f"Faceswap {rules.commit[:12]} of {rules.repository}"
+    title = f"{of}: its sets of Python packages, the preferred first"
     return Table(title, ("Variant", "framework", "CUDA", "driver from", "CUDA on"), tuple(rows))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,7 +41,7 @@ def test_a_table_is_read_once_and_another_one_for_itself(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "text", [table(3), table(value=datetime.date(2026, 1, 1)), table().replace("plugin1:", "1:")]
+    "text", [table(3), table(value=dt.date(2026, 1, 1)), table().replace("plugin1:", "1:")]
 )
 def test_what_is_small_or_would_change_is_not_kept(tmp_path: Path, text: str) -> None:
     assert routes.through(tmp_path, Reader())(text, PLACE) == yaml.load(text, yaml.CSafeLoader)
