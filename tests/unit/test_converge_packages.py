@@ -433,14 +433,15 @@ def test_pins_are_not_installed_for_what_is_not_offered(monkeypatch: pytest.Monk
         packages.packages(request("pin", rest=rest), CONTEXT)
     seen = [c if isinstance(c, str) else c[0] for c in backend.calls]
     assert seen == ["preview", "refresh", "preview"]
-    assert backend.calls[0][1] == {"install": {"headers": "*", "pin": None}, "remove": []}
+    ahead = {"install": {"headers": "*", "pin": None}, "remove": [], "main": rest}
+    assert backend.calls[0][1] == ahead
 
 
 def test_what_only_the_pin_makes_possible_does_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
     unfit = look(ok=False, text="E: unmet dependencies")
     backend = use(monkeypatch, previews=[unfit, preview(pin="1")])
     packages.packages(request("pin", rest=request("driver")), CONTEXT)
-    assert made(backend) == [{"install": {"pin": None}, "remove": []}]
+    assert made(backend) == [{"install": {"pin": None}, "remove": [], "is_first": True}]
 
 
 def test_a_pin_comes_with_the_rest_where_that_mends_what_stops_it(
@@ -479,8 +480,9 @@ def test_a_pin_is_looked_at_alone_unless_nothing_waits_for_the_rest(
     previews = [both, *([look(ok=False, text="E: unmet"), both] if lacks else [])]
     backend = use(monkeypatch, previews=previews, lacks=lacks)
     packages.packages(request("pin", rest=request("driver")), CONTEXT)
-    wanted = {"pin": None, **({"driver": None} if lacks else {})}
-    assert made(backend) == [{"install": wanted, "remove": []}]
+    alone = {"install": {"pin": None}, "remove": [], "is_first": True}
+    together = {"install": {"pin": None, "driver": None}, "remove": []}
+    assert made(backend) == [together if lacks else alone]
 
 
 def test_what_installed_packages_depend_on_is_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -341,8 +341,7 @@ def test_a_transaction_that_is_not_made_leaves_locks_and_streams(
 MAIN = {"owner": "gpu_driver", "locks": ["nvidia-open-3:580.*"], "remove": [], "own": ["*nvidia*"]}
 BEFORE = {
     "install": [{"name": "kernel-headers"}],
-    "later": [{"name": "nvidia-open"}],
-    "main": MAIN,
+    "rest": {**MAIN, "install": [{"name": "nvidia-open"}]},
 }
 
 
