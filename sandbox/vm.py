@@ -251,8 +251,7 @@ def qemu_command(folder: Path, port: int, *, selinux: bool = False) -> list[str]
 
     The processor model matters: with qemu's largest one, systemd's units fail in the guest.
     """
-    # On a busy machine the disk can take longer to show up than the 30 s of the initramfs.
-    kernel = "root=LABEL=root rootdelay=300 rw console=ttyS0 net.ifnames=0"
+    kernel = "root=LABEL=root rw console=ttyS0 net.ifnames=0"
     kernel += " security=selinux selinux=1" if selinux else ""
     return [
         "qemu-system-x86_64",

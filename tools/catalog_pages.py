@@ -281,6 +281,7 @@ def _archives(catalog: Catalog) -> Table:
         "modules",
         "preferred",
         "signed for",
+        "as told by",
         "changes of kernels that its patches follow",
     )
     rows = (
@@ -289,6 +290,7 @@ def _archives(catalog: Catalog) -> Table:
             _listed(dict.fromkeys(flavour for flavour, _ in entry.packages)),
             archive.prefer,
             _listed(archive.signed_kernels),
+            f"`{archive.signed_index.files}`" if archive.signed_index else "-",
             _listed(entry.mended),
         )
         for system, archive in catalog.archives.items()
@@ -332,7 +334,8 @@ def _faceswap(catalog: Catalog) -> Table:
         )
         for v in rules.variants
     )
-    title = f"Faceswap {rules.commit[:12]}: its sets of Python packages, the preferred first"
+    of = f"Faceswap {rules.commit[:12]} of {rules.repository}"
+    title = f"{of}: its sets of Python packages, the preferred first"
     return Table(title, ("Variant", "framework", "CUDA", "driver from", "CUDA on"), tuple(rows))
 
 

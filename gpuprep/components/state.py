@@ -127,7 +127,7 @@ class RoleState:
         foreign: files of others that are set aside before ours are written.
         first_boot: wait for the end of cloud-init's before packages are touched.
         preparation: operations that the package family needs before its first transaction.
-        pre_install: packages of the first transaction (pins).
+        pre_install: packages of the first transaction (pins, what a module is built with).
         packages: packages of the main transaction.
         remove: packages that must go.
         purge: packages whose configuration must go too.
@@ -225,23 +225,13 @@ class RoleState:
             found += [{**operation, "refresh": refresh} for operation in self.preparation]
             refresh = refresh and not self.preparation
         if StepKind.PACKAGE in do and self.pre_install:
-            later = [asdict(package) for package in self.packages]
-            found.append({**_transaction(self.pre_install, refresh=refresh), "later": later})
+            pins = _transaction(self.pre_install, refresh=refresh)
+            found.append({**pins, "rest": self._main_transaction(refresh=False)})
         purge = [{"op": "purge", "names": list(self.purge)}] if self.purge else []
         if self.pre_install:  # the new pins, which the old ones would contradict
             found += purge
         if StepKind.PACKAGE in do and (self.packages or self.remove):
-            locked = {"patterns": list(self.version_locked), "version": self.version}
-            found.append(
-                {
-                    **_transaction(self.packages, refresh=refresh and not self.pre_install),
-                    "remove": list(self.remove),
-                    "locked": locked if self.version_locked else None,
-                    "owner": self.role,
-                    "locks": list(self.locks),
-                    "own": list(host_rules().own_packages),
-                }
-            )
+            found.append(self._main_transaction(refresh=refresh and not self.pre_install))
         if not self.pre_install:
             found += purge
         if StepKind.PACKAGE in do and self.linker:
@@ -254,6 +244,17 @@ class RoleState:
         elif StepKind.PACKAGE in do and self.kernel and self.verify_module:
             found.append({"op": "module", "kernel": self.kernel, "verify": True})
         return found
+
+    def _main_transaction(self, *, refresh: bool) -> Operation:
+        locked = {"patterns": list(self.version_locked), "version": self.version}
+        return {
+            **_transaction(self.packages, refresh=refresh),
+            "remove": list(self.remove),
+            "locked": locked if self.version_locked else None,
+            "owner": self.role,
+            "locks": list(self.locks),
+            "own": list(host_rules().own_packages),
+        }
 
     def _installation(self) -> list[Operation]:
         conda = self.conda

@@ -46,7 +46,8 @@ def parts(plan: HostPlan, roles: Sequence[str], tags: Tags) -> dict[str, dict[st
         for package in other["install"]
     ]
     if transaction is not None and together:
-        transaction["together"] = together
+        for one in (transaction, *_copies(found[first])):
+            one["together"] = together
     for role in later:
         installers = found[role]["operations"].get(_INSTALL)
         if installers and _PACKAGES not in found[role]["operations"]:
@@ -58,6 +59,12 @@ def _transaction(part: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the main transaction of a role's part, None without one; pins come in another."""
     operations = part["operations"].get(_PACKAGES, ())
     return next((one for one in operations if one["op"] == _PACKAGES and "owner" in one), None)
+
+
+def _copies(part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the main transaction as the one of the pins has it, for hosts where they go as one."""
+    operations = part["operations"].get(_PACKAGES, ())
+    return [one["rest"] for one in operations if one.get("rest")]
 
 
 def _joins(transaction: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.model.jobs import JobProgress  # noqa: TC001 - the codec reads the annotations
 from gpuprep.model.plain import plain
 from gpuprep.model.states import CheckStatus, ExitCode, HostStatus, StepStatus
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gpuprep.model.host import HostFacts
-    from gpuprep.model.jobs import JobProgress
     from gpuprep.model.plan import Step
     from gpuprep.model.stack import Message, Stack
 

@@ -288,6 +288,7 @@ class Denial:
         kind: class of the target: ``file``, ``chr_file``.
         target: path, or what else is known of it.
         count: how often it was seen.
+        initramfs: whether an initramfs that was made meanwhile may lack something for it.
 
     """
 
@@ -296,6 +297,7 @@ class Denial:
     kind: str
     target: str
     count: int = 1
+    initramfs: bool = False
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,8 @@ class Selinux:
         mode: ``enforcing``, ``permissive`` or ``disabled``.
         policy: name of the policy, such as ``targeted``.
         context: what the observing program ran as.
-        denials: what was denied to programs of the driver and at conda's prefix since the boot.
+        denials: what was denied to programs of the driver, to those that handle kernel modules or
+            make the initramfs, and at conda's prefix since the boot.
 
     """
 

@@ -11,6 +11,7 @@ import os
 MOUNT = "/sys/fs/selinux"  # where the kernel shows it, once it has loaded a policy
 CONFIGURATION = "/etc/selinux/config"
 MOUNTS = "/proc/self/mounts"
+OWN = "/proc/self/attr/current"
 ATTRIBUTE = "security.selinux"
 LIBRARY = "libselinux.so.1"
 FILES = 0  # SELABEL_CTX_FILE of selinux/label.h
@@ -31,6 +32,11 @@ def policy_name():
         if equals and name.strip() == "SELINUXTYPE":
             return value.strip()
     return ""
+
+
+def own_context():
+    """Return the context that this process runs in; empty where SELinux is off."""
+    return _text(OWN).strip("\0\n ") if mode() != "disabled" else ""
 
 
 def _text(path):

@@ -129,7 +129,9 @@ def _names(stack: Stack, *, headers: bool) -> str:
         return _KERNEL in f"{name} {version}" or name.endswith("-headers")
 
     chosen = (
-        p for p in stack.packages if not p.pre_install and is_header(p.name, p.version) == headers
+        p
+        for p in stack.packages
+        if is_header(p.name, p.version) == headers and (headers or not p.pre_install)
     )
     text = " ".join(f"{p.name} {p.version}" if p.version else p.name for p in chosen)
     return text.replace(_KERNEL, "<kernel>")

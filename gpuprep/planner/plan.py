@@ -35,6 +35,7 @@ from gpuprep.packages.support import Support, support_of, supported
 from gpuprep.planner.advice import with_advice
 from gpuprep.planner.host_sources import builder_obstacle, forbidden, stream_warnings
 from gpuprep.planner.kernel_warnings import kernel_warnings
+from gpuprep.planner.rebooting import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +51,6 @@ Resolver: TypeAlias = Callable[[HostFacts, DesiredStack, "Catalog"], Stack | Ref
 
 
 _CONFIGURE: Final = "configure"
-_SHOWN_DENIALS: Final = 3
 
 
 def phase_of_stage(stage: str) -> Phase:
@@ -493,16 +493,10 @@ class _Planner:
         selinux = self._observation.selinux
         if not selinux.denials:
             return ()
-        did = "has denied to programs of the GPU stack since the boot"
+        did = "has denied, since the boot,"
         if selinux.mode != "enforcing":
-            did = "would have denied to programs of the GPU stack, were it enforcing"
-        shown = [
-            f"{denial.program}, {denial.permission} of {denial.target} ({denial.kind})"
-            for denial in selinux.denials[:_SHOWN_DENIALS]
-        ]
-        more = len(selinux.denials) - len(shown)
-        shown += [f"{more} more"] if more else []
-        denials = "; ".join(shown)
+            did = "would have denied, were it enforcing,"
+        denials = words_of(selinux.denials)
         return (host_rules().warning("W_SELINUX_DENIED", did=did, denials=denials),)
 
     def _foreign(self, plan: HostPlan) -> Message | None:

@@ -20,6 +20,7 @@ from gpuprep.workloads.python_lock import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 
 PREFIXES = tuple(f"{name}_" for name in (*ROLES, "gpuprep"))
@@ -27,11 +28,16 @@ NONE = "none"
 KEEP = "keep"
 
 
+def _read(path: Path) -> Any:  # noqa: ANN401 - what YAML holds
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where there is one
+    return yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506 - a safe one
+
+
 @lru_cache
 def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the input options of a role, as its argument specification says."""
     path = collection_root() / "roles" / role / "meta/argument_specs.yml"
-    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    loaded = _read(path)
     options: Mapping[str, Mapping[str, Any]] = loaded["argument_specs"]["main"]["options"]
     return options
 
@@ -39,8 +45,8 @@ def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
 @lru_cache
 def fleet_options() -> Mapping[str, Mapping[str, Any]]:
     """Return the fleet-wide variables, in the form of an argument specification."""
-    text = (package_root() / "planner/fleet_variables.yml").read_text(encoding="utf-8")
-    options: dict[str, dict[str, Any]] = yaml.safe_load(text)["options"]
+    path = package_root() / "planner/fleet_variables.yml"
+    options: dict[str, dict[str, Any]] = _read(path)["options"]
     # The names of the components have their home in gpuprep.components.
     options["gpuprep_components"] |= {"choices": list(KNOWN), "default": list(NAMES)}
     return options

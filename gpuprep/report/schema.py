@@ -7,9 +7,6 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-
 from gpuprep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,6 +29,9 @@ def validate(result: Mapping[str, Any]) -> None:
         ConfigError: it has not; says where and what was expected.
 
     """
+    from jsonschema import Draft202012Validator  # noqa: PLC0415 - slow to import
+    from jsonschema.exceptions import best_match  # noqa: PLC0415
+
     error = best_match(Draft202012Validator(schema()).iter_errors(result))
     if error is not None:
         where = "/".join(map(str, error.absolute_path)) or "the top"

@@ -39,7 +39,12 @@ def repository_of(case: Case) -> Repository:
 
 
 def driver_packages(case: Case, driver: Driver) -> tuple[Package, ...]:
-    """Return everything the driver needs, in order: pins, compiler, headers, driver, fabric."""
+    """Return everything the driver needs, in order: pins, compiler, headers, driver, fabric.
+
+    rpm may install what a module is built with after the driver, whose scriptlet then builds
+    nothing: there compiler and headers come in a transaction before. With deb, DKMS builds when
+    headers come later.
+    """
     if takes_ready_modules(case):
         return tuple(_from_archive(case, driver))
     before = (*_toolset_packages(case), *_headers(case))
@@ -272,7 +277,7 @@ def _toolset_packages(case: Case) -> list[Package]:
     why = f"the kernel was built with gcc {_kernel_gcc(case.facts.kernel_cc)}, "
     why += f"the system's is {case.facts.system_gcc or case.system.gcc}"
     case.because("dkms_toolset", toolset, why, "kernel_headers")
-    return [Package(toolset, "driver", origin="distro")]
+    return [Package(toolset, "driver", pre_install=_builds_once(case), origin="distro")]
 
 
 def _headers(case: Case) -> list[Package]:
@@ -287,10 +292,16 @@ def _headers(case: Case) -> list[Package]:
             name.format(**names),
             "driver",
             version.format(**names) if version else None,
+            pre_install=_builds_once(case),
             origin="distro",
         )
         for name, version in rule.packages.items()
     ]
+
+
+def _builds_once(case: Case) -> bool:
+    """Return whether modules are built only while the driver's own packages are installed."""
+    return case.system.family == Family.RPM
 
 
 def _kernel_gcc(compiler: str | None) -> int | None:

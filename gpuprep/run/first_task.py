@@ -50,13 +50,16 @@ def main() -> None:
     home = str(Path(__file__).resolve().parents[2])
     if home not in sys.path:
         sys.path.append(home)
-    from gpuprep.run.ansible_playbook import program  # noqa: PLC0415 - needs the path
+    from gpuprep.run import routes  # noqa: PLC0415 - needs the path
+    from gpuprep.run.ansible_playbook import program  # noqa: PLC0415
 
     handed = json.loads(sys.stdin.buffer.readline())
     _end_with_parent()
     sys.argv[0] = program() or sys.argv[0]
     answers = {re.compile(prompt): answer for prompt, answer in handed["passwords"].items()}
     getpass.getpass = lambda prompt="Password: ", *_, **__: _answer(answers, prompt)
+    if run_dir := os.environ.get("GPUPREP_RUN_DIR"):
+        routes.keep(Path(run_dir))
     _command_line(_teller(handed["mark"])).cli_executor(["ansible-playbook", *sys.argv[1:]])
 
 

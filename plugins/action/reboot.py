@@ -12,11 +12,17 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _hosts, _state
+from ansible_collections.gpuprep.core.plugins.plugin_utils._road import observe_host, read_settings
+from ansible_collections.gpuprep.core.plugins.plugin_utils._secrets import redactor_for
 
+from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import PREFIX
+from gpuprep.fleet.policy import observe_seconds
+from gpuprep.planner.rebooting import reboot_obstacle
 
 TIMEOUT = 900  # seconds
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
+ENFORCING = "cat /sys/fs/selinux/enforce"
 PAUSE_SECONDS = 2
 BY_SIGNAL = 128  # shells add the number of the signal to it
 REBOOT = (
@@ -48,9 +54,11 @@ class ActionModule(ActionBase):
             return {**result, "changed": True, "rebooted": False, "msg": "would reboot the host"}
         self._host = str((task_vars or {})["inventory_hostname"])
         _hosts.keep(self, task_vars or {})  # so that reset means the other tasks' connection too
-        return {**result, **self._reboot(timeout, question, message)}
+        return {**result, **self._reboot(timeout, question, message, task_vars or {})}
 
-    def _reboot(self, timeout: int, question: str, message: str) -> dict[str, Any]:
+    def _reboot(
+        self, timeout: int, question: str, message: str, variables: dict[str, Any]
+    ) -> dict[str, Any]:
         """Reboot the host and wait for another boot."""
         try:
             code, before = self._command(question)
@@ -61,6 +69,10 @@ class ActionModule(ActionBase):
             return self._failed(f"boot_time_command failed (exit {code}): {before}")
         if not self._task.args.get("boot_time_command") and before == _own_boot_id():
             return self._failed("the host shares this machine's kernel")
+        if self._command(ENFORCING) == (0, "1"):
+            refused = self._refused(variables)
+            if refused is not None:
+                return refused
         started = time.monotonic()
         try:
             code, said = self._command(REBOOT.format(message=shlex.quote(message)))
@@ -78,6 +90,23 @@ class ActionModule(ActionBase):
                     "changed": True, "rebooted": True, "elapsed": seconds, "msg": text
                 }  # fmt: skip
         return self._failed(f"the host has not booted anew within {timeout} s", rebooted=True)
+
+    def _refused(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+        """Observe the host as the run left it; return why it must not be rebooted, else None."""
+        hide = redactor_for(self, variables)
+        try:
+            settings = read_settings(variables, self._templar, self._loader)
+            target = _hosts.own_target(self, variables)
+            obstacle = reboot_obstacle(
+                observe_host(target, settings, observe_seconds(settings.values))
+            )
+        except ConfigError as error:
+            return self._failed(hide.text(str(error)), code="E_CONFIG")
+        except (_hosts.HostUnreachableError, _hosts.HostUnusableError) as error:
+            return self._failed(hide.text(f"the host cannot be looked at before it: {error}"))
+        if obstacle is None:
+            return None
+        return self._failed(hide.text(obstacle.message), code=obstacle.code)
 
     def _command(self, command: str) -> tuple[int, str]:
         """Run a shell command as root on the host: exit code, last words."""
@@ -110,13 +139,8 @@ class ActionModule(ActionBase):
         return now if code == 0 else ""
 
     @staticmethod
-    def _failed(why: str, *, rebooted: bool = False) -> dict[str, Any]:
-        return {
-            "failed": True,
-            "changed": rebooted,
-            "code": "E_REBOOT",
-            "msg": f"[E_REBOOT] {why}",
-        }
+    def _failed(why: str, *, rebooted: bool = False, code: str = "E_REBOOT") -> dict[str, Any]:
+        return {"failed": True, "changed": rebooted, "code": code, "msg": f"[{code}] {why}"}
 
 
 def _own_boot_id() -> str:

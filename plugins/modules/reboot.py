@@ -12,6 +12,8 @@ short_description: Reboot a host and wait until it has booted anew
 description:
   - Works with plain commands over the host's own connection, so that a host needs no newer Python than gpuprep does.
   - Never reboots on a C(local) connection.
+  - Where SELinux enforces a policy, the host is observed before. It is not rebooted, and the task fails with
+    C(E_INITRAMFS_DENIED), when since the boot something was denied to a program that makes the initial RAM disk.
 author: The gpuprep project (@gpuprep)
 options:
   timeout:

@@ -112,6 +112,10 @@ class NotBegunError(HostUnreachableError):
     """The connection failed before anything began on the host, perhaps because of a crowd."""
 
 
+class NotAskedError(NotBegunError):
+    """The host answers over this connection, but its sudo did not begin in time."""
+
+
 class HostUnusableError(Exception):
     """The host answered, but cannot be worked on; carries a stable code."""
 
@@ -426,7 +430,7 @@ def _no_prompt(target: Target, text: str) -> Exception:
         why = f"the host answers, but {program} neither asks for the password nor lets the user in"
         cure = "see what it says on the host, or"
     else:
-        return NotBegunError(_brief(text))
+        return NotAskedError(_brief(text))
     return HostUnusableError(
         "E_SUDO_PROMPT", f"{why}; {cure} allow the login user in sudoers with NOPASSWD"
     )
@@ -474,8 +478,8 @@ def twice(target: Target, work: Callable[[], T]) -> T:
     """Return what ``work`` returns; it gets another chance when the connection failed early."""
     try:
         return work()
-    except NotBegunError:
-        be_patient(target.connection)
+    except NotBegunError as error:
+        be_patient(target.connection, error)
         time.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311 - only to spread hosts
         return work()
 
@@ -483,12 +487,19 @@ def twice(target: Target, work: Callable[[], T]) -> T:
 _patient: WeakSet[Any] = WeakSet()  # connections that have been given more time
 
 
-def be_patient(connection: Any) -> None:
-    """Give a connection that is tried again more time."""
+def be_patient(connection: Any, fault: Exception | None = None) -> None:
+    """Give a connection that is tried again more time, and a master of its own if it may hang.
+
+    Args:
+        connection: the connection.
+        fault: what was wrong with the first try.
+
+    """
     if connection in _patient:
         return
     _patient.add(connection)
-    _masters.start_anew(connection)
+    if not isinstance(fault, NotAskedError):
+        _masters.start_anew(connection)
     with suppress(KeyError):  # a plugin without this option
         connection.set_option("timeout", PATIENCE * connection.get_option("timeout"))
 

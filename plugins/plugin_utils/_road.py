@@ -428,7 +428,7 @@ class Fleet:
             or (name in kept and isinstance(value, _hosts.HostUnreachableError))
         ]
         for name in again:
-            _hosts.be_patient(self._targets[name].connection)
+            _hosts.be_patient(self._targets[name].connection, found[name])
         limits = {name: limits[name] + _hosts.PATIENCE * SPARE_SECONDS for name in again}
         few = max(1, min(MOST_AGAIN, parallel // FEWER))
         if again:

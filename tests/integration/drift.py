@@ -51,6 +51,7 @@ class Seen:
 class Batch:
     """Alterations of one host, and how it came back."""
 
+    host: str
     seen: dict[str, Seen]
     planned: FleetResult
     applied: FleetResult
@@ -59,26 +60,26 @@ class Batch:
     left: set[str]
 
 
-def run_batch(lab: Lab, alterations: Sequence[Alteration]) -> Batch:
+def run_batch(lab: Lab, alterations: Sequence[Alteration], host: str = HOST) -> Batch:
     """Alter, look after each; plan, apply, look again."""
-    before = lab.state(HOST)
-    known = ids(lab.look(HOST))
+    before = lab.state(host)
+    known = ids(lab.look(host))
     assert known == set()
     named, old, altered = {}, {}, {}
     for one in alterations:
-        old[one.name] = lab.sh(HOST, one.probe)
-        lab.sh(HOST, one.script)
-        altered[one.name] = lab.sh(HOST, one.probe)
-        now = ids(lab.look(HOST))
+        old[one.name] = lab.sh(host, one.probe)
+        lab.sh(host, one.script)
+        altered[one.name] = lab.sh(host, one.probe)
+        now = ids(lab.look(host))
         named[one.name] = now - known
         known |= now
-    planned = lab.plan(HOST)
-    applied = lab.apply(HOST)
+    planned = lab.plan(host)
+    applied = lab.apply(host)
     seen = {
-        one.name: Seen(named[one.name], old[one.name], altered[one.name], lab.sh(HOST, one.probe))
+        one.name: Seen(named[one.name], old[one.name], altered[one.name], lab.sh(host, one.probe))
         for one in alterations
     }
-    return Batch(seen, planned, applied, before, lab.state(HOST), ids(lab.look(HOST)))
+    return Batch(host, seen, planned, applied, before, lab.state(host), ids(lab.look(host)))
 
 
 def check_alteration(batch: Batch, one: Alteration, *, planned: bool = True) -> None:
@@ -94,12 +95,12 @@ def check_alteration(batch: Batch, one: Alteration, *, planned: bool = True) -> 
     assert seen.altered != seen.before, "the alteration did nothing"
     assert one.steps <= seen.named, (one.steps, seen.named)
     assert seen.named <= one.steps | one.besides, (one.steps, seen.named)
-    assert seen.repaired == seen.before, batch.applied.hosts[HOST].error
+    assert seen.repaired == seen.before, batch.applied.hosts[batch.host].error
     if not planned:
         return
-    assert one.steps <= ids(batch.planned, HOST)
-    done = {s.id for s in batch.applied.hosts[HOST].steps if s.status is StepStatus.DONE}
-    assert one.steps <= done, batch.applied.hosts[HOST].error
+    assert one.steps <= ids(batch.planned, batch.host)
+    done = {s.id for s in batch.applied.hosts[batch.host].steps if s.status is StepStatus.DONE}
+    assert one.steps <= done, batch.applied.hosts[batch.host].error
 
 
 def conda_book(path: str) -> bool:
@@ -111,13 +112,13 @@ def conda_book(path: str) -> bool:
 
 def check_whole(batch: Batch, alterations: Sequence[Alteration]) -> None:
     """Assert that all came back, and that nothing else was planned or changed."""
-    host = batch.applied.hosts[HOST]
+    host = batch.applied.hosts[batch.host]
     assert (host.state, host.error) == (HostStatus.PREPARED, None)
     assert failed_checks(host) == []
     assert batch.applied.exit_code is ExitCode.OK
     expected = NOTHING.union(*(one.steps | one.besides for one in alterations))
-    assert ids(batch.planned, HOST) <= expected
-    assert ids(batch.applied, HOST) == ids(batch.planned, HOST)
+    assert ids(batch.planned, batch.host) <= expected
+    assert ids(batch.applied, batch.host) == ids(batch.planned, batch.host)
     assert batch.left == set()
     changed = batch.before.differences(batch.after, without=PACKAGE_BOOKS, stamps=False)
     assert {path for path in changed if not conda_book(path)} == set()

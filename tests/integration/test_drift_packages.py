@@ -13,6 +13,8 @@ from gpuprep.packages.deb import parse_depends, version_key
 from sandbox.paths import STATE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lab import Lab, Restore
 
 pytestmark = pytest.mark.sandbox
@@ -23,10 +25,10 @@ HOLDS = frozenset({"gpu_driver.hold.packages", "cudnn.hold.packages"})
 CONSEQUENCES = frozenset({"gpu_driver.unit.nvidia-persistenced", "cuda_toolkit.alternative.cuda"})
 
 
-def offered() -> dict[str, list[str]]:
+def offered(indexes: Iterable[str] = INDEXES) -> dict[str, list[str]]:
     """Versions of each package that the sandbox's repositories offer, oldest first."""
     found: dict[str, list[str]] = {}
-    for index in INDEXES:
+    for index in indexes:
         for stanza in (STATE / "www" / index / "Packages").read_text().split("\n\n"):
             fields = dict(re.findall(r"^(Package|Version): (.*)$", stanza, re.MULTILINE))
             if fields:
@@ -41,12 +43,12 @@ def role_of(name: str) -> str:
     return "cuda_toolkit" if matches(name, toolkit) else "gpu_driver"
 
 
-def stack_packages(lab: Lab) -> dict[str, str]:
+def stack_packages(lab: Lab, host: str = HOST, indexes: Iterable[str] = INDEXES) -> dict[str, str]:
     """Installed packages of the sandbox's repositories with their version, leaves first."""
     form = "${Package}\\t${Version}\\t${Depends}\\n"
-    rows = [line.split("\t") for line in lab.run(HOST, "dpkg-query", "-W", "-f", form).splitlines()]
+    rows = [line.split("\t") for line in lab.run(host, "dpkg-query", "-W", "-f", form).splitlines()]
     # dkms is the distribution's, the sandbox's stands for it.
-    stack = offered().keys() - {"dkms"}
+    stack = offered(indexes).keys() - {"dkms"}
     ours = {name: (version, depends) for name, version, depends in rows if name in stack}
     ordered: dict[str, str] = {}
 
@@ -63,6 +65,15 @@ def stack_packages(lab: Lab) -> dict[str, str]:
     return ordered
 
 
+def removed(name: str) -> Alteration:
+    return altered(name, f"dpkg --remove --force-all {name} 2>&1")
+
+
+def moved(name: str, version: str) -> Alteration:
+    return altered(name, f"cd /tmp && apt-get -q download {name}={version} && "
+                   f"dpkg --force-all -i {name}_*.deb && rm {name}_*.deb")  # fmt: skip
+
+
 def altered(name: str, how: str) -> Alteration:
     return Alteration(
         name,
@@ -71,6 +82,19 @@ def altered(name: str, how: str) -> Alteration:
         f"dpkg-query -W -f '${{Version}} ${{Status}}' {name} 2>&1 || true",
         HOLDS | CONSEQUENCES,
     )
+
+
+def older(
+    lab: Lab, role: str, host: str = HOST, indexes: Iterable[str] = INDEXES
+) -> dict[str, str]:
+    """Packages of a role that are offered in an older version as well, with that version."""
+    # The packages of a toolkit are bound loosely: what satisfies the others is no drift.
+    offers = offered(indexes)
+    return {
+        name: versions[versions.index(there) - 1]
+        for name, there in stack_packages(lab, host, indexes).items()
+        if role_of(name) == role and (versions := offers[name]).index(there) > 0
+    }
 
 
 def report(subtests: pytest.Subtests, batch: Batch, alterations: list[Alteration]) -> None:
@@ -86,7 +110,7 @@ def test_every_package_removed(lab: Lab, restore: Restore, subtests: pytest.Subt
     restore(HOST)
     packages = stack_packages(lab)
     assert len(packages) > 30
-    alterations = [altered(name, f"dpkg --remove --force-all {name} 2>&1") for name in packages]
+    alterations = [removed(name) for name in packages]
     report(subtests, run_batch(lab, alterations), alterations)
 
 
@@ -99,16 +123,8 @@ def test_every_package_at_another_version(
 ) -> None:
     role, part, parts = share
     restore(HOST)
-    # The packages of a toolkit are bound loosely: what satisfies the others is no drift.
-    others = {
-        name: versions[versions.index(there) - 1]
-        for name, there in stack_packages(lab).items()
-        if role_of(name) == role and (versions := offered()[name]).index(there) > 0
-    }
+    others = older(lab, role)
     assert len(others) >= 4
-    alterations = [
-        altered(name, f"cd /tmp && apt-get -q download {name}={version} && "
-                f"dpkg --force-all -i {name}_*.deb && rm {name}_*.deb")
-        for name, version in list(others.items())[part::parts]
-    ]  # fmt: skip
+    some = list(others.items())[part::parts]
+    alterations = [moved(name, version) for name, version in some]
     report(subtests, run_batch(lab, alterations), alterations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,39 @@ def is_whole(lab: Lab, name: str, version: str) -> None:
     assert status == [f"nvidia/{version}, {kernel}, x86_64: installed"]
 
 
+# Begin and end of gpuprep's installations, in seconds, from dnf's books; read by dnf's own Python.
+INSTALLATIONS = """
+import json, sqlite3
+rows = sqlite3.connect("/var/lib/dnf/history.sqlite").execute(
+    "select id, dt_begin, dt_end, (select group_concat(r.name, ' ') from trans_item i"
+    " join rpm r on r.item_id = i.item_id where i.trans_id = t.id and i.action = 1)"
+    " from trans t where cmdline like '%exit_on_lock=1%' and cmdline like '% install %' order by id"
+)
+print(json.dumps([[begin, end, (names or "").split()] for _, begin, end, names in rows]))
+"""
+
+
+def installations(lab: Lab, name: str) -> list[tuple[int, int, list[str]]]:
+    """Return gpuprep's installations by dnf: begin, end, and what they installed."""
+    script = """$(sed -n '1s/^#!//p' "$(readlink -f "$(command -v dnf)")") -"""
+    rows = json.loads(lab.run(name, "sh", "-c", script, stdin=INSTALLATIONS))
+    return [(begin, end, names) for begin, end, names in rows]
+
+
+def is_built_by_its_package(lab: Lab, name: str) -> None:
+    """Assert that the module is there since the driver's own scriptlets ran, and not built after.
+
+    All that gpuprep installs is two transactions, and the module's needs are in the first.
+    """
+    first, second = installations(lab, name)
+    assert any("-devel-" in f"{package}-" for package in first[2]), first
+    assert any(package.startswith("kmod-nvidia") for package in second[2]), second
+    kernel = lab.run(name, "uname", "-r").strip()
+    file = lab.run(name, "modinfo", "-k", kernel, "-n", "nvidia").strip()
+    made = int(lab.run(name, "stat", "-c", "%Y", file))
+    assert second[0] <= made <= second[1], (made, second[:2])
+
+
 def is_prepared(result: FleetResult, name: str) -> None:
     """Assert that an apply brought a host to where it should be."""
     host = result.hosts[name]
@@ -72,6 +106,7 @@ def test_a_bare_host_becomes_prepared_and_then_nothing_is_done(
     assert first.bare[name].differences(first.untouched[name], without=outside) == set()
     el_restore(name)
     is_whole(lab, name, host.versions["driver"])
+    is_built_by_its_package(lab, name)
     assert f"nvidia-open*-3:{host.versions['driver']}\n" in lab.run(name, "cat", LIST)
     asked, ran = lab.requests(name), lab.commands(name)
     again = lab.apply(name)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.sandbox
 
 SLOW_PYTHON = "/usr/local/bin/slow-python"
+SLOW_SUDO = "/usr/local/bin/slow-sudo"
+ASKED = "/tmp/slow-sudo-was-asked"
 PATIENCE = 120  # seconds
 
 
@@ -60,6 +62,19 @@ def slow_python(name: str) -> str:
     script = f"printf '#!/bin/sh\\nsleep 60\\n' >{SLOW_PYTHON}; chmod +x {SLOW_PYTHON}"
     hosts.run(name, ("sh", "-c", script), timeout=60)
     return SLOW_PYTHON
+
+
+def slow_sudo(name: str) -> str:
+    """Give a host a sudo that takes half a minute to begin, once; return its path."""
+    lines = (
+        "#!/bin/sh",
+        'case "$*" in *--version*) exec sudo "$@" ;; esac',
+        f"mkdir {ASKED} 2>/dev/null && sleep 30",
+        'exec sudo "$@"',
+    )
+    script = f"printf '%s\\n' \"$@\" >{SLOW_SUDO}; chmod +x {SLOW_SUDO}"
+    hosts.run(name, ("sh", "-c", script, "sh", *lines), timeout=60)
+    return SLOW_SUDO
 
 
 def masters(folder: Path) -> dict[int, str]:
@@ -133,6 +148,16 @@ def test_nothing_is_left_where_that_is_asked_for(name: str, kept: Path, how: str
         gpuprep.status(structure(name, gpuprep_keep_connections=False))
     assert masters(kept) == {}
     wait_for(lambda: sessions(name) == 0)
+
+
+def test_a_slow_sudo_is_asked_again_over_the_same_connection(name: str, kept: Path) -> None:
+    """The connection answers, so it is not what hangs: no second key exchange."""
+    before = logins(name)
+    slow = structure(name, ansible_become_exe=slow_sudo(name))
+    assert gpuprep.status(slow).hosts[name].state is HostStatus.DRIFTED
+    assert hosts.run(name, ("test", "-e", ASKED), timeout=60).returncode == 0
+    assert logins(name) == before + 1
+    assert len(masters(kept)) == 1
 
 
 def test_other_ways_to_a_host_are_other_connections(name: str, kept: Path) -> None:

@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 NAME, BESIDE = "t-selinux", "t-selinux-beside"  # the network is there while a container runs
 ENVIRONMENT = [{"name": "tools", "packages": ["python", "numpy"]}]
 SETTINGS = {"gpuprep_components": ["driver", "conda"], "conda_environments": ENVIRONMENT}
+ALLOWED = {**SETTINGS, "gpu_driver_reboot_allowed": True}
 REBOOT = "gpu_driver.reboot.host"
 # Before the reboot nouveau has the place of the driver; after it the driver cannot be loaded, for
 # want of a GPU. One of these, and no more, stays to be done.
@@ -36,6 +37,7 @@ PROFILE, PREFIX = "/etc/profile.d/gpuprep-conda.sh", "/opt/conda"
 # they cannot have the labels of two places; for what packages' scripts make in /var/lib, as DKMS's
 # folder, Debian's policy has a type of another program's.
 MARKER = "/root/run-began"
+LOG = "/var/log/audit/audit.log"
 OTHERS = (f"{PREFIX}/pkgs", "/tmp", "/var/log", "/var/lib/dkms")
 ELSEWHERE = " ".join(f"! -path '{path}/*' ! -path {path}" for path in OTHERS)
 WRONG = f"find / -xdev -cnewer {MARKER} {ELSEWHERE} -print0 | restorecon -n -v -0 -f -"
@@ -61,7 +63,7 @@ def machine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 def prepared(lab: Lab, machine: Path) -> HostResult:
     """Prepare the bare host; give the result."""
     assert lab.run(NAME, "getenforce").strip() == "Enforcing"
-    lab.sh(NAME, f"modprobe nouveau; touch {MARKER}; : > /var/log/audit/audit.log")
+    lab.sh(NAME, f"modprobe nouveau; touch {MARKER}; : > {LOG}")
     return gpuprep.apply(machine, variables=SETTINGS).hosts[NAME]
 
 
@@ -75,8 +77,18 @@ def denied(lab: Lab) -> list[tuple[str, ...]]:
 
     Debian's policy denies things to services of Debian's own, such as getty, at any time.
     """
-    log = lab.run(NAME, "cat", "/var/log/audit/audit.log")
+    log = lab.run(NAME, "cat", LOG)
     return [found for found in dict.fromkeys(DENIED.findall(log)) if OURS.search(found[2])]
+
+
+def initramfs(lab: Lab) -> str:
+    """Return the names of what is in the initramfs of the next boot."""
+    return lab.sh(NAME, "lsinitramfs /boot/initrd.img-$(uname -r)")
+
+
+def boot_id(lab: Lab) -> str:
+    """Return what tells one boot from another."""
+    return lab.run(NAME, "cat", "/proc/sys/kernel/random/boot_id")
 
 
 def left(host: HostResult) -> set[str]:
@@ -89,6 +101,15 @@ def test_a_bare_host_is_prepared_under_the_policy(lab: Lab, prepared: HostResult
     assert prepared.state is not HostStatus.READY
     assert denied(lab) == []
     assert lab.run(NAME, "getenforce").strip() == "Enforcing"
+
+
+@pytest.mark.usefixtures("prepared")
+def test_the_initramfs_has_the_modules_of_the_disk(lab: Lab) -> None:
+    """In the domain of a service, depmod may not look into the initramfs: it has no modules."""
+    made = "find /boot -name 'initrd.img-*' -newer"
+    assert lab.sh(NAME, f"{made} {MARKER}").strip()
+    assert "/virtio_blk.ko" in initramfs(lab)
+    assert "/modules.dep" in initramfs(lab)
 
 
 @pytest.mark.usefixtures("prepared")
@@ -124,12 +145,25 @@ def test_a_denial_to_a_program_of_the_stack_is_a_warning(lab: Lab, machine: Path
 
 
 @pytest.mark.usefixtures("prepared")
+def test_a_host_whose_initramfs_may_be_incomplete_is_not_rebooted(lab: Lab, machine: Path) -> None:
+    before = boot_id(lab)
+    # What happens when the initramfs is made in the domain of a service.
+    folder = "/tmp/mkinitramfs_test"
+    denial = f"runcon -u system_u -r system_r -t kmod_t -- depmod -b {folder} || :"
+    lab.sh(NAME, f"mkdir {folder}; chcon -t initrc_tmp_t {folder}; {denial}; rmdir {folder}")
+    host = gpuprep.apply(machine, variables=ALLOWED).hosts[NAME]
+    assert host.code == "E_INITRAMFS_DENIED", (host.error, denied(lab))
+    assert "depmod" in (host.error or "")
+    assert boot_id(lab) == before
+    lab.sh(NAME, f": > {LOG}")
+
+
+@pytest.mark.usefixtures("prepared")
 def test_a_real_reboot_leaves_it_prepared_and_enforcing(lab: Lab, machine: Path) -> None:
-    before = lab.run(NAME, "cat", "/proc/sys/kernel/random/boot_id")
-    allowed = {**SETTINGS, "gpu_driver_reboot_allowed": True}
-    host = gpuprep.apply(machine, variables=allowed).hosts[NAME]
+    before = boot_id(lab)
+    host = gpuprep.apply(machine, variables=ALLOWED).hosts[NAME]
     assert REBOOT in {step.id for step in host.steps if step.status is StepStatus.DONE}
-    assert lab.run(NAME, "cat", "/proc/sys/kernel/random/boot_id") != before
+    assert boot_id(lab) != before
     assert lab.run(NAME, "getenforce").strip() == "Enforcing"
     assert "nouveau" not in lab.run(NAME, "cat", "/proc/modules")
     assert not host.reboot_required

@@ -96,7 +96,7 @@ SLOW = {"ansible_runner", "ansible", "rich", "oci", "jsonschema", "jinja2", "asy
     [
         (["--version"], __version__, {"yaml"}, 20, 130),
         (["--help"], "apply", {"yaml"}, 20, 140),
-        (["explain", "VM.GPU.A10.1", "--os", "debian-12"], "nvidia-open", set(), 85, 230),
+        (["explain", "VM.GPU.A10.1", "--os", "debian-12"], "nvidia-open", set(), 90, 235),
     ],
 )
 def test_short_commands_import_little(

@@ -46,6 +46,7 @@ class Family(types.SimpleNamespace):
             there={},
             offers={},
             depends={},
+            lacks=(),
             left={},
             locks=[],
             previews=[look()],
@@ -80,6 +81,9 @@ class Family(types.SimpleNamespace):
         found = {n for name in exact for n in self.depends.get((name, version), ())}
         return {**exact, **dict.fromkeys(found, version)}
 
+    def awaited(self, names: list[str]) -> list[str]:
+        return [name for name in names if name in self.lacks]
+
     def refresh(self) -> Any:
         self.calls.append("refresh")
         return self.refreshes.pop(0) if len(self.refreshes) > 1 else self.refreshes[0]
@@ -87,6 +91,8 @@ class Family(types.SimpleNamespace):
     def preview(self, transaction: Any) -> Any:
         self.calls.append(("preview", transaction))
         return self.previews.pop(0) if len(self.previews) > 1 else self.previews[0]
+
+    may_become_possible = staticmethod(deb.may_become_possible)
 
     def carry_out(self, transaction: Any, seconds: int) -> Any:
         self.calls.append(("carry_out", transaction, seconds))
@@ -422,19 +428,68 @@ def test_a_pin_that_forbids_a_dependency_is_named(
 def test_pins_are_not_installed_for_what_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = look(ok=False, missing=True, text="E: Unable to locate package headers")
     backend = use(monkeypatch, previews=[missing])
-    later = [{"name": "headers", "version": None}]
+    rest = request("headers=*")
     with pytest.raises(OperationError, match="not started: E: Unable to locate package headers"):
-        packages.packages(request("pin", later=later), CONTEXT)
+        packages.packages(request("pin", rest=rest), CONTEXT)
     seen = [c if isinstance(c, str) else c[0] for c in backend.calls]
     assert seen == ["preview", "refresh", "preview"]
-    assert backend.calls[0][1] == {"install": {"headers": None, "pin": None}, "remove": []}
+    ahead = {"install": {"headers": "*", "pin": None}, "remove": [], "main": rest}
+    assert backend.calls[0][1] == ahead
 
 
 def test_what_only_the_pin_makes_possible_does_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
     unfit = look(ok=False, text="E: unmet dependencies")
     backend = use(monkeypatch, previews=[unfit, preview(pin="1")])
-    packages.packages(request("pin", later=[{"name": "driver"}]), CONTEXT)
-    assert made(backend) == [{"install": {"pin": None}, "remove": []}]
+    packages.packages(request("pin", rest=request("driver")), CONTEXT)
+    assert made(backend) == [{"install": {"pin": None}, "remove": [], "is_first": True}]
+
+
+def test_a_pin_comes_with_the_rest_where_that_mends_what_stops_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unmet = look(ok=False, text="E: Unmet dependencies")
+    backend = use(
+        monkeypatch,
+        there={"x-driver": "2.0-1", "libx1": "1.0-1"},
+        offers={"x-meta": ["2.0-1"], "x-driver": ["2.0-1"], "libx1": ["1.0-1", "2.0-1"]},
+        previews=[unmet, unmet, preview(pin="1", x_meta="2.0-1", libx1="2.0-1")],
+    )
+    rest = request("x-meta", locked=LOCKED, together=[{"name": "toolkit"}])
+    packages.packages(request("pin", rest=rest), CONTEXT)
+    # The library, which is what is broken, is named at the version of the others.
+    exact = {"x-meta": "2.0-1", "libx1": "2.0-1", "toolkit": None, "pin": None}
+    assert made(backend) == [{"install": exact, "remove": []}]
+
+
+def test_why_a_pin_alone_cannot_be_made_is_told_where_the_rest_does_not_help(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unmet = look(ok=False, text="E: of the pin")
+    previews = [look(ok=False, text="E: ahead"), unmet, look(ok=False, text="E: of the rest")]
+    backend = use(monkeypatch, previews=previews)
+    with pytest.raises(OperationError, match="not started: E: of the pin"):
+        packages.packages(request("pin", rest=request("driver")), CONTEXT)
+    assert made(backend) == []
+
+
+@pytest.mark.parametrize("lacks", [(), ("driver",)])
+def test_a_pin_is_looked_at_alone_unless_nothing_waits_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch, lacks: tuple[str, ...]
+) -> None:
+    both = preview(pin="1", driver="2")
+    previews = [both, *([look(ok=False, text="E: unmet"), both] if lacks else [])]
+    backend = use(monkeypatch, previews=previews, lacks=lacks)
+    packages.packages(request("pin", rest=request("driver")), CONTEXT)
+    alone = {"install": {"pin": None}, "remove": [], "is_first": True}
+    together = {"install": {"pin": None, "driver": None}, "remove": []}
+    assert made(backend) == [together if lacks else alone]
+
+
+def test_what_installed_packages_depend_on_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "installed\tdebconf\tlibx1 (= 2.0-1), aa | bb:any\nconfig-files\t\tgone\n"
+    monkeypatch.setattr(deb, "command", Commands({"dpkg-query": rows}))
+    asked = ["aa", "bb", "debconf", "gone", "libx", "libx1"]
+    assert deb.awaited(asked) == ["aa", "bb", "debconf", "libx1"]
 
 
 def test_versions_that_are_offered_are_told_with_the_pin_that_is_not(
@@ -463,3 +518,14 @@ def test_what_ended_a_command_is_told(
     monkeypatch.setattr(deb, "command", lambda *_, **__: outcome)
     assert deb.refresh().text == told
     assert base.last_lines(outcome) == told
+
+
+def test_an_index_that_is_never_read_to_its_end_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once one port of an address refuses, apt 2.6 waits forever for its others."""
+    commands = Commands({"timeout": base.Outcome(124, "Err:1 http://h:9 noble InRelease\n", "")})
+    monkeypatch.setattr(deb, "command", commands)
+    answer = deb.refresh()
+    assert (answer.ok, answer.transient) == (False, False)
+    assert answer.text.startswith("apt-get update had not ended after 1800 s. Err:1 http://h:9")

@@ -338,6 +338,74 @@ def test_a_transaction_that_is_not_made_leaves_locks_and_streams(
     assert rpm.retreat() == []
 
 
+MAIN = {"owner": "gpu_driver", "locks": ["nvidia-open-3:580.*"], "remove": [], "own": ["*nvidia*"]}
+BEFORE = {
+    "install": [{"name": "kernel-headers"}],
+    "rest": {**MAIN, "install": [{"name": "nvidia-open"}]},
+}
+
+
+def test_what_comes_first_leaves_stream_and_lock_to_be_taken_back(
+    etc: Path, commands: Commands
+) -> None:
+    module = etc / "nvidia-driver.module"
+    module.write_text("[nvidia-driver]\nstream=570-open\nstate=enabled\n")
+
+    def enable(_argv: list[str]) -> Outcome:
+        module.write_text("[nvidia-driver]\nstream=580-open\nstate=enabled\n")
+        return Outcome(0, "", "")
+
+    commands.answers[f"{DNF} -qy module enable"] = enable
+    rpm.enable_stream("nvidia-driver", "580-open", False)  # noqa: FBT003 - the port's form
+    found = ABORTED._replace(out=TABLE.replace("kernel-core ", "kernel-devel"))
+    commands.answers |= {f"{DNF} --assumeno": found, "rpm -q --whatprovides": Outcome(0, "", "")}
+    packages.packages(BEFORE, ON_EL)
+    assert f"{DNF} -y install -- kernel-headers" in commands.lines
+    assert rpm.retreat() == [str(module)]  # what follows failed
+    assert "570-open" in module.read_text()
+
+
+@pytest.mark.parametrize(
+    ("whole", "code"),
+    [
+        (Outcome(1, "", "Error: \n Problem: x conflicts with y provided by y-1\n"), "E_PACKAGES"),
+        (ABSENT, "E_PACKAGES"),
+        (ABORTED._replace(out=TABLE.replace("nvidia-driver ", "somebodys-tool")), None),
+        (Outcome(1, "", "Error: \n Problem: nothing provides dkms needed by x\n"), ""),
+    ],
+)
+def test_what_will_be_refused_is_refused_before_what_comes_first(
+    etc: Path, commands: Commands, whole: Outcome, code: str | None
+) -> None:
+    del etc
+    expected = "E_FOREIGN_PACKAGES" if code is None else code
+
+    def look(argv: list[str]) -> Outcome:
+        if "nvidia-open" in argv:
+            return whole
+        return ABORTED._replace(out="")
+
+    commands.answers |= {f"{DNF} --assumeno": look, f"{DNF} --allowerasing --assumeno": look}
+    if not expected:
+        packages.packages(BEFORE, ON_EL)  # EPEL, which has dkms, may come with the first
+        return
+    with pytest.raises(OperationError) as refused:
+        packages.packages(BEFORE, ON_EL)
+    assert refused.value.code == expected
+    assert not [line for line in commands.lines if f"{DNF} -y" in line]
+
+
+def test_a_lock_of_ours_that_will_make_room_refuses_nothing(etc: Path, commands: Commands) -> None:
+    del etc
+    commands.answers[f"{DNF} --assumeno"] = ABORTED
+    commands.answers[f"{DNF} --disableplugin=versionlock --assumeno"] = ABORTED
+    for there, ignored in ((["nvidia-open-3:570.*"], True), (MAIN["locks"], False)):
+        rpm_locks.put("gpu_driver", there)
+        commands.lines.clear()
+        rpm.preview({"install": {"x": None}, "remove": [], "main": MAIN})
+        assert any("--disableplugin=versionlock" in line for line in commands.lines) is ignored
+
+
 def test_looking_changes_neither_locks_nor_streams(etc: Path, commands: Commands) -> None:
     rpm_locks.put("gpu_driver", ["nvidia-open-3:570.*"])
     answer = packages.stream({"stream": "nvidia-driver:580-open"}, LOOKING._replace(family="rpm"))
@@ -480,7 +548,7 @@ def test_the_family_has_all_that_the_other_has() -> None:
         *("counterpart", "needed", "refresh", "prepare", "retreat", "preview", "carry_out"),
         *("leftovers", "purge", "unheld", "hold", "is_kernel", "is_built", "build_module"),
         *("rebuild_initramfs", "default_link", "set_default_link", "build_logs", "explain"),
-        "repair",
+        *("repair", "may_become_possible"),
     ]
     for name in port:
         assert hasattr(family.backend("rpm"), name), name

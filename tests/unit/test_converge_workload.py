@@ -317,10 +317,9 @@ def test_what_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path:
         "environment": {},
     }
     operation["python"] = str(tmp_path / "python")
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.name.startswith("pytest-"):
-            parent.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.name.startswith(("pytest-", "popen-", tmp_path.name)):
+            folder.chmod(0o755)
     (tmp_path / "python").write_text('#!/bin/sh\nid -un; echo "D=$DISPLAY"; exit ${CODE:-0}\n')
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setenv("DISPLAY", ":0")

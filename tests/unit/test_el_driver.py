@@ -21,7 +21,7 @@ def prepared(version: str, **changes: Any) -> dict[str, Any]:
     assert bare.stack is not None
     manager = {
         "streams": {"nvidia-driver": f"{branch}-open"},
-        "version_locks": locks(bare),
+        "version_locks": [line.replace(f"{branch}.*", version) for line in locks(bare)],
         **changes,
     }
     host: dict[str, Any] = oracle(package_manager=manager)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import gpuprep
 from gpuprep.errors import GpuprepError
+from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run.events import EventKind
 
@@ -175,7 +177,9 @@ def test_encrypted_variables_are_read_alike(
     child, playbook = both(tmp_path, patched, "reach", "status", hosts, access=access)
     assert child == playbook
     if password == "right":  # noqa: S105
-        assert {host["error"] for host in child["hosts"].values()} == {None}
+        errors = {name: host["error"] for name, host in child["hosts"].items()}
+        assert errors.pop("in_part") is None
+        assert all("Missing sudo password" in error for error in errors.values())
 
 
 def test_a_fleet_that_needs_nothing_starts_no_playbook(
@@ -217,3 +221,50 @@ def test_what_the_plan_leaves_to_the_roles_is_private_and_removed(
     rig.run("apply", {"b": {}}, on_event=look)
     assert modes == {0o700}
     assert list(tmp_path.glob("gpuprep-*")) == []
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "port": {"ansible_port": 22},
+    "port_in_words": {"ansible_port": "{{ 20 + 2 }}"},
+    "own_login": {"ansible_user": "ops", "ansible_password": "own"},
+    "root": {"ansible_user": "root"},
+    "key": {"ansible_ssh_private_key_file": "/etc/hostname"},
+    "jump": {"ansible_ssh_common_args": "-o ProxyJump={{ over }}", "over": "bastion"},
+    "extra": {"ansible_ssh_extra_args": "-o ServerAliveInterval=7"},
+    "arguments": {"ansible_ssh_args": "-o Compression=no -o ControlMaster=auto"},
+    "unchecked": {"ansible_host_key_checking": False},
+    "omitted": {"ansible_port": "{{ nope | default(omit) }}"},
+    "elsewhere": {"ansible_host": "192.0.2.7"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_run_reaches_a_host_by_one_connection_from_its_plan_to_its_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, typed: bool
+) -> None:
+    """The child, the tasks of the hosts themselves and the proof name the same master."""
+    monkeypatch.setenv("PRETENDED_LOG", str(tmp_path / "pretended"))
+    monkeypatch.setenv("ANSIBLE_SSH_EXECUTABLE", str(PRETENDED / "ssh"))
+    monkeypatch.setenv("ANSIBLE_BECOME_EXE", str(PRETENDED / "sudo"))
+    rig = fleet_rig.make(tmp_path, monkeypatch, "ways")
+    with tempfile.TemporaryDirectory(prefix="rt-") as short:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", short)
+        monkeypatch.setattr(rundir, "base_directory", lambda: Path(short))
+        inventory = tmp_path / "hosts.json"
+        inventory.write_text(json.dumps({"all": {"hosts": WAYS}}))
+        access = gpuprep.Access(
+            user="typed" if typed else None,
+            connection_password="typed-ssh" if typed else None,
+            become_password="typed-sudo",  # noqa: S106
+        )
+        rig.run("apply", inventory, access=access)
+    ways = [json.loads(line) for line in (tmp_path / "rig/ways").read_text().splitlines()]
+    by_host = {name: [way for way in ways if way["host"] == name] for name in WAYS}
+    for name, found in by_host.items():
+        assert {way["who"] == "task" for way in found} == {True, False}, name
+        assert {json.dumps(way["parts"]) for way in found} == {json.dumps(found[0]["parts"])}, name
+        assert len({way["socket"] for way in found}) == 1, name
+        assert re.fullmatch(r"[0-9a-f]{16}", found[0]["socket"]), name
+    assert len({found[0]["socket"] for found in by_host.values()}) >= len(WAYS) - 3

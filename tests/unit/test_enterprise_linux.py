@@ -62,6 +62,20 @@ def test_a_bare_host_gets_the_kernels_compiler() -> None:
     assert why == "the kernel was built with gcc 14, the system's is 11"
 
 
+def test_what_a_module_is_built_with_comes_in_a_transaction_before_the_driver() -> None:
+    # rpm may install kernel headers after the driver, whose scriptlet then builds nothing.
+    for system in SYSTEMS:
+        host = {"kernel": UEK8, "kernel_cc": GCC_14}
+        driver = [p for p in stack(system, host=host).packages if p.component == "driver"]
+        first = {p.name for p in driver if p.pre_install}
+        assert "kernel-headers" in first
+        assert any(name.startswith("kernel-") and "-devel" in name for name in first), first
+        rest = {p.name for p in driver} - first
+        assert "nvidia-open" in rest
+        assert not any(p.origin == "distro" and "devel" in p.name for p in driver if p.name in rest)
+        assert not [name for name in rest if name.startswith("gcc-toolset")]
+
+
 @pytest.mark.parametrize(
     ("system", "compiler", "toolset"),
     [

@@ -53,7 +53,7 @@ def test_it_sees_this_machine(seen: observe.HostObservation) -> None:
 def test_each_part_is_timed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = json.loads(run(REQUEST).stdout)
     parts = {"pci", "kernel", "modules", "driver", "packages", "units", "cuda", "cudnn", "conda"}
-    assert answer["timings"].keys() == parts | {"selinux"}
+    assert answer["timings"].keys() == parts | {"selinux", "jobs"}
     assert 0 < sum(answer["timings"].values()) <= answer["seconds"] + 0.01
     clock = iter([10.0, 10.5, 20.0, 20.25])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))

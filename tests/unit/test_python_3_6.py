@@ -21,7 +21,7 @@ ON_HOST = Path(observe.__file__).parents[1] / "on_host"
 MODULES = sorted(
     ".".join(path.relative_to(ON_HOST.parent).with_suffix("").parts)
     for path in ON_HOST.rglob("*.py")
-    if path.name != "__init__.py"
+    if path.name not in {"__init__.py", "start.py"}  # a script, below
 )
 
 
@@ -54,6 +54,16 @@ def test_there_are_modules() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_each_module_can_be_imported(name: str, python: str) -> None:
     answer(python, f"import sys; sys.path.insert(0, {str(ON_HOST.parent)!r}); import {name}")
+
+
+def test_the_unit_of_a_job_starts(python: str, tmp_path: Path) -> None:
+    (tmp_path / "gpuprep_on_host").symlink_to(ON_HOST)
+    start = tmp_path / "start.py"
+    start.write_text((ON_HOST / "faceswap/start.py").read_text())
+    done = subprocess.run(
+        [python, "-S", "-E", str(start), "none"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (78, "there is no job none: gpuprep writes them\n")
 
 
 def test_a_host_is_observed(python: str) -> None:

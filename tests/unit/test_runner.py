@@ -42,7 +42,10 @@ DRIFTED = {"state": "drifted", "steps": [STEP]}
 PREPARED = {"state": "converged", "host_status": "prepared"}
 
 
-@pytest.fixture(autouse=True, params=["", "playbook"])
+BOTH = pytest.mark.parametrize("which_engine", ["", "playbook"], indirect=True)
+
+
+@pytest.fixture(autouse=True, params=["", pytest.param("playbook", marks=pytest.mark.slow)])
 def which_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Observe in a child process, and from within ansible-playbook."""
     monkeypatch.setenv(engine.ENGINE, request.param)
@@ -100,6 +103,7 @@ def test_apply_reports_every_host() -> None:
     assert result.to_dict()["hosts"]["c"]["code"] == "E_RUNFILE"
 
 
+@BOTH
 def test_plan_is_one_host_task_for_the_fleet() -> None:
     result = gpuprep.plan(fleet(a=converged(), b={"stub_plan": DRIFTED}))
     assert result.counts == {"host_tasks": 1, "round_trips": 2, "observations": 2}
@@ -381,6 +385,7 @@ def test_secrets_are_in_nothing_that_is_shown_or_kept(
     assert "inventory.json 600" in in_files
 
 
+@BOTH
 def test_the_run_directory_is_private_and_keeps_no_environment_and_no_output(
     run_directories: Callable[[], list[Path]],
 ) -> None:
@@ -405,6 +410,7 @@ def marked(run_dirs: list[Path]) -> list[processes.Process]:
     return [process for path in run_dirs for process in processes.belonging_to(path)]
 
 
+@BOTH
 def test_cancel_ends_the_run_within_seconds_and_leaves_no_process(
     run_directories: Callable[[], list[Path]],
 ) -> None:
@@ -461,6 +467,7 @@ def test_an_interrupt_in_a_program_that_handles_none_leaves_nothing(
     assert marked(directories) == []
 
 
+@BOTH
 def test_a_killed_engine_is_told_from_a_finished_one(
     run_directories: Callable[[], list[Path]],
 ) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import copy
 import errno
+import importlib
 import os
 import stat
+import sys
 from pathlib import Path
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from converge_rig import CONTEXT, LOOKING, Commands
@@ -18,12 +21,17 @@ from planner_cases import bare, carried_out, observed
 
 from gpuprep.catalog import load
 from gpuprep.on_host import labels
-from gpuprep.on_host.converge import conda, files, folders, operations
+from gpuprep.on_host.converge import conda, files, folders, job, operations
 from gpuprep.on_host.converge.base import OperationError, Outcome
 from gpuprep.on_host.observe import conda as conda_observed
 from gpuprep.on_host.observe import files as files_observed
 from gpuprep.on_host.observe import selinux
 from gpuprep.planner import HostPlan, plan_host, settings_from
+from gpuprep.planner.rebooting import reboot_obstacle
+from gpuprep.run.environment import collections_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="files of root's need root")
 ETC, TMP, OPT = (f"system_u:object_r:{kind}:s0" for kind in ("etc_t", "user_tmp_t", "usr_t"))
@@ -289,6 +297,57 @@ def test_a_tree_shows_its_labels_by_few_directories(attributes: Attributes, tmp_
     assert found == {f"{prefix}/bin": {"label": TMP, "wanted": BIN}}
 
 
+# --- the unit in which packages are installed -----------------------------------------------------
+
+ADMINISTRATOR = "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023"
+AS_STARTED = ["--property=Type=exec", f"--property=SELinuxContext={ADMINISTRATOR}"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "policy", "own", "needed"),
+    [
+        ("enforcing", "default", ADMINISTRATOR, ADMINISTRATOR),
+        ("permissive", "default", ADMINISTRATOR, ADMINISTRATOR),
+        ("enforcing", "mls", "root:sysadm_r:sysadm_t:s15", "root:sysadm_r:sysadm_t:s15"),
+        ("enforcing", "refpolicy", "root:sysadm_r:sysadm_t", "root:sysadm_r:sysadm_t"),
+        ("enforcing", "", ADMINISTRATOR, ADMINISTRATOR),
+        ("enforcing", "targeted", ADMINISTRATOR, None),
+        ("disabled", "default", ADMINISTRATOR, None),
+        ("enforcing", "default", "", None),
+        ("enforcing", "default", "kernel", None),
+        ("enforcing", "default", f"{ADMINISTRATOR} x", None),
+    ],
+)
+def test_a_unit_has_its_starters_context_where_the_policy_would_confine_it(
+    mode: str, policy: str, own: str, needed: str | None
+) -> None:
+    assert job.context_of_unit(mode, policy, own) == needed
+
+
+@pytest.mark.parametrize(("policy", "asked"), [("default", AS_STARTED), ("targeted", [])])
+def test_systemd_is_asked_for_the_context_and_whether_it_could_give_it(
+    policy: str, asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, path, text in (
+        ("MOUNT", "fs", None),
+        ("CONFIGURATION", "config", f"SELINUXTYPE={policy}\n"),
+        ("OWN", "own", f"{ADMINISTRATOR}\0"),
+    ):
+        monkeypatch.setattr(labels, name, str(tmp_path / path))
+        if text:
+            (tmp_path / path).write_text(text)
+    (tmp_path / "fs").mkdir()
+    (tmp_path / "fs/enforce").write_text("1")
+    commands = Commands()
+    monkeypatch.setattr(job, "command", commands)
+    assert job._start_unit("x.service")
+    (line,) = commands.lines
+    options = line.partition(" -- ")[0].split()
+    assert [one for one in options if one.startswith("--property")] == asked
+    commands.answers["systemd-run"] = Outcome(1, "", "Failed to set up SELinux context")
+    assert not job._start_unit("x.service")  # a process of the caller's own does the work
+
+
 # --- denials --------------------------------------------------------------------------------------
 
 LOG = """\
@@ -319,6 +378,112 @@ def test_denials_of_the_stack_since_the_boot_are_told() -> None:
     ]
     many = "".join(LOG.splitlines(keepends=True)[1].replace("lib x", str(n)) for n in range(99))
     assert len(selinux.denials(many, 100, None)) == selinux.MOST
+
+
+MAKING = """\
+type=AVC msg=audit(101.1:1): avc:  denied  { search } for  pid=1 comm="depmod" \
+name="mkinitramfs_aB3xYz" dev="vda" ino=1 scontext=u:r:kmod_t:s0 tcontext=u:r:initrc_tmp_t:s0 \
+tclass=dir permissive=0
+type=AVC msg=audit(102.1:2): avc:  denied  { write } for  pid=1 comm="cpio" \
+path="/var/tmp/dracut.x1y2/initramfs/usr" dev="vda" ino=1 scontext=a tcontext=b tclass=dir
+type=AVC msg=audit(103.1:3): avc:  denied  { open } for  pid=1 comm="modprobe" \
+path="/usr/lib/modules/6.1.0-1/modules.dep.bin" dev="vda" ino=1 scontext=a tcontext=b tclass=file
+type=AVC msg=audit(104.1:4): avc:  denied  { search } for  pid=1 comm="modprobe" \
+name="events" dev="tracefs" ino=1 scontext=a tcontext=b tclass=dir
+type=AVC msg=audit(105.1:5): avc:  denied  { execute } for  pid=1 comm="update-initramf" \
+name="sh" dev="vda" ino=1 scontext=a tcontext=b tclass=file
+type=AVC msg=audit(106.1:6): avc:  denied  { read } for  pid=1 comm="agetty" \
+name="kmod" dev="vda" ino=1 scontext=a tcontext=b tclass=file
+"""
+
+
+def test_what_may_spoil_the_initramfs_is_told_first_as_such() -> None:
+    found = [(d["program"], d["initramfs"]) for d in selinux.denials(MAKING, 100, None)]
+    making = ["cpio", "depmod", "modprobe", "update-initramf"]
+    assert found == [*((name, True) for name in making), ("modprobe", False)]
+    many = "".join(
+        MAKING.splitlines(keepends=True)[3].replace("events", f"a{n}") for n in range(99)
+    )
+    assert [d["initramfs"] for d in selinux.denials(many + MAKING, 100, None)][:5] == [
+        *[True] * 4,
+        False,
+    ]
+    assert not any(d["initramfs"] for d in selinux.denials(LOG, 100, "/opt/conda"))
+
+
+# --- the reboot -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "log", "refused"),
+    [
+        ("enforcing", MAKING, True),
+        ("permissive", MAKING, False),  # nothing was kept from them
+        ("enforcing", LOG, False),
+        ("enforcing", "", False),
+    ],
+)
+def test_a_host_whose_initramfs_may_be_incomplete_is_not_rebooted(
+    mode: str, log: str, *, refused: bool
+) -> None:
+    told = {"mode": mode, "policy": "default", "context": ADMINISTRATOR}
+    told["denials"] = selinux.denials(log, 100, None)
+    obstacle = reboot_obstacle(observed(bare(selinux=told)))
+    assert (obstacle is not None) is refused
+    if obstacle is not None:
+        assert obstacle.code == "E_INITRAMFS_DENIED"
+        assert "depmod, search of mkinitramfs_aB3xYz (dir)" in obstacle.message
+
+
+@pytest.fixture
+def rebooting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Give the module of the action that reboots."""
+    monkeypatch.setattr(sys, "path", [str(collections_root()), *sys.path])
+    yield importlib.import_module("ansible_collections.gpuprep.core.plugins.action.reboot")
+    for name in [one for one in sys.modules if one.startswith("ansible_collections")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("enforce", "log", "code"),
+    [
+        ("1", MAKING, "E_INITRAMFS_DENIED"),
+        ("1", "", None),
+        ("0", MAKING, None),
+        ("", MAKING, None),
+    ],
+)
+def test_the_action_looks_at_the_host_before_it_reboots_it(
+    enforce: str,
+    log: str,
+    code: str | None,
+    rebooting: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[str] = []
+
+    def command(_: Any, line: str) -> tuple[int, str]:
+        ran.append(line)
+        if line == rebooting.ENFORCING:
+            return (0, enforce) if enforce else (1, "No such file or directory")
+        boots = sum("systemctl reboot" in one for one in ran)
+        return (0, f"boot {boots}") if line.startswith("cat ") else (0, "")
+
+    denials = selinux.denials(log, 100, None)
+    told = {"mode": "enforcing", "policy": "default", "context": "", "denials": denials}
+    seen = observed(bare(selinux=told))
+    monkeypatch.setattr(rebooting.ActionModule, "_command", command)
+    monkeypatch.setattr(rebooting, "observe_host", lambda *_: seen)
+    monkeypatch.setattr(rebooting, "redactor_for", lambda *_: SimpleNamespace(text=str))
+    monkeypatch.setattr(rebooting, "read_settings", lambda *_: settings_from({}))
+    monkeypatch.setattr(rebooting._hosts, "own_target", lambda *_: None)
+    monkeypatch.setattr(rebooting, "PAUSE_SECONDS", 0)
+    task = SimpleNamespace(args={}, async_val=0)
+    action = rebooting.ActionModule(task, SimpleNamespace(), None, None, None, None)
+    done = action._reboot(60, f"cat {rebooting.BOOT_ID}", "why", {})
+    assert done.get("code") == code
+    assert any("systemctl reboot" in line for line in ran) is (code is None)
+    assert bool(done.get("rebooted")) is (code is None)
 
 
 # --- the plan -------------------------------------------------------------------------------------

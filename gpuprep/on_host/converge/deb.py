@@ -40,6 +40,8 @@ BLOCKED = re.compile(
     r"(?:Package '|Depends: )([a-z0-9][a-z0-9+.-]+)(?:(?!Depends: ).)*?"
     r"(?:has no installation candidate|but it is not (?:installable|going to be installed))"
 )
+REFRESH_SECONDS = 1800  # apt 2.6 waits forever where one address has a port that refuses
+TIMED_OUT = 124
 # A mirror that is being written; upstream says to try again after a few minutes.
 UNSETTLED = re.compile(r"Mirror sync in progress|Hash Sum mismatch|unexpected size")
 
@@ -121,11 +123,23 @@ def needed(exact, version):
     return dict.fromkeys(found, version)
 
 
+def awaited(names):
+    """Return those of some packages that installed ones name among what they depend on."""
+    words = set()
+    for state, *groups in _rows("db:Status-Status", "Pre-Depends", "Depends"):
+        if state == "installed":
+            words.update(re.findall(r"[a-z0-9][a-z0-9+.-]+", " ".join(groups)))
+    return [name for name in names if name in words]
+
+
 def refresh():
     """Read the package index again; unlike for apt-get, one source that fails is a failure."""
-    argv = ["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"]
+    argv = ["timeout", "--foreground", "-k", "10", str(REFRESH_SECONDS)]
+    argv += ["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"]
     outcome = command(argv + ["-o", "Acquire::Retries=3"], ENVIRONMENT)
     text = last_lines(outcome, 6, ("E:", "Err:", "W:"))
+    if outcome.code == TIMED_OUT:
+        text = "apt-get update had not ended after %d s. %s" % (REFRESH_SECONDS, text)
     return Refreshed(outcome.code == 0, bool(UNSETTLED.search(text)), text)
 
 
@@ -157,6 +171,11 @@ def preview(transaction):
     text = last_lines(outcome, 12, ("E:", " ", "Depends"))
     missing = bool(MISSING.search(outcome.err))
     return Preview(outcome.code == 0, missing, installs, removes, pending, text)
+
+
+def may_become_possible(found):
+    """Return whether packages that come first may make a transaction possible: pins may."""
+    return not found.ok
 
 
 def carry_out(transaction, seconds):

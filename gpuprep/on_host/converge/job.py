@@ -8,13 +8,14 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 import uuid
 
-from .. import loader
+from .. import labels, loader
 from . import ahead, files, folders, operations, services
 from .base import OperationError, command
 
@@ -28,6 +29,8 @@ SLOWEST_POLL = 1.0  # seconds; who has waited long can wait a little more
 PATIENCE = 50  # times shorter than what has been waited for is the pause
 LOOK_SECONDS = 2  # how often the worker itself is looked at
 KEPT_OUTPUT = 2000  # bytes
+UNCONFINED = "targeted"  # the policy under which a service without a domain may do everything
+CONTEXT = re.compile(r"[\w.-]+:[\w.-]+:[\w.-]+(?::[\w.,:-]+)?")
 WORKER = "from %s.converge import job; job.work(%%r)" % loader.ROOT
 
 
@@ -180,11 +183,33 @@ def _argv():
     return [sys.executable or "/usr/bin/python3", "-S", "-E", _path("program.py")]
 
 
+def context_of_unit(mode, policy, own):
+    """Return the SELinux context that a unit needs to do what its starter may, None = any.
+
+    systemd gives a unit the domain of services. Other policies than ``targeted`` confine what that
+    starts: with Debian's, depmod may not look into the initramfs that is made.
+
+    Args:
+        mode: ``enforcing``, ``permissive`` or ``disabled``.
+        policy: its name.
+        own: the context of who starts the unit.
+
+    """
+    if mode == "disabled" or policy == UNCONFINED or not CONTEXT.fullmatch(own):
+        return None
+    return own
+
+
 def _start_unit(unit):
     """Start the worker as a unit of its own; whether that worked."""
     options = ["--quiet", "--collect", "--no-ask-password", "--unit=" + unit]
-    options += ["--description=gpuprep: packages and installers", "--"]
-    return command(["systemd-run"] + options + _argv()).code == 0
+    options += ["--description=gpuprep: packages and installers"]
+    context = context_of_unit(labels.mode(), labels.policy_name(), labels.own_context())
+    if context is not None:
+        # With this type systemd tells whether the program could be started in that context. Where
+        # it could not, a process has the context of who starts it.
+        options += ["--property=Type=exec", "--property=SELinuxContext=" + context]
+    return command(["systemd-run"] + options + ["--"] + _argv()).code == 0
 
 
 def _start_process(handle):
@@ -311,4 +336,4 @@ def work(identity):
     _keep_answer(identity, answer)
 
 
-__all__ = ["Turn", "adopted", "digest_of", "run", "run_here", "work"]
+__all__ = ["Turn", "adopted", "context_of_unit", "digest_of", "run", "run_here", "work"]

@@ -180,17 +180,20 @@ def look_ahead(backend, operation, context, may_refresh):
     """See that what later transactions need is offered: pins would stay behind otherwise.
 
     Return whether a refresh is still worth it, and the preview of them all; None without any.
+    What cannot be made, and cannot become possible by what comes first, is refused before that.
     """
-    later = {package["name"]: package.get("version") for package in operation.get("later") or ()}
-    if not later or context.check:
+    rest = operation.get("rest")
+    if not rest or context.check:
         return may_refresh, None
+    later = {package["name"]: package.get("version") for package in rest["install"]}
     ahead = {"install": dict(later, **complete(backend, operation)["install"]), "remove": []}
+    ahead["main"] = rest
     found = backend.preview(ahead)
     if found.missing and may_refresh:
         refresh(context)
         may_refresh = False
         found = backend.preview(ahead)
-    if found.missing:
+    if found.missing or not (found.ok or backend.may_become_possible(found)):
         raise cannot_be_made(backend, found, ahead)
     return may_refresh, found
 
@@ -203,6 +206,8 @@ def _part_of(whole, operation, backend):
     asked = [package["name"] for package in operation["install"]]
     if whole is None or not whole.ok or whole.removes or not set(asked) <= set(whole.installs):
         return None
+    if backend.awaited(sorted(whole.installs)):
+        return None  # the others may mend what would stop these
     if any(backend.is_kernel(name) for name in whole.installs):
         return None
     return whole._replace(installs={name: whole.installs[name] for name in asked}, pending=[])
@@ -223,6 +228,20 @@ def _kernels(backend, operation, preview):
     return sorted(name for name in unasked if backend.is_kernel(name))
 
 
+def _looked(backend, operation):
+    """Return a transaction and its preview; what is wrong with later roles' part, those tell."""
+    transaction, preview = _previewed(backend, operation)
+    if operation.get("together") and (not preview.ok or _kernels(backend, operation, preview)):
+        transaction, preview = _previewed(backend, dict(operation, together=[]))
+    return transaction, preview
+
+
+def _joined(operation):
+    """Return an operation that comes before the rest as one with it."""
+    rest = operation["rest"]
+    return dict(rest, install=list(operation["install"]) + list(rest["install"]))
+
+
 def look(operation, context):
     """Return a transaction that can be made, and its preview."""
     backend = _backend(context)
@@ -233,15 +252,17 @@ def look(operation, context):
     may_refresh, whole = look_ahead(backend, operation, context, may_refresh)
     part = _part_of(whole, operation, backend)
     if part is not None:
-        return complete(backend, operation), part
-    transaction, preview = _previewed(backend, operation)
+        return dict(complete(backend, operation), is_first=True), part
+    transaction, preview = _looked(backend, operation)
     if not preview.ok and preview.missing and may_refresh:
         refresh(context)
-        transaction, preview = _previewed(backend, operation)
-    if operation.get("together") and (not preview.ok or _kernels(backend, operation, preview)):
-        # What is wrong with packages of later roles, those roles tell.
-        operation = dict(operation, together=[])
-        transaction, preview = _previewed(backend, operation)
+        transaction, preview = _looked(backend, operation)
+    if not preview.ok and not preview.missing and operation.get("rest"):
+        # A package manager may refuse whatever leaves packages broken that only the rest mends.
+        joined = _joined(operation)
+        found = _looked(backend, joined)
+        if found[1].ok:
+            operation, (transaction, preview) = joined, found
     if not preview.ok:
         raise cannot_be_made(backend, preview, transaction)
     kernels = _kernels(backend, operation, preview)
@@ -252,6 +273,8 @@ def look(operation, context):
             " not started; update the kernel and reboot first, then run again."
             % ", ".join(kernels),
         )
+    if operation.get("rest"):
+        transaction["is_first"] = True
     return transaction, preview
 
 

@@ -226,6 +226,12 @@ def needed(exact, version):
     return whole
 
 
+def awaited(names):
+    """Return no packages: dnf makes a transaction whatever else is broken."""
+    del names
+    return []
+
+
 def refresh():
     """Read the package index again; a repository that may be unavailable is none's failure."""
     outcome = _dnf([*QUERY, "makecache", "--refresh"])
@@ -268,7 +274,9 @@ def preview(transaction):
 
     """
     found = _whole_preview(transaction)
-    own = [*(transaction.get("own") or ["*"]), *transaction["remove"]]
+    main = transaction.get("main") or {}
+    own = [*(transaction.get("own") or main.get("own") or ["*"]), *transaction["remove"]]
+    own += main.get("remove") or []
     strangers = [n for n in found.removes if not matches(n, own) and not is_kernel(n)]
     if found.ok and strangers:
         raise OperationError(
@@ -309,9 +317,11 @@ def _matching_tree():
 def _preview(transaction):
     there = installed()
     command([*QUERY, "makecache"])  # what was never read: only this may say yes to its key
-    options = []
+    options, main = [], transaction.get("main")
     if PREPARED.pretended:
         options = ["--disableplugin=versionlock", "--setopt=%s.module_hotfixes=1" % REPOSITORY]
+    elif main and rpm_locks.stands_for(main["owner"], main["locks"]):
+        options = ["--disableplugin=versionlock"]  # the lock makes room when its turn comes
     if transaction.get("erasing"):
         options.append(ERASING)
     with _arguments(transaction, there) as arguments:
@@ -327,6 +337,14 @@ def _preview(transaction):
     return Preview(ok and not missing, missing, found.installs, found.removes, [], text)
 
 
+def may_become_possible(found):
+    """Return whether packages that come first may make a transaction possible.
+
+    They bring repositories, whose packages nothing provides before.
+    """
+    return not found.ok and "nothing provides " in found.text
+
+
 def carry_out(transaction, seconds):
     """Make a transaction; return the command's outcome."""
     with _arguments(transaction, installed()) as arguments:
@@ -336,7 +354,8 @@ def carry_out(transaction, seconds):
         outcome = _dnf([*DNF, "-y", *options, *arguments], seconds)
     if outcome.code != 0:
         return outcome._replace(err=last_lines(outcome, 8, TELLING))
-    PREPARED.files.clear()
+    if not transaction.get("is_first"):  # else what follows may yet fail
+        PREPARED.files.clear()
     return _really(outcome, transaction)
 
 

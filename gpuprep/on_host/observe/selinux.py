@@ -14,6 +14,11 @@ DENIED = re.compile(
 )
 FIELD = re.compile(r"(\w+)=(\"[^\"]*\"|\S+)")
 OURS = re.compile(r"nvidia|^(?:nv-|nvlsm)|\bconda\b")
+# Of names of processes the kernel keeps 15 characters.
+MODULES = re.compile(r"^(?:modprobe|insmod|kmod|dkms)")  # they bring the driver's module
+MAKERS = re.compile(r"^(?:depmod|dracut|mkinitramfs|update-initramf)")  # they make the initramfs
+# The directories in which an initramfs is made, and what modprobe reads to tell what belongs there.
+MADE = re.compile(r"(?:^|/)(?:mkinitramfs|dracut)[._-]|(?:^|/)modules\.(?:dep|alias|builtin)\b")
 
 
 def selinux(prefix):
@@ -24,7 +29,7 @@ def selinux(prefix):
     return {
         "mode": mode,
         "policy": labels.policy_name(),
-        "context": read("/proc/self/attr/current").strip("\0\n "),
+        "context": labels.own_context(),
         "denials": denials(_tail(LOG), _boot_time(), prefix),
     }
 
@@ -62,9 +67,25 @@ def denials(text, since, prefix):
         program = fields.get("comm", "")
         target = fields.get("path") or fields.get("name") or fields.get("tcontext", "")
         at_prefix = bool(prefix) and (target + "/").startswith(prefix.rstrip("/") + "/")
-        if not at_prefix and not any(map(OURS.search, (program, target))):
+        if not at_prefix and not _is_ours(program, target):
             continue
         key = (program, match.group("what"), fields.get("tclass", ""), target)
         found[key] = found.get(key, 0) + 1
     names = ("program", "permission", "kind", "target")
-    return [dict(zip(names, key), count=count) for key, count in sorted(found.items())][:MOST]
+    told = [
+        dict(zip(names, key), count=count, initramfs=_of_initramfs(key[0], key[3]))
+        for key, count in sorted(found.items())
+    ]
+    return sorted(told, key=lambda denial: not denial["initramfs"])[:MOST]
+
+
+def _is_ours(program, target):
+    found = OURS.search(program) or OURS.search(target) or MODULES.match(program)
+    return bool(found) or _of_initramfs(program, target)
+
+
+def _of_initramfs(program, target):
+    """Return whether an initramfs may lack something for this denial."""
+    if MAKERS.match(program):
+        return True
+    return bool(MADE.search(target))
