@@ -187,7 +187,7 @@ def context_of_unit(mode, policy, own):
     """Return the SELinux context that a unit needs to do what its starter may, None = any.
 
     systemd gives a unit the domain of services. Other policies than ``targeted`` confine what that
-    starts: with Debian's, depmod may not look into the initramfs that is made.
+    starts: there, depmod may not look into the initramfs that is made.
 
     Args:
         mode: ``enforcing``, ``permissive`` or ``disabled``.

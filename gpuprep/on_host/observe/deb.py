@@ -17,6 +17,8 @@ LISTS = "/var/lib/apt/lists/"
 COMPRESSED = (".lz4", ".gz", ".xz", ".zst", ".bz2")
 UNPACK = "/usr/lib/apt/apt-helper"
 ALTERNATIVES = "/var/lib/dpkg/alternatives"
+INITRAMFS_MAKERS = ("mkinitramfs", "update-initramf")  # beginnings of their processes' names
+MODULE_BUILDER = "dkms"
 SIGNING_KEYS = ("/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der")
 
 

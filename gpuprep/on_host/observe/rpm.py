@@ -20,6 +20,7 @@ LOCK_LIST = "/etc/dnf/plugins/versionlock.list"
 LOCK_TABLE = "/etc/dnf/versionlock.toml"
 OWN_LINES = re.compile(r"#\s*gpuprep: (end of )?\S")
 ALTERNATIVES = "/var/lib/alternatives"
+INITRAMFS_MAKERS = ("dracut",)  # beginnings of their processes' names
 SIGNING_KEYS = ("/var/lib/dkms/mok.pub", "/etc/pki/akmods/certs/public_key.der")
 CONFIGURATION_BYTES = 1 << 20
 MANY = 500  # names that one command takes

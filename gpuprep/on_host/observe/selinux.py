@@ -4,6 +4,7 @@ import re
 
 from .. import labels
 from .base import open_to_read, read
+from .family import FAMILIES
 
 LOG = "/var/log/audit/audit.log"
 TAIL = 1 << 18  # bytes of it
@@ -15,10 +16,12 @@ DENIED = re.compile(
 FIELD = re.compile(r"(\w+)=(\"[^\"]*\"|\S+)")
 OURS = re.compile(r"nvidia|^(?:nv-|nvlsm)|\bconda\b")
 # Of names of processes the kernel keeps 15 characters.
-MODULES = re.compile(r"^(?:modprobe|insmod|kmod|dkms)")  # they bring the driver's module
-MAKERS = re.compile(r"^(?:depmod|dracut|mkinitramfs|update-initramf)")  # they make the initramfs
+_BUILDER = FAMILIES["deb"].MODULE_BUILDER
+_OWN = [name for backend in FAMILIES.values() for name in backend.INITRAMFS_MAKERS]
+MODULES = re.compile(r"^(?:modprobe|insmod|kmod|%s)" % _BUILDER)  # they bring the driver's module
+MAKERS = re.compile(r"^(?:depmod|%s)" % "|".join(_OWN))  # they make the initramfs
 # The directories in which an initramfs is made, and what modprobe reads to tell what belongs there.
-MADE = re.compile(r"(?:^|/)(?:mkinitramfs|dracut)[._-]|(?:^|/)modules\.(?:dep|alias|builtin)\b")
+MADE = re.compile(r"(?:^|/)(?:%s)[._-]|(?:^|/)modules\.(?:dep|alias|builtin)\b" % "|".join(_OWN))
 
 
 def selinux(prefix):
