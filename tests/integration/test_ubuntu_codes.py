@@ -154,7 +154,7 @@ def test_a_source_that_fails_is_named_and_ours_is_taken_back(lab: Lab, fresh: Fr
 def test_a_transaction_that_would_bring_a_kernel_is_not_started(lab: Lab, fresh: Fresh) -> None:
     name = fresh(image=NOBLE.name, gpus=[A10], secure_boot=True)
     # Without what depends on it: apt would refuse anything for a package that is broken already.
-    kernel = "'linux-image-*' 'linux-modules-*' 'linux-oracle*'"
+    kernel = "'linux-image-*' 'linux-modules-*' 'linux-headers-*' 'linux-oracle*'"
     found = f"$(dpkg-query -W -f '${{Package}}\\n' {kernel} | sort -u)"
     lab.sh(name, f"dpkg --remove --force-all {found} 2>&1")
     before = lab.state(name).packages
