@@ -38,6 +38,7 @@ def test_every_package_at_another_version(
 ) -> None:
     ub_restore(HOST)
     others = older(lab, "gpu_driver", HOST, INDEXES)
+    del others["nvidia-dkms-580-open"]  # an older one's module does not build on this kernel
     assert len(others) > 10
     alterations = [moved(name, version) for name, version in list(others.items())[part::3]]
     report(subtests, run_batch(lab, alterations, HOST), alterations)
