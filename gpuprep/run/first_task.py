@@ -59,7 +59,11 @@ def main() -> None:
     answers = {re.compile(prompt): answer for prompt, answer in handed["passwords"].items()}
     getpass.getpass = lambda prompt="Password: ", *_, **__: _answer(answers, prompt)
     if run_dir := os.environ.get("GPUPREP_RUN_DIR"):
-        routes.keep(Path(run_dir))
+        from ansible.utils.collection_loader import (  # noqa: PLC0415
+            _collection_finder as loader,
+        )
+
+        routes.keep(Path(run_dir), loader)
     _command_line(_teller(handed["mark"])).cli_executor(["ansible-playbook", *sys.argv[1:]])
 
 

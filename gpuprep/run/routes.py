@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 _LARGE: Final = 50_000  # bytes; less is read as fast as it is looked up
 
 
-def keep(run_dir: Path) -> None:
+def keep(run_dir: Path, loader: Any) -> None:  # noqa: ANN401 - a module
     """Let Ansible's collection loader read large tables by way of what is kept.
 
     Nothing changes in a run that leaves nothing behind, or with an Ansible whose loader is another.
-    """
-    from ansible.utils.collection_loader import (  # noqa: PLC0415 - of the child only
-        _collection_finder as finder,
-    )
 
-    reader = getattr(finder, "_meta_yml_to_dict", None)
+    Args:
+        run_dir: the run's directory.
+        loader: Ansible's module ``_collection_finder``.
+
+    """
+    reader = getattr(loader, "_meta_yml_to_dict", None)
     with contextlib.suppress(OSError):
         folder = (run_dir / LINK).readlink().parent
         if reader and is_private(folder):
-            finder._meta_yml_to_dict = through(folder, reader)  # noqa: SLF001
+            loader._meta_yml_to_dict = through(folder, reader)  # noqa: SLF001
 
 
 def through(folder: Path, reader: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

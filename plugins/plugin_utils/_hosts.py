@@ -516,14 +516,43 @@ def at_once(targets: Iterable[Target], forks: int) -> int:
     return widest if cold <= few else min(widest, few)
 
 
-def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
-    """Return how many processors this process may use; containers often have less than one."""
-    count = float(len(os.sched_getaffinity(0)))
-    try:
-        most, period = quota.read_text().split()
-        return min(count, int(most) / int(period))
-    except (OSError, ValueError):  # no such file, or no limit in it
-        return count
+def cores(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> float:
+    """Return how many processors this process may use; containers and services often have less.
+
+    A control group may use no more than any of those that it is in. Both versions of the kernel's
+    interface are known.
+
+    Args:
+        root: where control groups are mounted.
+        membership: which of them this process is in.
+
+    """
+    found = [float(len(os.sched_getaffinity(0)))]
+    with suppress(OSError, ValueError):
+        for line in membership.read_text().splitlines():
+            _number, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            top = root / "cpu" if controllers else root
+            group = Path(os.path.normpath(f"{top}/{path}"))
+            # A container often sees its own group at the top, by whatever name it is known outside.
+            groups = {top, *(each for each in (group, *group.parents) if each.is_relative_to(top))}
+            found += [limit for each in groups for limit in _limits(each)]
+    return min(found)
+
+
+def _limits(group: Path) -> Iterator[float]:
+    """Return the processors that a control group may use, nothing where it has no limit."""
+    with suppress(OSError, ValueError):
+        if (group / "cpu.max").exists():
+            most, period = (group / "cpu.max").read_text().split()
+        else:
+            most = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        if int(most) > 0:  # the old interface writes -1 for no limit
+            yield int(most) / int(period)
 
 
 def is_connected(connection: Any) -> bool:

@@ -199,7 +199,7 @@ def test_the_playbook_is_started_for_the_hosts_that_differ_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = fleet_rig.make(tmp_path, monkeypatch, "runs")
-    hosts = {"a": {"rig_roles": []}, "b": {}, "c": {"rig_roles": []}}
+    hosts: dict[str, dict[str, Any]] = {"a": {"rig_roles": []}, "b": {}, "c": {"rig_roles": []}}
     events: list[Event] = []
     result = rig.run("apply", hosts, on_event=events.append)
     assert result.hosts["b"].state == "prepared"

@@ -369,16 +369,37 @@ def test_open_connections_are_not_held_back(reach: Reach, monkeypatch: pytest.Mo
     assert reach.hosts.at_once(cold, 50) == 1
 
 
-@pytest.mark.parametrize(
-    ("text", "count"), [("50000 100000\n", 0.5), ("max 100000\n", None), ("", None)]
-)
-def test_a_containers_share_of_the_processors_counts(
-    reach: Reach, text: str, count: float | None
+SHARES: list[tuple[str, dict[str, str], float | None]] = [
+    ("0::/", {"cpu.max": "50000 100000\n"}, 0.5),
+    ("0::/", {"cpu.max": "max 100000\n"}, None),
+    ("0::/", {"cpu.max": ""}, None),
+    ("0::/", {}, None),
+    ("0::/a.slice/b.service", {"a.slice/b.service/cpu.max": "25000 100000"}, 0.25),
+    ("0::/a.slice/b.service", {"a.slice/cpu.max": "25000 100000"}, 0.25),
+    ("0::/a", {"a/cpu.max": "max 100000", "cpu.max": "70000 100000"}, 0.7),
+    ("0::/known/outside/by/this", {"cpu.max": "50000 100000"}, 0.5),
+    ("0::/../beside", {"cpu.max": "50000 100000"}, 0.5),
+    ("2:cpuset:/\n1:cpu,cpuacct:/a\n0::/", {
+        "cpu/a/cpu.cfs_quota_us": "50000", "cpu/a/cpu.cfs_period_us": "100000"
+    }, 0.5),
+    ("1:cpu:/a", {
+        "cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000",
+    }, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("membership", "files", "count"), SHARES)
+def test_the_share_of_the_processors_that_a_group_has_counts(
+    reach: Reach, tmp_path: Path, membership: str, files: dict[str, str], count: float | None
 ) -> None:
-    quota = reach.folder / "cpu.max"
-    quota.write_text(text)
-    assert reach.hosts.cores(quota) == (count or len(os.sched_getaffinity(0)))
-    assert reach.hosts.cores(reach.folder / "nosuch") == len(os.sched_getaffinity(0))
+    (tmp_path / "membership").write_text(membership + "\n")
+    for name, text in files.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    found = reach.hosts.cores(tmp_path / "groups", tmp_path / "membership")
+    assert found == (count or len(os.sched_getaffinity(0)))
+    assert reach.hosts.cores(tmp_path, tmp_path / "nosuch") == len(os.sched_getaffinity(0))
 
 
 # --- sudo ----------------------------------------------------------------------------------

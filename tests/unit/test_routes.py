@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,20 +59,23 @@ def test_a_damaged_one_is_made_anew(tmp_path: Path) -> None:
     assert reader.asked == 1
 
 
-@pytest.mark.parametrize("mode", [0o700, 0o755])
-def test_only_a_folder_closed_to_others_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
-) -> None:
+def test_ansibles_collection_loader_reads_by_what_is_put_in_its_place() -> None:
     from ansible.utils.collection_loader import _collection_finder as finder  # noqa: PLC0415
 
+    assert callable(finder._meta_yml_to_dict)
+    assert "_meta_yml_to_dict" in finder._AnsibleCollectionPkgLoader._load_module.__code__.co_names
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_only_a_folder_closed_to_others_is_used(tmp_path: Path, mode: int) -> None:
     base, run_dir = tmp_path / "base", tmp_path / "run"
     (base / "ssh").mkdir(parents=True)
     base.chmod(mode)
     run_dir.mkdir()
     reader = Reader()
-    monkeypatch.setattr(finder, "_meta_yml_to_dict", reader)
-    routes.keep(run_dir)  # of a run that leaves nothing behind
+    finder = SimpleNamespace(_meta_yml_to_dict=reader)
+    routes.keep(run_dir, finder)  # of a run that leaves nothing behind
     assert finder._meta_yml_to_dict is reader
     (run_dir / LINK).symlink_to(base / "ssh")
-    routes.keep(run_dir)
+    routes.keep(run_dir, finder)
     assert (finder._meta_yml_to_dict is reader) is (mode != 0o700)
