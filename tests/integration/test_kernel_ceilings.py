@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from lab import Fresh, Lab, ids
-from test_ubuntu_hosts import A10, DRIVER_ONLY, JAMMY, modules, packages, prepared, reboot
+from test_ubuntu_hosts import A10, DRIVER_ONLY, JAMMY
+from ubuntu_lab import modules, packages, prepared, reboot
 
 from gpuprep.model import HostStatus
 from sandbox.nvrepo.deb import build_all

@@ -155,8 +155,8 @@ def test_a_transaction_that_would_bring_a_kernel_is_not_started(lab: Lab, fresh:
     name = fresh(image=NOBLE.name, gpus=[A10], secure_boot=True)
     # Without what depends on it: apt would refuse anything for a package that is broken already.
     kernel = "'linux-image-*' 'linux-modules-*' 'linux-headers-*' 'linux-oracle*'"
-    found = f"$(dpkg-query -W -f '${{Package}}\\n' {kernel} | sort -u)"
-    lab.sh(name, f"dpkg --remove --force-all {found} 2>&1")
+    there = f"$(dpkg-query -W -f '${{Package}}\\n' {kernel} | sort -u)"
+    lab.sh(name, f"dpkg --remove --force-all {there} 2>&1")
     before = lab.state(name).packages
     found = lab.apply(name, **DRIVER_ONLY).hosts[name]
     failed(found, "E_KERNEL_CHANGE", f"linux-image-{re.escape(KERNEL)}")

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from lab import Fresh, Lab, ids
 from test_kernel_ceilings import OLD, only
-from test_ubuntu_hosts import (
-    A10,
-    DRIVER_ONLY,
-    H100,
-    JAMMY,
-    NOBLE,
-    V100,
-    archive,
-    modules,
-    packages,
-    prepared,
-)
+from test_ubuntu_hosts import A10, DRIVER_ONLY, H100, JAMMY, NOBLE, V100
+from ubuntu_lab import archive, modules, packages, prepared
 
 import gpuprep
 from gpuprep.catalog import load

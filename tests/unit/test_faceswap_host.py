@@ -16,6 +16,7 @@ import pytest
 from faceswap_rig import material
 
 from gpuprep.model.jobs import JobState, in_words, progress_of
+from gpuprep.on_host.converge import folders
 from gpuprep.on_host.converge.base import OperationError
 from gpuprep.on_host.faceswap import place
 from gpuprep.on_host.observe import jobs as observed
@@ -47,7 +48,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     opened = os.open
     (tmp_path / "opt/inputs").mkdir(parents=True)
     monkeypatch.setattr(
-        place.folders, "open_directory", lambda path: opened(path, os.O_RDONLY | os.O_DIRECTORY)
+        folders, "open_directory", lambda path: opened(path, os.O_RDONLY | os.O_DIRECTORY)
     )
     return tmp_path / "opt"
 

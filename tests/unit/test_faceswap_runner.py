@@ -220,7 +220,8 @@ def test_progress_is_read_from_lines() -> None:
     assert progress.rate is None
     for number in range(30):
         assert progress.read(f"[10:00:00] [#{number * 2:05d}] Loss A: 0.5, Loss B: 0.25")
-    assert (progress.iteration, progress.losses, progress.rate) == (58, [0.5, 0.25], 2.0)
+    assert (progress.iteration, progress.losses) == (58, [0.5, 0.25])
+    assert progress.rate == 2.0
     assert progress.read("Extracting:  50%| 20/40 [00:01<00:01]")
     assert progress.frames == [20, 40]
     assert not progress.read("[Saved model]")

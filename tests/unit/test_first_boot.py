@@ -29,7 +29,10 @@ def status(folder: Path, stage: str | None) -> None:
 
 
 def test_a_first_boot_is_seen_until_its_result_is_written(tmp_path: Path) -> None:
-    look = lambda: system.first_boot(str(tmp_path))  # noqa: E731
+    def look() -> str | None:
+        found: str | None = system.first_boot(str(tmp_path))
+        return found
+
     assert look() is None  # no cloud-init
     status(tmp_path, "modules-final")
     assert look() == "modules-final"
