@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -72,6 +73,8 @@ class Rig:
         material(folder)
         rig = cls(folder / "opt", load(write(folder, one_job(**changes))).jobs[0])
         commit = checkout.make(rig.base / "source")
+        if importlib.util.find_spec("tkinter") is None:  # Debian keeps it apart; conda's has it
+            (rig.base / "source/tkinter.py").touch()
         (rig.base / "root").mkdir()
         record = {
             "schema": 1, "python": sys.executable, "source": str(rig.base / "source"),
