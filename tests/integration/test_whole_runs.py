@@ -14,7 +14,7 @@ import pytest
 from lab import ids
 from toy_component import tree_with_toy
 
-from gpuprep.components import ROLES
+from gpuprep.components import BY_NAME, NAMES
 from gpuprep.errors import ExitCode
 from gpuprep.model import HostStatus
 from sandbox import hosts
@@ -121,7 +121,7 @@ def test_settings_beyond_versions_arrive(lab: Lab, runs: Runs) -> None:
 
 def test_a_driver_that_is_kept_is_not_touched_and_the_rest_fits_it(lab: Lab, runs: Runs) -> None:
     steps = runs.second.hosts["w-kept"].steps
-    assert {step.role for step in steps} == set(ROLES) - {"gpu_driver"}
+    assert {step.role for step in steps} == {BY_NAME[name].role for name in NAMES} - {"gpu_driver"}
     assert versions(runs.second, "w-kept") == ("570", "12.8", "9")
     assert (
         runs.first.hosts["w-kept"].versions["driver"]
