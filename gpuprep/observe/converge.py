@@ -62,7 +62,7 @@ def modules() -> tuple[str, ...]:
     folder = package_root() / "on_host/converge"
     names = sorted(path.stem for path in folder.glob("*.py"))
     own = (f"converge.{name}" for name in names if name != "__init__")
-    return ("labels", "openpgp", *own)
+    return ("checkouts", "labels", "openpgp", *own)
 
 
 def request(operations: Sequence[Mapping[str, Any]], **values: object) -> dict[str, Any]:

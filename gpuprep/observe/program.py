@@ -25,7 +25,12 @@ def new_marker() -> str:
 @cache
 def _modules() -> tuple[str, ...]:
     names = sorted(path.stem for path in (package_root() / "on_host/observe").glob("*.py"))
-    return ("labels", "openpgp", *(f"observe.{name}" for name in names if name != "__init__"))
+    return (
+        "checkouts",
+        "labels",
+        "openpgp",
+        *(f"observe.{name}" for name in names if name != "__init__"),
+    )
 
 
 def script(

@@ -1,12 +1,12 @@
 """What a workload needs beside packages: a user, a checkout of its source, a test of its start."""
 
-import hashlib
 import json
 import os
 import pwd
 import shutil
 import stat
 
+from ..checkouts import stamp
 from . import files, folders
 from .base import OperationError, command, done, ended, last_lines
 
@@ -103,26 +103,6 @@ def _parent(path, uid):
         return os.open(os.path.basename(path), flags, dir_fd=above)
     finally:
         os.close(above)
-
-
-def stamp(path):
-    """Return a digest of names, sizes, times, modes and owners of a checkout's files.
-
-    What Python compiles beside its sources does not count.
-    """
-    lines = []
-    for folder, names, found in os.walk(path):
-        here = os.path.relpath(folder, path)
-        skipped = (".git", "__pycache__") if here == "." else ("__pycache__",)
-        names[:] = sorted(name for name in names if name not in skipped)
-        for name in sorted(found) + names:
-            info = os.lstat(os.path.join(folder, name))
-            size = 0 if stat.S_ISDIR(info.st_mode) else info.st_size
-            moment = 0 if stat.S_ISDIR(info.st_mode) else info.st_mtime_ns
-            lines.append(
-                "%s/%s %d %d %o %d" % (here, name, size, moment, info.st_mode, info.st_uid)
-            )
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def is_checkout(path, commit):
