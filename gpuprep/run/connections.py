@@ -136,7 +136,8 @@ def socket_name(directory: Path, parts: Iterable[object]) -> str:
         OSError: the directory has no key, and takes none.
 
     """
-    message = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
+    # A variable may hold any character, a lone surrogate too.
+    message = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return hmac.new(_key(directory), message, hashlib.sha256).hexdigest()[:_NAME]
 
 

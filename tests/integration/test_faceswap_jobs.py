@@ -191,13 +191,20 @@ def test_a_killed_job_starts_again_by_itself_and_a_torn_save_is_restored(jobs: J
     )
     assert jobs.run("started", train=LONG).exit_code == 0
     jobs.until(lambda: jobs.reached() > 45)
-    model = f"{ROOT}/jobs/demo/model/lightweight.keras"
-    # A save begins with the model: kill in the middle of one, then see that it is torn.
+    # A save begins with the model and ends with the state: held in between, it is killed there.
     jobs.sh(
         f"""
-        before=$(stat -c %Y.%s {model})
-        while [ "$(stat -c %Y.%s {model})" = "$before" ]; do sleep 0.02; done
-        systemctl kill -s KILL {UNIT}
+        cd {ROOT}/jobs/demo/model
+        for _ in $(seq 100); do
+            before=$(stat -c %y.%s lightweight.keras)
+            while [ "$(stat -c %y.%s lightweight.keras)" = "$before" ]; do sleep 0.02; done
+            systemctl kill -s STOP {UNIT}
+            if [ "$(find lightweight.keras -newer lightweight_state.json)" ]; then
+                exec systemctl kill -s KILL {UNIT}
+            fi
+            systemctl kill -s CONT {UNIT}
+        done
+        exit 1
         """
     )
     jobs.until(lambda: "restored the one of iteration" in jobs.sh(f"journalctl -o cat -u {UNIT}"))
