@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.errors import ConfigError
-from gpuprep.report.schema import check
-from gpuprep.report.view import failed_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +51,9 @@ def _failed(part: str) -> str:
     path = Path(part.strip()[1:]).expanduser()
     if not part.strip().startswith("@") or not _is_json(path):
         return part  # a pattern, or a file of patterns: Ansible's
+    from gpuprep.report.schema import check  # noqa: PLC0415 - slow, and rarely needed
+    from gpuprep.report.view import failed_hosts  # noqa: PLC0415
+
     result = read_result(str(path))
     check(result)
     names = failed_hosts(result)

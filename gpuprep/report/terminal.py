@@ -12,7 +12,6 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from gpuprep.components import COMPONENTS, KNOWN, NAMES
 from gpuprep.errors import ExitCode
 from gpuprep.model import (
     CheckStatus,
@@ -197,6 +196,8 @@ def _needs_attention(host: HostResult) -> bool:
 
 
 def _summary_table(hosts: list[HostResult], *, with_checks: bool) -> Table:
+    from gpuprep.components import KNOWN, NAMES  # noqa: PLC0415 - they make starting long
+
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     last = ("passed", "not tried", "failed") if with_checks else ("changed",)
     there = {name for host in hosts for name in host.versions}
@@ -286,6 +287,8 @@ def _state(state: HostStatus) -> Text:
 
 def _components(host: HostResult) -> Iterator[tuple[str, ...]]:
     """Return a row per component that is wanted or found: name, wanted, found, state."""
+    from gpuprep.components import COMPONENTS  # noqa: PLC0415 - they make starting long
+
     for component in COMPONENTS:
         desired = "-" if host.stack is None else component.desired(host.stack)
         current = host.versions.get(component.name, "-")

@@ -7,7 +7,6 @@ from difflib import unified_diff
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from gpuprep.components import COMPONENTS
 from gpuprep.model import CheckStatus, FileDiff, StepStatus
 
 if TYPE_CHECKING:
@@ -130,6 +129,8 @@ def _outcome(plan: HostPlan) -> str:
     steps = f"{number} step{'s' if number > 1 else ''} to do" if number else "up to date"
     if plan.stack is None:
         return steps
+    from gpuprep.components import COMPONENTS  # noqa: PLC0415 - they make starting long
+
     desired = {component.name: component.desired(plan.stack) for component in COMPONENTS}
     stack = ", ".join(f"{name} {version}" for name, version in desired.items() if version != "-")
     return f"{steps}; {stack}"

@@ -44,7 +44,7 @@ from gpuprep.run.options import (
     tags_in,
     variables_arguments,
 )
-from gpuprep.run.own_words import OWN_WORDS
+from gpuprep.run.own_words import own_words
 from gpuprep.run.redact import Redactor, secrets_in, secrets_in_file
 from gpuprep.run.request import Alone, Request
 from gpuprep.run.results import host_results, read_reports, refuse_settings
@@ -110,13 +110,10 @@ class Run:
 
     def _info(self, redactor: Redactor) -> RunInfo:
         """Return what tells this run from others; documented variables only, secrets masked."""
-        from gpuprep.planner.settings import all_options  # noqa: PLC0415 - as above
-
         extra = extra_variables(self.variables)
         given: dict[str, Any] = {}
         for part in (*extra, self.settings):
             given |= part if isinstance(part, Mapping) else {}
-        documented = all_options()
         return RunInfo(
             id=uuid.uuid4().hex,
             by=f"{_user()}@{socket.gethostname()}",
@@ -124,7 +121,7 @@ class Run:
             ansible_core=importlib.metadata.version("ansible-core"),
             inventory=tuple(redactor.data(names_of(self.inventory))),
             limit=limit_pattern(self.limit),
-            settings=redactor.data({k: v for k, v in given.items() if k in documented}),
+            settings=redactor.data(_documented(given)),
             variable_files=tuple(str(part) for part in extra if isinstance(part, Path)),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -138,6 +135,7 @@ class Run:
         shows = self.verb == "plan" and bool(self.options.get("diff"))
         playbook = "apply" if shows else self.verb
         needs = engine.needs_playbook(os.environ, directory)
+        secrets = self._secrets(extra, access)
         arguments = [
             *self._inventory_arguments(run_dir, directory),
             *variables_arguments(extra, run_dir),
@@ -157,7 +155,7 @@ class Run:
                 **engine.engine_environment(os.environ, directory, run_dir),
                 **tags_environment(self.verb, self.options),
             },
-            redactor=Redactor(self._secrets(extra, access), spared=OWN_WORDS),
+            redactor=Redactor(secrets, spared=own_words() if secrets else ()),
             variables={
                 **self.settings,
                 "gpuprep_run_dir": str(run_dir),
@@ -351,6 +349,15 @@ def _read_json(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
     if not isinstance(data, dict):
         raise EngineError(f"{path.name} is damaged: expected an object")
     return data
+
+
+def _documented(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables that gpuprep reads."""
+    if not given:
+        return {}
+    from gpuprep.planner.settings import all_options  # noqa: PLC0415 - keeps the start-up short
+
+    return {name: value for name, value in given.items() if name in all_options()}
 
 
 def _user() -> str:

@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, TypedDict
 
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.patterns import check_pattern, is_name
-from gpuprep.fleet.tags import check as check_tags
 from gpuprep.run.events import Event
 from gpuprep.run.inventories import LONGEST, write_private
 from gpuprep.run.paths import readable_file
@@ -176,7 +175,10 @@ def tags_environment(verb: Verb, options: RunOptions) -> dict[str, str]:
     run, skip = tags_in(options)
     if (run or skip) and verb not in _CHANGING:
         raise ConfigError(f"{verb} carries nothing out: tags are for plan and apply")
-    check_tags((*run, *skip))
+    if run or skip:
+        from gpuprep.fleet import tags  # noqa: PLC0415 - the components make starting long
+
+        tags.check((*run, *skip))
     return {"ANSIBLE_RUN_TAGS": ",".join(run) or "all", "ANSIBLE_SKIP_TAGS": ",".join(skip)}
 
 

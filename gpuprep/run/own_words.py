@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cache
 
-from gpuprep.components import KNOWN, ROLES
-from gpuprep.fleet.report import HostReport
-from gpuprep.model import StepKind
-from gpuprep.model.codec import vocabulary
 
-OWN_WORDS: Final = vocabulary(HostReport) | {*KNOWN, *ROLES, *StepKind}
+@cache
+def own_words() -> frozenset[str]:
+    """Return the words of gpuprep's documents."""
+    from gpuprep.components import KNOWN, ROLES  # noqa: PLC0415 - only where there are secrets
+    from gpuprep.fleet.report import HostReport  # noqa: PLC0415
+    from gpuprep.model import StepKind  # noqa: PLC0415
+    from gpuprep.model.codec import vocabulary  # noqa: PLC0415
+
+    return frozenset(vocabulary(HostReport) | {*KNOWN, *ROLES, *StepKind})

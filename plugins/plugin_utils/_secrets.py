@@ -13,7 +13,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 ensure_package()
 
 from gpuprep.planner.settings import all_options
-from gpuprep.run.own_words import OWN_WORDS
+from gpuprep.run.own_words import own_words
 from gpuprep.run.redact import Redactor, is_secret_name, secrets_in
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def secrets_of(variables: Mapping[str, Any], templar: TemplateEngine) -> set[str
 
 def redactor(secrets: Iterable[str]) -> Redactor:
     """Return what masks these secrets, and those in URLs."""
-    return Redactor(secrets, spared=OWN_WORDS)
+    return Redactor(secrets, spared=own_words())
 
 
 def redactor_for(action: ActionBase, variables: Mapping[str, Any]) -> Redactor:

@@ -28,7 +28,7 @@ from gpuprep.run import environment as engine
 from gpuprep.run import inventories, processes
 from gpuprep.run.ansible_errors import engine_error, error_text
 from gpuprep.run.options import limit_arguments
-from gpuprep.run.own_words import OWN_WORDS
+from gpuprep.run.own_words import own_words
 from gpuprep.run.redact import (
     _SWITCHES,
     MASK,
@@ -338,7 +338,7 @@ def test_short_values_and_switches_are_not_masked_everywhere() -> None:
 
 def test_a_password_that_is_a_word_of_the_model_breaks_no_document() -> None:
     """Whoever chose ``driver`` as a password must still get a result."""
-    words = OWN_WORDS
+    words = own_words()
     assert {"driver", "package", "drifted", "converged", "failed", "nvidia", "planned"} <= words
     assert Redactor(["driver", "proper-one"], spared=words).text("driver proper-one") == (
         f"driver {MASK}"
