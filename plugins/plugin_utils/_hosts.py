@@ -30,6 +30,7 @@ ensure_package()
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import PREFIX
 from gpuprep.model.text import clean_line
+from gpuprep.on_host.observe.base import UNANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -456,6 +457,8 @@ def _explain(target: Target, code: int, text: str, seconds: int) -> NoReturn:
     # Negative: a signal ended the client on this side.
     if code < 0 or (code == CONNECTION_LOST and target.connection.transport == "ssh"):
         raise HostUnreachableError(_brief(text))
+    if code == UNANSWERED:
+        raise HostUnusableError("E_UNANSWERED", _brief(text))
     if code == MISSING_PYTHON or "No such file or directory" in text or "not found" in text:
         raise HostUnusableError(
             "E_NO_PYTHON",

@@ -133,7 +133,7 @@ def test_nothing_is_asked_where_there_are_no_jobs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(observed, "BASE", str(tmp_path))
-    monkeypatch.setattr(observed, "output", lambda _argv: pytest.fail("a command was run"))
+    monkeypatch.setattr(observed, "properties", lambda *_: pytest.fail("a command was run"))
     assert observed.jobs() == {}
 
 

@@ -50,7 +50,7 @@ def test_one_that_broke_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, state: str, waits: bool
 ) -> None:
     said = f"ActiveState={state}\n"
-    monkeypatch.setattr(system, "output", lambda _argv: said)
+    monkeypatch.setattr(system, "properties", lambda *_: [{"ActiveState": state}])
     monkeypatch.setattr(packages, "command", lambda _argv: base.Outcome(0, said, ""))
     status(tmp_path, "modules-final")
     assert (system.first_boot(str(tmp_path)) is not None) == bool(waits)

@@ -597,6 +597,19 @@ def test_the_same_by_other_connections_than_ssh(
     assert told.value.code == "E_OBSERVE"
 
 
+def test_a_program_of_the_host_that_does_not_answer_is_named(reach: Reach) -> None:
+    """Not taken for a Python that is missing, whatever the program said itself."""
+    hangs = (
+        "from gpuprep.on_host.observe import base;"
+        "base.no_answer(['systemctl', 'show', 'x'], 'failed: bus: No such file or directory')"
+    )
+    script = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); {hangs}"
+    with pytest.raises(reach.hosts.HostUnusableError) as told:
+        reach.hosts.run_script(by(reach, "local"), script, 10)
+    assert told.value.code == "E_UNANSWERED"
+    assert "systemctl show failed: bus" in str(told.value)
+
+
 LONG = "import sys; sys.stdout.write('x' * 3000000); sys.stderr.write('y' * 100000)"
 
 

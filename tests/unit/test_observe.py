@@ -17,7 +17,7 @@ from pythons import interpreter
 
 from gpuprep import observe
 from gpuprep.model import HostFacts, HostState
-from gpuprep.on_host.observe import base, conda, deb, family, files, kernel
+from gpuprep.on_host.observe import base, conda, deb, family, files, kernel, services
 
 SOURCES = sorted((Path(observe.__file__).parents[1] / "on_host/observe").glob("*.py"))
 PATHS = ["/etc/hostname", "/etc", "/nowhere", "/proc/self/exe"]
@@ -301,12 +301,13 @@ def test_what_a_user_puts_in_the_way_neither_hangs_nor_breaks(tmp_path: Path) ->
     assert files.key_fingerprints([str(pipe), str(deep), str(gone)]) == {}
 
 
-def test_a_hanging_command_is_cut_off(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(base, "COMMAND_SECONDS", 0.2)
-    assert base.output(["sleep", "30"]) == ""
+def test_what_a_command_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert base.output(["echo", "x"]) == "x\n"
+    assert base.output(["no-such-program"]) == ""
+    assert base.run(["sh", "-c", "echo y >&2; exit 3"]) == (3, "", "y\n")
+    monkeypatch.setattr(base, "COMMAND_SECONDS", 0.2)
+    with pytest.raises(SystemExit):
+        base.output(["sleep", "30"])
 
 
 # --- what the controller makes of the answer ------------------------------------------------------
@@ -386,3 +387,62 @@ def test_other_modules_are_found_where_the_kernel_has_them(tmp_path: Path) -> No
     found = kernel.other_modules(names, "6.1", f"{tmp_path}/")
     assert list(found.values()) == ["available", "available", "builtin", "absent"]
     assert kernel.other_modules(["ib_umad"], "6.2", f"{tmp_path}/") == {"ib_umad": None}
+
+
+# --- what does not answer ------------------------------------------------------------------------
+
+
+def systemctl_that(says: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = folder / "systemctl"
+    program.write_text(f"#!/bin/sh\n{says}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        ("exec sleep 60", "did not answer within 1 s"),
+        ("echo Failed to get properties: Connection timed out >&2; exit 1", "Connection timed out"),
+        ("exit 1", "failed: exit 1"),
+    ],
+)
+def test_a_unit_is_not_taken_for_missing_when_systemd_does_not_answer(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    says: str,
+    told: str,
+) -> None:
+    systemctl_that(says, tmp_path, monkeypatch)
+    monkeypatch.setattr(base, "COMMAND_SECONDS", 1)
+    monkeypatch.setattr(services, "BOOTED", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        services.units(["nvidia-persistenced.service"])
+    assert ended.value.code == base.UNANSWERED
+    said = capsys.readouterr().err
+    assert said.startswith("systemctl show ")
+    assert told in said
+
+
+def test_where_systemd_does_not_run_there_are_no_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systemctl_that("exit 1", tmp_path, monkeypatch)
+    monkeypatch.setattr(services, "BOOTED", str(tmp_path / "none"))
+    assert services.units(["a.service"])["a.service"]["exists"] is False
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert services.units(["a.service"])["a.service"]["exists"] is False
+
+
+@pytest.mark.parametrize("look", [lambda: base.output(["rpm", "-qa"]), lambda: base.run(["rpm"])])
+def test_no_program_that_hangs_has_said_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Any
+) -> None:
+    program = tmp_path / "rpm"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(base, "COMMAND_SECONDS", 1)
+    with pytest.raises(SystemExit):
+        look()

@@ -12,10 +12,19 @@ def systemd_runs():
 
 
 def _state(unit):
-    """Return properties of a unit."""
+    """Return properties of a unit.
+
+    Raises:
+        OperationError: systemd does not answer; that is not the answer that there is no such unit.
+
+    """
     names = "LoadState,UnitFileState,ActiveState"
-    out = command(["systemctl", "show", "--property=" + names, "--", unit]).out
-    return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    outcome = command(["systemctl", "show", "--property=" + names, "--", unit])
+    if outcome.code != 0:
+        raise OperationError(
+            "E_SERVICE", "%s: systemd does not answer: %s" % (unit, last_lines(outcome))
+        )
+    return dict(line.split("=", 1) for line in outcome.out.splitlines() if "=" in line)
 
 
 def _systemctl(verb, unit):

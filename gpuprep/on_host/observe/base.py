@@ -1,11 +1,17 @@
-"""Read files and commands; what cannot be read is empty."""
+"""Read files and commands: what is not there is empty, what does not answer ends the observation.
+
+Taken for an empty answer, the silence of a busy host would plan units and packages anew that are
+there.
+"""
 
 import os
 import re
 import subprocess
+import sys
 import time
 
-COMMAND_SECONDS = 10
+COMMAND_SECONDS = 40  # less than the whole observation has, so that the program is named
+UNANSWERED = 75  # exit code, EX_TEMPFAIL of sysexits.h
 
 
 class Watch:
@@ -38,8 +44,22 @@ def read(path, limit=1 << 16):
         return ""
 
 
+def no_answer(argv, why):
+    """End the observation: a program did not answer."""
+    sys.stderr.write("%s %s\n" % (" ".join(argv[:2]), why))
+    raise SystemExit(UNANSWERED)
+
+
 def output(argv):
-    """Return the standard output of a command, or an empty string when it fails or hangs."""
+    """Return the standard output of a command, or an empty string when there is no such program.
+
+    One that hangs ends the observation.
+    """
+    return run(argv)[1]
+
+
+def run(argv):
+    """Return exit code, standard output and errors of a command; see ``output``."""
     environment = dict(os.environ, LC_ALL="C", SYSTEMD_PAGER="")
     try:
         done = subprocess.run(
@@ -47,13 +67,16 @@ def output(argv):
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             timeout=COMMAND_SECONDS,
             env=environment,
         )
+    except subprocess.TimeoutExpired:
+        no_answer(argv, "did not answer within %d s" % COMMAND_SECONDS)
     except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.decode("utf-8", "replace")
+        return 127, "", ""
+    texts = [part.decode("utf-8", "replace") for part in (done.stdout, done.stderr)]
+    return done.returncode, texts[0], texts[1]
 
 
 def natural(text):

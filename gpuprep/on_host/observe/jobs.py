@@ -5,7 +5,8 @@ import os
 import pwd
 import stat
 
-from .base import output, read
+from .base import read
+from .services import properties
 
 BASE = "/opt/gpuprep/faceswap"
 UNIT = "gpuprep-faceswap@%s.service"
@@ -56,10 +57,7 @@ def plain(value):
 
 def units(names):
     """Return the state and result of each job's unit."""
-    asked = ["systemctl", "show", "--property=ActiveState,Result", "--"]
-    blocks = output(asked + [UNIT % name for name in names]).split("\n\n")
-    pairs = [dict(line.split("=", 1) for line in b.splitlines() if "=" in line) for b in blocks]
-    return dict(zip(names, pairs))
+    return dict(zip(names, properties("ActiveState,Result", [UNIT % name for name in names])))
 
 
 def jobs():

@@ -1,6 +1,20 @@
 """Units of systemd."""
 
-from .base import output
+import os
+
+from .base import no_answer, run
+
+BOOTED = "/run/systemd/system"  # where systemd is process 1, as its own sd_booted() judges
+
+
+def properties(names, units):
+    """Return properties of units, in their order; empty where systemd does not run."""
+    argv = ["systemctl", "show", "--property=" + names, "--"] + list(units)
+    code, text, said = run(argv)
+    if code != 0 and os.path.isdir(BOOTED):  # its bus gives up before our limit
+        no_answer(argv, "failed: %s" % (said.strip() or "exit %d" % code))
+    blocks = text.strip("\n").split("\n\n")
+    return [dict(line.split("=", 1) for line in b.splitlines() if "=" in line) for b in blocks]
 
 
 def units(names):
@@ -8,11 +22,7 @@ def units(names):
     found = {}
     if not names:
         return found
-    text = output(
-        ["systemctl", "show", "--property=Id,LoadState,UnitFileState,ActiveState", "--", *names]
-    )
-    for name, block in zip(names, text.strip("\n").split("\n\n")):
-        facts = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+    for name, facts in zip(names, properties("Id,LoadState,UnitFileState,ActiveState", names)):
         found[name] = {
             "exists": facts.get("LoadState") not in ("not-found", None),
             "enabled": facts.get("UnitFileState")

@@ -6,9 +6,10 @@ import os
 import re
 
 from .base import open_to_read, output, read
+from .services import properties
 
 # Of cloud-init: inactive before it, activating in it.
-LAST_STAGE = ("--property=ActiveState", "cloud-final.service")
+LAST_STAGE = ("ActiveState", ["cloud-final.service"])
 PROGRAM_FOLDERS = ("/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin")
 
 
@@ -85,7 +86,7 @@ def first_boot(folder="/run/cloud-init"):
     # The result is written at the end of the last stage; between two of them no stage is named.
     if os.path.exists(folder + "/result.json") or _is_of("cloud-init"):
         return None
-    if re.search(r"=(?:active|failed)$", output(["systemctl", "show", *LAST_STAGE]), re.M):
+    if any(facts.get("ActiveState") in ("active", "failed") for facts in properties(*LAST_STAGE)):
         return None  # it broke, and nothing will write a result
     stage = told.get("stage") if isinstance(told, dict) else None
     return str(stage or "between two stages")
