@@ -20,11 +20,11 @@ from typing import Any, Final
 
 import click
 
-from bench import first_install, noop, page, simulate
+from bench import drift, first_install, noop, page, simulate
 from bench.cost import BenchError, own_group
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PARTS: Final = ("noop", "install", "simulate")
+PARTS: Final = ("noop", "drift", "install", "simulate")
 RESULT: Final = ROOT / "docs/data/performance.json"
 ENVIRONMENT: Final = ROOT / ".cache/bench"
 
@@ -39,6 +39,7 @@ def _numbers(_context: Any, _option: Any, value: str) -> list[int]:
 @click.command(help=__doc__)
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
 @click.option("--hosts", default="1,10,100", callback=_numbers, help="Sizes of the no-op.")
+@click.option("--drifted", default=100, type=click.IntRange(2), help="Hosts, of which one differs.")
 @click.option("--rounds", default=5, type=click.IntRange(1), help="Of each contender that count.")
 @click.option("--installs", default=5, type=click.IntRange(1), help="Rounds of first installs.")
 @click.option("--only", multiple=True, help="Beginnings of names of the no-op's contenders.")
@@ -49,6 +50,7 @@ def _numbers(_context: Any, _option: Any, value: str) -> list[int]:
 def main(  # noqa: PLR0913, PLR0917 - one per option
     parts: tuple[str, ...],
     hosts: list[int],
+    drifted: int,
     rounds: int,
     installs: int,
     only: tuple[str, ...],
@@ -75,6 +77,8 @@ def main(  # noqa: PLR0913, PLR0917 - one per option
                 found["noop"] = described(
                     noop.run(hosts, rounds, group, folder, environment, python=peers(), only=only)
                 )
+            if "drift" in chosen:
+                found["drift"] = described(drift.run(drifted, rounds, group, folder, environment))
             if "simulate" in chosen:
                 found["simulate"] = described(simulate.run(simulated, folder))
     except BenchError as error:

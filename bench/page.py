@@ -39,6 +39,13 @@ Hosts are as planned; every contender must find that out by itself, over ssh and
 Each must prove that it looked: with a file changed on some hosts, all that can look without
 repairing had to name exactly those.
 """
+DRIFT: Final = """
+## One that differs among many
+
+One file of one host differs. `gpuprep apply` on all hosts when nothing is to be done, on that host
+alone, and on all of them: the last should cost what the other two cost together. *Together*: its
+cost by that of the two.
+"""
 INSTALL: Final = """
 ## First installation
 
@@ -64,6 +71,8 @@ def write(found: Mapping[str, Any], root: Path) -> None:
     parts = [HEAD, *([PICTURE] if drawn else [])]
     if "noop" in found:
         parts += [NOOP, *_noop(found["noop"]["result"]), _measured(found["noop"])]
+    if "drift" in found:
+        parts += [DRIFT, *_drift(found["drift"]["result"]), _measured(found["drift"])]
     if "install" in found:
         parts += [INSTALL, *_install(found["install"]["result"]), _measured(found["install"])]
     if "simulate" in found:
@@ -81,6 +90,8 @@ def summary(found: Mapping[str, Any]) -> str:
     lines: list[str] = []
     if "noop" in found:
         lines += _noop(found["noop"]["result"])
+    if "drift" in found:
+        lines += _drift(found["drift"]["result"])
     if "install" in found:
         lines += _install(found["install"]["result"])
     if "simulate" in found:
@@ -122,6 +133,16 @@ def _noop(sizes: Sequence[Mapping[str, Any]]) -> list[str]:
         ]  # fmt: skip
         lines += _table(head, rows)
     return lines
+
+
+def _drift(result: Mapping[str, Any]) -> list[str]:
+    keys = ("wall", "controller", "target")
+    rows = {name: [median(runs, key) for key in keys] for name, runs in result["costs"].items()}
+    *parts, whole = rows.values()
+    ratios = [whole[i] / sum(part[i] for part in parts) for i in range(len(keys))]
+    cells = [[name, *(f"{figure:.2f}" for figure in figures)] for name, figures in rows.items()]
+    head = [f"{result['hosts']} hosts", "wall, s", "controller CPU, s", "hosts' CPU, s"]
+    return _table(head, [*cells, ["together", *(f"{ratio:.2f}" for ratio in ratios)]])
 
 
 def _install(result: Mapping[str, Any]) -> list[str]:

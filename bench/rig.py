@@ -102,18 +102,24 @@ def group_of_host(host: Any) -> Path:
 
 
 @contextlib.contextmanager
-def rig(count: int, folder: Path) -> Iterator[Rig]:
-    """Make so many hosts that gpuprep has converged; they are gone afterwards."""
+def rig(count: int, folder: Path, *, apart: int = 0) -> Iterator[Rig]:
+    """Make so many hosts that gpuprep has converged; they are gone afterwards.
+
+    The last ``apart`` of them have a disk of their own: what changes there changes nowhere else.
+    """
     (template,) = fleet.load("bench-1")
     kind = {"image": template.image, "gpus": list(template.gpus), "shape": template.shape}
-    names = [f"{PREFIX}{number}" for number in range(min(CONTAINERS, count))]
+    containers = min(CONTAINERS, count - apart) + apart
+    names = [f"{PREFIX}{number}" for number in range(containers)]
     try:
-        yield _made(names, kind, count, folder)
+        yield _made(names, kind, count, folder, apart)
     finally:
         hosts.stop_all(names)
 
 
-def _made(names: Sequence[str], kind: Mapping[str, Any], count: int, folder: Path) -> Rig:
+def _made(
+    names: Sequence[str], kind: Mapping[str, Any], count: int, folder: Path, apart: int
+) -> Rig:
     image = converged(names[0], kind, folder)
     specs = [fleet.HostSpec.from_dict(name, {**kind, "image": image}) for name in names]
     hosts.stop_all(names)
@@ -122,7 +128,9 @@ def _made(names: Sequence[str], kind: Mapping[str, Any], count: int, folder: Pat
     found = look(names[0], variables)
     if found.steps:
         raise BenchError(f"the rig's hosts differ: {', '.join(step.id for step in found.steps)}")
-    every = tuple(_listen(started, count))
+    shared = len(started) - apart
+    dealt = [started[number % shared] for number in range(count - apart)]
+    every = tuple(_listen(started, (*dealt, *started[shared:])))
     known = folder / "known_hosts"
     keys = {
         host.address: hosts.run(host.name, ["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).stdout
@@ -164,11 +172,10 @@ def keep_bare(name: str, variables: Mapping[str, Any]) -> None:
     (STATE / "bench-bare.json").write_text(done.stdout)
 
 
-def _listen(started: Sequence[Any], count: int) -> Iterator[Logical]:
-    """Let the containers answer at their ports; give the hosts, one container after the other."""
+def _listen(started: Sequence[Any], dealt: Sequence[Any]) -> Iterator[Logical]:
+    """Let the containers answer at their ports; give the hosts, each on its container."""
     names: dict[str, list[str]] = {host.name: [] for host in started}
-    for number in range(count):
-        host = started[number % len(started)]
+    for number, host in enumerate(dealt):
         port = FIRST_PORT + len(names[host.name])
         name = f"bench-{number:04d}"
         names[host.name].append(name)
