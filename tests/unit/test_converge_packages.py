@@ -9,6 +9,7 @@ import pytest
 from converge_rig import CONTEXT, LOOKING, Commands
 
 from gpuprep.catalog import load
+from gpuprep.catalog.rules import host_rules
 from gpuprep.model.names import matches
 from gpuprep.on_host.converge import base, deb, family, files, operations, packages
 from gpuprep.on_host.converge.base import OperationError
@@ -208,6 +209,28 @@ def test_a_kernel_is_never_changed_unasked(
     with pytest.raises(OperationError) as raised:
         packages.packages(request("a"), CONTEXT)
     assert (raised.value.code, made(backend)) == ("E_KERNEL_CHANGE", [])
+
+
+def test_packages_of_others_are_not_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = list(host_rules().own_packages)
+    going = ["nvidia-utils-570", "libcuda1:i386", "cuda-toolkit-12-9", "render-farm:amd64"]
+    backend = use(monkeypatch, previews=[look(installs={"a": "1"}, removes=going)])
+    with pytest.raises(OperationError, match="would take away render-farm, which") as raised:
+        packages.packages(request("a", own=own), CONTEXT)
+    assert (raised.value.code, made(backend)) == ("E_FOREIGN_PACKAGES", [])
+    # What the plan itself removes was told in it.
+    packages.packages(request("a", own=own, remove=["render-farm"]), CONTEXT)
+    assert len(made(backend)) == 1
+
+
+def test_the_whole_driver_may_give_way_to_another() -> None:
+    catalog = load()
+    sets = [catalog.driver.closure["deb"], *(one.closure for one in catalog.archives.values())]
+    patterns = [pattern for patterns in sets for pattern in patterns if pattern[0] != "!"]
+    assert len(patterns) > 50
+    names = [pattern.replace("*", "x") for pattern in patterns]
+    assert [name for name in names if not matches(name, host_rules().own_packages)] == []
+    assert not matches("nvidia-container-toolkit", host_rules().own_packages)
 
 
 def test_locks_are_waited_for_and_their_holder_named(monkeypatch: pytest.MonkeyPatch) -> None:
