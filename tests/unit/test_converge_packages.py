@@ -10,6 +10,7 @@ from converge_rig import CONTEXT, LOOKING, Commands
 
 from gpuprep.catalog import load
 from gpuprep.catalog.rules import host_rules
+from gpuprep.model import states
 from gpuprep.model.names import matches
 from gpuprep.on_host.converge import base, deb, family, files, operations, packages
 from gpuprep.on_host.converge.base import OperationError
@@ -225,7 +226,8 @@ def test_packages_of_others_are_not_taken_away(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_whole_driver_may_give_way_to_another() -> None:
     catalog = load()
-    sets = [catalog.driver.closure["deb"], *(one.closure for one in catalog.archives.values())]
+    archives = [archive.closure for archive in catalog.archives.values()]
+    sets = [catalog.driver.closure[states.Family.DEB], *archives]
     patterns = [pattern for patterns in sets for pattern in patterns if pattern[0] != "!"]
     assert len(patterns) > 50
     names = [pattern.replace("*", "x") for pattern in patterns]
