@@ -469,15 +469,41 @@ def test_what_only_the_pin_makes_possible_does_not_stop_it(monkeypatch: pytest.M
     assert made(backend) == [{"install": {"pin": None}, "remove": [], "is_first": True}]
 
 
+def test_a_set_that_a_missing_pin_hides_is_looked_at_by_its_versions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unmet = look(ok=False, text="E: unmet dependencies")
+    whole = {"pin": "1", "x-meta": "2.0-1", "libx1": "2.0-1"}
+    there = {
+        "offers": {"x-meta": ["2.0-1", "3.0-1"], "libx1": ["2.0-1", "3.0-1"]},
+        "depends": {("x-meta", "2.0-1"): ["libx1"]},
+    }
+    rest = request("x-meta", locked=LOCKED, own=["*x*"])
+    backend = use(monkeypatch, **there, previews=[unmet, look(installs=whole)])
+    packages.packages(request("pin", rest=rest), CONTEXT)
+    assert made(backend) == [{"install": {"pin": None}, "remove": [], "is_first": True}]
+    looks = [call[1] for call in backend.calls if call[0] == "preview"]
+    exact = {"x-meta": "2.0-1", "libx1": "2.0-1", "pin": None}
+    assert [one["install"] for one in looks] == [{"x-meta": None, "pin": None}, exact]
+    # What it would take away is seen before the pin is there.
+    going = look(installs=whole, removes=["render-farm"])
+    backend = use(monkeypatch, **there, previews=[unmet, going])
+    with pytest.raises(OperationError, match="render-farm") as raised:
+        packages.packages(request("pin", rest=rest), CONTEXT)
+    assert (raised.value.code, made(backend)) == ("E_FOREIGN_PACKAGES", [])
+
+
 def test_a_pin_comes_with_the_rest_where_that_mends_what_stops_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unmet = look(ok=False, text="E: Unmet dependencies")
+    both = preview(pin="1", x_meta="2.0-1", libx1="2.0-1")
     backend = use(
         monkeypatch,
         there={"x-driver": "2.0-1", "libx1": "1.0-1"},
         offers={"x-meta": ["2.0-1"], "x-driver": ["2.0-1"], "libx1": ["1.0-1", "2.0-1"]},
-        previews=[unmet, unmet, preview(pin="1", x_meta="2.0-1", libx1="2.0-1")],
+        lacks=("libx1",),
+        previews=[unmet, both, unmet, both],
     )
     rest = request("x-meta", locked=LOCKED, together=[{"name": "toolkit"}])
     packages.packages(request("pin", rest=rest), CONTEXT)

@@ -208,14 +208,20 @@ def look_ahead(backend, operation, context, may_refresh):
     rest = operation.get("rest")
     if not rest or context.check:
         return may_refresh, None
+    first = complete(backend, operation)["install"]
     later = {package["name"]: package.get("version") for package in rest["install"]}
-    ahead = {"install": dict(later, **complete(backend, operation)["install"]), "remove": []}
-    ahead["main"] = rest
+    ahead = {"install": dict(later, **first), "remove": [], "main": rest}
     found = looked_at(backend, ahead)
     if found.missing and may_refresh:
         refresh(context)
         may_refresh = False
         found = looked_at(backend, ahead)
+    whole = {} if found.ok or found.missing else complete(backend, rest)
+    if len(whole.get("install", ())) > len(later):
+        # A package manager chooses by pins, which are not there yet, what is not named.
+        named = dict(ahead, install=dict(whole["install"], **first), remove=whole["remove"])
+        exact = looked_at(backend, named)
+        found = exact if exact.ok else found
     if found.missing or not (found.ok or backend.may_become_possible(found)):
         raise cannot_be_made(backend, found, ahead)
     return may_refresh, found
