@@ -32,6 +32,7 @@ DRIVER = {
 }
 KERNEL = SYSTEMS["ubuntu-24.04"].kernel.uname
 SIGNED_KERNEL = SYSTEMS["ubuntu-22.04"].kernel.uname
+VOLTA_KERNEL = SYSTEMS["ubuntu-26.04"].kernel.uname
 
 ANOTHER_KEY = "/usr/share/keyrings/debian-archive-bookworm-stable.gpg"
 KEYRING = "/usr/share/keyrings/gpuprep-nvidia.asc"
@@ -182,6 +183,22 @@ MODULES_GONE = Alteration(
     frozenset({SIGNED_MODULE}),
     f"ls {FOLDER}",
 )
+VOLTA_FOLDER = f"/lib/modules/{VOLTA_KERNEL}/kernel/nvidia-580srv"
+VOLTAS = (
+    *DRIVER_FILES,
+    Alteration(
+        "package not held",
+        "apt-mark unhold libnvidia-compute-580-server",
+        frozenset({HOLD}),
+        "apt-mark showhold libnvidia-compute-580-server",
+    ),
+    Alteration(
+        "modules gone",
+        f"rm {VOLTA_FOLDER}/*.ko; depmod {VOLTA_KERNEL}",
+        frozenset({f"gpu_driver.module.{VOLTA_KERNEL}"}),
+        f"ls {VOLTA_FOLDER}",
+    ),
+)
 
 
 def drift(lab: Lab, restore: Restore, name: str, alterations: tuple[Alteration, ...]) -> Batch:
@@ -215,6 +232,13 @@ def test_ready_modules_that_are_gone_are_unpacked_again(
     lab: Lab, ub_restore: Restore, subtests: pytest.Subtests
 ) -> None:
     report(subtests, drift(lab, ub_restore, SIGNED, (MODULES_GONE,)), (MODULES_GONE,))
+
+
+@pytest.mark.slow
+def test_every_artefact_of_a_driver_without_nvidias_repository_that_was_altered(
+    lab: Lab, ub_restore: Restore, subtests: pytest.Subtests
+) -> None:
+    report(subtests, drift(lab, ub_restore, VOLTA, VOLTAS), VOLTAS)
 
 
 # --- a change of source, with all that is on the host ---------------------------------------------

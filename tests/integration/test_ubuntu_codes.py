@@ -171,6 +171,41 @@ def test_who_holds_apts_lock_at_first_boot_is_named(lab: Lab, bare: str) -> None
     manager_works(lab, bare)
 
 
+CONTROL = """\
+Package: render-farm
+Version: 7.1
+Architecture: all
+Maintainer: the site
+Description: application that goes with no driver
+Conflicts: libnvidia-compute-580
+"""
+
+
+def test_packages_of_others_are_not_taken_away(lab: Lab, bare: str) -> None:
+    lab.sh(bare, "mkdir -p /root/farm/DEBIAN")
+    lab.sh(bare, write("/root/farm/DEBIAN/control", CONTROL.rstrip()))
+    lab.sh(bare, "dpkg-deb --build /root/farm && dpkg --install /root/farm.deb")
+    found = lab.apply(bare, **DRIVER_ONLY).hosts[bare]
+    there = lab.run(bare, "dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n")
+    lab.sh(bare, "dpkg --purge render-farm; rm -r /root/farm /root/farm.deb")
+    failed(found, "E_FOREIGN_PACKAGES", "would take away render-farm, which")
+    assert "render-farm installed" in there.splitlines()
+    assert "nvidia" not in there  # the driver's pin neither
+    manager_works(lab, bare)
+
+
+def test_a_transaction_that_the_sites_own_hook_ends_is_told_with_its_words(
+    lab: Lab, bare: str
+) -> None:
+    hook = "/etc/apt/apt.conf.d/99site"
+    lab.sh(bare, write(hook, 'DPkg::Pre-Invoke { "echo freeze until Monday >&2; exit 3"; };'))
+    found = lab.apply(bare, **DRIVER_ONLY).hosts[bare]
+    lab.sh(bare, f"rm {hook}")
+    failed(found, "E_PACKAGES", "(?s)exit 100.*DPkg::Pre-Invoke")
+    assert "nvidia" not in lab.run(bare, "dpkg-query", "-W")
+    manager_works(lab, bare)
+
+
 def test_a_module_that_cannot_be_built_is_a_failure_with_the_reason(
     lab: Lab, ub_restore: Restore
 ) -> None:

@@ -39,6 +39,10 @@ def test_a_host_is_the_ubuntu_that_it_says(lab: Lab, fresh: Fresh, release: Syst
     assert lab.run(name, "readlink", "/etc/dpkg/origins/default").strip() == "ubuntu"
     origins = lab.run(name, "apt-config", "dump", "Unattended-Upgrade::Allowed-Origins")
     assert '"${distro_id}:${distro_codename}-security"' in origins
+    # Ansible becomes root by the system's own sudo, which from 25.10 on is another program.
+    other = "sudo-rs" if release.version >= "25.10" else "Sudo version"
+    assert lab.run(name, "sudo", "--version").startswith(other)
+    assert lab.plan(name, **DRIVER_ONLY).hosts[name].code == "E_NO_GPU"
     lab.sh(name, "apt-get -qq update")
     offered = lab.run(name, "apt-cache", "madison", "nvidia-utils-580-server")
     assert f"{release.drivers[0]}-0ubuntu0.{release.version}.1" in offered
@@ -97,15 +101,38 @@ def test_eight_h100_get_their_fabric_manager(lab: Lab, fresh: Fresh) -> None:
     assert "nvidia-fabricmanager" in there
     assert versions == {"580.178.04"}
     assert set(there) - held(lab, name) == {"nvidia-driver-pinning-580"}
-    assert lab.run(name, "systemctl", "is-active", "nvidia-fabricmanager").strip() == "active"
+    unit = "nvidia-fabricmanager"
+    assert lab.run(name, "systemctl", "is-active", unit).strip() == "active"
+    again = lab.apply(name, **DRIVER_ONLY)
+    assert (again.exit_code, again.changed) == (ExitCode.OK, False)
+    lab.sh(name, f"systemctl disable --now {unit}; apt-mark unhold {unit}")
+    lab.sh(name, "apt-get -qqy remove --allow-change-held-packages libnvidia-nscq")
+    assert ids(lab.plan(name, **DRIVER_ONLY), name) == {
+        f"gpu_driver.unit.{unit}",
+        "gpu_driver.hold.packages",
+        "gpu_driver.package.libnvidia-nscq",
+    }
+    assert prepared(lab.apply(name, **DRIVER_ONLY).hosts[name])
+    assert lab.run(name, "systemctl", "is-active", unit).strip() == "active"
+    assert {unit, "libnvidia-nscq"} <= held(lab, name)
 
 
 def test_a_v100_gets_its_last_branch_and_toolkit(lab: Lab, fresh: Fresh) -> None:
     name = fresh(image="ubuntu-24.04", gpus=[V100], shape="VM.GPU3.1")
-    result = lab.apply(name, gpuprep_components=["driver", "cuda"])
-    assert prepared(result.hosts[name])
+    settings = {"gpuprep_components": ["driver", "cuda"]}
+    assert prepared(lab.apply(name, **settings).hosts[name])
     assert "nvidia-driver-580" in packages(lab, name)
     assert lab.run(name, "readlink", "-f", "/usr/local/cuda").strip() == "/usr/local/cuda-12.9"
+    again = lab.apply(name, **settings)
+    assert (again.exit_code, again.changed) == (ExitCode.OK, False)
+    kernel = NOBLE.kernel.uname
+    lab.sh(name, f"rm /lib/modules/{kernel}/updates/dkms/nvidia*.ko; depmod {kernel}")
+    lab.sh(name, "apt-get -qqy remove cuda-nvcc-12-9")
+    drifted = ids(lab.plan(name, **settings), name)
+    assert f"gpu_driver.module.{kernel}" in drifted
+    assert {step.partition(".")[0] for step in drifted} == {"gpu_driver", "cuda_toolkit"}
+    assert prepared(lab.apply(name, **settings).hosts[name])
+    assert "nvcc" in lab.sh(name, "ls /usr/local/cuda/bin")
 
 
 def test_on_22_04_the_module_is_built_with_the_compiler_of_its_kernel(
@@ -234,7 +261,11 @@ def test_its_modules_come_with_their_release_of_the_driver_and_wait_for_the_rebo
     lab: Lab, locked_down: str
 ) -> None:
     archive(lab, locked_down, JAMMY.name, "later")
-    lab.sh(locked_down, "unattended-upgrade -v")
+    before = packages(lab, locked_down)
+    lab.sh(locked_down, "apt-mark unhold $(apt-mark showhold)")
+    told = lab.sh(locked_down, "apt-get -qy upgrade; unattended-upgrade -v")
+    assert "deferred due to phasing" in told
+    assert packages(lab, locked_down) == before
     moved = lab.apply(locked_down, **DRIVER_ONLY).hosts[locked_down]
     there = packages(lab, locked_down)
     assert there["nvidia-utils-580-server"].startswith(JAMMY.newer_drivers[0])

@@ -9,6 +9,8 @@ import pytest
 from converge_rig import CONTEXT, LOOKING, Commands
 
 from gpuprep.catalog import load
+from gpuprep.catalog.rules import host_rules
+from gpuprep.model import states
 from gpuprep.model.names import matches
 from gpuprep.on_host.converge import base, deb, family, files, operations, packages
 from gpuprep.on_host.converge.base import OperationError
@@ -208,6 +210,29 @@ def test_a_kernel_is_never_changed_unasked(
     with pytest.raises(OperationError) as raised:
         packages.packages(request("a"), CONTEXT)
     assert (raised.value.code, made(backend)) == ("E_KERNEL_CHANGE", [])
+
+
+def test_packages_of_others_are_not_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = list(host_rules().own_packages)
+    going = ["nvidia-utils-570", "libcuda1:i386", "cuda-toolkit-12-9", "render-farm:amd64"]
+    backend = use(monkeypatch, previews=[look(installs={"a": "1"}, removes=going)])
+    with pytest.raises(OperationError, match="would take away render-farm, which") as raised:
+        packages.packages(request("a", own=own), CONTEXT)
+    assert (raised.value.code, made(backend)) == ("E_FOREIGN_PACKAGES", [])
+    # What the plan itself removes was told in it.
+    packages.packages(request("a", own=own, remove=["render-farm"]), CONTEXT)
+    assert len(made(backend)) == 1
+
+
+def test_the_whole_driver_may_give_way_to_another() -> None:
+    catalog = load()
+    archives = [archive.closure for archive in catalog.archives.values()]
+    sets = [catalog.driver.closure[states.Family.DEB], *archives]
+    patterns = [pattern for patterns in sets for pattern in patterns if pattern[0] != "!"]
+    assert len(patterns) > 50
+    names = [pattern.replace("*", "x") for pattern in patterns]
+    assert [name for name in names if not matches(name, host_rules().own_packages)] == []
+    assert not matches("nvidia-container-toolkit", host_rules().own_packages)
 
 
 def test_locks_are_waited_for_and_their_holder_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,15 +469,41 @@ def test_what_only_the_pin_makes_possible_does_not_stop_it(monkeypatch: pytest.M
     assert made(backend) == [{"install": {"pin": None}, "remove": [], "is_first": True}]
 
 
+def test_a_set_that_a_missing_pin_hides_is_looked_at_by_its_versions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unmet = look(ok=False, text="E: unmet dependencies")
+    whole = {"pin": "1", "x-meta": "2.0-1", "libx1": "2.0-1"}
+    there = {
+        "offers": {"x-meta": ["2.0-1", "3.0-1"], "libx1": ["2.0-1", "3.0-1"]},
+        "depends": {("x-meta", "2.0-1"): ["libx1"]},
+    }
+    rest = request("x-meta", locked=LOCKED, own=["*x*"])
+    backend = use(monkeypatch, **there, previews=[unmet, look(installs=whole)])
+    packages.packages(request("pin", rest=rest), CONTEXT)
+    assert made(backend) == [{"install": {"pin": None}, "remove": [], "is_first": True}]
+    looks = [call[1] for call in backend.calls if call[0] == "preview"]
+    exact = {"x-meta": "2.0-1", "libx1": "2.0-1", "pin": None}
+    assert [one["install"] for one in looks] == [{"x-meta": None, "pin": None}, exact]
+    # What it would take away is seen before the pin is there.
+    going = look(installs=whole, removes=["render-farm"])
+    backend = use(monkeypatch, **there, previews=[unmet, going])
+    with pytest.raises(OperationError, match="render-farm") as raised:
+        packages.packages(request("pin", rest=rest), CONTEXT)
+    assert (raised.value.code, made(backend)) == ("E_FOREIGN_PACKAGES", [])
+
+
 def test_a_pin_comes_with_the_rest_where_that_mends_what_stops_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unmet = look(ok=False, text="E: Unmet dependencies")
+    both = preview(pin="1", x_meta="2.0-1", libx1="2.0-1")
     backend = use(
         monkeypatch,
         there={"x-driver": "2.0-1", "libx1": "1.0-1"},
         offers={"x-meta": ["2.0-1"], "x-driver": ["2.0-1"], "libx1": ["1.0-1", "2.0-1"]},
-        previews=[unmet, unmet, preview(pin="1", x_meta="2.0-1", libx1="2.0-1")],
+        lacks=("libx1",),
+        previews=[unmet, both, unmet, both],
     )
     rest = request("x-meta", locked=LOCKED, together=[{"name": "toolkit"}])
     packages.packages(request("pin", rest=rest), CONTEXT)

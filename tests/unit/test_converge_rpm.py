@@ -186,13 +186,15 @@ def test_what_conflicts_with_what_comes_goes_and_is_told(commands: Commands) -> 
 def test_packages_of_others_are_not_taken_away(commands: Commands) -> None:
     commands.answers[f"{DNF} --assumeno"] = ABORTED
     transaction: dict[str, Any] = {"install": {"x": None}, "remove": [], "own": ["*nvidia*"]}
-    assert rpm.preview(transaction).removes == ["nvidia-driver", "nvidia-open"]
+    assert packages.looked_at(rpm, transaction).removes == ["nvidia-driver", "nvidia-open"]
     with pytest.raises(OperationError, match="would take away nvidia-open,") as refused:
-        rpm.preview({**transaction, "own": ["nvidia-driver"]})
+        packages.looked_at(rpm, {**transaction, "own": ["nvidia-driver"]})
     assert refused.value.code == "E_FOREIGN_PACKAGES"
     assert "was not started" in refused.value.message
     # What the plan itself removes was told in it.
-    rpm.preview({**transaction, "own": ["x"], "remove": ["nvidia-driver", "nvidia-open"]})
+    packages.looked_at(
+        rpm, {**transaction, "own": ["x"], "remove": ["nvidia-driver", "nvidia-open"]}
+    )
 
 
 @pytest.mark.parametrize("name", ["kernel", "kernel-core", "kernel-uek-modules-core", "kernel-rt"])

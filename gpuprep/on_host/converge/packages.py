@@ -166,6 +166,29 @@ def is_there(backend, operation):
     )
 
 
+def looked_at(backend, transaction):
+    """Return what a transaction would do.
+
+    Raises:
+        OperationError: packages would go that belong to somebody else.
+
+    """
+    found = backend.preview(transaction)
+    main = transaction.get("main") or {}
+    own = [*(transaction.get("own") or main.get("own") or ["*"]), *transaction["remove"]]
+    own += main.get("remove") or []
+    names = {name.partition(":")[0] for name in found.removes}  # without an architecture
+    strangers = [n for n in names if not matches(n, own) and not backend.is_kernel(n)]
+    if found.ok and strangers:
+        raise OperationError(
+            "E_FOREIGN_PACKAGES",
+            "the transaction would take away %s, which need or contradict what changes and are none"
+            " of the driver's, CUDA's or cuDNN's packages. It was not started: remove them first,"
+            " or ask for versions that go with them, then run again." % listed(sorted(strangers)),
+        )
+    return found
+
+
 def cannot_be_made(backend, preview, transaction):
     """Return the failure of a transaction that was only looked at."""
     parts = [
@@ -185,14 +208,20 @@ def look_ahead(backend, operation, context, may_refresh):
     rest = operation.get("rest")
     if not rest or context.check:
         return may_refresh, None
+    first = complete(backend, operation)["install"]
     later = {package["name"]: package.get("version") for package in rest["install"]}
-    ahead = {"install": dict(later, **complete(backend, operation)["install"]), "remove": []}
-    ahead["main"] = rest
-    found = backend.preview(ahead)
+    ahead = {"install": dict(later, **first), "remove": [], "main": rest}
+    found = looked_at(backend, ahead)
     if found.missing and may_refresh:
         refresh(context)
         may_refresh = False
-        found = backend.preview(ahead)
+        found = looked_at(backend, ahead)
+    whole = {} if found.ok or found.missing else complete(backend, rest)
+    if len(whole.get("install", ())) > len(later):
+        # A package manager chooses by pins, which are not there yet, what is not named.
+        named = dict(ahead, install=dict(whole["install"], **first), remove=whole["remove"])
+        exact = looked_at(backend, named)
+        found = exact if exact.ok else found
     if found.missing or not (found.ok or backend.may_become_possible(found)):
         raise cannot_be_made(backend, found, ahead)
     return may_refresh, found
@@ -218,7 +247,7 @@ def _previewed(backend, operation):
     transaction = complete(backend, operation)
     later = {package["name"]: package.get("version") for package in operation.get("together") or ()}
     transaction["install"] = dict(later, **transaction["install"])
-    return transaction, backend.preview(transaction)
+    return transaction, looked_at(backend, transaction)
 
 
 def _kernels(backend, operation, preview):

@@ -9,7 +9,7 @@ import tempfile
 import time
 
 from . import locks, rpm_locks, rpm_table
-from .base import OperationError, Outcome, Preview, Refreshed, command, last_lines, listed
+from .base import Outcome, Preview, Refreshed, command, last_lines, listed
 from .files import current, write
 from .names import fits, matches
 
@@ -267,28 +267,6 @@ def _arguments(transaction, there):
 
 
 def preview(transaction):
-    """Return what a transaction would do.
-
-    Raises:
-        OperationError: packages would go that belong to somebody else.
-
-    """
-    found = _whole_preview(transaction)
-    main = transaction.get("main") or {}
-    own = [*(transaction.get("own") or main.get("own") or ["*"]), *transaction["remove"]]
-    own += main.get("remove") or []
-    strangers = [n for n in found.removes if not matches(n, own) and not is_kernel(n)]
-    if found.ok and strangers:
-        raise OperationError(
-            "E_FOREIGN_PACKAGES",
-            "the transaction would take away %s, which need or contradict what changes and are none"
-            " of the driver's, CUDA's or cuDNN's packages. It was not started: remove them first,"
-            " or ask for versions that go with them, then run again." % listed(sorted(strangers)),
-        )
-    return found
-
-
-def _whole_preview(transaction):
     """Return what a transaction would do, made so that it can be done.
 
     EPEL's dkms wants the tree that matches a kernel wherever there is one, and dnf would bring the
