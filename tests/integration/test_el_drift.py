@@ -62,8 +62,8 @@ LINK = frozenset({"cuda_toolkit.alternative.cuda"})
 # As an administrator would fetch what stream and lock hide.
 UNBOUND = "dnf -q --disableplugin=versionlock --setopt=gpuprep-nvidia.module_hotfixes=1"
 OURS = "--repo gpuprep-nvidia"
-# A module that was compiled again has other logs.
-BUILDS = ("/var/lib/dkms",)
+# A module that is compiled again is another file, and has other logs.
+BUILDS = ("/var/lib/dkms", f"/usr/lib/modules/{UEK}/extra")
 
 
 def of_file(name: str, path: str, script: str) -> Alteration:
