@@ -224,6 +224,10 @@ def diff_packages(  # noqa: PLR0913, PLR0917 - one comparison, everything in it
         wanted[name] = lock.keeps(name, family)
         current = packages[name].version
         differences.add(StepKind.PACKAGE, name, "change", reason, current, wanted[name])
+    if not family.pins_needed and (changing or closure.missing):
+        # Of what these need, the newest would come, whatever the lock file fixes.
+        needed = (name for name in lock.exact if matches(name, patterns) and name not in packages)
+        wanted |= {name: lock.exact[name] for name in needed if name not in wanted}
     requests = tuple(PackageRequest(name, version) for name, version in wanted.items())
     return PackageFindings(requests, closure.members)
 

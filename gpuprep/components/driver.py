@@ -114,7 +114,8 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         differences,
         packages,
         [p for p in roots if not p.pre_install],
-        stack.version_locked,
+        # Without what builds it, the module is lost with the next kernel.
+        (*stack.version_locked, situation.catalog.repositories.builder),
         family,
         VersionLock(version, locked, stack.exact, stack.branch),
     )

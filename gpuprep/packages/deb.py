@@ -106,6 +106,7 @@ class Deb:
     initramfs_tool: str = "update-initramfs"
     repair: str = "dpkg --configure -a && apt-get -f install"
     silent_builds: bool = False
+    pins_needed: bool = True
     absent: Collection[str] = ("not-installed", "config-files")
     interrupted: Collection[str] = ("unpacked", "triggers-pending", "triggers-awaited")
 

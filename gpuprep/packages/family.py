@@ -62,6 +62,10 @@ class PackageFamily(Protocol):
         """Return whether a transaction ends well although a kernel module could not be built."""
 
     @property
+    def pins_needed(self) -> bool:
+        """Return whether its files fix what packages need; else transactions have to name it."""
+
+    @property
     def repair(self) -> str:
         """Return the commands that finish what a broken transaction left."""
 

@@ -129,6 +129,7 @@ class Rpm:
     absent: Collection[str] = ()
     interrupted: Collection[str] = ("duplicated",)
     silent_builds: bool = True
+    pins_needed: bool = False
 
     def compare(self, left: str, right: str) -> int:
         """Return a negative number, zero or a positive one as left is older, equal or newer."""

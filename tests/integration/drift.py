@@ -110,8 +110,17 @@ def conda_book(path: str) -> bool:
     )
 
 
-def check_whole(batch: Batch, alterations: Sequence[Alteration]) -> None:
-    """Assert that all came back, and that nothing else was planned or changed."""
+def check_whole(
+    batch: Batch, alterations: Sequence[Alteration], without: Sequence[str] = ()
+) -> None:
+    """Assert that all came back, and that nothing else was planned or changed.
+
+    Args:
+        batch: what was seen.
+        alterations: what was done.
+        without: directories that repairs may leave otherwise: logs of builds.
+
+    """
     host = batch.applied.hosts[batch.host]
     assert (host.state, host.error) == (HostStatus.PREPARED, None)
     assert failed_checks(host) == []
@@ -120,5 +129,7 @@ def check_whole(batch: Batch, alterations: Sequence[Alteration]) -> None:
     assert ids(batch.planned, batch.host) <= expected
     assert ids(batch.applied, batch.host) == ids(batch.planned, batch.host)
     assert batch.left == set()
-    changed = batch.before.differences(batch.after, without=PACKAGE_BOOKS, stamps=False)
+    changed = batch.before.differences(
+        batch.after, without=(*PACKAGE_BOOKS, *without), stamps=False
+    )
     assert {path for path in changed if not conda_book(path)} == set()

@@ -307,6 +307,21 @@ def test_without_lines_what_is_installed_is_locked_as_it_is(etc: Path, commands:
     assert rpm.unheld(operation) == ["libcudnn9-0:9.10.2.21-1.*", "nvlink5-3:580.1-1.el9.*"]
 
 
+def test_a_block_of_the_lock_list_stays_where_it_is(etc: Path) -> None:
+    rpm_locks.put("gpu_driver", ["nvidia-open-3:580.*"])
+    rpm_locks.put("cudnn", ["libcudnn9-0:9.*"])
+    path = etc / "versionlock.list"
+    path.write_text(path.read_text() + "# of others\nkernel-0:5.14.0-570.*\n")
+    rpm_locks.put("gpu_driver", ["nvidia-open-3:580.95.05"])
+    assert path.read_text() == (
+        "# gpuprep: gpu_driver\nnvidia-open-3:580.95.05\n# gpuprep: end of gpu_driver\n"
+        "# gpuprep: cudnn\nlibcudnn9-0:9.*\n# gpuprep: end of cudnn\n"
+        "# of others\nkernel-0:5.14.0-570.*\n"
+    )
+    rpm_locks.put("gpu_driver", [])
+    assert path.read_text().startswith("# gpuprep: cudnn\n")
+
+
 def test_the_list_is_where_the_plugin_says(etc: Path) -> None:
     (etc / "versionlock.conf").write_text(f"[main]\nenabled = 1\nlocklist = {etc}/elsewhere\n")
     rpm_locks.put("cudnn", ["x-0:1.*"])

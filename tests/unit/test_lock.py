@@ -18,6 +18,7 @@ from planner_cases import bare, observed
 
 from gpuprep.catalog import load
 from gpuprep.components import resolve
+from gpuprep.components.differences import Differences, VersionLock, diff_packages
 from gpuprep.components.state import PackageRequest
 from gpuprep.errors import ConfigError
 from gpuprep.lock.lockfile import (
@@ -34,11 +35,14 @@ from gpuprep.model import (
     HostFacts,
     HostResult,
     HostStatus,
+    Package,
     Refusal,
     Repository,
     SigningKey,
     Stack,
 )
+from gpuprep.observe.observation import InstalledPackage
+from gpuprep.packages import FAMILIES
 from gpuprep.planner import plan_host, settings_from
 
 if TYPE_CHECKING:
@@ -445,3 +449,26 @@ def test_a_host_of_no_locked_class_is_refused() -> None:
     lock = written(planned(V100))
     refused = plan_host(observed(bare()), settings_from({}), CATALOG, locked_by(lock))
     assert (refused.state, refused.code, refused.steps) == ("refused", "E_LOCK_CLASS", ())
+
+
+@pytest.mark.parametrize(
+    ("family", "named"), [(Family.DEB, set()), (Family.RPM, {"cuda-nvcc-13-0"})]
+)
+def test_what_locked_packages_need_is_named_where_no_pin_fixes_it(
+    family: Family, named: set[str]
+) -> None:
+    """dnf takes the newest of what others need in any version; apt is held by preferences."""
+    exact = {"cuda-toolkit-13-0": "13.0.2-1", "cuda-nvcc-13-0": "13.0.88-1", "libcudnn9": "9.1-1"}
+    roots = [Package("cuda-toolkit-13-0", "cuda", "13.0.2-1")]
+    lock = VersionLock(exact=exact)
+
+    def requests(packages: dict[str, InstalledPackage]) -> dict[str, str | None]:
+        differences = Differences("cuda_toolkit")
+        port = FAMILIES[family]
+        found = diff_packages(differences, packages, roots, ("cuda-*",), port, lock)
+        assert len(differences.steps) == (0 if packages else 1)
+        return {request.name: request.version for request in found.wanted}
+
+    assert requests({}) == {name: exact[name] for name in {"cuda-toolkit-13-0"} | named}
+    there = {name: InstalledPackage(version, "installed") for name, version in exact.items()}
+    assert requests(there) == {"cuda-toolkit-13-0": "13.0.2-1"}

@@ -174,6 +174,11 @@ DRIFTS: dict[str, tuple[Alteration, set[str]]] = {
         altered("packages", "libcuda1", to=None),
         {"gpu_driver.package.libcuda1", HOLD},
     ),
+    # Not of NVIDIA's, and nothing lacks it before the next kernel comes.
+    "builder of the module removed": (
+        altered("packages", "dkms", to=None),
+        {"gpu_driver.package.dkms", HOLD},
+    ),
     "dependency moved": (
         package_at("libcuda1", f"{NEWER}-1"),
         {"gpu_driver.package.libcuda1", HOLD},

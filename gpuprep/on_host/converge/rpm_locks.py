@@ -27,25 +27,23 @@ def block(owner):
 
 
 def _divided(owner):
-    """Return the lines outside and inside of an owner's block."""
-    outside, inside, within = [], [], False
+    """Return the lines outside and inside of an owner's block, and where that is or would be."""
+    outside, inside, within, place = [], [], False, None
     for line in _text():
         if line.strip() == BEGIN % owner:
-            within = True
+            within, place = True, len(outside)
         elif line.strip() == END % owner:
             within = False
         else:
             (inside if within else outside).append(line)
-    return outside, inside
+    return outside, inside, len(outside) if place is None else place
 
 
 def put(owner, wanted):
-    """Make these lines the owner's block; without any, it goes. Lines of others stay."""
-    outside, _ = _divided(owner)
-    text = list(outside)
-    if wanted:
-        text += [BEGIN % owner, *wanted, END % owner]
-    data = "".join(line + "\n" for line in text)
+    """Make these lines the owner's block, where it is; without any, it goes. Others' lines stay."""
+    outside, _, place = _divided(owner)
+    ours = [BEGIN % owner, *wanted, END % owner] if wanted else []
+    data = "".join(line + "\n" for line in [*outside[:place], *ours, *outside[place:]])
     write(path(), data.encode("utf-8"), 0o644, (0, 0))
 
 
