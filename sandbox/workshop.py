@@ -80,7 +80,7 @@ class Scale:
     save_every: int
 
 
-SMALL: Final = Scale(frames=24, size=128, before_stop=40, more=60, save_every=20)
+SMALL: Final = Scale(frames=26, size=128, before_stop=40, more=60, save_every=20)
 SLOW: Final = Scale(frames=40, size=256, before_stop=2, more=8, save_every=5)  # Faceswap, CPU
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from faceswap_rig import material, one_job, write
+from faceswap_rig import FRAMES, material, one_job, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -85,7 +85,7 @@ def good(folder: Path, **changes: Any) -> Jobs:
 
 def test_a_right_job_is_read_with_all_that_it_names(folder: Path) -> None:
     (job,) = good(folder).jobs
-    assert job.a.sources[0].frames == 6
+    assert job.a.sources[0].frames == FRAMES
     assert job.a.sources[0].sha256 == digest(folder / "a.mp4")
     assert job.convert.source == job.a.sources[0]
     assert job.consent.synthetic
@@ -172,9 +172,33 @@ def test_a_folder_of_pictures_is_a_source_but_no_video(folder: Path) -> None:
     assert job.b.sources[1].frames == 1
     lines = f"{hashlib.sha256(b'png').hexdigest()}  1.png\n"
     assert job.b.sources[1].sha256 == hashlib.sha256(lines.encode()).hexdigest()
-    a = {"subject": "drawn-a", "sources": ["pictures"]}
+    a = {"subject": "drawn-a", "sources": ["a.mp4", "pictures"]}
     (problem,) = told(folder, one_job(a=a, convert={"source": "pictures"}))
     assert "no frame rate" in problem
+
+
+def test_a_source_is_named_once(folder: Path) -> None:
+    b = {"subject": "drawn-b", "sources": ["b.mp4", "b.mp4"]}
+    (problem,) = told(folder, one_job(b=b))
+    assert "job demo: source b.mp4 is on side b twice" in problem
+
+
+@pytest.mark.parametrize(("every_nth", "sides"), [(1, ""), (2, "ab"), (100, "ab")])
+def test_a_side_with_fewer_frames_than_are_trained_with_is_refused(
+    folder: Path, every_nth: int, sides: str
+) -> None:
+    job = one_job(extract={"every_nth": every_nth})
+    if not sides:
+        assert good(folder, extract={"every_nth": every_nth})
+        return
+    for side, problem in zip(sides, told(folder, job), strict=True):
+        assert f"[E_FS_FACES] job demo: side {side} has {-(-FRAMES // every_nth)} fr" in problem
+
+
+def test_a_side_whose_frames_are_not_known_is_left_to_the_host(folder: Path) -> None:
+    (folder / "odd.mkv").write_bytes(b"x")
+    (folder / "odd_alignments.json").write_text("{}")
+    assert good(folder, b={"subject": "drawn-b", "sources": ["odd.mkv"]})
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from . import saves
 from .files import digest_of, read_json
 
 CPU = "cpu"
+FEWEST_FACES = 25  # of a side; with fewer Faceswap does not train
 
 
 class Step:
@@ -159,6 +160,7 @@ def arguments(place, step, target):
             *["train", "-A", place.path("faces-a"), "-B", place.path("faces-b")],
             *["-m", place.path("model"), "-t", options["model"], "-b", str(options["batch"])],
             *["-i", str(left(place)), "-s", str(options["save_every"])],
+            *["-I", "0"],  # no snapshots: each is one more copy of the model, and none is removed
             *several,
             *log,
         ]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from gpuprep.errors import ConfigError
+from gpuprep.on_host.faceswap.steps import FEWEST_FACES
 from gpuprep.workloads.faceswap import consent as consents
 from gpuprep.workloads.faceswap.media import Media, MediaError, digest, look
 from gpuprep.workloads.faceswap.problems import Problem, raise_for, told
@@ -259,6 +260,8 @@ def _job(
     consent = _consent(reader, folder, shown, problems)
     problems += _needs_weights(shown, extract, convert, weights)
     problems += _needs_alignments(shown, extract, sides)
+    if not any(problem.code == "E_FS_SOURCE" for problem in problems[before:]):
+        problems += _needs_faces(shown, extract, sides)
     if consent is not None:
         used = [
             (side.subject, one.path.name, one.sha256)
@@ -311,10 +314,11 @@ def _side(reader: Reader, media: _Sources, side: str, job: str, problems: list[P
     subject = reader.text("subject") or ""
     names = reader.texts("sources")
     found = tuple(one for one in (media(name) for name in names) if one is not None)
-    stems = [one.path.stem for one in found]
-    for stem in sorted({stem for stem in stems if stems.count(stem) > 1}):
-        why = f"side {side} has two sources of that name; their faces would overwrite each other"
-        problems.append(told("E_FS_SOURCE", job=job, source=stem, why=why))
+    digests = [one.sha256 for one in found]
+    for number, one in enumerate(found):
+        if one.sha256 in digests[:number]:
+            why = f"is on side {side} twice"
+            problems.append(told("E_FS_SOURCE", job=job, source=one.path.name, why=why))
     return Side(subject, found)
 
 
@@ -417,8 +421,18 @@ def _needs_alignments(job: str, extract: Extract, sides: Mapping[str, Side]) -> 
                 beside = (
                     "alignments.json in it" if one.files else f"{one.path.stem}_alignments.json"
                 )
-                why = f"detector or aligner `file` reads landmarks, and {beside} is not there"
+                why = f"has no landmarks for the plugin `file`: {beside} is not there"
                 yield told("E_FS_SOURCE", job=job, source=one.path.name, why=why)
+
+
+def _needs_faces(job: str, extract: Extract, sides: Mapping[str, Side]) -> Iterator[Problem]:
+    """Yield sides with fewer frames than Faceswap trains with; a frame is taken for one face."""
+    for name, side in sides.items():
+        counts = [one.frames for one in side.sources]
+        known = [-(-count // extract.every_nth) for count in counts if count is not None]
+        if counts and len(known) == len(counts) and sum(known) < FEWEST_FACES:
+            values = {"job": job, "side": name, "found": sum(known), "need": FEWEST_FACES}
+            yield told("E_FS_FACES", **values)
 
 
 def _consent(reader: Reader, folder: Path, job: str, problems: list[Problem]) -> Consent | None:
