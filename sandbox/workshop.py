@@ -22,7 +22,7 @@ import av
 import yaml
 
 from sandbox import hosts, python_index, services
-from sandbox.faceswap import checkout, drawn, published
+from sandbox.faceswap import drawn, published, stand_in
 from sandbox.nvrepo.build import REPOS
 from sandbox.oci import keys
 from sandbox.oci.machines import FLEET, SandboxHosts
@@ -231,14 +231,7 @@ def supply(source: Path | None) -> dict[str, Any]:
         published.copy(source, FOLDER / "faceswap.git")
         return {"faceswap_index": python_index.publish(www, published.wheelhouse())}
     place = www / "workshop.git"
-    work = FOLDER / "stand-in"
-    commit = checkout.make(work)
-    shutil.rmtree(place, ignore_errors=True)
-    for arguments in (
-        ["clone", "--quiet", "--bare", str(work), str(place)],
-        ["-C", str(place), "update-server-info"],
-    ):
-        subprocess.run(["git", *arguments], check=True)
+    commit = stand_in.bare_repository(place, FOLDER / "stand-in")
     folder = CACHE / "workshop-wheels"
     lock = FOLDER / "lock.txt"
     lock.write_text(wheels(folder))

@@ -254,6 +254,13 @@ def test_a_key_that_is_wrong_is_named(folder: Path, changes: dict[str, Any], wor
     assert any(words in problem for problem in problems), problems
 
 
+@pytest.mark.parametrize("section", ["a", "b", "train", "convert"])
+def test_a_section_that_is_missing_is_told_without_its_keys(folder: Path, section: str) -> None:
+    problems = [one for one in told(folder, one_job(**{section: None})) if section in one]
+    assert len(problems) == 1, problems
+    assert f"{section} is missing" in problems[0]
+
+
 def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:
     job = one_job(name="X", consent=None, b={"subject": "b", "sources": ["gone.mp4"]}, color=1)
     assert set(codes_of(folder, job)) == {"E_FS_JOB", "E_FS_CONSENT", "E_FS_SOURCE"}

@@ -355,7 +355,7 @@ def _convert(reader: Reader, a: Side, media: _Sources) -> Convert | None:
     usual = Convert(source=Media(Path(), ""))
     name = reader.text("source")
     source = media(name) if name else None
-    if source is not None and source not in a.sources:
+    if source is not None and a.sources and source not in a.sources:
         reader.wrong("source: expected one of the sources of side a")
     if source is not None and source.files:
         reader.wrong("source: expected a video: a folder of pictures has no frame rate")
