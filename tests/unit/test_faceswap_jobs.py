@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpuprep.errors import ConfigError
+from gpuprep.on_host.faceswap import steps
 from gpuprep.workloads.faceswap import decide, description, program
 from gpuprep.workloads.faceswap.jobs import Jobs, load, plugins
 from gpuprep.workloads.faceswap.media import MediaError, digest, frames_of
@@ -193,6 +194,27 @@ def test_a_side_with_fewer_frames_than_are_trained_with_is_refused(
         return
     for side, problem in zip(sides, told(folder, job), strict=True):
         assert f"[E_FS_FACES] job demo: side {side} has {-(-FRAMES // every_nth)} fr" in problem
+
+
+@pytest.mark.parametrize(("detector", "frames"), [("file", "2"), ("s3fd", "1")])
+def test_what_is_converted_is_extracted_whole_where_faces_are_looked_for(
+    folder: Path, detector: str, frames: str
+) -> None:
+    weights = [{"file": "s3fd_torch_v3.pth", "sha256": digest(folder / "s3fd_torch_v3.pth")}]
+    long = folder / "long"
+    long.mkdir(exist_ok=True)
+    material(long, 2 * FRAMES)
+    job = one_job(
+        a={"subject": "drawn-a", "sources": ["long/a.mp4"]},
+        b={"subject": "drawn-b", "sources": ["long/b.mp4"]},
+        convert={"source": "long/a.mp4"},
+        extract={"detector": detector, "aligner": "file", "every_nth": 2},
+        weights=weights,
+    )
+    described = description.describe(load(write(folder, job), TODAY).jobs[0])
+    place = steps.Place(described, INSTALLED, "/inputs")
+    extracted = [steps.arguments(place, one, "/faces") for one in steps.steps(place)[:2]]
+    assert [one[one.index("-N") + 1] for one in extracted] == [frames, "2"]
 
 
 def test_a_side_whose_frames_are_not_known_is_left_to_the_host(folder: Path) -> None:

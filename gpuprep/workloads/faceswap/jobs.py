@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from gpuprep.errors import ConfigError
-from gpuprep.on_host.faceswap.steps import FEWEST_FACES
+from gpuprep.on_host.faceswap.steps import FEWEST_FACES, FILE_PLUGIN, every_nth
 from gpuprep.workloads.faceswap import consent as consents
 from gpuprep.workloads.faceswap.media import Media, MediaError, digest, look
 from gpuprep.workloads.faceswap.problems import Problem, raise_for, told
@@ -31,7 +31,6 @@ TOP: Final = "faceswap_jobs"
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _PLUGINS_FILE: Final = Path(__file__).with_name("plugins.yml")
 _LARGEST: Final = 1 << 20  # bytes of a file of jobs
-FILE_PLUGIN: Final = "file"
 SIDES: Final = ("a", "b")
 _MOST: Final = 10_000_000  # iterations
 
@@ -261,7 +260,7 @@ def _job(
     problems += _needs_weights(shown, extract, convert, weights)
     problems += _needs_alignments(shown, extract, sides)
     if not any(problem.code == "E_FS_SOURCE" for problem in problems[before:]):
-        problems += _needs_faces(shown, extract, sides)
+        problems += _needs_faces(shown, extract, sides, convert)
     if consent is not None:
         used = [
             (side.subject, one.path.name, one.sha256)
@@ -425,14 +424,25 @@ def _needs_alignments(job: str, extract: Extract, sides: Mapping[str, Side]) -> 
                 yield told("E_FS_SOURCE", job=job, source=one.path.name, why=why)
 
 
-def _needs_faces(job: str, extract: Extract, sides: Mapping[str, Side]) -> Iterator[Problem]:
+def _needs_faces(
+    job: str, extract: Extract, sides: Mapping[str, Side], convert: Convert | None
+) -> Iterator[Problem]:
     """Yield sides with fewer frames than Faceswap trains with; a frame is taken for one face."""
     for name, side in sides.items():
-        counts = [one.frames for one in side.sources]
-        known = [-(-count // extract.every_nth) for count in counts if count is not None]
-        if counts and len(known) == len(counts) and sum(known) < FEWEST_FACES:
+        counts = [
+            one.frames and -(-one.frames // _every_nth(extract, convert, name, one))
+            for one in side.sources
+        ]
+        known = [count for count in counts if count is not None]
+        if known and len(known) == len(counts) and sum(known) < FEWEST_FACES:
             values = {"job": job, "side": name, "found": sum(known), "need": FEWEST_FACES}
             yield told("E_FS_FACES", **values)
+
+
+def _every_nth(extract: Extract, convert: Convert | None, side: str, source: Media) -> int:
+    converted = convert is not None and side == "a" and source == convert.source
+    nth: int = every_nth(asdict(extract), converted=converted)
+    return nth
 
 
 def _consent(reader: Reader, folder: Path, job: str, problems: list[Problem]) -> Consent | None:
