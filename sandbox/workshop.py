@@ -22,7 +22,7 @@ import av
 import yaml
 
 from sandbox import hosts, python_index, services
-from sandbox.faceswap import checkout, drawn, published
+from sandbox.faceswap import drawn, published, stand_in
 from sandbox.nvrepo.build import REPOS
 from sandbox.oci import keys
 from sandbox.oci.machines import FLEET, SandboxHosts
@@ -80,7 +80,7 @@ class Scale:
     save_every: int
 
 
-SMALL: Final = Scale(frames=24, size=128, before_stop=40, more=60, save_every=20)
+SMALL: Final = Scale(frames=26, size=128, before_stop=40, more=60, save_every=20)
 SLOW: Final = Scale(frames=40, size=256, before_stop=2, more=8, save_every=5)  # Faceswap, CPU
 
 
@@ -231,14 +231,7 @@ def supply(source: Path | None) -> dict[str, Any]:
         published.copy(source, FOLDER / "faceswap.git")
         return {"faceswap_index": python_index.publish(www, published.wheelhouse())}
     place = www / "workshop.git"
-    work = FOLDER / "stand-in"
-    commit = checkout.make(work)
-    shutil.rmtree(place, ignore_errors=True)
-    for arguments in (
-        ["clone", "--quiet", "--bare", str(work), str(place)],
-        ["-C", str(place), "update-server-info"],
-    ):
-        subprocess.run(["git", *arguments], check=True)
+    commit = stand_in.bare_repository(place, FOLDER / "stand-in")
     folder = CACHE / "workshop-wheels"
     lock = FOLDER / "lock.txt"
     lock.write_text(wheels(folder))

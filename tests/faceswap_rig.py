@@ -22,11 +22,12 @@ from sandbox.faceswap import checkout, drawn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+FRAMES = 26  # one more than Faceswap needs to train
 PAUSE = 0.02
 PATIENCE = 60
 
 
-def material(folder: Path, frames: int = 6) -> None:
+def material(folder: Path, frames: int = FRAMES) -> None:
     """Draw two videos of faces that are nobody's."""
     for name, look in (("a", drawn.A), ("b", drawn.B)):
         drawn.draw(folder / f"{name}.mp4", look, frames)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gpuprep.workloads.faceswap.jobs import Job, Jobs
 
 SECONDS = 1800  # for one program on the host
+OWN_CODES = ("E_FS_LABEL", "E_FS_FACES")  # that the runner names in its message
 POLL = (1.0, 10.0)  # seconds between two looks: at first, and later
 STATES = ("done", "started", "stopped")
 
@@ -124,7 +125,8 @@ class ActionModule(ActionBase):
                 changes.append(f"brought {job.output}")
         told = _told(changes, found)
         if wrong:
-            code = "E_FS_LABEL" if any("E_FS_LABEL" in line for line in wrong) else "E_FS_RUN"
+            named = (code for code in OWN_CODES if any(f"[{code}]" in line for line in wrong))
+            code = next(named, "E_FS_RUN")
             told |= {"failed": True, "code": code, "msg": f"[{code}] {'; '.join(wrong)}"}
         return told
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import av
 import c2pa_chain
 import pytest
-from faceswap_rig import material, one_job, write
+from faceswap_rig import FRAMES, material, one_job, write
 
 import gpuprep
 from gpuprep.report.terminal import render
@@ -170,7 +170,7 @@ def test_a_job_is_stopped_resumed_converted_labelled_and_not_done_again(jobs: Jo
     with av.open(str(jobs.output)) as video:
         assert video.metadata["synthetic_media"] == "true"
         assert video.streams.video[0].codec_context.name == "h264"
-        assert sum(1 for _ in video.decode(video=0)) == 6
+        assert sum(1 for _ in video.decode(video=0)) == FRAMES
     assert signing.verify(jobs.output) == "Valid"
     sidecar = json.loads(jobs.output.with_name("demo.provenance.json").read_text())
     assert sidecar["label"]["c2pa"] is True

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from faceswap_rig import material, one_job, write
+from faceswap_rig import FRAMES, material, one_job, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpuprep.errors import ConfigError
+from gpuprep.on_host.faceswap import steps
 from gpuprep.workloads.faceswap import decide, description, program
 from gpuprep.workloads.faceswap.jobs import Jobs, load, plugins
 from gpuprep.workloads.faceswap.media import MediaError, digest, frames_of
@@ -85,7 +86,7 @@ def good(folder: Path, **changes: Any) -> Jobs:
 
 def test_a_right_job_is_read_with_all_that_it_names(folder: Path) -> None:
     (job,) = good(folder).jobs
-    assert job.a.sources[0].frames == 6
+    assert job.a.sources[0].frames == FRAMES
     assert job.a.sources[0].sha256 == digest(folder / "a.mp4")
     assert job.convert.source == job.a.sources[0]
     assert job.consent.synthetic
@@ -172,9 +173,54 @@ def test_a_folder_of_pictures_is_a_source_but_no_video(folder: Path) -> None:
     assert job.b.sources[1].frames == 1
     lines = f"{hashlib.sha256(b'png').hexdigest()}  1.png\n"
     assert job.b.sources[1].sha256 == hashlib.sha256(lines.encode()).hexdigest()
-    a = {"subject": "drawn-a", "sources": ["pictures"]}
+    a = {"subject": "drawn-a", "sources": ["a.mp4", "pictures"]}
     (problem,) = told(folder, one_job(a=a, convert={"source": "pictures"}))
     assert "no frame rate" in problem
+
+
+def test_a_source_is_named_once(folder: Path) -> None:
+    b = {"subject": "drawn-b", "sources": ["b.mp4", "b.mp4"]}
+    (problem,) = told(folder, one_job(b=b))
+    assert "job demo: source b.mp4 is on side b twice" in problem
+
+
+@pytest.mark.parametrize(("every_nth", "sides"), [(1, ""), (2, "ab"), (100, "ab")])
+def test_a_side_with_fewer_frames_than_are_trained_with_is_refused(
+    folder: Path, every_nth: int, sides: str
+) -> None:
+    job = one_job(extract={"every_nth": every_nth})
+    if not sides:
+        assert good(folder, extract={"every_nth": every_nth})
+        return
+    for side, problem in zip(sides, told(folder, job), strict=True):
+        assert f"[E_FS_FACES] job demo: side {side} has {-(-FRAMES // every_nth)} fr" in problem
+
+
+@pytest.mark.parametrize(("detector", "frames"), [("file", "2"), ("s3fd", "1")])
+def test_what_is_converted_is_extracted_whole_where_faces_are_looked_for(
+    folder: Path, detector: str, frames: str
+) -> None:
+    weights = [{"file": "s3fd_torch_v3.pth", "sha256": digest(folder / "s3fd_torch_v3.pth")}]
+    long = folder / "long"
+    long.mkdir(exist_ok=True)
+    material(long, 2 * FRAMES)
+    job = one_job(
+        a={"subject": "drawn-a", "sources": ["long/a.mp4"]},
+        b={"subject": "drawn-b", "sources": ["long/b.mp4"]},
+        convert={"source": "long/a.mp4"},
+        extract={"detector": detector, "aligner": "file", "every_nth": 2},
+        weights=weights,
+    )
+    described = description.describe(load(write(folder, job), TODAY).jobs[0])
+    place = steps.Place(described, INSTALLED, "/inputs")
+    extracted = [steps.arguments(place, one, "/faces") for one in steps.steps(place)[:2]]
+    assert [one[one.index("-N") + 1] for one in extracted] == [frames, "2"]
+
+
+def test_a_side_whose_frames_are_not_known_is_left_to_the_host(folder: Path) -> None:
+    (folder / "odd.mkv").write_bytes(b"x")
+    (folder / "odd_alignments.json").write_text("{}")
+    assert good(folder, b={"subject": "drawn-b", "sources": ["odd.mkv"]})
 
 
 @pytest.mark.parametrize(
@@ -228,6 +274,13 @@ def test_weights_that_are_brought_are_enough(folder: Path) -> None:
 def test_a_key_that_is_wrong_is_named(folder: Path, changes: dict[str, Any], words: str) -> None:
     problems = told(folder, {k: v for k, v in (one_job() | changes).items() if v is not None})
     assert any(words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("section", ["a", "b", "train", "convert"])
+def test_a_section_that_is_missing_is_told_without_its_keys(folder: Path, section: str) -> None:
+    problems = [one for one in told(folder, one_job(**{section: None})) if section in one]
+    assert len(problems) == 1, problems
+    assert f"{section} is missing" in problems[0]
 
 
 def test_all_that_is_wrong_is_told_at_once(folder: Path) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import av
 import pytest
-from faceswap_rig import Rig, end, material, one_job, until, write
+from faceswap_rig import FRAMES, Rig, end, material, one_job, until, write
 
 from gpuprep.on_host.faceswap import saves
-from gpuprep.on_host.faceswap.progress import Lines, Progress
+from gpuprep.on_host.faceswap.progress import Lines, Progress, reason
 from gpuprep.workloads.faceswap.jobs import load
+from sandbox.faceswap import drawn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +34,7 @@ def test_a_job_goes_from_faces_to_a_labelled_video_once(tmp_path: Path) -> None:
     status = rig.status()
     assert (status["state"], status["iteration_reached"]) == ("done", 30)
     assert set(status["steps"].values()) == {"done"}
-    assert len(list((rig.work / "faces-a").glob("*.png"))) == 6
+    assert len(list((rig.work / "faces-a").glob("*.png"))) == FRAMES
     video = rig.work / "out/demo.mp4"
     with av.open(str(video)) as made, av.open(str(tmp_path / "a.mp4")) as source:
         assert made.metadata["synthetic_media"] == "true"
@@ -40,7 +42,7 @@ def test_a_job_goes_from_faces_to_a_labelled_video_once(tmp_path: Path) -> None:
         assert "Synthetic media" in made.metadata["comment"]
         assert made.streams.video[0].codec_context.name == "h264"
         pairs = list(zip(made.decode(video=0), source.decode(video=0), strict=True))
-    assert len(pairs) == 6
+    assert len(pairs) == FRAMES
     for new, old in pairs:
         size = new.width * new.height
         grey = zip(new.to_image().convert("L").tobytes(), old.to_image().convert("L").tobytes(),
@@ -65,7 +67,7 @@ def test_without_a_caption_the_sidecar_says_so(tmp_path: Path) -> None:
     assert sidecar["label"]["visible_caption"] is False
     with av.open(str(rig.work / "out/demo.mp4")) as made:
         assert made.metadata["synthetic_media"] == "true"
-        assert sum(1 for _ in made.decode(video=0)) == 6
+        assert sum(1 for _ in made.decode(video=0)) == FRAMES
 
 
 def test_a_stop_saves_and_the_next_start_goes_on_to_the_target(tmp_path: Path) -> None:
@@ -99,6 +101,20 @@ def test_a_stop_before_the_first_iteration_ends_at_once_and_writes_nothing(tmp_p
     assert runner.returncode == 0, said
     assert not rig.model(".keras").exists()
     assert "Saving Model" not in said
+
+
+def test_a_second_stop_does_not_disturb_the_save(tmp_path: Path) -> None:
+    rig = Rig.make(tmp_path, train=LONG)
+    runner = rig.start()
+    until(lambda: (rig.status().get("iteration") or 0) >= 15)
+    runner.send_signal(signal.SIGINT)
+    time.sleep(0.1)  # an iteration takes 0.02 s, a save 0.2 s
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        runner.send_signal(signum)
+    said, _ = runner.communicate(timeout=30)
+    assert runner.returncode == 0, said
+    assert "Traceback" not in said
+    assert saves.whole(str(rig.work / "model"), "lightweight")
 
 
 def test_a_killed_runner_goes_on_from_the_last_whole_save(tmp_path: Path) -> None:
@@ -139,6 +155,28 @@ def test_a_save_that_was_cut_off_is_replaced_by_the_last_whole_one(
     assert rig.iterations() == 35
 
 
+def test_a_save_is_copied_once(tmp_path: Path) -> None:
+    model, store = tmp_path / "model", tmp_path / "store"
+    for place in (model, store):
+        place.mkdir()
+    copy = store / "safe/lightweight.keras"
+
+    def save(iterations: int) -> bool:
+        with zipfile.ZipFile(model / "lightweight.keras", "w") as archive:
+            archive.writestr("model.weights.h5", "x" * iterations)
+        (model / "lightweight_state.json").write_text(json.dumps({"iterations": iterations}))
+        return bool(saves.keep(str(model), "lightweight", str(store)))
+
+    assert save(1)
+    first = copy.stat()
+    assert saves.keep(str(model), "lightweight", str(store))
+    assert saves.settle(str(model), "lightweight", str(store)) == ""
+    assert (copy.stat().st_ino, copy.stat().st_ctime_ns) == (first.st_ino, first.st_ctime_ns)
+    assert save(2)
+    assert copy.stat().st_ino != first.st_ino
+    assert saves.iterations(str(store / "safe"), "lightweight") == 2
+
+
 def test_a_first_save_that_was_cut_off_is_taken_away(tmp_path: Path) -> None:
     rig = Rig.make(tmp_path)
     rig.model(".keras").parent.mkdir(parents=True)
@@ -162,11 +200,65 @@ def test_an_altered_input_is_not_used(tmp_path: Path) -> None:
 def test_faces_of_other_sources_do_not_go_into_a_model(tmp_path: Path) -> None:
     rig = Rig.make(tmp_path)
     assert rig.run()[0] == 0
-    material(tmp_path, frames=8)
+    material(tmp_path, frames=30)
     rig.place(load(write(tmp_path, one_job())).jobs[0])
     code, said = rig.run()
     assert code == 78, said
     assert "other faces" in said
+
+
+def test_too_few_faces_are_told_at_once_and_more_of_them_begin_a_model(tmp_path: Path) -> None:
+    rig = Rig.make(tmp_path)
+    landmarks = tmp_path / "b_alignments.json"
+    known = json.loads(landmarks.read_text())
+    landmarks.write_text(json.dumps(known | {name: [] for name in list(known)[:2]}))
+    rig.place(load(write(tmp_path, one_job())).jobs[0])
+    code, said = rig.run()
+    assert code == 78, said
+    assert f"side b has {FRAMES - 2} faces" in rig.status()["message"]
+    material(tmp_path, frames=30)
+    rig.place(load(write(tmp_path, one_job())).jobs[0])
+    code, said = rig.run()
+    assert code == 0, said
+
+
+def test_folders_of_pictures_with_the_same_names_are_trained_on_together(tmp_path: Path) -> None:
+    for number in (1, 2):
+        folder = tmp_path / f"b{number}"
+        folder.mkdir()
+        known = {}
+        for count in range(20):
+            picture, points = drawn.frame(drawn.B, count * number)
+            picture.save(folder / f"{count:02d}.png")
+            known[f"{count:02d}.png"] = [{"detected": [40, 40, 280, 280], "landmarks_2d": points}]
+        (folder / "alignments.json").write_text(json.dumps(known))
+    rig = Rig.make(tmp_path, b={"subject": "drawn-b", "sources": ["b1", "b2"]})
+    code, said = rig.run()
+    assert code == 0, said
+    assert len(list((rig.work / "faces-b").glob("*.png"))) == 40
+
+
+def test_what_faceswap_refuses_is_told_without_the_rest_of_its_log() -> None:
+    said = [
+        "Setting Faceswap backend from environment variable to CPU",
+        "11/29/2026 14:00:54 WARNING  Results are likely to be poor.",
+        "11/29/2026 14:00:54 ERROR    Side A contains fewer than 25 images.",
+        "11/29/2026 14:00:54 ERROR    Aim for between 500 - 5000 images per side.",
+    ]
+    assert reason(said) == [
+        "Side A contains fewer than 25 images.",
+        "Aim for between 500 - 5000 images per side.",
+    ]
+    crash = [
+        "11/29/2026 14:00:54 ERROR    Got Exception on main handler:",
+        "Traceback (most recent call last):",
+        "ValueError: no such layer",
+        "11/29/2026 14:00:55 CRITICAL An unexpected crash has occurred. Crash report written to",
+        "something behind it",
+    ]
+    assert reason(crash) == ["ValueError: no such layer"]
+    assert reason(["one", "two", "three", "four"]) == ["two", "three", "four"]
+    assert reason([]) == []
 
 
 def test_a_failing_step_is_told_with_faceswaps_own_words(tmp_path: Path) -> None:

@@ -7,8 +7,28 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ITERATION = re.compile(r"\[#(\d+)\] Loss A: (\S+?), Loss B: (\S+)")
 BAR = re.compile(r"(\d+)/(\d+) \[")  # of tqdm
 SAVED = "[Saved model]"
+LOGGED = re.compile(r"\d\d/\d\d/\d{4} \d\d:\d\d:\d\d (\w+) +(.*)")
+CRASH = "An unexpected crash has occurred"
+MOST = 3  # lines of a reason
 LAST = 20  # iterations that the rate is taken over
 ENDS = re.compile(rb"[\r\n]")
+
+
+def reason(said):
+    """Return those of the last lines that tell why Faceswap ended.
+
+    What it refuses, it logs as errors. A crash is a traceback, and behind it the wish for a report.
+    """
+    plain, errors = "", []
+    for line in said:
+        found = LOGGED.match(line)
+        if found is None:
+            plain = line
+        elif found.group(2).startswith(CRASH) and plain:
+            return [plain]
+        elif found.group(1) in {"ERROR", "CRITICAL"}:
+            errors.append(found.group(2))
+    return (errors or said)[-MOST:]
 
 
 class Lines:

@@ -15,8 +15,9 @@ import time
 from . import saves
 from .files import digest_of, read_json, sha256, write_json
 from .locks import Locks, StoppedError
-from .progress import SAVED, Lines, Progress
+from .progress import SAVED, Lines, Progress, reason
 from .steps import (
+    FEWEST_FACES,
     Place,
     arguments,
     environment,
@@ -69,6 +70,7 @@ class Runner:
         self._child = None
         self._progress = None
         self._training = False
+        self._saving = False
         self._gpu = None
         self._written = 0.0
         self._status = {
@@ -87,10 +89,12 @@ class Runner:
         child = self._child
         if child is None or child.poll() is not None:
             return
+        if self._saving:  # a second interrupt would end Faceswap in the middle of its save
+            return
         # Before the first iteration there is nothing to save, yet Faceswap would go through one and
         # write everything, for minutes; what other steps made so far is made anew anyway.
-        saving = self._training and self._progress.iteration is not None
-        os.kill(child.pid, signal.SIGINT) if saving else os.killpg(child.pid, signal.SIGKILL)
+        self._saving = self._training and self._progress.iteration is not None
+        os.kill(child.pid, signal.SIGINT) if self._saving else os.killpg(child.pid, signal.SIGKILL)
 
     def tell(self, state, step=None, message="", *, force=True):
         """Write the status file."""
@@ -215,9 +219,9 @@ class Runner:
         os.symlink(original, path)
 
     def _train(self, step):
-        self._begun_with(step)
         store = self.place.path("saves")
         model = self.place.path("model")
+        self._begun_with(step, model, store)
         healed = saves.settle(model, self.place.model, store)
         if healed:
             say(healed)
@@ -231,11 +235,11 @@ class Runner:
                 self._stop = True
         return {"iterations": saves.iterations(model, self.place.model)}
 
-    def _begun_with(self, step):
+    def _begun_with(self, step, model, store):
         """Refuse a model that was begun with other faces, or by another trainer."""
         noted = self.place.path("model.json")
         begun = read_json(noted)
-        if begun is None:
+        if begun is None or not saves.any_state(model, store):
             write_json(noted, step.depends)
         elif begun != step.depends:
             raise StepError(
@@ -244,7 +248,12 @@ class Runner:
             )
 
     def _gather_faces(self):
-        """Put the faces of all sources of a side into one folder, as Faceswap wants them."""
+        """Put the faces of all sources of a side into one folder, as Faceswap wants them.
+
+        Raises:
+            StepError: there are fewer than Faceswap trains with.
+
+        """
         for side in ("a", "b"):
             folder = self.place.path("faces-" + side)
             _remove(folder)
@@ -252,7 +261,16 @@ class Runner:
             for number in range(1, len(self.place.job[side]["sources"]) + 1):
                 faces = self.place.path("faces-%s-%d" % (side, number))
                 for name in _names(faces):
-                    os.link(os.path.join(faces, name), os.path.join(folder, name))
+                    # Two folders of pictures may have the same names.
+                    link = "%d-%s" % (number, name)
+                    os.link(os.path.join(faces, name), os.path.join(folder, link))
+            found = len(_names(folder))
+            if found < FEWEST_FACES:
+                raise StepError(
+                    "[E_FS_FACES] side %s has %d faces, Faceswap trains with %d or more"
+                    % (side, found, FEWEST_FACES),
+                    BAD_JOB,
+                )
 
     def _convert(self, step):
         fresh = self.place.path("convert.new")
@@ -338,7 +356,7 @@ class Runner:
         if self._stop:
             raise StoppedError
         if code != 0:
-            told = " ".join(said[-3:])
+            told = " ".join(reason(said))
             ended = "was killed by signal %d" % -code if code < 0 else "ended with %d" % code
             raise StepError("Faceswap %s: %s" % (ended, told))
 
@@ -373,7 +391,7 @@ class Runner:
             env=environment(self.place),
             start_new_session=True,
         )
-        self._child = child
+        self._child, self._saving = child, False
         if self._stop:  # between the look above and now
             self.stop()
         watching = threading.Event()

@@ -35,6 +35,13 @@ def iterations(folder, model):
     return found["iterations"] if found else 0
 
 
+def any_state(folder, store):
+    """Return whether there is the state of any model, in its folder or in the store."""
+    places = [folder] + [os.path.join(store, name) for name in (SAFE, SAFE + ".old")]
+    names = [name for place in places if os.path.isdir(place) for name in os.listdir(place)]
+    return any(name.endswith("_state.json") for name in names)
+
+
 def whole(folder, model, *, thorough=True):
     """Return whether a save came to its end: the state is younger than a sound model."""
     model_file, state_file = paths(folder, model)
@@ -62,17 +69,25 @@ def _sync(path):
 
 
 def _copy(source, target):
-    """Copy a file whole or not at all."""
+    """Copy a file whole or not at all, with its time, by which a copy is known again."""
+    found = os.stat(source)
     shutil.copyfile(source, target + ".new")
+    os.utime(target + ".new", ns=(found.st_atime_ns, found.st_mtime_ns))
     _sync(target + ".new")
     os.rename(target + ".new", target)
 
 
 def keep(folder, model, store):
-    """Copy the current save into the store; return whether it was whole, before and after."""
+    """Copy the current save into the store; return whether it was whole, before and after.
+
+    Nothing is copied when that save is there already.
+    """
     originals = paths(folder, model)
     if not whole(folder, model, thorough=False):
         return False
+    kept = os.path.join(store, SAFE)
+    if whole(kept, model, thorough=False) and _stamps(paths(kept, model)) == _stamps(originals):
+        return True
     fresh = os.path.join(store, SAFE + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     os.makedirs(fresh)
@@ -83,11 +98,10 @@ def keep(folder, model, store):
         shutil.rmtree(fresh, ignore_errors=True)
         return False
     old = os.path.join(store, SAFE + ".old")
-    safe = os.path.join(store, SAFE)
     shutil.rmtree(old, ignore_errors=True)
-    if os.path.isdir(safe):
-        os.rename(safe, old)
-    os.rename(fresh, safe)
+    if os.path.isdir(kept):
+        os.rename(kept, old)
+    os.rename(fresh, kept)
     _sync(store)
     shutil.rmtree(old, ignore_errors=True)
     return True
@@ -102,8 +116,7 @@ def settle(folder, model, store):
     os.makedirs(store, exist_ok=True)
     files = paths(folder, model)
     if whole(folder, model):
-        if iterations(folder, model) != iterations(os.path.join(store, SAFE), model):
-            keep(folder, model, store)
+        keep(folder, model, store)
         return ""
     left = [name for name in files if os.path.exists(name)]
     for name in (SAFE, SAFE + ".old"):  # the second while a copy was being exchanged

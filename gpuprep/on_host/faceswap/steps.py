@@ -6,6 +6,8 @@ from . import saves
 from .files import digest_of, read_json
 
 CPU = "cpu"
+FILE_PLUGIN = "file"
+FEWEST_FACES = 25  # of a side; with fewer Faceswap does not train
 
 
 class Step:
@@ -79,6 +81,9 @@ def steps(place):
                 "weights": weights,
                 "by": made_by,
             }
+            nth = every_nth(job["extract"], converted=is_converted(job, side, source))
+            if nth != job["extract"]["every_nth"]:
+                depends["every_nth"] = nth
             name = "extract-%s-%d" % (side, number)
             found.append(Step(name, "extract", depends, side, source))
     faces = trained_on(job)
@@ -94,6 +99,26 @@ def steps(place):
     }
     found.append(Step("convert", "convert", convert))
     return found
+
+
+def every_nth(options, *, converted):
+    """Return which frames of a source are extracted.
+
+    What is converted needs landmarks of every frame: Faceswap leaves others as they are. A file of
+    landmarks has them all.
+
+    Args:
+        options: those of the extraction.
+        converted: the source is the one that is converted.
+
+    """
+    found = {options["detector"], options["aligner"]} != {FILE_PLUGIN}
+    return 1 if found and converted else options["every_nth"]
+
+
+def is_converted(job, side, source):
+    """Return whether a source is the one that is converted."""
+    return side == "a" and source["sha256"] == job["convert"]["source"]
 
 
 def trained_on(job):
@@ -146,10 +171,11 @@ def arguments(place, step, target):
         number = int(step.name.rsplit("-", 1)[1])
         options = job["extract"]
         source = source_of(place, step.side, number, step.source)
+        nth = every_nth(options, converted=is_converted(job, step.side, step.source))
         return [
             *["extract", "-i", source, "-o", target],
             *["-D", options["detector"], "-A", options["aligner"]],
-            *["-z", str(options["size"]), "-N", str(options["every_nth"])],
+            *["-z", str(options["size"]), "-N", str(nth)],
             *log,
         ]
     if step.kind == "train":
@@ -159,6 +185,7 @@ def arguments(place, step, target):
             *["train", "-A", place.path("faces-a"), "-B", place.path("faces-b")],
             *["-m", place.path("model"), "-t", options["model"], "-b", str(options["batch"])],
             *["-i", str(left(place)), "-s", str(options["save_every"])],
+            *["-I", "0"],  # no snapshots: each is one more copy of the model, and none is removed
             *several,
             *log,
         ]

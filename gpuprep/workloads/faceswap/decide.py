@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from gpuprep.model import Message
     from gpuprep.workloads.faceswap.jobs import Job
 
-# The smallest model takes 204 MB a save; it, Faceswap's backup, our copy and the one being made.
-MODEL_MB: Final = 4 * 204
+# The smallest model takes 582 MB with its optimizer, as it is saved when training ends; it,
+# Faceswap's backup, our copy and the one being made.
+MODEL_MB: Final = 4 * 582
 _MIB: Final = 1 << 20
 _ACTIVE: Final = frozenset({"active", "activating", "reloading", "deactivating"})
 _KEYS: Final = ("python", "source", "commit", "lock", "variant", "backend", "user", "root")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from gpuprep.errors import ConfigError
+from gpuprep.on_host.faceswap.steps import FEWEST_FACES, FILE_PLUGIN, every_nth
 from gpuprep.workloads.faceswap import consent as consents
 from gpuprep.workloads.faceswap.media import Media, MediaError, digest, look
 from gpuprep.workloads.faceswap.problems import Problem, raise_for, told
@@ -30,7 +31,6 @@ TOP: Final = "faceswap_jobs"
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _PLUGINS_FILE: Final = Path(__file__).with_name("plugins.yml")
 _LARGEST: Final = 1 << 20  # bytes of a file of jobs
-FILE_PLUGIN: Final = "file"
 SIDES: Final = ("a", "b")
 _MOST: Final = 10_000_000  # iterations
 
@@ -259,6 +259,8 @@ def _job(
     consent = _consent(reader, folder, shown, problems)
     problems += _needs_weights(shown, extract, convert, weights)
     problems += _needs_alignments(shown, extract, sides)
+    if not any(problem.code == "E_FS_SOURCE" for problem in problems[before:]):
+        problems += _needs_faces(shown, extract, sides, convert)
     if consent is not None:
         used = [
             (side.subject, one.path.name, one.sha256)
@@ -311,10 +313,11 @@ def _side(reader: Reader, media: _Sources, side: str, job: str, problems: list[P
     subject = reader.text("subject") or ""
     names = reader.texts("sources")
     found = tuple(one for one in (media(name) for name in names) if one is not None)
-    stems = [one.path.stem for one in found]
-    for stem in sorted({stem for stem in stems if stems.count(stem) > 1}):
-        why = f"side {side} has two sources of that name; their faces would overwrite each other"
-        problems.append(told("E_FS_SOURCE", job=job, source=stem, why=why))
+    digests = [one.sha256 for one in found]
+    for number, one in enumerate(found):
+        if one.sha256 in digests[:number]:
+            why = f"is on side {side} twice"
+            problems.append(told("E_FS_SOURCE", job=job, source=one.path.name, why=why))
     return Side(subject, found)
 
 
@@ -351,7 +354,7 @@ def _convert(reader: Reader, a: Side, media: _Sources) -> Convert | None:
     usual = Convert(source=Media(Path(), ""))
     name = reader.text("source")
     source = media(name) if name else None
-    if source is not None and source not in a.sources:
+    if source is not None and a.sources and source not in a.sources:
         reader.wrong("source: expected one of the sources of side a")
     if source is not None and source.files:
         reader.wrong("source: expected a video: a folder of pictures has no frame rate")
@@ -417,8 +420,29 @@ def _needs_alignments(job: str, extract: Extract, sides: Mapping[str, Side]) -> 
                 beside = (
                     "alignments.json in it" if one.files else f"{one.path.stem}_alignments.json"
                 )
-                why = f"detector or aligner `file` reads landmarks, and {beside} is not there"
+                why = f"has no landmarks for the plugin `file`: {beside} is not there"
                 yield told("E_FS_SOURCE", job=job, source=one.path.name, why=why)
+
+
+def _needs_faces(
+    job: str, extract: Extract, sides: Mapping[str, Side], convert: Convert | None
+) -> Iterator[Problem]:
+    """Yield sides with fewer frames than Faceswap trains with; a frame is taken for one face."""
+    for name, side in sides.items():
+        counts = [
+            one.frames and -(-one.frames // _every_nth(extract, convert, name, one))
+            for one in side.sources
+        ]
+        known = [count for count in counts if count is not None]
+        if known and len(known) == len(counts) and sum(known) < FEWEST_FACES:
+            values = {"job": job, "side": name, "found": sum(known), "need": FEWEST_FACES}
+            yield told("E_FS_FACES", **values)
+
+
+def _every_nth(extract: Extract, convert: Convert | None, side: str, source: Media) -> int:
+    converted = convert is not None and side == "a" and source == convert.source
+    nth: int = every_nth(asdict(extract), converted=converted)
+    return nth
 
 
 def _consent(reader: Reader, folder: Path, job: str, problems: list[Problem]) -> Consent | None:

@@ -68,11 +68,13 @@ class Reader:
                 self.wrong(f"{key}: unknown key{hint}")
 
     def part(self, key: str, *, optional: bool = False) -> Reader:
-        """Return the reader of a mapping inside."""
+        """Return the reader of a mapping inside; where that is missing, its keys are not told."""
         value = self.data.get(key)
+        inside = Reader({} if value is None else value, f"{self._where}{key}: ", self._tell)
         if value is None and not optional:
             self._missing(key)
-        return Reader({} if value is None else value, f"{self._where}{key}: ", self._tell)
+            inside._broken = True
+        return inside
 
     def items(self, key: str, *, optional: bool = False) -> Iterator[tuple[int, object]]:
         """Yield the entries of a list, numbered from 1."""

@@ -15,6 +15,7 @@ import zipfile
 
 START_SECONDS = 0.4
 SAVE_SECONDS = 0.2
+FEWEST_IMAGES = 25
 MODEL_BLOCKS = 16  # of 64 KiB
 ROOT = os.path.dirname(os.path.realpath(sys.argv[0]))
 
@@ -86,18 +87,19 @@ def extract(options):
     frames = list(frames_of(options.input_dir))
     kept = {}
     for count, (name, picture) in enumerate(frames, 1):
-        faces = known.get(name, []) if (count - 1) % options.every == 0 else []
-        for number, face in enumerate(faces):
+        kept[name] = known.get(name, [])
+        extracted = kept[name] if (count - 1) % options.every == 0 else []
+        for number, face in enumerate(extracted):
             size = (options.size, options.size)
             crop = picture.crop(tuple(face["detected"])).resize(size)
             stem = os.path.splitext(name)[0]
             crop.save(os.path.join(options.output_dir, f"{stem}_{number}.png"))
-        kept[name] = faces
-        bar("Extracting", count, len(frames))
+        bar("Extracting faces", count, len(frames))
     print()
     with open(alignments_of(options.input_dir, ".fsa"), "w") as handle:
         json.dump(kept, handle)
-    log("INFO", f"Images found: {len(frames)}, Faces detected: {sum(map(len, kept.values()))}")
+    log("INFO", f"Images found:        {len(frames)}")
+    log("INFO", f"Faces detected:      {sum(map(len, kept.values()))}")
 
 
 class Model:
@@ -164,10 +166,25 @@ class Model:
         sys.stdout.flush()
 
 
-def train(options):
-    for folder in (options.input_a, options.input_b):
+def check_images(options):
+    for side, folder in (("A", options.input_a), ("B", options.input_b)):
         if not os.path.isdir(folder) or not os.listdir(folder):
             raise FaceswapError(f"Error: '{folder}' contains no images")
+        if len(os.listdir(folder)) < FEWEST_IMAGES:
+            raise FaceswapError(
+                f"Side {side} contains fewer than {FEWEST_IMAGES} images.\n"
+                "You need to provide a significant number of images to successfully train"
+            )
+
+
+def snapshot(folder, iteration, interval):
+    """Copy the model beside its folder, one iteration after a save that is due for it."""
+    if interval and iteration > 1 and (iteration - 1) % interval == 0:
+        shutil.copytree(folder, f"{folder}_snapshot_{iteration - 1}_iters", dirs_exist_ok=True)
+
+
+def train(options):
+    check_images(options)
     asked = False
     try:
         time.sleep(START_SECONDS)
@@ -178,6 +195,7 @@ def train(options):
     try:
         for iteration in range(1, options.iterations + 1):
             model.step(options.batch_size)
+            snapshot(options.model_dir, model.state["iterations"], options.snapshot_interval)
             if asked:
                 break
             if iteration == 1 or iteration % options.save_interval == 0:
@@ -239,6 +257,7 @@ def parser():
     two.add_argument("-b", "--batch-size", type=int, default=16)
     two.add_argument("-i", "--iterations", type=int, default=1_000_000)
     two.add_argument("-s", "--save-interval", type=int, default=250)
+    two.add_argument("-I", "--snapshot-interval", type=int, default=25_000)
     two.add_argument("-d", "--distributed", action="store_true")
     two.add_argument("-n", "--no-logs", action="store_true")
     two.set_defaults(run=train)
