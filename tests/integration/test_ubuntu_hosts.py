@@ -262,9 +262,9 @@ def test_its_modules_come_with_their_release_of_the_driver_and_wait_for_the_rebo
 ) -> None:
     archive(lab, locked_down, JAMMY.name, "later")
     before = packages(lab, locked_down)
+    # Nor is the driver taken from its modules where an administrator took the holds away.
     lab.sh(locked_down, "apt-mark unhold $(apt-mark showhold)")
-    told = lab.sh(locked_down, "apt-get -qy upgrade; unattended-upgrade -v")
-    assert "deferred due to phasing" in told
+    lab.sh(locked_down, "apt-get -qy upgrade; unattended-upgrade -v")
     assert packages(lab, locked_down) == before
     moved = lab.apply(locked_down, **DRIVER_ONLY).hosts[locked_down]
     there = packages(lab, locked_down)
