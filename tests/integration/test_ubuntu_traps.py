@@ -86,17 +86,6 @@ def test_without_secure_boot_the_archives_sources_are_built_instead(lab: Lab, fr
     assert "nvidia-dkms-580-server-open" in packages(lab, name)
     again = lab.plan(name, **settings)
     assert ids(again, name) == set()
-    # An update that is phased, so that this host is not to have it yet: apt keeps it back itself.
-    lab.sh(name, "apt-mark unhold $(apt-mark showhold)")
-    archive(lab, name, NOBLE.name, "later")
-    newer = f"Inst nvidia-utils-580-server [{NOBLE.drivers[0]}"
-    phased = "apt-get -s -q -o APT::Get::Always-Include-Phased-Updates=%s upgrade"
-    assert newer in lab.sh(name, phased % "true")
-    assert newer not in lab.sh(name, phased % "false")
-    before = packages(lab, name)
-    lab.sh(name, "apt-get -qy -o Dpkg::Options::=--force-confold upgrade; unattended-upgrade -v")
-    assert packages(lab, name) == before
-    assert "gpu_driver.hold.packages" in ids(lab.plan(name, **settings), name)
 
 
 def test_a_v100_on_26_04_is_refused_where_its_branch_has_no_modules(lab: Lab, fresh: Fresh) -> None:
