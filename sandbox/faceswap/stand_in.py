@@ -70,8 +70,7 @@ def main(host: str, file: str) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     served = services.start([hosts.find(host)])
     mirror = str(served["gpuprep_mirror"]).removesuffix(f"/{REPOS}")
-    # Not among the variables: Ansible reads every file of that folder.
-    found = serve(mirror, path.parents[2] / "faceswap-lock.txt")
+    found = serve(mirror, path.parents[1] / "faceswap-lock.txt")
     replace_text(path, json.dumps(found, indent=1))
     return 0
 
