@@ -93,6 +93,12 @@ def all_of(rig: Rig, count: int, folder: Path, python: Path | None) -> tuple[Con
         argv += ("--yes",) if verb == "apply" else ()
         found.append(Contender(f"gpuprep {verb}", argv, _ours(count), pool="gpuprep"))
     found.append(Contender("gpuprep apply, cold", found[2].argv, _ours(count), cold=True))
+    for verb in ("plan", "status"):
+        argv = next(one.argv for one in found if one.name == f"gpuprep {verb}")
+        found.append(Contender(f"gpuprep {verb}, cold", argv, _ours(count), cold=True))
+        # It keeps no connection, and would use one that ssh has left open.
+        argv += ("--transport", "asyncssh")
+        found.append(Contender(f"gpuprep {verb}, asyncssh", argv, _ours(count), cold=True))
     found.append(
         Contender(
             "ansible-playbook gpuprep.core.apply",

@@ -23,6 +23,7 @@ COLOURS = {
     "gpuprep apply, cold": "#8fbcf0",
     "gpuprep plan": "#17a2b8",
     "gpuprep status": "#20603d",
+    "gpuprep status, asyncssh": "#7fc8a9",
     "ansible-playbook gpuprep.core.apply": "#6f42c1",
     "pyinfra": "#d9822b",
     "plain Ansible tasks": "#c23030",

@@ -16,6 +16,7 @@ from gpuprep.errors import ConfigError
 from gpuprep.run.environment import asking
 from gpuprep.run.inventories import LOCALHOST
 from gpuprep.run.options import MOST_FORKS, Access, split_vault_id
+from gpuprep.run.transports import TRANSPORTS
 
 if TYPE_CHECKING:
     from gpuprep.run.inventories import Source
@@ -84,6 +85,12 @@ _REACH = (
         default=True,
         show_default=True,
         help="Leave ssh's connections open for the next run, a few minutes.",
+    ),
+    click.option(
+        "--transport",
+        type=click.Choice(TRANSPORTS),
+        help="Look at hosts by ssh, or by asyncssh within gpuprep's own process. Default: ssh, or"
+        " gpuprep_transport.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
     click.option(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
     from gpuprep.run.options import Access, Limit, RunOptions
+    from gpuprep.run.transports import Transport
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
@@ -140,6 +141,7 @@ class Typed:
     forks: int
     timeout: float | None
     keep_connections: bool
+    transport: Transport | None
     quiet: bool
     verbose: int
     output: str = "text"
@@ -231,6 +233,7 @@ def carry_out(
             access=reach.access,
             forks=typed.forks,
             keep_connections=typed.keep_connections,
+            transport=typed.transport,
             verbosity=max(0, typed.verbose - 1),
             **typed.part,
         )

@@ -167,16 +167,22 @@ def ssh_settings(named: Iterable[str] = ()) -> tuple[str, bool]:
         named: files that take the place of the user's, as ``-F`` names them.
 
     """
-    files = tuple(map(Path, named)) or (Path("~/.ssh/config"), Path("/etc/ssh/ssh_config"))
     digest, speaks = hashlib.sha256(), False
-    for path, text in _with_included(files):
+    for path, text in configuration(named):
         digest.update(f"{path}\0{text}\0".encode("utf-8", "surrogateescape"))
         speaks = speaks or any(word in text.lower() for word in _WORDS)
     return digest.hexdigest(), speaks
 
 
-def _with_included(files: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    waiting, seen = list(files), set[Path]()
+def configuration(named: Iterable[str] = ()) -> Iterator[tuple[Path, str]]:
+    """Return the files that ssh's configuration is in, and their texts, with all that they include.
+
+    Args:
+        named: as above.
+
+    """
+    waiting = list(map(Path, named)) or [Path("~/.ssh/config"), Path("/etc/ssh/ssh_config")]
+    seen = set[Path]()
     while waiting and len(seen) < _MOST_FILES:
         path = waiting.pop(0)
         with contextlib.suppress(OSError, RuntimeError, ValueError):

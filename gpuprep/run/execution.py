@@ -20,6 +20,7 @@ from gpuprep.errors import ConfigError, EngineError, GpuprepError
 from gpuprep.fleet.counters import PREFIX, Counts, counts_of
 from gpuprep.model import FleetResult, PlanState, RunInfo
 from gpuprep.run import environment as engine
+from gpuprep.run import transports
 from gpuprep.run.ansible_errors import (
     encrypted_error,
     engine_error,
@@ -51,7 +52,7 @@ from gpuprep.run.results import host_results, read_reports, refuse_settings
 from gpuprep.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gpuprep.fleet.report import HostReport
     from gpuprep.run.inventories import Source
@@ -67,6 +68,7 @@ _ALONE: Final[Mapping[str, Alone]] = {
     "status": "only",
     "verify": "only",
 }
+_SHOWN: Final = 5  # hosts in a warning
 _AFTER_TASK: Final = frozenset({EventKind.OK, EventKind.CHANGED})
 _PLAN_WORDS: Final = {PlanState.DRIFTED: "to change", PlanState.CONVERGED: "up to date"}
 
@@ -158,6 +160,7 @@ class Run:
             redactor=Redactor(secrets, spared=own_words() if secrets else ()),
             variables={
                 **self.settings,
+                **self._transport(),
                 "gpuprep_run_dir": str(run_dir),
                 "__gpuprep_named": named_hosts(self.limit),
             },
@@ -169,6 +172,14 @@ class Run:
             cancelled=cancel_check(self.cancel),
             on_event=_announcing_plan(self.on_event or _ignore, run_dir),
         )
+
+    def _transport(self) -> Mapping[str, str]:
+        """Return the variable that says by which program hosts are reached, if it was asked for."""
+        name = self.options.get("transport")
+        if name is None:
+            return {}
+        transports.check(name)
+        return {transports.VARIABLE: name}
 
     def _inventory_arguments(self, run_dir: Path, directory: Path) -> list[str]:
         if self.inventory is None:
@@ -259,7 +270,10 @@ class _Documents:
     def warnings(self) -> tuple[str, ...]:
         """What the plan says of the run as a whole: patterns that mean nobody."""
         unmatched = (self.plan or {}).get("unmatched", ())
-        return tuple(f"limit: no host of the inventory matches {pattern}" for pattern in unmatched)
+        return (
+            *(f"limit: no host of the inventory matches {pattern}" for pattern in unmatched),
+            *_by_ssh([self.plan or {}, *self.proofs]),
+        )
 
     @property
     def stop(self) -> str | None:
@@ -314,6 +328,18 @@ def _with_roles(proof: Mapping[str, HostReport], roles: Mapping[str, str]) -> di
         else report
         for name, report in proof.items()
     }
+
+
+def _by_ssh(documents: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Return why hosts were reached by ssh that should have been by another program."""
+    reasons: dict[str, dict[str, None]] = {}
+    for document in documents:
+        for name, reason in document.get("by_ssh", {}).items():
+            reasons.setdefault(reason, {})[name] = None
+    for reason, names in sorted(reasons.items()):
+        shown = ", ".join(sorted(names)[:_SHOWN]) + ", ..." * (len(names) > _SHOWN)
+        hosts = f"{len(names)} host{'s' * (len(names) > 1)}"
+        yield f"transport: {hosts} ({shown}) by ssh, not by asyncssh: {reason}"
 
 
 def _plan_summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:

@@ -8,13 +8,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.patterns import check_pattern, is_name
 from gpuprep.run.events import Event
 from gpuprep.run.inventories import LONGEST, write_private
 from gpuprep.run.paths import readable_file
+
+if TYPE_CHECKING:
+    from gpuprep.run.transports import Transport
 
 Verb = Literal["plan", "apply", "verify", "status", "faceswap_jobs"]
 _CHANGING: Final = frozenset({"plan", "apply"})  # verbs that speak of what is carried out
@@ -70,6 +73,8 @@ class RunOptions(TypedDict, total=False):
         diff: also tell what files become, of ``HostResult.diffs``; for plan and apply.
         keep_connections: leave ssh's connections to the hosts open for the next run, a few minutes
             (the default); otherwise no process of the run is alive after it.
+        transport: ``ssh``, or ``asyncssh`` to look at hosts without starting ssh where it would
+            have to connect; None: what the variable ``gpuprep_transport`` says.
 
     """
 
@@ -81,6 +86,7 @@ class RunOptions(TypedDict, total=False):
     skip_tags: Sequence[str]
     diff: bool
     keep_connections: bool
+    transport: Transport | None
 
 
 def extra_variables(variables: Variables | None) -> tuple[Mapping[str, Any] | Path, ...]:

@@ -64,6 +64,7 @@ class ActionModule(ActionBase):
         if policy.run_dir:
             hosts = {name: fleet.hide.data(report.to_dict()) for name, report in reports.items()}
             document = {"schema": 1, "hosts": hosts, "unmatched": unmatched}
+            document["by_ssh"] = fleet.by_ssh
             _state.write_report(policy.run_dir, "plan", document)
         else:
             self._tell(fleet, reports, verb)

@@ -12,16 +12,26 @@ import subprocess
 import sys
 import threading
 import time
+from functools import lru_cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ansible.errors import AnsibleError
+from ansible.utils.display import Display
+from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
+
+ensure_package()
+
+from gpuprep.run.connections import LINK
 
 MOST_BYTES = 8 << 20  # a full host with its probe answers some 300 KiB
 PIECE_BYTES = 64 << 10
 
 _thread = threading.local()
-_running: dict[str, subprocess.Popen[bytes]] = {}
+_lock = threading.Lock()
+_running: dict[str, Any] = {}
 
 
 class AnswerTooLongError(AnsibleError):
@@ -123,10 +133,88 @@ class _SshClient(_Client):
     communicate = subprocess.Popen.communicate
 
 
+_spared: WeakKeyDictionary[Any, list[str]] = (
+    WeakKeyDictionary()
+)  # connections; why ssh all the same
+
+
+def spare_ssh(connection: Any) -> None:
+    """Let a connection of the ssh plugin do without ssh as far as that can be."""
+    _spared[connection] = []
+
+
+def talk_over(connection: Any | None) -> None:
+    """Remember what this thread's clients, until further notice, are started for."""
+    _thread.connection = connection
+
+
+def why_by_ssh(connection: Any) -> str:
+    """Return why a connection needed ssh that should have done without, nothing where it did."""
+    return next(iter(_spared.get(connection) or ()), "")
+
+
+def _ssh_client(command: list[bytes], **options: Any) -> Any:
+    """Start ssh, or what takes its place."""
+    connection = getattr(_thread, "connection", None)
+    reasons = None if connection is None else _spared.get(connection)
+    if reasons is None:
+        return _SshClient(command, **options)
+    from gpuprep.run.ssh.resolved import OnlySshError  # noqa: PLC0415 - few runs need it
+
+    def tell(reason: str) -> None:
+        reasons.append(reason)
+        Display().v(f"by ssh, not by asyncssh: {reason}", host=command[-2].decode(errors="replace"))
+
+    if reason := _only_ssh(command, options):
+        tell(reason)
+        return _SshClient(command, **options)
+    try:
+        words = [os.fsdecode(word) for word in command]
+        client = _in_process().start(words, _own_sockets(connection), tell)
+    except OnlySshError as error:
+        tell(str(error))
+        return _SshClient(command, **options)
+    client.stdout, client.stderr = _Output(client.stdout, client), _Output(client.stderr, client)
+    if name := getattr(_thread, "host", None):
+        _running[name] = client
+    return client
+
+
+def _only_ssh(command: list[bytes], options: dict[str, Any]) -> str:
+    """Return what about a client only ssh has, beside its arguments; nothing where there is none."""
+    if options.get("stdin") != subprocess.PIPE:
+        return "a terminal"
+    pipes = {"stdin", "stdout", "stderr"}
+    return "a password for the login" if options.keys() - pipes or command[0] == b"sshpass" else ""
+
+
+def _own_sockets(connection: Any) -> set[str]:
+    """Return the directories of masters that are Ansible's choice, or ours."""
+    folder = Path(connection.get_option("control_path_dir")).expanduser()
+    found = {str(folder), str(folder.resolve())}
+    path, run_dir = connection.get_option("control_path"), os.environ.get("GPUPREP_RUN_DIR")
+    if run_dir and path and Path(path).parent == Path(run_dir) / LINK:
+        found.add(str(Path(path).parent))
+    return found
+
+
+@lru_cache
+def _made() -> Any:
+    from gpuprep.run.ssh.client import Clients  # noqa: PLC0415 - takes time
+
+    return Clients(os.environ)
+
+
+def _in_process() -> Any:
+    """Return what starts clients that are no processes: one for all threads."""
+    with _lock:
+        return _made()
+
+
 def bound(connection: Any) -> None:
     """Bound what a connection reads from now on; plugins that start no process are left alone."""
     module: Any = sys.modules[type(connection).__module__]
-    client = _SshClient if connection.transport == "ssh" else _Client
+    client = _ssh_client if connection.transport == "ssh" else _Client
     if hasattr(module, "subprocess"):
         module.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": client})
     if getattr(module, "Popen", None) is subprocess.Popen:

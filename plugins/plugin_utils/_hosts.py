@@ -31,6 +31,7 @@ from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import PREFIX
 from gpuprep.model.text import clean_line
 from gpuprep.on_host.observe.base import UNANSWERED
+from gpuprep.run import transports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -230,6 +231,9 @@ def make_target(
     become = _become_plugin(own, keys)
     if become is not None and not _same_user(connection, become, context):
         connection.set_become_plugin(become)
+    if own.get(transports.VARIABLE) == "asyncssh" and connection.transport == "ssh":
+        transports.check("asyncssh")
+        _clients.spare_ssh(connection)
     return Target(name, connection, interpreter(own.get("ansible_python_interpreter")))
 
 
@@ -301,6 +305,7 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     """
     connection = target.connection
     _clients.bound(connection)
+    _clients.talk_over(None if is_connected(connection) else connection)
     # The host's own clock ends a hanging program; the caller's ends a hanging connection.
     python = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E"
     try:

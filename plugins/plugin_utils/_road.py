@@ -14,7 +14,7 @@ from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.playbook.play_context import PlayContext
 from ansible.utils.display import Display
-from ansible_collections.gpuprep.core.plugins.plugin_utils import _hosts
+from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _hosts
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 from ansible_collections.gpuprep.core.plugins.plugin_utils._places import encrypted_file, place_of
 from ansible_collections.gpuprep.core.plugins.plugin_utils._secrets import redactor, secrets_of
@@ -434,6 +434,15 @@ class Fleet:
         if again:
             found |= _hosts.for_all(again, self._plan, few, limits)
         return found
+
+    @property
+    def by_ssh(self) -> dict[str, str]:
+        """Return why hosts that answered did so by ssh, where another program was asked for."""
+        lost = PlanState.UNREACHABLE
+        answered = (n for n, plan in self.plans.items() if plan.state is not lost)
+        targets = ((n, self._targets[n]) for n in answered if n in self._targets)
+        told = {name: _clients.why_by_ssh(target.connection) for name, target in targets}
+        return {name: self.hide.text(reason) for name, reason in told.items() if reason}
 
     def report(self, name: str) -> HostReport:
         """Return what is told of a host; a fault in the judgement is the host's own too."""

@@ -39,6 +39,7 @@ code=$?
 echo 'bye bye'
 exit $code
 """
+CHOSEN: dict[str, Any] = {}  # variables of all hosts, by which one test is run over both clients
 SHELLS = {"fish": "/usr/bin/fish", "tcsh": "/usr/bin/tcsh", "noisy": "/usr/local/bin/noisy"}
 SET_UP = f"""
 apt-get -q update && apt-get -qy --no-install-recommends install fish tcsh
@@ -61,6 +62,12 @@ def two() -> Iterator[tuple[Host, ...]]:
     hosts.stop_all(NAMES)
 
 
+@pytest.fixture(autouse=True, params=["ssh", pytest.param("asyncssh", marks=pytest.mark.slow)])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(CHOSEN, "gpuprep_transport", request.param)
+    return str(request.param)
+
+
 @pytest.fixture
 def one(two: tuple[Host, ...]) -> Iterator[Host]:
     """Give the first host; its login is as it was afterwards."""
@@ -77,7 +84,7 @@ def root(name: str, script: str, stdin: str | None = None) -> str:
 def fleet(*some: Host, **variables: Any) -> dict[str, Any]:
     """Return an inventory of these hosts, with further variables for all of them."""
     document = inventory.document(some)
-    document["all"]["vars"] |= {"gpuprep_components": [], **variables}
+    document["all"]["vars"] |= {"gpuprep_components": [], **CHOSEN, **variables}
     return document
 
 

@@ -35,6 +35,7 @@ VALUES: dict[str, Any] = {
     "gpuprep_lock_timeout": 8,
     "gpuprep_observe_timeout": 9,
     "gpuprep_keep_connections": False,
+    "gpuprep_transport": "asyncssh",
     "gpuprep_run_dir": "",  # a directory of the test's own
     "gpuprep_as_of": "2026-01-01",
     "gpuprep_verify_tier": "full",

@@ -1,0 +1,186 @@
+"""What a command line of ssh means: asked of ssh itself (``ssh -G``), never read by us.
+
+The question costs as much as a process does. Where ssh's configuration has nothing that could tell
+two hosts apart, the answer for one holds for the other, and is asked for once.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from gpuprep.run.connections import configuration
+
+Resolved = Mapping[str, Sequence[str]]  # values by option, both as ``ssh -G`` prints them
+Ask = Callable[[Sequence[str]], str]
+
+_SECONDS: Final = 10
+_SYSTEMS_FILE: Final = "/etc/ssh/ssh_config"
+_CANONICAL: Final = "canonicalizehostname"
+_SCRIPT: Final = b"#!"
+
+
+class OnlySshError(Exception):
+    """What is asked for, only ssh itself does as ssh does; says what that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What in ssh's configuration depends on the host.
+
+    Attributes:
+        hosts: matches the names that a Host line speaks of in particular.
+        apart: whether anything else does, so that each host must be asked for.
+
+    """
+
+    hosts: re.Pattern[str]
+    apart: bool
+
+    def single_out(self, host: str) -> bool:
+        """Return whether the configuration may say something of this host alone."""
+        return self.apart or ":" in host or self.hosts.fullmatch(host.lower()) is not None
+
+
+class Resolver:
+    """Asks ssh what command lines mean, as few times as can be."""
+
+    def __init__(self, ask: Ask | None = None) -> None:
+        self._ask = ask or _ask
+        self._lock = threading.Lock()
+        self._rules: dict[tuple[str, ...], _Rules] = {}
+        self._known: dict[tuple[str, ...], Resolved] = {}
+
+    def defaults(self, program: str) -> Resolved:
+        """Return what ssh does where nobody says anything."""
+        return self.resolve([program, "-F", os.devnull, "unnamed"])
+
+    def resolve(self, command: Sequence[str]) -> Resolved:
+        """Return what ssh makes of a command line that ends with the host.
+
+        Raises:
+            OnlySshError: it makes nothing of it; it will say why when it is started.
+
+        """
+        *words, host = command
+        with self._lock:
+            rules = self._rules_of(tuple(_named_files(words)))
+        if rules.single_out(host):
+            return read(self._ask(command))
+        port, others = _without_port(words)
+        with self._lock:  # whoever comes second has the first one's answer
+            known = self._known.get(others)
+            if known is None:
+                resolved = read(self._ask(command))
+                if not _speaks_of(resolved, host):
+                    self._known[others] = resolved
+                return resolved
+        own = {"host": (host,), "hostname": (host.lower(),)} | ({"port": (port,)} if port else {})
+        return {**known, **own}
+
+    def _rules_of(self, named: tuple[str, ...]) -> _Rules:
+        if named not in self._rules:
+            self._rules[named] = _rules(named)
+        return self._rules[named]
+
+
+def _ask(command: Sequence[str]) -> str:
+    program, *words = command
+    try:
+        done = subprocess.run(
+            [program, "-G", *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        raise OnlySshError("ssh -G does not tell its settings") from None
+    return done.stdout
+
+
+def read(text: str) -> Resolved:
+    r"""Return the options in the output of ``ssh -G``.
+
+    >>> read("port 22\nidentityfile a\nidentityfile b")
+    {'port': ['22'], 'identityfile': ['a', 'b']}
+    """
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def is_plain(program: str) -> bool:
+    """Return whether a program that is called ssh is no script around it, as far as can be seen."""
+    try:
+        with Path(program).open("rb") as file:
+            return file.read(len(_SCRIPT)) != _SCRIPT
+    except OSError:
+        return False
+
+
+def home() -> str:
+    """Return the home directory that ssh takes, whatever the environment says."""
+    return pwd.getpwuid(os.getuid()).pw_dir
+
+
+def _without_port(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return the port that arguments name, and the others: of all ports ssh says the same.
+
+    A first ``-o Port=`` goes before all else that says something of it.
+    """
+    for index, (word, after) in enumerate(pairwise(words)):
+        if word.startswith("-p"):
+            break
+        if word == "-o" and after.startswith("Port=") and after[5:].isdigit():
+            # What is left in their place tells them from arguments without any.
+            return after[5:], (*words[:index], "-o", "Port=", *words[index + 2 :])
+    return "", tuple(words)
+
+
+def _speaks_of(resolved: Resolved, host: str) -> bool:
+    """Return whether an answer holds for its host alone."""
+    others = (
+        v for name, values in resolved.items() if name not in {"host", "hostname"} for v in values
+    )
+    named = host.lower()
+    return resolved.get("hostname") != [named] or any(named in value.lower() for value in others)
+
+
+def _named_files(words: Sequence[str]) -> list[str]:
+    """Return the files that a command line names in place of the user's configuration."""
+    found = [after for word, after in pairwise(words) if word == "-F"]
+    return found + [word[2:] for word in words if word.startswith("-F") and word != "-F"]
+
+
+def _rules(named: tuple[str, ...]) -> _Rules:
+    patterns: list[str] = []
+    own = Path(home(), ".ssh/config")
+    # Only where ssh's home is another than the environment's, we might miss what that includes.
+    apart = Path(os.path.expanduser("~")) != own.parents[1] and own.exists()  # noqa: PTH111
+    for _path, text in configuration(named or (str(own), _SYSTEMS_FILE)):
+        for line in text.splitlines():
+            word, *values = line.replace("=", " ").lower().replace('"', " ").split() or [""]
+            if word == "host":
+                apart = apart or any(value.startswith("!") for value in values)
+                patterns += [value for value in values if value != "*"]
+            elif word == "match":
+                apart = apart or values != ["all"]
+            elif word == _CANONICAL:
+                apart = True
+    either = "|".join(
+        re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns
+    )
+    return _Rules(re.compile(either), apart)
