@@ -181,7 +181,7 @@ def test_a_folder_of_pictures_is_a_source_but_no_video(folder: Path) -> None:
 def test_a_source_is_named_once(folder: Path) -> None:
     b = {"subject": "drawn-b", "sources": ["b.mp4", "b.mp4"]}
     (problem,) = told(folder, one_job(b=b))
-    assert "job demo: source b.mp4 is on side b twice" in problem
+    assert "job demo cannot use the source b.mp4, which is on side b twice" in problem
 
 
 @pytest.mark.parametrize(("every_nth", "sides"), [(1, ""), (2, "ab"), (100, "ab")])
