@@ -182,12 +182,12 @@ Conflicts: libnvidia-compute-580
 
 
 def test_packages_of_others_are_not_taken_away(lab: Lab, bare: str) -> None:
-    lab.sh(bare, "mkdir -p /root/farm/DEBIAN")
-    lab.sh(bare, write("/root/farm/DEBIAN/control", CONTROL.rstrip()))
-    lab.sh(bare, "dpkg-deb --build /root/farm && dpkg --install /root/farm.deb")
+    lab.sh(bare, "mkdir -p /root/renderer/DEBIAN")
+    lab.sh(bare, write("/root/renderer/DEBIAN/control", CONTROL.rstrip()))
+    lab.sh(bare, "dpkg-deb --build /root/renderer && dpkg --install /root/renderer.deb")
     found = lab.apply(bare, **DRIVER_ONLY).hosts[bare]
     there = lab.run(bare, "dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n")
-    lab.sh(bare, "dpkg --purge render-farm; rm -r /root/farm /root/farm.deb")
+    lab.sh(bare, "dpkg --purge render-farm; rm -r /root/renderer /root/renderer.deb")
     failed(found, "E_FOREIGN_PACKAGES", "would take away render-farm, which")
     assert "render-farm installed" in there.splitlines()
     assert "nvidia" not in there  # the driver's pin neither
