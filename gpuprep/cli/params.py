@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
-import yaml
 
 from gpuprep.errors import ConfigError
 from gpuprep.run.environment import asking
@@ -159,6 +158,8 @@ def parse_variables(texts: tuple[str, ...]) -> list[Mapping[str, Any] | str]:
 
 def _parse_mapping(text: str) -> Mapping[str, Any]:
     if text.lstrip().startswith("{"):
+        import yaml  # noqa: PLC0415 - hardly anybody writes this
+
         try:
             data = yaml.safe_load(text)
         except yaml.YAMLError as error:

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 
@@ -22,7 +22,7 @@ from gpuprep.cli.progress import progress
 from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
-from gpuprep.report.terminal import explain_exit_code, render
+from gpuprep.report.outcome import explain_exit_code
 from gpuprep.run.inventories import LOCALHOST
 from gpuprep.run.paths import readable_file
 
@@ -282,7 +282,7 @@ def _agreed(typed: Typed, reach: Reach) -> bool:
     changing = sum(host.changed for host in planned.hosts.values())
     if changing < _SEVERAL:
         return True
-    render(planned, None, sys.stderr, fold=not typed.verbose)
+    _show(planned, None, sys.stderr, typed)
     return click.confirm(f"Change {changing} of {len(planned.hosts)} hosts?", err=True)
 
 
@@ -293,7 +293,13 @@ def _print(result: FleetResult, code: ExitCode, typed: Typed) -> None:
         click.echo(json.dumps(result.to_dict(), indent=indent))
         click.echo(explain_exit_code(result, code), err=True)
     else:
-        render(result, code, sys.stdout, fold=not typed.verbose)
+        _show(result, code, sys.stdout, typed)
+
+
+def _show(result: FleetResult, code: ExitCode | None, stream: TextIO, typed: Typed) -> None:
+    from gpuprep.report.terminal import render  # noqa: PLC0415 - programs do without
+
+    render(result, code, stream, fold=not typed.verbose)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from gpuprep.layout import package_root
-from gpuprep.on_host.loader import LOADER, ROOT, program
+from gpuprep.on_host.loader import LOADER, ROOT, head
 
 __all__ = ["ROOT", "packed"]
 
@@ -24,6 +24,11 @@ def packed(names: tuple[str, ...], *lines: str) -> str:
         lines: Python; imports the modules as parts of the package :data:`ROOT`.
 
     """
+    return "\n".join([_head(names), *lines, ""])
+
+
+@cache
+def _head(names: tuple[str, ...]) -> str:
     texts = {f"{ROOT}.{name}": _text(name) for name in sorted({LOADER, *names})}
-    text: str = program(texts, *lines)
+    text: str = head(texts)
     return text

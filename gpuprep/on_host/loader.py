@@ -3,8 +3,11 @@
 Standard library only, Python 3.6 or newer.
 """
 
+import base64
 import importlib.machinery
+import json
 import sys
+import zlib
 
 ROOT = "gpuprep_on_host"  # package that the modules are parts of on a host
 LOADER = "loader"
@@ -40,10 +43,25 @@ def install(texts):
     sys.meta_path.insert(0, ShippedModules(texts))
 
 
-def program(texts, *lines):
-    """Return a program that makes the modules importable and then runs some lines.
+def packed(texts):
+    """Return texts by name as one short text: it goes to every host of a fleet."""
+    return base64.b64encode(zlib.compress(json.dumps(texts).encode("ascii"))).decode("ascii")
+
+
+def unpacked(text):
+    """Return the texts again."""
+    return json.loads(zlib.decompress(base64.b64decode(text)).decode("ascii"))
+
+
+def head(texts):
+    """Return the beginning of a program: it makes the modules importable.
 
     The texts are the program's variable ``TEXTS``, with which it can write itself again.
     """
     own = texts["%s.%s" % (ROOT, LOADER)]
-    return "\n".join([own, "TEXTS = %r" % (texts,), "install(TEXTS)", *lines, ""])
+    return "%s\nTEXTS = unpacked(%r)\ninstall(TEXTS)" % (own, packed(texts))
+
+
+def program(texts, *lines):
+    """Return a program that makes the modules importable and then runs some lines."""
+    return "\n".join([head(texts), *lines, ""])

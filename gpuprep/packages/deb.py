@@ -53,6 +53,7 @@ def _compare_part(left: str, right: str) -> int:
     return 0
 
 
+@lru_cache(maxsize=1 << 14)  # a fleet has few versions
 def compare_versions(left: str, right: str) -> int:
     """Return a negative number, zero or a positive number as left is older, equal or newer."""
     parts = []

@@ -81,6 +81,7 @@ def _parts(version: str) -> tuple[int, str, str | None]:
     return int(epoch or 0), upstream if dash else rest, release if dash else None
 
 
+@lru_cache(maxsize=1 << 14)  # a fleet has few versions
 def compare_versions(left: str, right: str) -> int:
     """Return a negative number, zero or a positive one as left is older, equal or newer.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
+import importlib.util
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -28,12 +31,26 @@ _TRUE: Final = frozenset({"y", "yes", "on", "1", "true", "t"})
 _LINEAR: Final = frozenset({"linear", "ansible.builtin.linear"})
 _CALLBACKS: Final = ("~/.ansible/plugins/callback", "/usr/share/ansible/plugins/callback")
 ENGINE: Final = "GPUPREP_ENGINE"  # of the environment: "playbook" starts ansible-playbook always
+_VERSION: Final = re.compile(r"^__version__ = ['\"]([^'\"]+)['\"]$", re.MULTILINE)
 _DEFAULT_COLLECTIONS: Final = ("~/.ansible/collections", "/usr/share/ansible/collections")
 
 
 def collections_root() -> Path:
     """Directory to put on Ansible's collections path."""
     return collection_root().parents[2]  # below it: ansible_collections/gpuprep/core
+
+
+def ansible_core() -> str:
+    """Return the version of ansible-core; it is not imported for that, which would take long."""
+    package = importlib.util.find_spec("ansible")
+    with contextlib.suppress(OSError):
+        for folder in (package and package.submodule_search_locations) or ():
+            text = Path(folder, "release.py").read_text(encoding="utf-8")
+            if found := _VERSION.search(text):
+                return found[1]
+    from importlib.metadata import version as recorded  # noqa: PLC0415 - takes long
+
+    return recorded("ansible-core")
 
 
 def playbook(verb: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import importlib.metadata
 import json
 import os
 import socket
@@ -120,7 +119,7 @@ class Run:
             id=uuid.uuid4().hex,
             by=f"{_user()}@{socket.gethostname()}",
             gpuprep=__version__,
-            ansible_core=importlib.metadata.version("ansible-core"),
+            ansible_core=engine.ansible_core(),
             inventory=tuple(redactor.data(names_of(self.inventory))),
             limit=limit_pattern(self.limit),
             settings=redactor.data(_documented(given)),

@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
@@ -35,6 +36,7 @@ _SWITCHES: Final = frozenset({"true", "false", "none", "null"})  # TOKEN_CHECK=f
 _ASSIGNMENT: Final = re.compile(
     r"""(?P<name>[\w-]+)["']?\s*[:=]\s*(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,#]+)"""
 )
+_ATOMS: Final = frozenset({int, float, bool, type(None)})
 _REMEMBERED: Final = 400  # characters
 _MOST_REMEMBERED: Final = 20_000  # texts
 _NOT_ITSELF: Final = ("!vault", "$ANSIBLE_VAULT", "{{")  # encrypted, or only named
@@ -54,6 +56,7 @@ _URL_QUERY: Final = re.compile(r"(?P<before>[?&;](?P<name>[\w.-]+)=)(?P<token>[^
 _QUERY_NAMES: Final = frozenset({"auth", "key", "sig", "signature", "x-amz-signature"})
 
 
+@lru_cache(maxsize=1 << 12)  # hosts have variables of the same names
 def is_secret_name(name: str) -> bool:
     """Return whether a variable of this name holds a secret.
 
@@ -246,9 +249,12 @@ class Redactor:
 
     def data(self, data: Any) -> Any:  # noqa: ANN401 - JSON in, JSON out
         """Mask the secrets in all strings of nested data; keys stay."""
-        if isinstance(data, str):
+        kind = type(data)
+        if kind in _ATOMS:  # first what there is most of
+            return data
+        if kind is str or isinstance(data, str):
             return self._word(data)
-        if isinstance(data, Mapping):
+        if kind is dict or isinstance(data, Mapping):
             return {key: self.data(value) for key, value in data.items()}
         if isinstance(data, list | tuple):
             return [self.data(item) for item in data]

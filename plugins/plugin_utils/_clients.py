@@ -15,8 +15,8 @@ import time
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from ansible.errors import AnsibleError
 from ansible.utils.display import Display
@@ -25,6 +25,9 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 ensure_package()
 
 from gpuprep.run.connections import LINK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 MOST_BYTES = 8 << 20  # a full host with its probe answers some 300 KiB
 PIECE_BYTES = 64 << 10
@@ -136,6 +139,7 @@ class _SshClient(_Client):
 _spared: WeakKeyDictionary[Any, list[str]] = (
     WeakKeyDictionary()
 )  # connections; why ssh all the same
+_shared: WeakSet[Any] = WeakSet()  # those whose master takes commands from this process
 
 
 def spare_ssh(connection: Any) -> None:
@@ -143,9 +147,14 @@ def spare_ssh(connection: Any) -> None:
     _spared[connection] = []
 
 
-def talk_over(connection: Any | None) -> None:
+def share_master(connection: Any) -> None:
+    """Let commands go to a connection's open master from this process, without ssh between."""
+    _shared.add(connection)
+
+
+def talk_over(connection: Any, *, connected: bool) -> None:
     """Remember what this thread's clients, until further notice, are started for."""
-    _thread.connection = connection
+    _thread.connection, _thread.connected = connection, connected
 
 
 def why_by_ssh(connection: Any) -> str:
@@ -156,23 +165,16 @@ def why_by_ssh(connection: Any) -> str:
 def _ssh_client(command: list[bytes], **options: Any) -> Any:
     """Start ssh, or what takes its place."""
     connection = getattr(_thread, "connection", None)
-    reasons = None if connection is None else _spared.get(connection)
-    if reasons is None:
-        return _SshClient(command, **options)
-    from gpuprep.run.ssh.resolved import OnlySshError  # noqa: PLC0415 - few runs need it
-
-    def tell(reason: str) -> None:
-        reasons.append(reason)
-        Display().v(f"by ssh, not by asyncssh: {reason}", host=command[-2].decode(errors="replace"))
-
-    if reason := _only_ssh(command, options):
-        tell(reason)
-        return _SshClient(command, **options)
-    try:
-        words = [os.fsdecode(word) for word in command]
-        client = _in_process().start(words, _own_sockets(connection), tell)
-    except OnlySshError as error:
-        tell(str(error))
+    reasons: list[str] = []
+    if connection is None:
+        make = None
+    elif _thread.connected:
+        make = _shared_connections if connection in _shared else None
+    else:
+        make = _in_process if connection in _spared else None
+        reasons = _spared.get(connection, reasons)
+    client = None if make is None else _stand_in(make, connection, command, options, reasons)
+    if client is None:
         return _SshClient(command, **options)
     client.stdout, client.stderr = _Output(client.stdout, client), _Output(client.stderr, client)
     if name := getattr(_thread, "host", None):
@@ -180,7 +182,32 @@ def _ssh_client(command: list[bytes], **options: Any) -> Any:
     return client
 
 
-def _only_ssh(command: list[bytes], options: dict[str, Any]) -> str:
+def _stand_in(
+    make: Callable[[], Any],
+    connection: Any,
+    command: list[bytes],
+    options: Mapping[str, Any],
+    reasons: list[str],
+) -> Any:
+    """Return what does ssh's work within this process, None where only ssh can."""
+    from gpuprep.run.ssh.resolved import OnlySshError  # noqa: PLC0415 - not every run needs it
+
+    def tell(reason: str) -> None:
+        reasons.append(reason)
+        Display().v(f"by ssh: {reason}", host=command[-2].decode(errors="replace"))
+
+    if reason := _only_ssh(command, options):
+        tell(reason)
+        return None
+    words = [os.fsdecode(word) for word in command]
+    try:
+        return make().start(words, _own_sockets(connection), tell)
+    except OnlySshError as error:
+        tell(str(error))
+        return None
+
+
+def _only_ssh(command: list[bytes], options: Mapping[str, Any]) -> str:
     """Return what about a client only ssh has, beside its arguments; nothing where there is none."""
     if options.get("stdin") != subprocess.PIPE:
         return "a terminal"
@@ -199,16 +226,26 @@ def _own_sockets(connection: Any) -> set[str]:
 
 
 @lru_cache
-def _made() -> Any:
-    from gpuprep.run.ssh.client import Clients  # noqa: PLC0415 - takes time
+def _made(kind: str) -> Any:
+    if kind == "asyncssh":
+        from gpuprep.run.ssh.client import Clients  # noqa: PLC0415 - takes time
 
-    return Clients(os.environ)
+        return Clients(os.environ)
+    from gpuprep.run.ssh.multiplex import SharedConnections  # noqa: PLC0415 - as above
+
+    return SharedConnections(os.environ)
 
 
 def _in_process() -> Any:
-    """Return what starts clients that are no processes: one for all threads."""
+    """Return what makes connections that are no processes: one for all threads."""
     with _lock:
-        return _made()
+        return _made("asyncssh")
+
+
+def _shared_connections() -> Any:
+    """Return what gives commands to open masters: one for all threads."""
+    with _lock:
+        return _made("masters")
 
 
 def bound(connection: Any) -> None:

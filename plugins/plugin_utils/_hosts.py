@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shlex
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,7 @@ MISSING_PYTHON = 127
 CONNECTION_LOST = 255
 MOST_AT_ONCE = 50  # hosts; more gain nothing
 KEY_EXCHANGES_PER_CORE = 10
+MASTER_SECONDS = 1.0  # for a master, which is on this machine, to be seen at its socket
 PATIENCE = 3  # times the connection's own timeout, when it is tried again
 PAUSE_SECONDS = (1.0, 5.0)  # before that, so that hosts do not come all at once again
 KEPT = "gpuprep-program-"  # directories on hosts whose sudo wants a terminal
@@ -305,7 +307,7 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     """
     connection = target.connection
     _clients.bound(connection)
-    _clients.talk_over(None if is_connected(connection) else connection)
+    _clients.talk_over(connection, connected=is_connected(connection))
     # The host's own clock ends a hanging program; the caller's ends a hanging connection.
     python = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E"
     try:
@@ -572,9 +574,19 @@ def is_connected(connection: Any) -> bool:
             *(connection.get_option(name) for name in ("host", "port", "remote_user"))
         )
         folder = connection.get_option("control_path_dir")
-        return Path(path % {"directory": folder}).expanduser().is_socket()
+        return _is_listening(Path(path % {"directory": folder}).expanduser())
     except (KeyError, AttributeError, TypeError, ValueError, OSError):  # not ssh, or not our names
         return False
+
+
+def _is_listening(path: Path) -> bool:
+    """Return whether somebody is behind a socket: a master that was killed leaves it there."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX) as found:
+        found.settimeout(MASTER_SECONDS)
+        found.connect(str(path))
+    return True
 
 
 def for_all(

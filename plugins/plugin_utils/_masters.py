@@ -110,6 +110,7 @@ def option(connection: Any, name: str) -> Any:
         return None
 
 
+@lru_cache
 def default_arguments() -> Any:
     """Return what Ansible gives to ssh when nobody says otherwise."""
     definitions = C.config.get_configuration_definitions("connection", "ssh")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import threading
 from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -76,9 +77,12 @@ TIER_SECONDS = {
 # Hosts at once, the second time: sshd as it comes, on a jump host for one, turns some away when ten
 # have not logged in yet.
 MOST_AGAIN = 8
+MANY_KEPT = 8  # open connections; for fewer, ssh's processes cost less than to ask what it would do
 FEWER = 4  # times fewer at once than the first time, at least
 MOST_CHARACTERS = 1000  # of an error's text
 ENCRYPTED = re.compile("vault|decrypt", re.IGNORECASE)
+# Threads that wait for hosts are many, and Python lets one work at a time: they would only jostle.
+_judging = threading.Lock()
 VAULT_CURE = "; give the right password: --vault-password-file, --vault-id or --ask-vault-pass"
 FAILED = "__gpuprep_failed"  # the variable that the rescue of apply.yml sets on a host
 
@@ -189,14 +193,16 @@ def observe_host(
         HostUnreachableError, HostUnusableError: see :mod:`_hosts`.
 
     """
-    request = observation_request(load(), settings)
-    probe = source(tier, _capabilities()) if tier else ""
     marker = observe.new_marker()
-    script = observe.script(request, probe, tier or Tier.QUICK, marker)
+    with _judging:
+        request = observation_request(load(), settings)
+        probe = source(tier, _capabilities()) if tier else ""
+        script = observe.script(request, probe, tier or Tier.QUICK, marker)
     limit = seconds + TIER_SECONDS[tier or Tier.QUICK]
     answer = _hosts.run_script(target, script, limit, OBSERVATION)
     try:
-        seen = observe.read(answer, marker)
+        with _judging:
+            seen = observe.read(answer, marker)
     except observe.ObservationError as error:
         raise _hosts.HostUnusableError("E_OBSERVE", str(error)) from error
     if seen.uid != 0:
@@ -419,6 +425,9 @@ class Fleet:
         """Return each host's plan or fault; who was not reached in the crowd is asked once more."""
         parallel = _hosts.at_once((self._targets[name] for name in names), C.DEFAULT_FORKS)
         kept = {name for name in names if _hosts.is_connected(self._targets[name].connection)}
+        if len(kept) >= MANY_KEPT:
+            for name in kept:
+                _clients.share_master(self._targets[name].connection)
         found: dict[str, Any] = _hosts.for_all(names, self._plan, parallel, limits)
         again = [
             name
@@ -485,7 +494,8 @@ class Fleet:
         seen = observe_host(self._targets[name], settings, self._seconds[name], self._tier)
         self.seen[name] = seen
         resolver = resolver_for(settings, self._action._loader)
-        return plan_host(seen, settings, load(), resolver)
+        with _judging:
+            return plan_host(seen, settings, load(), resolver)
 
     def _fail(self, name: str, error: BaseException) -> None:
         self.plans[name] = failed_plan(error)

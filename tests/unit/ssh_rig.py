@@ -8,20 +8,31 @@ import os
 import subprocess
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import asyncssh
 
 from gpuprep.run.ssh.resolved import OnlySshError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from gpuprep.run.ssh.client import Clients
 
 OURS = "AsyncSSH"
 SECONDS = 60
+DATA = b"x" * 70_000
+COMMAND = "wc -c; echo wrong >&2; exit 3"
+
+
+class Starts(Protocol):
+    """What starts clients."""
+
+    _environ: Mapping[str, str]
+
+    def start(
+        self, command: Sequence[str], sockets: Collection[str], tell: Callable[[str], None]
+    ) -> Any:
+        """Start one."""
 
 
 @dataclass
@@ -149,15 +160,16 @@ def by_ssh(command: Sequence[str], data: bytes, environ: Mapping[str, str]) -> O
 
 
 def by_us(
-    clients: Clients,
+    clients: Starts,
     command: Sequence[str],
     data: bytes,
     during: Callable[[Any], None] = lambda _client: None,
+    sockets: Collection[str] = ("/none",),
 ) -> Outcome:
     """Carry a command line out by our client, or by ssh where that refuses."""
     reasons: list[str] = []
     try:
-        client: Any = clients.start(command, {"/none"}, reasons.append)
+        client: Any = clients.start(command, sockets, reasons.append)
     except OnlySshError as error:
         done = by_ssh(command, data, clients._environ)
         return Outcome(done.code, done.out, done.err, (str(error),))
@@ -182,6 +194,62 @@ def by_us(
     for stream in (client.stdout, client.stderr):
         stream.close()
     return Outcome(code, read["stdout"], read["stderr"].decode(errors="replace"), tuple(reasons))
+
+
+class Lab:
+    """Keys, files and a server; command lines that lead there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.key = self.new_key("login")
+        self.host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self.authority = asyncssh.generate_private_key("ssh-ed25519")
+        self.sshd = Sshd(self.host_key)
+        self.certified = Sshd(
+            self.host_key,
+            self.authority.generate_host_certificate(self.host_key, "host", principals=["gate"]),
+        )
+        for sshd in (self.sshd, self.certified):
+            sshd.accepted.add(asyncssh.read_public_key(f"{self.key}.pub").public_data)
+        self.config = folder / "config"
+        self.config.write_text("")
+        self.known = folder / "known_hosts"
+
+    def reset(self) -> None:
+        """Forget what was written and seen."""
+        self.known.write_text(f"{self.name()} {self.public}\n")
+        self.config.write_text("")
+        self.sshd.seen.clear()
+        self.certified.seen.clear()
+
+    def close(self) -> None:
+        self.sshd.close()
+        self.certified.close()
+
+    def new_key(self, name: str, passphrase: str = "") -> Path:
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)], check=True
+        )
+        return path
+
+    @property
+    def public(self) -> str:
+        return self.host_key.export_public_key().decode().strip()
+
+    def name(self, sshd: Sshd | None = None) -> str:
+        return f"[127.0.0.1]:{(sshd or self.sshd).port}"
+
+    def command(self, *words: str, sshd: Sshd | None = None, run: str = COMMAND) -> list[str]:
+        """Return a command line of ssh; what comes first counts."""
+        options = [
+            f"UserKnownHostsFile={self.known}", "GlobalKnownHostsFile=/dev/null", "BatchMode=yes",
+            f"Port={(sshd or self.sshd).port}", "User=ops", f"IdentityFile={self.key}",
+            "IdentitiesOnly=yes", "StrictHostKeyChecking=yes",
+        ]  # fmt: skip
+        given = [part for option in options for part in ("-o", option)]
+        return ["ssh", "-F", str(self.config), *words, *given, "127.0.0.1", run]
 
 
 @contextlib.contextmanager

@@ -25,7 +25,8 @@ from gpuprep.model import (
     StepStatus,
 )
 from gpuprep.report import terminal
-from gpuprep.report.terminal import explain_exit_code, render
+from gpuprep.report.outcome import explain_exit_code
+from gpuprep.report.terminal import render
 from gpuprep.report.text import checks_in_words
 from gpuprep.run.events import Event, EventKind
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import asyncssh
 import pytest
 import ssh_rig
-from ssh_rig import Outcome, Sshd, by_ssh, by_us
+from ssh_rig import COMMAND, DATA, Outcome, by_ssh, by_us
 
-from gpuprep.run.ssh.client import LOST, Clients
+from gpuprep.run.ssh.client import Clients
 from gpuprep.run.ssh.resolved import OnlySshError, Resolver, read
+from gpuprep.run.ssh.stand_in import LOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,54 +31,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("ssh", "ssh-agent", "ssh-add", "ssh-keygen")
 
-DATA = b"x" * 70_000
-COMMAND = "wc -c; echo wrong >&2; exit 3"
 REFUSED = "Host key verification failed."
 
 
-class Lab:
-    """Keys, files and a server; command lines that lead there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.key = self.new_key("login")
-        self.host_key = asyncssh.generate_private_key("ssh-ed25519")
-        self.authority = asyncssh.generate_private_key("ssh-ed25519")
-        self.sshd = Sshd(self.host_key)
-        self.certified = Sshd(
-            self.host_key,
-            self.authority.generate_host_certificate(self.host_key, "host", principals=["gate"]),
-        )
-        for sshd in (self.sshd, self.certified):
-            sshd.accepted.add(asyncssh.read_public_key(f"{self.key}.pub").public_data)
-        self.config = folder / "config"
-        self.config.write_text("")
-        self.known = folder / "known_hosts"
-
-    def new_key(self, name: str, passphrase: str = "") -> Path:
-        path = self.folder / name
-        path.unlink(missing_ok=True)
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)], check=True
-        )
-        return path
-
-    @property
-    def public(self) -> str:
-        return self.host_key.export_public_key().decode().strip()
-
-    def name(self, sshd: Sshd | None = None) -> str:
-        return f"[127.0.0.1]:{(sshd or self.sshd).port}"
-
-    def command(self, *words: str, sshd: Sshd | None = None, run: str = COMMAND) -> list[str]:
-        """Return a command line of ssh; what comes first counts."""
-        options = [
-            f"UserKnownHostsFile={self.known}", "GlobalKnownHostsFile=/dev/null", "BatchMode=yes",
-            f"Port={(sshd or self.sshd).port}", "User=ops", f"IdentityFile={self.key}",
-            "IdentitiesOnly=yes", "StrictHostKeyChecking=yes",
-        ]  # fmt: skip
-        given = [part for option in options for part in ("-o", option)]
-        return ["ssh", "-F", str(self.config), *words, *given, "127.0.0.1", run]
+class Lab(ssh_rig.Lab):
+    """Carries command lines out both ways."""
 
     def both(self, command: list[str], **environ: str) -> tuple[Outcome, Outcome]:
         """Return how a command line ends with ssh and with our client."""
@@ -87,21 +45,15 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("SSH_AUTH_SOCK", raising=False)
-        lab = Lab(tmp_path_factory.mktemp("ssh"))
-        yield lab
-        lab.sshd.close()
-        lab.certified.close()
+    lab = Lab(tmp_path_factory.mktemp("ssh"))
+    yield lab
+    lab.close()
 
 
 @pytest.fixture
 def lab(made: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    made.known.write_text(f"{made.name()} {made.public}\n")
-    made.config.write_text("")
-    made.sshd.seen.clear()
-    made.certified.seen.clear()
+    made.reset()
     return made
 
 

@@ -1,10 +1,6 @@
 """A client of ssh that is no process: asyncssh makes the connections, all in one thread.
 
-It takes ssh's command line, and looks from outside like the process that this would start: pipes,
-an exit status of ssh's, ssh's words about hosts that do not answer. So whoever starts ssh, and
-reads what it says, need not know. Until the host has begun the command, anything that goes another
-way than well ends in handing the very same pipes to ssh: it then does as it would have done, and
-says what it would have said.
+It takes ssh's command line, and says of hosts that do not answer what ssh says.
 """
 
 from __future__ import annotations
@@ -14,11 +10,9 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import threading
-import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,17 +26,16 @@ from gpuprep.run.ssh.library import (
     get_mac_algs,
     get_public_key_algs,
 )
-from gpuprep.run.ssh.resolved import OnlySshError, Resolver, is_plain
+from gpuprep.run.ssh.resolved import OnlySshError, Resolver
 from gpuprep.run.ssh.settings import Algorithms, Settings, settings, wants_kerberos
+from gpuprep.run.ssh.stand_in import LOST, StandIn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-LOST: Final = 255  # exit status of ssh itself
 _PIECE: Final = 1 << 16
 _MOST_WAITING: Final = 1 << 20  # bytes that nobody has read yet
 _LOOK_SECONDS: Final = 10
-_LEFT_ALONE: Final = ("-E", "-O", "-W", "-y")  # arguments of ssh that ``ssh -G`` does not tell
 _CHEAP: Final = frozenset({"aes128-gcm@openssh.com", "aes256-gcm@openssh.com"})
 _CERTIFICATE: Final = "-cert-v01@openssh.com"
 _FAMILIES: Final = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -79,33 +72,14 @@ class Clients:
             OnlySshError: this is only for ssh itself.
 
         """
-        program = shutil.which(command[0])
-        if program is None or not is_plain(program):
-            raise OnlySshError(f"{command[0]} is a program of its own")
-        words = [program, *_without_masters(command[1:-2], sockets)]
-        if any(word.startswith(_LEFT_ALONE) for word in words):
-            raise OnlySshError("an argument of ssh")
-        resolved = self._resolver.resolve([*words, command[-2]])
-        found = settings(resolved, self._resolver.defaults(program), self._environ, words)
+        words, resolved = self._resolver.of_client(command, sockets)
+        found = settings(resolved, self._resolver.defaults(words[0]), self._environ, words)
         if wants_kerberos(resolved) and _has_ticket(self._environ.get("KRB5CCNAME", "")):
             raise OnlySshError("a Kerberos ticket")
         keys = self._known_hosts.keys(found.known_hosts, found.names)
         if not keys.own and not keys.authorities and (keys.revoked or not found.new_keys_pass):
             raise OnlySshError("a host whose key is not known")
         return Client(self, command, _Login(found, keys, _offer(found.algorithms, keys)), tell)
-
-
-def _without_masters(words: Sequence[str], sockets: Collection[str]) -> list[str]:
-    """Return arguments without a path of a master that was not the user's choice."""
-    kept: list[str] = []
-    for word in words:
-        name, _, value = word.partition("=")
-        path = value.strip('"')
-        if kept and kept[-1] == "-o" and name == "ControlPath" and os.path.dirname(path) in sockets:  # noqa: PTH120
-            kept.pop()
-        else:
-            kept.append(word)
-    return kept
 
 
 @lru_cache
@@ -188,102 +162,42 @@ class _SilentError(Exception):
     """The host did not answer; says so in ssh's words."""
 
 
-class Client:
-    """Stands in for ``subprocess.Popen`` of ssh with three pipes.
-
-    Attributes:
-        args: the command line.
-        stdin: of the command on the host.
-        stdout: as above.
-        stderr: as above, and what there is to say of the connection.
-        returncode: exit status, None as long as there is none.
-
-    """
+class Client(StandIn):
+    """A command on a host, over a connection of its own that asyncssh makes."""
 
     def __init__(
         self, clients: Clients, command: Sequence[str], login: _Login, tell: Callable[[str], None]
     ) -> None:
-        self.args = list(command)
-        self.returncode: int | None = None
-        self._clients, self._login, self._tell = clients, login, tell
-        self._input, write_end = os.pipe()
-        read_end, self._output = os.pipe()
-        read_error, self._errors = os.pipe()
-        self.stdin: Any = os.fdopen(write_end, "wb")
-        self.stdout: Any = os.fdopen(read_end, "rb")
-        self.stderr: Any = os.fdopen(read_error, "rb")
-        self._lock = threading.Lock()
-        self._decided = threading.Event()  # there is an exit status, or a process
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(command, tell)
+        self._clients, self._login = clients, login
         self._task: asyncio.Task[int | None] | None = None
-        self._ended_by = 0
         clients.loop.call_soon_threadsafe(self._start)
 
-    # --- as a process looks -----------------------------------------------------------------
-
-    def poll(self) -> int | None:
-        """Return the exit status, if there is one."""
-        if self.returncode is None and self._process is not None:
-            self.returncode = self._process.poll()
-        return self.returncode
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Return the exit status when there is one.
-
-        Raises:
-            subprocess.TimeoutExpired: there is none in time.
-
-        """
-        begun = time.monotonic()
-        if not self._decided.wait(timeout):
-            raise subprocess.TimeoutExpired(self.args, timeout or 0)
-        if self.returncode is None and self._process is not None:
-            left = None if timeout is None else max(0.0, begun + timeout - time.monotonic())
-            self.returncode = self._process.wait(left)
-        return LOST if self.returncode is None else self.returncode
-
-    def terminate(self) -> None:
-        """End the connection."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End the connection."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, signum: int) -> None:
-        with self._lock:
-            process = self._process
-            self._ended_by = signum
-        if process is not None:
-            process.send_signal(signum)
-        elif self.returncode is None:
-            self._clients.loop.call_soon_threadsafe(self._cancel)
+    def _cancel(self) -> None:
+        self._clients.loop.call_soon_threadsafe(self._cancel_task)
 
     # --- in the loop ------------------------------------------------------------------------
 
     def _start(self) -> None:
         self._task = self._clients.loop.create_task(self._work())
-        self._task.add_done_callback(self._settle)
+        self._task.add_done_callback(self._end_task)
 
-    def _cancel(self) -> None:
+    def _cancel_task(self) -> None:
         if self._task is not None:
             self._task.cancel()
 
-    def _settle(self, task: asyncio.Task[int | None]) -> None:
+    def _end_task(self, task: asyncio.Task[int | None]) -> None:
         """Give the exit status; a task that is cancelled in time has not even begun."""
         code = -self._ended_by if task.cancelled() else task.result()
-        if code is None:
-            return  # ssh will give it
-        self.returncode = code
-        self._decided.set()
-        for descriptor in (self._input, self._output, self._errors):
-            os.close(descriptor)
+        if code is not None:  # else ssh will give it
+            self._settle(code)
 
     async def _work(self) -> int | None:
         """Return the exit status, None where ssh has taken over."""
         talk = _Talk(self._clients, self._login, self.args[-1])
         try:
-            return await talk.run(self._input, self._output, self._errors)
+            source, output, errors = self._descriptors
+            return await talk.run(source, output, errors)
         except _SilentError as error:
             self._say(str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, ssh is the one to say it
@@ -294,32 +208,6 @@ class Client:
         finally:
             talk.close()
         return LOST
-
-    def _say(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            os.write(self._errors, f"{text}\r\n".encode(errors="replace"))
-
-    def _hand_over(self, reason: str) -> bool:
-        """Let ssh go on from here; return whether it does."""
-        descriptors = (self._input, self._output, self._errors)
-        with self._lock:
-            if self._ended_by:
-                return False
-            for descriptor in descriptors:
-                os.set_blocking(descriptor, True)
-            try:
-                source, output, errors = descriptors
-                self._process = subprocess.Popen(
-                    self.args, stdin=source, stdout=output, stderr=errors
-                )
-            except OSError as error:
-                self._say(f"{self.args[0]}: {error.strerror}")
-                return False
-        self._tell(reason)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        self._decided.set()
-        return True
 
 
 class _Talk:

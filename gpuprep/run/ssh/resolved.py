@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,8 @@ _SECONDS: Final = 10
 _SYSTEMS_FILE: Final = "/etc/ssh/ssh_config"
 _CANONICAL: Final = "canonicalizehostname"
 _SCRIPT: Final = b"#!"
+_LEFT_ALONE: Final = ("-E", "-O", "-W", "-y")  # arguments of ssh that ``ssh -G`` does not tell
+_PATH: Final = "ControlPath"
 
 
 class OnlySshError(Exception):
@@ -62,6 +65,27 @@ class Resolver:
     def defaults(self, program: str) -> Resolved:
         """Return what ssh does where nobody says anything."""
         return self.resolve([program, "-F", os.devnull, "unnamed"])
+
+    def of_client(
+        self, command: Sequence[str], sockets: Collection[str]
+    ) -> tuple[list[str], Resolved]:
+        """Return program and arguments without masters that nobody has chosen, and what they mean.
+
+        Args:
+            command: ssh's command line, the host and what it is to run at its end.
+            sockets: directories of masters; those in others are the user's own choice.
+
+        Raises:
+            OnlySshError: only ssh itself knows.
+
+        """
+        program = shutil.which(command[0])
+        if program is None or not _is_plain(program):
+            raise OnlySshError(f"{command[0]} is a program of its own")
+        words = [program, *_without_masters(command[1:-2], sockets)]
+        if any(word.startswith(_LEFT_ALONE) for word in words):
+            raise OnlySshError("an argument of ssh")
+        return words, self.resolve([*words, command[-2]])
 
     def resolve(self, command: Sequence[str]) -> Resolved:
         """Return what ssh makes of a command line that ends with the host.
@@ -122,13 +146,35 @@ def read(text: str) -> Resolved:
     return found
 
 
-def is_plain(program: str) -> bool:
+def _is_plain(program: str) -> bool:
     """Return whether a program that is called ssh is no script around it, as far as can be seen."""
     try:
         with Path(program).open("rb") as file:
             return file.read(len(_SCRIPT)) != _SCRIPT
     except OSError:
         return False
+
+
+def master(command: Sequence[str], sockets: Collection[str]) -> str | None:
+    """Return the path of the master that a command line names, None unless it is in a directory."""
+    found = [
+        value.strip('"')
+        for before, word in pairwise(command)
+        for name, _, value in [word.partition("=")]
+        if before == "-o" and name == _PATH
+    ]
+    return found[0] if found and os.path.dirname(found[0]) in sockets else None  # noqa: PTH120
+
+
+def _without_masters(words: Sequence[str], sockets: Collection[str]) -> list[str]:
+    """Return arguments without a path of a master that was not the user's choice."""
+    kept: list[str] = []
+    for word in words:
+        if kept and kept[-1] == "-o" and master(("-o", word), sockets):
+            kept.pop()
+        else:
+            kept.append(word)
+    return kept
 
 
 def home() -> str:

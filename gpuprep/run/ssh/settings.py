@@ -164,6 +164,24 @@ def settings(
     )
 
 
+def of_session(
+    resolved: Resolved, defaults: Resolved, environ: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Return the variables that go to a host with a command, over a connection that is there.
+
+    Args:
+        resolved: as for :func:`settings`.
+        defaults: as above.
+        environ: as above.
+
+    Raises:
+        OnlySshError: more goes with it than these.
+
+    """
+    _refuse_others(resolved, defaults)
+    return dict(_environment(resolved, environ))
+
+
 def wants_kerberos(resolved: Resolved) -> bool:
     """Return whether ssh would try a Kerberos ticket first, if there were one."""
     return _Values(resolved).get("gssapiauthentication", "no") not in _NO
