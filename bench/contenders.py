@@ -116,7 +116,7 @@ def all_of(rig: Rig, count: int, folder: Path, python: Path | None) -> tuple[Con
     )  # fmt: skip
     if python is not None:
         deploy = written_deploy(rig, chosen, folder)
-        pyinfra = (str(python.parent / "pyinfra"), "-y", "--parallel", str(PARALLEL), *deploy)
+        pyinfra = (str(python.parent / "pyinfra"), "--parallel", str(PARALLEL), *deploy, "-y")
         found.append(Contender("pyinfra", pyinfra, _pyinfra(count), 100))
     return tuple(one for one in found if count <= one.most)
 
@@ -277,6 +277,10 @@ def _pyinfra(count: int) -> Callable[[int, str], set[str]]:
         reached = set(re.findall(r"\[(bench-\d{4})\] Connected", text))
         if code or len(reached) != count:
             raise BenchError(f"pyinfra reached {len(reached)} of {count} hosts (exit {code})")
-        return set(re.findall(r"\[(bench-\d{4})\] (?:Success|Change)", text))
+        changed = set(re.findall(r"\[(bench-\d{4})\] (?:Success|Change)", text))
+        for most, names in re.findall(r" (\d+) \(((?:bench-\d{4}, )*(?:bench-\d{4}\b)?)", text):
+            told = set(re.findall(r"bench-\d{4}\b", names))  # by --dry, as many as have room
+            changed |= told | {f"unnamed-{number}" for number in range(int(most) - len(told))}
+        return changed
 
     return gate

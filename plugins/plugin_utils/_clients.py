@@ -201,10 +201,12 @@ def _stand_in(
         return None
     words = [os.fsdecode(word) for word in command]
     try:
-        return make().start(words, _own_sockets(connection), tell)
+        client = make().start(words, _own_sockets(connection), tell)
     except OnlySshError as error:
         tell(str(error))
         return None
+    Display().vvv("without a process of ssh", host=words[-2])
+    return client
 
 
 def _only_ssh(command: list[bytes], options: Mapping[str, Any]) -> str:

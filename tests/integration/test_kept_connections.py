@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from lab import Fresh, Lab
 
+    from gpuprep.model import HostResult
+
 pytestmark = pytest.mark.sandbox
 
 SLOW_PYTHON = "/usr/local/bin/slow-python"
@@ -114,6 +116,32 @@ def wait_for(what: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return found
+
+
+def found(host: HostResult) -> tuple[Any, ...]:
+    """Return what was found of a host, but for how long it took."""
+    checks = [(check.id, check.status) for check in host.checks]
+    return host.state, host.code, host.facts, host.versions, checks
+
+
+def test_many_open_connections_need_no_process_of_ssh_each(name: str) -> None:
+    """Ten names of one host, with a connection each: what is found is the same."""
+    data = structure(name)
+    del data["all"]["children"]
+    one = data["all"]["hosts"].pop(name)
+    data["all"]["hosts"] = {
+        f"h{number}": {**one, "ansible_ssh_extra_args": f"-o ServerAliveInterval={number + 9}"}
+        for number in range(10)
+    }
+    first = gpuprep.status(data)
+    before = logins(name)
+    told: list[str] = []
+    second = gpuprep.status(data, verbosity=3, on_event=lambda event: told.append(event.text))
+    assert all(found(second.hosts[own]) == found(first.hosts[own]) for own in first.hosts)
+    assert {host.code for host in second.hosts.values()} == {"E_SAME_HOST"}
+    assert logins(name) == before
+    assert sum("without a process of ssh" in text for text in told) == len(second.hosts)
+    assert not any("by ssh" in text for text in told)
 
 
 @pytest.mark.slow
