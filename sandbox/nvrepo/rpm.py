@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Relation = Literal["requires", "provides", "conflicts", "obsoletes", "recommends"]
 Scriptlet = Literal["post", "preun", "postun", "posttrans"]
+# What glibc's own trigger does at the end of every transaction; hosts here have no such glibc.
+LDCONFIG: Final = "/sbin/ldconfig || :\n"
 _SCRIPTLETS: Final[dict[Scriptlet, str]] = {
     "post": "post_install_script",
     "preun": "pre_uninstall_script",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from sandbox.nvrepo.rpm import Rpm, Scriptlet
+from sandbox.nvrepo.rpm import LDCONFIG, Rpm, Scriptlet
 
 if TYPE_CHECKING:
     from sandbox.nvrepo.deb import Deb
@@ -74,6 +74,8 @@ def _scriptlets(deb: Deb) -> dict[Scriptlet, str]:
     if "prerm" in deb.scripts:
         text = _placed(deb.scripts["prerm"])
         found["preun"] = f'[ "$1" = 0 ] || exit 0\nset -- remove\n{text}'
-    if any("ldconfig" in trigger for trigger in deb.triggers):
-        found["post"] = f"{found.get('post', '')}/sbin/ldconfig\n"
+    if any("ldconfig" in trigger for trigger in deb.triggers) or "update-alternatives" in "".join(
+        found.values()
+    ):
+        found["posttrans"] = LDCONFIG
     return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import yaml
@@ -18,7 +19,7 @@ import yaml
 from sandbox.nvrepo import compiled, driver, fabric
 from sandbox.nvrepo.deb import Entry
 from sandbox.nvrepo.driver import FLAVOURS, MODULES, Driver, Flavour
-from sandbox.nvrepo.rpm import Rpm, Scriptlet
+from sandbox.nvrepo.rpm import LDCONFIG, Rpm, Scriptlet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -153,7 +154,7 @@ class _Closure:
         }
         scripts: dict[Scriptlet, str] = {}
         if _has(files, ".so."):
-            scripts = {"post": "/sbin/ldconfig || :\n"}
+            scripts = {"posttrans": LDCONFIG}
         if _has(files, ".service"):
             scripts = {"post": RELOAD, "postun": RELOAD}
         return Rpm(
@@ -165,8 +166,14 @@ class _Closure:
             architecture="noarch" if name in NOARCH else "x86_64",
             relations={"requires": tuple(requires)},
             files=files,
+            directories=tuple(sorted(self._folders(files))),
             scripts=scripts,
         )
+
+    def _folders(self, files: Iterable[str]) -> set[str]:
+        """Return the folders that are of this version alone, and go with it."""
+        every = {folder for path in files for folder in PurePosixPath(path).parents}
+        return {str(folder) for folder in every if folder.name == self.driver.version}
 
     def libraries(self) -> list[Rpm]:
         shared: tuple[str, ...] = ("libnvidia-ml", "libnvidia-cfg", "libnvidia-gpucomp")

@@ -179,7 +179,10 @@ def test_files_are_those_of_the_debian_packages_in_the_familys_places(tmp_path: 
     assert "usr/lib64/libnvidia-ml.so.580.178.04" in found["libnvidia-ml"].files
     assert "usr/bin/nvidia-smi" in found["nvidia-driver-cuda"].files
     assert "usr/bin/nv-fabricmanager" in found["nvidia-fabricmanager"].files
-    assert "ldconfig" in found["libnvidia-ml"].scripts["post"]
+    assert "ldconfig" in found["libnvidia-ml"].scripts["posttrans"]
+    # What is of this version alone goes with the package.
+    firmware = "usr/lib/firmware/nvidia/580.178.04"
+    assert found["nvidia-kmod-common"].directories == (firmware,)
     # Not enabled at installation, unlike Debian's.
     assert "enable" not in "".join(found["nvidia-persistenced"].scripts.values())
 
