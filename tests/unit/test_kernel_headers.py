@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pythons import interpreter
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.model import KernelHeaders, Settings
+from gpuprep.on_host import loader
 from gpuprep.on_host.observe import headers
 from gpuprep.planner.plan import observation_request
 
@@ -157,6 +159,20 @@ def test_odd_files_are_survived(tmp_path: Path) -> None:
     assert found["changes"]["pci_resize_resource"] is False
 
 
+def with_trees_in(folder: Path, program: str) -> str:
+    """Return a program for a host that looks for the trees of kernels in a folder of ours."""
+
+    def moved(found: re.Match[str]) -> str:
+        texts = loader.unpacked(found[1])
+        assert any("/lib/modules/" in text for text in texts.values())
+        ours = {n: t.replace("/lib/modules/", f"{folder}/") for n, t in texts.items()}
+        return f"unpacked({loader.packed(ours)!r})"
+
+    changed, count = re.subn(r"unpacked\('(\S+)'\)", moved, program)
+    assert count == 1
+    return changed
+
+
 @pytest.mark.parametrize("minor", [6, 13])
 def test_a_host_answers_with_it(tmp_path: Path, minor: int) -> None:
     python = interpreter(minor)
@@ -164,9 +180,7 @@ def test_a_host_answers_with_it(tmp_path: Path, minor: int) -> None:
         pytest.skip(f"no Python 3.{minor} here")
     request = {"changes": CHANGES, "kernel": RELEASE}
     kernel_tree(tmp_path, NEW)
-    program = observe.script(request).replace("/lib/modules/", f"{tmp_path}/")
-    assert "/lib/modules/" not in program
-    program = f"import sys\n{program}"
+    program = with_trees_in(tmp_path, observe.script(request))
     command = [python, *observe.INTERPRETER_FLAGS.split()]
     done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

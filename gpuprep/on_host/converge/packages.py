@@ -182,9 +182,9 @@ def looked_at(backend, transaction):
     if found.ok and strangers:
         raise OperationError(
             "E_FOREIGN_PACKAGES",
-            "the transaction would take away %s: in the way of what changes, and no part of the driver,"
-            " CUDA or cuDNN. It was not started: remove what is in the way first, or ask for versions"
-            " that go with it, then run again." % listed(sorted(strangers)),
+            "the transaction would take away %s: in the way of what changes, and no part of the"
+            " driver, CUDA or cuDNN. It was not started: remove what is in the way, or ask for"
+            " versions that go with it, then run again." % listed(sorted(strangers)),
         )
     return found
 
