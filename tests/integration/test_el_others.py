@@ -34,8 +34,8 @@ WEB = STATE / "www" / "of-the-site"
 
 
 @pytest.fixture
-def application(lab: Lab) -> Iterator[str]:
-    """Publish an application of a site's own that goes with no driver; return its address."""
+def application() -> Iterator[str]:
+    """Publish an application of a site's own that goes with no driver; return its path there."""
     described = rpm.Rpm(
         name="render-farm",
         version="7.1",
@@ -46,7 +46,7 @@ def application(lab: Lab) -> Iterator[str]:
     )
     key = SigningKey.ensure(STATE / "keys" / "el")
     (built,) = rpm.build_all([described], WEB, rpm_rs.Signer(key.secret()))
-    yield f"{lab.mirror}/{WEB.name}/{built.name}"
+    yield f"{WEB.name}/{built.name}"
     shutil.rmtree(WEB)
 
 
@@ -92,7 +92,7 @@ def test_secure_boot_is_refused_before_anything(lab: Lab, fresh: Fresh) -> None:
 
 def test_packages_of_others_are_not_taken_away(lab: Lab, fresh: Fresh, application: str) -> None:
     name = fresh(image="ol-9", gpus=A10)
-    lab.sh(name, f"dnf -qy --nogpgcheck install {application}")
+    lab.sh(name, f"dnf -qy --nogpgcheck install {lab.mirror}/{application}")
     failed = lab.apply(name, **DRIVER).hosts[name]
     assert (failed.state, failed.code) == (HostStatus.FAILED, "E_FOREIGN_PACKAGES")
     assert "would take away render-farm" in (failed.error or "")
