@@ -144,6 +144,7 @@ def plan(differences: Differences, situation: Situation) -> RoleState:
         foreign=foreign,
         preparation=tuple(family.preparation(stack)),
         pre_install=pins.wanted,
+        pins=pre_install == of_nvidia,
         packages=main.wanted,
         remove=others,
         purge=purge,

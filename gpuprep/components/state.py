@@ -128,6 +128,7 @@ class RoleState:
         first_boot: wait for the end of cloud-init's before packages are touched.
         preparation: operations that the package family needs before its first transaction.
         pre_install: packages of the first transaction (pins, what a module is built with).
+        pins: ``pre_install`` has nothing but pins, and nothing is built with them.
         packages: packages of the main transaction.
         remove: packages that must go.
         purge: packages whose configuration must go too.
@@ -156,6 +157,7 @@ class RoleState:
     first_boot: bool = False
     preparation: tuple[Operation, ...] = ()
     pre_install: tuple[PackageRequest, ...] = ()
+    pins: bool = False
     packages: tuple[PackageRequest, ...] = ()
     remove: tuple[str, ...] = ()
     purge: tuple[str, ...] = ()
@@ -224,10 +226,11 @@ class RoleState:
         if do & {StepKind.PACKAGE, StepKind.STREAM}:
             found += [{**operation, "refresh": refresh} for operation in self.preparation]
             refresh = refresh and not self.preparation
+        purge = [{"op": "purge", "names": list(self.purge)}] if self.purge else []
         if StepKind.PACKAGE in do and self.pre_install:
             pins = _transaction(self.pre_install, refresh=refresh)
-            found.append({**pins, "rest": self._main_transaction(refresh=False)})
-        purge = [{"op": "purge", "names": list(self.purge)}] if self.purge else []
+            rest = self._main_transaction(refresh=False)
+            found.append({**pins, "rest": rest, "pins": self.pins and not purge})
         if self.pre_install:  # the new pins, which the old ones would contradict
             found += purge
         if StepKind.PACKAGE in do and (self.packages or self.remove):

@@ -479,18 +479,70 @@ def test_a_set_that_a_missing_pin_hides_is_looked_at_by_its_versions(
         "depends": {("x-meta", "2.0-1"): ["libx1"]},
     }
     rest = request("x-meta", locked=LOCKED, own=["*x*"])
-    backend = use(monkeypatch, **there, previews=[unmet, look(installs=whole)])
+    backend = use(monkeypatch, **there, previews=[look(installs=whole), unmet])
     packages.packages(request("pin", rest=rest), CONTEXT)
     assert made(backend) == [{"install": {"pin": None}, "remove": [], "is_first": True}]
     looks = [call[1] for call in backend.calls if call[0] == "preview"]
     exact = {"x-meta": "2.0-1", "libx1": "2.0-1", "pin": None}
-    assert [one["install"] for one in looks] == [{"x-meta": None, "pin": None}, exact]
+    assert [one["install"] for one in looks] == [exact]
     # What it would take away is seen before the pin is there.
     going = look(installs=whole, removes=["render-farm"])
-    backend = use(monkeypatch, **there, previews=[unmet, going])
+    backend = use(monkeypatch, **there, previews=[going, unmet])
     with pytest.raises(OperationError, match="render-farm") as raised:
         packages.packages(request("pin", rest=rest), CONTEXT)
     assert (raised.value.code, made(backend)) == ("E_FOREIGN_PACKAGES", [])
+
+
+NEW = {"pin": "1", "x-meta": "2.0-1", "libx1": "2.0-1", "toolkit": "13"}
+OFFERS = {"offers": {"x-meta": ["2.0-1", "3.0-1"], "libx1": ["2.0-1", "3.0-1"]},
+          "depends": {("x-meta", "2.0-1"): ["libx1"]}}  # fmt: skip
+
+
+def test_a_new_driver_found_at_its_version_without_pins_comes_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One look and one transaction instead of three and two."""
+    rest = request("x-meta", locked=LOCKED, together=[{"name": "toolkit"}])
+    context = CONTEXT._replace(made=[])
+    backend = use(monkeypatch, **OFFERS, previews=[look(installs=NEW, pending=["pin"]), look(ok=False)])
+    first = packages.packages(request("pin", rest=rest, pins=True), context)
+    exact = {"x-meta": "2.0-1", "libx1": "2.0-1", "toolkit": None, "pin": None}
+    assert [one["install"] for one in made(backend)] == [exact]
+    assert sum(call[0] == "preview" for call in backend.calls) == 1
+    assert set(first["items"]) == {f"{name} {version}" for name, version in NEW.items()}
+    then = packages.packages(rest, context)
+    assert (then["changed"], "together with its pins" in then["detail"]) == (False, True)
+    assert len(made(backend)) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "there"),
+    [
+        (NEW | {"libx1": "3.0-1"}, {}),  # a pin would decide
+        (NEW, {"x-old": "1.0-1"}),  # a driver is replaced: by the steps of a change of branches
+        (NEW | {"linux-image-6.1": "1"}, {}),  # told as the kernel's change
+    ],
+    ids=["another version", "another driver", "a kernel"],
+)
+def test_pins_come_first_where_they_may_decide(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, str], there: dict[str, str]
+) -> None:
+    rest = request("x-meta", locked=LOCKED)
+    context = CONTEXT._replace(made=[])
+    previews = [look(installs=found), preview(pin="1")]
+    backend = use(monkeypatch, **OFFERS, there=there, previews=previews)
+    packages.packages(request("pin", rest=rest, pins=True), context)
+    assert made(backend) == [{"install": {"pin": None}, "remove": [], "is_first": True}]
+    assert context.made == []
+
+
+def test_a_transaction_that_failed_counts_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = request("x-meta", locked=LOCKED)
+    context = CONTEXT._replace(made=[])
+    use(monkeypatch, **OFFERS, previews=[look(installs=NEW)], code=100)
+    with pytest.raises(OperationError, match="it broke"):
+        packages.packages(request("pin", rest=rest, pins=True), context)
+    assert context.made == []
 
 
 def test_a_pin_comes_with_the_rest_where_that_mends_what_stops_it(

@@ -43,6 +43,7 @@ class Context(NamedTuple):
         changed: whether an operation before this one changed anything.
         children: processes that are waited for at the end.
         carry_out: gives the answer to another request.
+        made: operations that an earlier one carried out with its own.
 
     """
 
@@ -52,6 +53,7 @@ class Context(NamedTuple):
     changed: bool = False
     children: tuple = ()
     carry_out: object = None
+    made: list = ()
 
 
 # A missing program reads like one that a shell cannot find.

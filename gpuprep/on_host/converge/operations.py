@@ -100,6 +100,7 @@ def carry_out(request):
         request["check"],
         children=children,
         carry_out=carry_out,
+        made=[],
     )
     operations = [] if failed else request["operations"]
     for number, operation in enumerate(operations):

@@ -202,29 +202,61 @@ def cannot_be_made(backend, preview, transaction):
 def look_ahead(backend, operation, context, may_refresh):
     """See that what later transactions need is offered: pins would stay behind otherwise.
 
-    Return whether a refresh is still worth it, and the preview of them all; None without any.
-    What cannot be made, and cannot become possible by what comes first, is refused before that.
+    Return whether a refresh is still worth it, the transaction of them all and its preview; None
+    without any. What cannot be made, and cannot become possible by what comes first, is refused
+    before that.
     """
-    rest = operation.get("rest")
-    if not rest or context.check:
-        return may_refresh, None
-    first = complete(backend, operation)["install"]
-    later = {package["name"]: package.get("version") for package in rest["install"]}
-    ahead = {"install": dict(later, **first), "remove": [], "main": rest}
-    found = looked_at(backend, ahead)
+    if not operation.get("rest") or context.check:
+        return may_refresh, None, None
+    transaction, found = _ahead(backend, operation)
     if found.missing and may_refresh:
         refresh(context)
         may_refresh = False
-        found = looked_at(backend, ahead)
-    whole = {} if found.ok or found.missing else complete(backend, rest)
-    if len(whole.get("install", ())) > len(later):
-        # A package manager chooses by pins, which are not there yet, what is not named.
-        named = dict(ahead, install=dict(whole["install"], **first), remove=whole["remove"])
-        exact = looked_at(backend, named)
-        found = exact if exact.ok else found
+        transaction, found = _ahead(backend, operation)
     if found.missing or not (found.ok or backend.may_become_possible(found)):
-        raise cannot_be_made(backend, found, ahead)
-    return may_refresh, found
+        raise cannot_be_made(backend, found, transaction)
+    return may_refresh, transaction, found
+
+
+def _ahead(backend, operation):
+    """Return a transaction with what later ones install, and its preview: the first possible."""
+    rest = operation["rest"]
+    first = complete(backend, operation)["install"]
+    later = {package["name"]: package.get("version") for package in rest["install"]}
+    whole = complete(backend, rest)
+    candidates = [{"install": dict(later, **first), "remove": [], "main": rest}]
+    if len(whole["install"]) > len(later):
+        # A package manager chooses by pins, which are not there yet, what is not named.
+        named = dict(whole["install"], **first)
+        exact = {"install": named, "remove": whole["remove"], "main": rest}
+        candidates.insert(0, exact)
+        if operation.get("pins"):
+            more = {one["name"]: one.get("version") for one in rest.get("together") or ()}
+            candidates.insert(0, dict(exact, install=dict(more, **named), makes=rest))
+            if not more:
+                del candidates[1]
+    for transaction in candidates:
+        found = looked_at(backend, transaction)
+        if found.ok:
+            break
+    return transaction, found
+
+
+def _is_settled(backend, operation, transaction, found):
+    """Return whether pins have nothing to decide: all that they pin is new, and at one version.
+
+    What they come before can then be installed with them.
+    """
+    if not transaction.get("makes") or not found.ok or found.removes:
+        return False
+    patterns = operation["rest"]["locked"]["patterns"]
+    pins = {package["name"] for package in operation["install"]}
+    versions = {v for n, v in found.installs.items() if n not in pins and matches(n, patterns)}
+    return (
+        len(versions) == 1
+        and not any(matches(name, patterns) for name in backend.installed() if name not in pins)
+        and not _kernels(backend, _joined(operation), found)
+    )
 
 
 def _part_of(whole, operation, backend):
@@ -278,7 +310,9 @@ def look(operation, context):
     if operation.get("refresh") and may_refresh:
         refresh(context)
         may_refresh = False
-    may_refresh, whole = look_ahead(backend, operation, context, may_refresh)
+    may_refresh, all_of_them, whole = look_ahead(backend, operation, context, may_refresh)
+    if whole is not None and _is_settled(backend, operation, all_of_them, whole):
+        return all_of_them, whole
     part = _part_of(whole, operation, backend)
     if part is not None:
         return dict(complete(backend, operation), is_first=True), part
@@ -312,6 +346,8 @@ def packages(operation, context):
     backend = _backend(context)
     wait_for_locks(context)
     finished = not context.check and finish_interrupted(context)
+    if operation in context.made:
+        return done("installed together with its pins")
     nothing = "finished an interrupted transaction" if finished else "all packages are as planned"
     purged = purge({"names": operation.get("purge") or []}, context)["items"]
     if is_there(backend, operation):
@@ -327,6 +363,8 @@ def packages(operation, context):
                 "E_PACKAGES",
                 "the package manager failed (exit %d): %s" % (outcome.code, last_lines(outcome)),
             )
+        if transaction.get("makes"):
+            context.made.append(transaction["makes"])
     return done(*_summary(preview), changed=True)
 
 
