@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
-HOSTS = 100
+HOSTS, TIMES = 100, 20
 SAME = "E_SAME_HOST"
 PERIOD = 100_000  # microseconds
 QUOTA = PERIOD // 2
@@ -66,7 +66,26 @@ def wait_until_empty(group: Path) -> None:
         time.sleep(0.2)
 
 
-def test_a_hundred_hosts_are_all_reached_from_half_a_core(tmp_path: Path) -> None:
+def reached(inventory: Path) -> dict[str, Any]:
+    """Look at all hosts from half a core; no connection is there before, or afterwards."""
+    with half_a_core() as group, tempfile.TemporaryDirectory(prefix="small-") as runtime:
+        within = 'echo $$ >"$0"; exec "$@"'
+        command = [sys.executable, "-m", "gpuprep", "status", "-i", str(inventory), "-o", "json"]
+        done = subprocess.run(
+            ["sh", "-c", within, str(group / "cgroup.procs"), *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "XDG_RUNTIME_DIR": runtime},
+        )
+        end_masters(Path(runtime))
+        wait_until_empty(group)
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_hundred_hosts_are_all_reached_from_half_a_core_twenty_times(tmp_path: Path) -> None:
     """One machine under a hundred names: a connection of its own for each, and none is open yet."""
     bootstrap.ensure()
     name = f"small-{os.getpid()}"
@@ -84,24 +103,12 @@ def test_a_hundred_hosts_are_all_reached_from_half_a_core(tmp_path: Path) -> Non
             for number in range(HOSTS)
         }
         path.write_text(yaml.safe_dump(data))
-        with half_a_core() as group, tempfile.TemporaryDirectory(prefix="small-") as runtime:
-            within = 'echo $$ >"$0"; exec "$@"'
-            command = [sys.executable, "-m", "gpuprep", "status", "-i", str(path), "-o", "json"]
-            done = subprocess.run(
-                ["sh", "-c", within, str(group / "cgroup.procs"), *command],
-                capture_output=True,
-                text=True,
-                check=False,
-                env={**os.environ, "XDG_RUNTIME_DIR": runtime},
-            )
-            end_masters(Path(runtime))
-            wait_until_empty(group)
-        assert done.stdout, done.stderr
-        found = json.loads(done.stdout)
-        codes = Counter(each["code"] for each in found["hosts"].values())
-        # Known to be one machine, so each was reached and said who it is.
-        others = [each["error"] for each in found["hosts"].values() if each["code"] != SAME]
-        assert codes == {SAME: HOSTS}, others
-        assert found["counts"]["observations"] >= HOSTS
+        for attempt in range(TIMES):
+            found = reached(path)
+            codes = Counter(each["code"] for each in found["hosts"].values())
+            # Known to be one machine, so each was reached and said who it is.
+            others = [each["error"] for each in found["hosts"].values() if each["code"] != SAME]
+            assert codes == {SAME: HOSTS}, (attempt, others)
+            assert found["counts"]["observations"] >= HOSTS
     finally:
         hosts.stop_all([name])
