@@ -504,7 +504,9 @@ def test_a_new_driver_found_at_its_version_without_pins_comes_with_them(
     """One look and one transaction instead of three and two."""
     rest = request("x-meta", locked=LOCKED, together=[{"name": "toolkit"}])
     context = CONTEXT._replace(made=[])
-    backend = use(monkeypatch, **OFFERS, previews=[look(installs=NEW, pending=["pin"]), look(ok=False)])
+    backend = use(
+        monkeypatch, **OFFERS, previews=[look(installs=NEW, pending=["pin"]), look(ok=False)]
+    )
     first = packages.packages(request("pin", rest=rest, pins=True), context)
     exact = {"x-meta": "2.0-1", "libx1": "2.0-1", "toolkit": None, "pin": None}
     assert [one["install"] for one in made(backend)] == [exact]

@@ -412,6 +412,26 @@ def test_what_will_be_refused_is_refused_before_what_comes_first(
     assert not [line for line in commands.lines if f"{DNF} -y" in line]
 
 
+@pytest.mark.parametrize(
+    ("first", "there", "absent", "may"),
+    [
+        ("oracle-epel-release-el9", {}, "dkms", True),
+        ("oracle-epel-release-el9", {"oracle-epel-release-el9": "1.0-1"}, "dkms", False),
+        ("kernel-headers", {}, "dkms", False),
+        ("epel-release", {}, "nvidia-open-3:595.1.1", False),  # NVIDIA's repository is read already
+    ],
+)
+def test_what_a_repository_may_bring_is_no_reason_to_refuse(
+    commands: Commands, first: str, there: dict[str, str], absent: str, *, may: bool
+) -> None:
+    commands.answers["rpm -qa"] = rows(**there)
+    locked = {"patterns": ["nvidia-open*"], "version": None}
+    ahead = {"install": {first: None, absent: None}, "remove": [], "main": {"locked": locked}}
+    text = f"No match for argument: {absent} Error: Unable to find a match: {absent}"
+    found = base.Preview(False, True, {}, [], [], text)  # noqa: FBT003 - a failed look
+    assert rpm.may_become_possible(found, ahead) is may
+
+
 def test_a_lock_of_ours_that_will_make_room_refuses_nothing(etc: Path, commands: Commands) -> None:
     del etc
     commands.answers[f"{DNF} --assumeno"] = ABORTED

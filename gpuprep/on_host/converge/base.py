@@ -53,7 +53,7 @@ class Context(NamedTuple):
     changed: bool = False
     children: tuple = ()
     carry_out: object = None
-    made: list = ()
+    made: object = ()
 
 
 # A missing program reads like one that a shell cannot find.

@@ -173,9 +173,10 @@ def preview(transaction):
     return Preview(outcome.code == 0, missing, installs, removes, pending, text)
 
 
-def may_become_possible(found):
+def may_become_possible(found, transaction):
     """Return whether packages that come first may make a transaction possible: pins may."""
-    return not found.ok
+    del transaction
+    return not (found.ok or found.missing)
 
 
 def carry_out(transaction, seconds):

@@ -213,7 +213,7 @@ def look_ahead(backend, operation, context, may_refresh):
         refresh(context)
         may_refresh = False
         transaction, found = _ahead(backend, operation)
-    if found.missing or not (found.ok or backend.may_become_possible(found)):
+    if not (found.ok or backend.may_become_possible(found, transaction)):
         raise cannot_be_made(backend, found, transaction)
     return may_refresh, transaction, found
 

@@ -37,6 +37,8 @@ NAMED_BY_RELEASE = re.compile(r"^kernel-.*devel")
 MISSING = re.compile(
     r"No match for argument: (\S+)|Unable to find a match|missing groups or modules"
 )
+NO_MATCH = re.compile(r"No match for argument: (\S+)")
+RELEASE = re.compile(r"-release(-|$)")  # what packages are called that bring repositories
 TELLING = ("Error:", " Problem", "  - ", "No match", "All matches", "Failed", "GPG", "The GPG")
 FILTERED = re.compile(r"filtered out by (modular|exclude) filtering for argument: (\S+)")
 ISA = re.compile(r"\((?:x86-64|aarch-64)\)$")
@@ -315,12 +317,18 @@ def _preview(transaction):
     return Preview(ok and not missing, missing, found.installs, found.removes, [], text)
 
 
-def may_become_possible(found):
+def may_become_possible(found, transaction):
     """Return whether packages that come first may make a transaction possible.
 
-    They bring repositories, whose packages nothing provides before.
+    They bring repositories, whose packages nothing provides before, and which has no match.
     """
-    return not found.ok and "nothing provides " in found.text
+    if "nothing provides " in found.text:
+        return not found.ok
+    there = installed()
+    brings = [name for name in transaction["install"] if RELEASE.search(name) and name not in there]
+    locked = (transaction["main"].get("locked") or {}).get("patterns") or ()
+    absent = NO_MATCH.findall(found.text)
+    return bool(brings and absent) and not any(matches(name, locked) for name in absent)
 
 
 def carry_out(transaction, seconds):
