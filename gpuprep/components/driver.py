@@ -324,9 +324,7 @@ def _diff_initramfs(differences: Differences, situation: Situation) -> bool:
     tool = situation.family.initramfs_tool
     if not observation.commands.get(tool) or not observation.initramfs:
         return False
-    blacklist = observation.files.get(BLACKLIST)
-    written = blacklist.mtime if blacklist else 0
-    stale = any(made < written for made in observation.initramfs.values())
+    stale = any(BLACKLIST in newer for newer in observation.initramfs.values())
     if stale or differences.has(StepKind.BLACKLIST):
         reason = "the initial RAM disk was made before the nouveau blacklist"
         differences.add(StepKind.INITRAMFS, observation.kernel.target, "rebuild", reason)

@@ -327,14 +327,13 @@ class Selinux:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """A path; ``sha256`` only of regular files up to 1 MiB, ``mtime`` in seconds since 1970."""
+    """A path; ``sha256`` only of regular files up to 1 MiB."""
 
     kind: str  # file, directory, link or special
     mode: str
     owner: str
     group: str
     target: str | None = None
-    mtime: int = 0
     sha256: str | None = None
     wrong_label: WrongLabel | None = None
 
@@ -455,18 +454,36 @@ class Firewall:
     accepts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class HostObservation:
-    """Everything that one round trip told of a host."""
+@dataclass(frozen=True, kw_only=True)
+class OfOneHost:
+    """What even hosts that are equal in all else do not have in common."""
+
+    hostname: str = ""
+    boot_id: str = ""
+    machine: Machine = Machine()
+    free_mb: Mapping[str, int] = field(default_factory=dict)
+    jobs: Mapping[str, Any] = field(default_factory=dict)
+    probe: Mapping[str, Any] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)  # seconds by what was looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostObservation(OfOneHost):
+    """Everything that one round trip told of a host.
+
+    Attributes:
+        initramfs: initial RAM disks of the target kernel, each with those of modprobe's files that
+            were written after it.
+        alike: the host's own text of all that is not :class:`OfOneHost`: the same for hosts that
+            are the same in that; empty where it did not come as one.
+
+    """
 
     uid: int
     os: OsRelease
     arch: str
     kernel: Kernel
     package_manager: PackageManager
-    hostname: str = ""
-    boot_id: str = ""
-    machine: Machine = Machine()
     system_gcc: int | None = None
     pci: tuple[PciDevice, ...] = ()
     modules: Modules = Modules()
@@ -479,20 +496,17 @@ class HostObservation:
     cudnn: Cudnn = Cudnn()
     conda: Conda = Conda()
     selinux: Selinux = Selinux()
-    jobs: Mapping[str, Any] = field(default_factory=dict)
     secure_boot: bool = False
     mok_enrolled: bool = False
     first_boot: str | None = None  # what cloud-init is doing; None = nothing, or this itself
     firewall: Firewall | None = None  # None = not looked at, or not known
     runfile: bool = False
-    free_mb: Mapping[str, int] = field(default_factory=dict)
     commands: Mapping[str, bool] = field(default_factory=dict)
     memory_mb: int | None = None
     accounts: Mapping[str, Account | None] = field(default_factory=dict)
     checkouts: Mapping[str, Checkout | None] = field(default_factory=dict)
-    initramfs: Mapping[str, int] = field(default_factory=dict)
-    probe: Mapping[str, Any] = field(default_factory=dict)
-    timings: Mapping[str, float] = field(default_factory=dict)  # seconds by what was looked at
+    initramfs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    alike: str = field(default="", repr=False, compare=False)
 
     @cached_property
     def job_progress(self) -> tuple[JobProgress, ...]:

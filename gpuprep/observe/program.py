@@ -52,12 +52,11 @@ def script(
     line = marker_line(marker or "").rpartition(":")
     lines = [
         "import json",
-        f"from {ROOT}.observe.main import observe",
+        f"from {ROOT}.observe.main import observe, told",
         probe,
         f"answer = observe(json.loads({setting}))",
         f"answer['probe'] = probe({str(tier)!r}, {options!r})" if probe else "",
         f"sys.stdout.write({line[0]!r} + {line[1] + line[2]!r} + '\\n')" if marker else "",
-        "json.dump(answer, sys.stdout)",
-        "sys.stdout.write('\\n')",
+        "sys.stdout.write(told(answer) + '\\n')",
     ]
     return packed(_modules(), *lines)

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final
+from dataclasses import fields, replace
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 from gpuprep.model.codec import DecodeError, decode
 from gpuprep.model.text import clean, clean_line
-from gpuprep.observe.observation import HostObservation
+from gpuprep.observe.observation import HostObservation, OfOneHost
 
+T = TypeVar("T")
 SCHEMA: Final = 1
 SIZE_LIMIT: Final = 8 << 20  # characters; a full host with its probe answers some 300 KiB
 DEPTH_LIMIT: Final = 40  # objects and lists within each other; ours need 8
 _INTEGER_DIGITS: Final = 18  # more do not fit 64 bits
 _MARK: Final = "gpuprep-answer:"
+_ALIKE: Final = "alike"  # key of what a host may share with others, as one text
+_REMEMBERED: Final = 64  # such texts that are kept with their value
+_LONGEST_REMEMBERED: Final = 512 << 10  # characters
+_OWN: Final = frozenset(field.name for field in fields(OfOneHost))
 _OPENING: Final = '{"schema"'  # of an answer that was kept without its marker line
 
 
@@ -47,7 +54,13 @@ def read(text: str, marker: str | None = None) -> HostObservation:
         ObservationError: the text holds no observation, or one that cannot be right.
 
     """
-    return decode_observation(read_json(text, marker))
+    answer = _answer(text, marker)
+    alike = _text_of_alike(answer)
+    if alike is None:
+        return decode_observation(answer)
+    _check_schema(answer)
+    known = _read_alike(alike) if len(alike) <= _LONGEST_REMEMBERED else _decode_alike(alike)
+    return replace(known, **vars(_decoded(OfOneHost, answer)))
 
 
 def read_json(text: str, marker: str | None = None) -> dict[str, Any]:
@@ -59,21 +72,52 @@ def read_json(text: str, marker: str | None = None) -> dict[str, Any]:
         ObservationError: there is no such object, or it is too large or too deep.
 
     """
+    answer = _answer(text, marker)
+    alike = _text_of_alike(answer)
+    return answer if alike is None else {**_object(alike, 0), **answer}
+
+
+def _answer(text: str, marker: str | None) -> dict[str, Any]:
+    """Return the object of an answer; what it may share with others is one text in it, as it came.
+
+    Raises:
+        ObservationError: see :func:`read_json`.
+
+    """
     start = _start(text, marker)
     if len(text) - start > SIZE_LIMIT:
         raise ObservationError(f"the host's answer is longer than {SIZE_LIMIT >> 20} MiB")
+    return _object(text, start)
+
+
+def _text_of_alike(answer: dict[str, Any]) -> str | None:
+    """Take from an answer the text that it may share with others; None without one.
+
+    Raises:
+        ObservationError: it is no text.
+
+    """
+    alike = answer.pop(_ALIKE, None)
+    if alike is None or isinstance(alike, str):
+        return alike
+    raise ObservationError(f"the host's answer: {_ALIKE}: expected str")
+
+
+def _object(text: str, start: int) -> dict[str, Any]:
     decoder = json.JSONDecoder(
         parse_int=_integer, parse_float=_float, parse_constant=lambda _name: None
     )
     try:
         answer, _ = decoder.raw_decode(text, start)
+        # A text of JSON, which is cleaned when it is read.
+        alike = answer.pop(_ALIKE, None) if isinstance(answer, dict) else None
         answer = _cleaned(answer, 0)
     except (ValueError, RecursionError) as error:
         why = clean_line(str(error), 200)
         raise ObservationError(f"the host's answer is cut off or mixed up: {why}") from error
     if not isinstance(answer, dict):
         raise ObservationError(f"the host answered no object but {clean_line(repr(answer), 200)}")
-    return answer
+    return answer if alike is None else {**answer, _ALIKE: alike}
 
 
 def decode_observation(answer: dict[str, Any]) -> HostObservation:
@@ -86,11 +130,37 @@ def decode_observation(answer: dict[str, Any]) -> HostObservation:
         ObservationError: another schema, or a key is missing or holds the wrong type; named.
 
     """
+    _check_schema(answer)
+    return _decoded(
+        HostObservation, {**answer, "conda": _with_own_markers(answer.get("conda")), _ALIKE: ""}
+    )
+
+
+def _check_schema(answer: dict[str, Any]) -> None:
     if answer.get("schema") != SCHEMA:
         found = clean_line(repr(answer.get("schema")), 100)
         raise ObservationError(f"observation schema {found}, expected {SCHEMA}")
+
+
+def _decode_alike(text: str) -> HostObservation:
+    """Return what a text says that hosts may share, without anything of one host's own.
+
+    Raises:
+        ObservationError: as for a whole answer.
+
+    """
+    found = _object(text, 0)
+    shared = {key: value for key, value in found.items() if key not in _OWN}
+    shared.update(conda=_with_own_markers(found.get("conda")), alike=text)
+    return _decoded(HostObservation, shared)
+
+
+_read_alike = lru_cache(_REMEMBERED)(_decode_alike)
+
+
+def _decoded(kind: type[T], data: object) -> T:
     try:
-        return decode(HostObservation, {**answer, "conda": _with_own_markers(answer.get("conda"))})
+        return decode(kind, data)
     except DecodeError as error:
         raise ObservationError(f"the host's answer: {clean_line(str(error), 300)}") from error
 

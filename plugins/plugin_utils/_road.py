@@ -46,7 +46,8 @@ from gpuprep.ladder.expect import expectation
 from gpuprep.model import PlanState, Tier
 from gpuprep.model.text import clean, clean_line
 from gpuprep.observe.probe import source
-from gpuprep.planner import HostPlan, observation_request, plan_host, settings_from
+from gpuprep.planner import HostPlan, observation_request, settings_from
+from gpuprep.planner.alike import AlikePlans
 from gpuprep.planner.inputs import SHAPE, checked
 from gpuprep.planner.nowhere import fits_nowhere
 from gpuprep.planner.settings import all_options, environment_files, unknown_variables
@@ -195,9 +196,8 @@ def observe_host(
     """
     marker = observe.new_marker()
     with _judging:
-        request = observation_request(load(), settings)
-        probe = source(tier, _capabilities()) if tier else ""
-        script = observe.script(request, probe, tier or Tier.QUICK, marker)
+        script, word = _program(settings, tier)
+        script = script.replace(word, marker)
     limit = seconds + TIER_SECONDS[tier or Tier.QUICK]
     answer = _hosts.run_script(target, script, limit, OBSERVATION)
     try:
@@ -210,6 +210,21 @@ def observe_host(
             "E_NOT_ROOT", "the host was reached without root rights; set become: true"
         )
     return seen
+
+
+_programs: dict[tuple[int, Tier | None], tuple[str, str, Settings]] = {}
+
+
+def _program(settings: Settings, tier: Tier | None) -> tuple[str, str]:
+    """Return the program that observes a host, and the marker in it; made once for one wish."""
+    key = (id(settings), tier)
+    if key not in _programs:
+        request = observation_request(load(), settings)
+        probe = source(tier, _capabilities()) if tier else ""
+        word = observe.new_marker()
+        text = observe.script(request, probe, tier or Tier.QUICK, word)
+        _programs[key] = text, word, settings  # kept, so that no other gets its id
+    return _programs[key][:2]
 
 
 @lru_cache
@@ -259,6 +274,7 @@ class Fleet:
         self._tier: Tier = Tier.QUICK
         # Read by the tasks of the roles only, when the host would be touched already.
         self._shell_variables = set(C.config.get_plugin_vars("shell", "sh"))
+        self._plans = AlikePlans(load())
         self.plans: dict[str, HostPlan] = {}
         self.seen: dict[str, HostObservation] = {}
         self.settings: dict[str, Settings] = {}
@@ -495,7 +511,7 @@ class Fleet:
         self.seen[name] = seen
         resolver = resolver_for(settings, self._action._loader)
         with _judging:
-            return plan_host(seen, settings, load(), resolver)
+            return self._plans.plan(seen, settings, resolver)
 
     def _fail(self, name: str, error: BaseException) -> None:
         self.plans[name] = failed_plan(error)

@@ -140,7 +140,7 @@ def _file(file: Any) -> dict[str, Any]:
     digest = hashlib.sha256((file.content or "").encode()).hexdigest()
     digest = (file.key and file.key.sha256) or digest
     rights = {"mode": file.mode, "owner": file.owner, "group": file.group}
-    return {"kind": "file", "sha256": digest, "mtime": 0, **rights}
+    return {"kind": "file", "sha256": digest, **rights}
 
 
 def _install(packages: dict[str, Any], name: str) -> None:

@@ -28,7 +28,7 @@ def describe(path):
         elif not stat.S_ISREG(info.st_mode):
             facts.update(kind="special")
         else:
-            facts.update(kind="file", mtime=int(info.st_mtime))
+            facts.update(kind="file")
             if info.st_size <= HASH_LIMIT:
                 with open_to_read(path) as handle:
                     facts["sha256"] = hashlib.sha256(handle.read() or b"").hexdigest()

@@ -181,12 +181,23 @@ def module_rules(folders=MODPROBE, command_line="/proc/cmdline"):
     return found + [{"path": command_line, "line": word} for word in words]
 
 
-def initramfs(release):
-    """Return the times, in seconds since 1970, of a kernel's initial RAM disks by path."""
+def initramfs(release, files):
+    """Return a kernel's initial RAM disks, each with those of some files that are newer.
+
+    Times differ by host; what they mean does not.
+    """
+    written = {path: seconds for path, seconds in zip(files, map(_written, files)) if seconds}
     found = {}
     for path in glob.glob("/boot/init*%s*" % glob.escape(release)):
-        try:
-            found[path] = int(os.stat(path).st_mtime)
-        except OSError:
-            continue
+        made = _written(path)
+        if made is not None:
+            found[path] = sorted(name for name, seconds in written.items() if made < seconds)
     return found
+
+
+def _written(path):
+    """Return when a file was written, in seconds since 1970; None where there is none."""
+    try:
+        return int(os.stat(path).st_mtime)
+    except OSError:
+        return None
