@@ -121,9 +121,14 @@ def pins_of(case: Case, driver: Driver) -> tuple[Pin, ...]:
 
 
 def conflicting_of(case: Case, driver: Driver) -> tuple[str, ...]:
-    """Return the name patterns of the other flavour's packages, which must go when ours come."""
+    """Return the name patterns of packages that must go when ours come.
+
+    Those of NVIDIA's other flavour; beside modules that come ready, those that would build their
+    own, which depmod prefers.
+    """
     if case.desired.source == "distro":
-        return ()
+        building = archive_of(case).dkms if ready_modules_of(case, driver) else {}
+        return tuple(dict.fromkeys(name.format(b="*") for name in building.values()))
     own = _flavour(driver)
     names: dict[bool, dict[str, None]] = {True: {}, False: {}}
     for rule in case.catalog.driver.names[case.system.names]:

@@ -138,7 +138,8 @@ class Lab:
     @staticmethod
     def run(name: str, *argv: str, stdin: str | None = None) -> str:
         """Run a command in a host as root and return what it printed; it must succeed."""
-        done = hosts.run(name, argv, stdin=stdin, timeout=300)
+        emulated = not hosts.find(name).container
+        done = hosts.run(name, argv, stdin=stdin, timeout=1800 if emulated else 300)
         assert done.returncode == 0, f"{name}: {shlex.join(argv)}: {done.stdout}{done.stderr}"
         return done.stdout
 

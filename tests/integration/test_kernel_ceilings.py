@@ -11,6 +11,8 @@ from lab import Fresh, Lab, ids
 from test_ubuntu_hosts import A10, DRIVER_ONLY, JAMMY
 from ubuntu_lab import modules, packages, prepared, reboot
 
+from gpuprep.cli import run
+from gpuprep.errors import ExitCode
 from gpuprep.model import HostStatus
 from sandbox.nvrepo.deb import build_all
 from sandbox.ubuntu import kernels
@@ -131,3 +133,23 @@ def test_a_host_alone_and_in_company_gets_one_plan(lab: Lab, fresh: Fresh, tmp_p
     for name, host in alone.items():
         assert (together[name].code, ids(together[name])) == (host.code, ids(host))
     assert (alone[old].code, alone[new].code) == (None, "E_DRIVER_KERNEL")
+
+
+def test_a_lock_from_before_the_change_is_refused_on_the_kernel_that_has_it(
+    lab: Lab, fresh: Fresh, tmp_path: Path
+) -> None:
+    name = fresh(image=JAMMY.name, gpus=[A10])
+    only(lab, name, tmp_path, OLD)
+    file = tmp_path / "gpuprep.lock.yml"
+    inventory = lab.inventory(name, variables={**DRIVER_ONLY, **OPEN})
+    assert run(["lock", "-q", "-i", str(inventory), "--lock-file", str(file)]) == ExitCode.OK
+    locked = {**DRIVER_ONLY, "gpuprep_lock_file": str(file)}
+    planned = lab.plan(name, **locked).hosts[name]
+    assert planned.stack is not None
+    assert (planned.code, planned.stack.driver_version) == (None, FIRST)
+    only(lab, name, tmp_path, NEW)
+    refused = lab.apply(name, **locked).hosts[name]
+    assert (refused.state, refused.code) == (HostStatus.REFUSED, "E_LOCK_KERNEL"), refused.error
+    for words in (FIRST, "its headers show it", "write the lock file again"):
+        assert words in str(refused.error)
+    assert packages(lab, name) == {}

@@ -88,6 +88,47 @@ def test_needrestart_and_upgrades_leave_a_prepared_host_whole(lab: Lab, fresh: F
     assert packages(lab, name) == before
 
 
+ALL_PHASES = "-o APT::Get::Always-Include-Phased-Updates=true"
+
+
+def test_a_phased_update_of_the_driver_passes_a_held_one_by(lab: Lab, fresh: Fresh) -> None:
+    """Ubuntu gives an update to some hosts first: to which ones, apt on the host decides."""
+    name = fresh(image="ubuntu-24.04", gpus=[A10])
+    settings = {**DRIVER_ONLY, "gpu_driver_source": "distro"}
+    # A kernel without ready modules: DKMS makes them, and nothing binds the driver to a release.
+    archive(lab, name, "ubuntu-24.04", "kernel-first")
+    lab.sh(name, "apt-get -qqy install linux-oracle > /dev/null 2>&1")
+    reboot(lab, name)
+    assert prepared(lab.apply(name, **settings).hosts[name])
+    before = packages(lab, name)
+    assert "nvidia-dkms-580-server-open" in before
+    archive(lab, name, "ubuntu-24.04", "later")
+    upgrade = "--with-new-pkgs -o Dpkg::Options::=--force-confold upgrade"
+
+    def would_move(options: str = "") -> set[str]:
+        """Return the driver's packages that an upgrade would move."""
+        out = lab.sh(name, f"apt-get -s {options} {upgrade}")
+        return before.keys() & {line.split()[1] for line in out.splitlines() if line[:4] == "Inst"}
+
+    lab.sh(name, f"apt-get -qqy {ALL_PHASES} {upgrade} > /dev/null 2>&1")
+    assert packages(lab, name) == before
+    # Without the holds, it is only this host's phase that keeps it.
+    lab.sh(name, "apt-mark unhold $(apt-mark showhold)")
+    assert would_move() == set()
+    assert {"nvidia-utils-580-server", "nvidia-dkms-580-server-open"} <= would_move(ALL_PHASES)
+    # Who asks for the release gets it, whatever the host's phase.
+    newer = {**settings, "gpu_driver_version": NOBLE.newer_drivers[0]}
+    assert prepared(lab.apply(name, **newer).hosts[name])
+    there = packages(lab, name)
+    assert there["nvidia-utils-580-server"].startswith(NOBLE.newer_drivers[0])
+    # Its modules come ready now; those that DKMS built, which depmod prefers, are gone.
+    assert "nvidia-dkms-580-server-open" not in there
+    assert lab.run(name, "modinfo", "-F", "signer", "nvidia").strip() == SIGNER
+    assert {package for package in there if not package.startswith("linux-")} <= held(lab, name)
+    again = lab.apply(name, **newer)
+    assert (again.exit_code, again.changed) == (ExitCode.OK, False)
+
+
 def test_eight_h100_get_their_fabric_manager(lab: Lab, fresh: Fresh) -> None:
     name = fresh(
         image="ubuntu-24.04",

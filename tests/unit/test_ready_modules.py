@@ -75,6 +75,16 @@ def test_without_an_index_modules_are_taken_to_be_there() -> None:
     assert dict(found.ready) == {NEWER: modules("580", NEWER)}
 
 
+def test_what_would_build_modules_goes_when_they_come_ready() -> None:
+    """The linker of modules prefers those of DKMS, which nobody has signed."""
+    for state in (LOCKED_DOWN, HostState()):
+        ready = stack(modules("580"), state=state, source="distro")
+        assert set(ready.conflicting) == {"nvidia-dkms-*-server-open", "nvidia-dkms-*-server"}
+    built = stack(state=HostState(), source="distro")
+    assert (dict(built.ready), built.conflicting) == ({}, ())
+    assert "nvidia-dkms-580-server-open" in {package.name for package in built.packages}
+
+
 def test_a_kernel_that_waits_for_its_reboot_gets_its_own() -> None:
     found = stack(modules("580"), modules("580", NEWER), state=WAITS)
     assert dict(found.ready) == {NEWER: modules("580", NEWER)}
