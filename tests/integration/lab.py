@@ -22,6 +22,8 @@ from sandbox.nvrepo.build import REPOS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gpuprep.observe import HostObservation
+    from gpuprep.planner import Settings
     from sandbox.fleet import HostSpec
 
 FLEET = "tests"
@@ -185,12 +187,18 @@ class Lab:
 
     def look(self, name: str, **variables: Any) -> HostPlan:
         """Observe and plan one host without Ansible: the same script, the same planner."""
+        settings = self._settings(name, variables)
+        return plan_host(self.seen(name, **variables), settings, load())
+
+    def seen(self, name: str, **variables: Any) -> HostObservation:
+        """Observe one host without Ansible."""
+        request = observation_request(load(), self._settings(name, variables))
+        answer = self.run(name, "python3", "-S", "-E", "-", stdin=observe.script(request))
+        return observe.read(answer)
+
+    def _settings(self, name: str, variables: Mapping[str, Any]) -> Settings:
         spec = hosts.find(name).spec
-        values = {**self._variables, **spec.vars, "oci_shape": spec.shape, **variables}
-        settings = settings_from(values)
-        script = observe.script(observation_request(load(), settings))
-        answer = self.run(name, "python3", "-S", "-E", "-", stdin=script)
-        return plan_host(observe.read(answer), settings, load())
+        return settings_from({**self._variables, **spec.vars, "oci_shape": spec.shape, **variables})
 
     # --- what happened to a host ------------------------------------------------------------
 

@@ -226,6 +226,13 @@ def test_two_hosts_get_exactly_what_was_locked_from_nvidias_repository(
     assert "the driver's source is locked at nvidia, wanted distro" in str(refused.error)
 
 
+def test_hosts_that_were_prepared_alike_say_the_same(lab: Lab, whole: Pair) -> None:
+    """What a fleet of such hosts says is read and planned once; see ADR 22."""
+    first, second = (lab.seen(name, **whole.variables) for name in (whole.first, whole.second))
+    assert first.alike == second.alike != ""
+    assert first.hostname != second.hostname
+
+
 def test_the_bundle_shows_nvidias_repository_and_pins(
     lab: Lab, whole: Pair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -224,17 +224,17 @@ def _ahead(backend, operation):
     first = complete(backend, operation)["install"]
     later = {package["name"]: package.get("version") for package in rest["install"]}
     whole = complete(backend, rest)
-    candidates = [{"install": dict(later, **first), "remove": [], "main": rest}]
+    candidates = []
     if len(whole["install"]) > len(later):
         # A package manager chooses by pins, which are not there yet, what is not named.
         named = dict(whole["install"], **first)
         exact = {"install": named, "remove": whole["remove"], "main": rest}
-        candidates.insert(0, exact)
+        more = {one["name"]: one.get("version") for one in rest.get("together") or ()}
         if operation.get("pins"):
-            more = {one["name"]: one.get("version") for one in rest.get("together") or ()}
-            candidates.insert(0, dict(exact, install=dict(more, **named), makes=rest))
-            if not more:
-                del candidates[1]
+            candidates.append(dict(exact, install=dict(more, **named), makes=rest))
+        if more or not operation.get("pins"):
+            candidates.append(exact)
+    candidates.append({"install": dict(later, **first), "remove": [], "main": rest})
     for transaction in candidates:
         found = looked_at(backend, transaction)
         if found.ok:

@@ -190,6 +190,3 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
 def _pass(connection: socket.socket, descriptor: int) -> None:
     rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))
     connection.sendmsg([b"\0"], [rights])
-
-
-__all__ = ["SharedConnections"]
