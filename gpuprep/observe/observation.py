@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuprep.model.jobs import JobProgress, progress_of
 from gpuprep.model.names import matches
+from gpuprep.on_host.labels import is_confined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 GPU_CLASSES = ("0300", "0302")  # VGA controller, 3D controller
 NVSWITCH_CLASS = "0680"  # bridge of no standard kind; NVIDIA's PCIe bridges are 0604
 _PROPRIETARY = "NVIDIA"  # modinfo's licence of proprietary modules; that of open ones names the GPL
-_USER_ROLES = frozenset({"user_r", "staff_r", "guest_r", "xguest_r"})  # of the reference policy
 _VERSION = re.compile(r"\d{3}\.\d+(?:\.\d+)?")
 
 
@@ -321,8 +321,7 @@ class Selinux:
     @property
     def is_confined(self) -> bool:
         """Whether we run in a role of ordinary users, whom the policy keeps from administration."""
-        roles = self.context.split(":")[1:2]
-        return self.mode == "enforcing" and not _USER_ROLES.isdisjoint(roles)
+        return bool(is_confined(self.mode, self.context))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ OWN = "/proc/self/attr/current"
 ATTRIBUTE = "security.selinux"
 LIBRARY = "libselinux.so.1"
 FILES = 0  # SELABEL_CTX_FILE of selinux/label.h
-TYPE = 2  # user:role:type:range
+ROLE = 1  # user:role:type:range
+TYPE = 2
+USER_ROLES = ("user_r", "staff_r", "guest_r", "xguest_r")  # of the reference policy
 _BYTES = 1 << 16
 
 
@@ -37,6 +39,11 @@ def policy_name():
 def own_context():
     """Return the context that this process runs in; empty where SELinux is off."""
     return _text(OWN).strip("\0\n ") if mode() != "disabled" else ""
+
+
+def is_confined(mode_now, context):
+    """Return whether a context is a role of ordinary users', kept from administration."""
+    return mode_now == "enforcing" and any(r in USER_ROLES for r in context.split(":")[ROLE:TYPE])
 
 
 def _text(path):

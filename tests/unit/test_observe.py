@@ -17,6 +17,7 @@ from pythons import interpreter
 
 from gpuprep import observe
 from gpuprep.model import HostFacts, HostState
+from gpuprep.on_host import labels
 from gpuprep.on_host.observe import base, conda, deb, family, files, kernel, services
 
 SOURCES = sorted((Path(observe.__file__).parents[1] / "on_host/observe").glob("*.py"))
@@ -423,6 +424,30 @@ def test_a_unit_is_not_taken_for_missing_when_systemd_does_not_answer(
     said = capsys.readouterr().err
     assert said.startswith("systemctl show ")
     assert told in said
+
+
+@pytest.mark.parametrize(
+    ("mode", "context", "ends"),
+    [
+        ("enforcing", "user_u:user_r:user_t:s0", False),
+        ("permissive", "user_u:user_r:user_t:s0", True),
+        ("enforcing", "unconfined_u:unconfined_r:unconfined_t:s0", True),
+        ("disabled", "", True),
+    ],
+)
+def test_whom_selinux_lets_ask_nothing_is_told_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, context: str, *, ends: bool
+) -> None:
+    """By its own refusal, which a plan comes to once the observation goes on."""
+    systemctl_that("echo Access denied >&2; exit 1", tmp_path, monkeypatch)
+    monkeypatch.setattr(services, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(labels, "mode", lambda: mode)
+    monkeypatch.setattr(labels, "own_context", lambda: context)
+    if ends:
+        with pytest.raises(SystemExit):
+            services.units(["a.service"])
+    else:
+        assert services.units(["a.service"])["a.service"]["active"] is False
 
 
 def test_where_systemd_does_not_run_there_are_no_units(
