@@ -110,8 +110,8 @@ class Package:
         name: as the package manager knows it.
         component: the component it belongs to.
         version: exact version (package manager's form) or None: any that the stack allows.
-        pre_install: installed in a transaction of its own before the others (pinning packages; with
-            rpm also what the kernel module is built with).
+        pre_install: installed in a transaction of its own before the others (with rpm also what the
+            kernel module is built with; pinning packages come along where they decide nothing).
         origin: ``nvidia`` (its repository) or ``distro`` (the distribution's own).
 
     """
