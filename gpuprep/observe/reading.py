@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -25,7 +25,6 @@ _MARK: Final = "gpuprep-answer:"
 _ALIKE: Final = "alike"  # key of what a host may share with others, as one text
 _REMEMBERED: Final = 64  # such texts that are kept with their value
 _LONGEST_REMEMBERED: Final = 512 << 10  # characters
-_OWN: Final = frozenset(field.name for field in fields(OfOneHost))
 _OPENING: Final = '{"schema"'  # of an answer that was kept without its marker line
 
 
@@ -143,15 +142,14 @@ def _check_schema(answer: dict[str, Any]) -> None:
 
 
 def _decode_alike(text: str) -> HostObservation:
-    """Return what a text says that hosts may share, without anything of one host's own.
+    """Return what a text says that hosts may share; each host's own is put in its place.
 
     Raises:
         ObservationError: as for a whole answer.
 
     """
     found = _object(text, 0)
-    shared = {key: value for key, value in found.items() if key not in _OWN}
-    shared.update(conda=_with_own_markers(found.get("conda")), alike=text)
+    shared = {**found, "conda": _with_own_markers(found.get("conda")), _ALIKE: text}
     return _decoded(HostObservation, shared)
 
 

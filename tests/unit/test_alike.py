@@ -17,7 +17,7 @@ from gpuprep.observe import reading
 from gpuprep.observe.observation import OfOneHost
 from gpuprep.observe.reading import ObservationError, read, read_json
 from gpuprep.on_host.observe import main
-from gpuprep.planner import observation_request, plan_host, settings_from
+from gpuprep.planner import alike, observation_request, plan_host, settings_from
 from gpuprep.planner.alike import AlikePlans
 
 CATALOG = load()
@@ -141,6 +141,16 @@ def test_other_settings_and_other_hosts_have_other_plans() -> None:
     for seen, wish in ((ready, WISH), (ready, other), (different, WISH), (ready, WISH)):
         assert plans.plan(seen, wish, resolver) == plan_host(seen, wish, CATALOG)
     assert resolver.times == 3
+
+
+def test_a_plan_is_made_without_what_is_one_hosts_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(alike, "plan_host", lambda seen, *_: given.append(seen))
+    told = {"jobs": {"demo": {}}, "probe": {"of": "a"}, "hostname": "a", "boot_id": "b"}
+    AlikePlans(CATALOG).plan(read(host("a", READY, **told)), WISH, resolve)
+    own = {name: value for name, value in vars(given[0]).items() if name in vars(OfOneHost())}
+    del own["free_mb"]  # watched
+    assert own == {name: vars(OfOneHost())[name] for name in own}
 
 
 def test_a_full_disk_is_its_hosts_own() -> None:
