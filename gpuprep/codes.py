@@ -5,13 +5,14 @@ What runs on a host cannot import this; a contract test holds its codes to the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpuprep import parsed
 from gpuprep.model import Message, Refusal
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +28,7 @@ class CodeKind(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Value, frozen=True):
     """A stable code.
 
     Attributes:
@@ -49,10 +49,7 @@ class Code:
 @cache
 def table() -> Mapping[str, Code]:
     """Return all codes by name, in alphabetical order."""
-    import yaml  # noqa: PLC0415  (slow to import)
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    entries = yaml.load(TABLE_FILE.read_text(encoding="utf-8"), loader)  # noqa: S506  (a safe one)
+    entries = parsed.own(TABLE_FILE)
     return {
         name: Code(name, CodeKind(entry["kind"]), entry["message"], entry["remedy"])
         for name, entry in entries.items()

@@ -6,9 +6,9 @@ Nothing here decides anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.model.value import Value
 from gpuprep.model.versions import at_least, at_most, key
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 _BOTH: tuple[Flavour, ...] = ("open", "proprietary")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Value, frozen=True):
     """How a kernel's headers show whether they have a change.
 
     Attributes:
@@ -37,8 +36,7 @@ class Look:
     since: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KernelChange:
+class KernelChange(Value, frozen=True):
     """A change in the kernel's interface for modules.
 
     Attributes:
@@ -84,8 +82,7 @@ class KernelChange:
         return at_least(branch, self.since)
 
 
-@dataclass(frozen=True, slots=True)
-class KernelTable:
+class KernelTable(Value, frozen=True):
     """Everything known about drivers and kernels.
 
     Attributes:

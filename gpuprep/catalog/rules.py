@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gpuprep import codes
+from gpuprep import codes, parsed
 from gpuprep.layout import package_root
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from gpuprep.model import Message, Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class HostRules:
+class HostRules(Value, frozen=True):
     """Contents of ``host_rules.yml``; its comments say what each means."""
 
     observed_packages: str
@@ -38,10 +37,7 @@ class HostRules:
 @lru_cache
 def host_rules() -> HostRules:
     """Load the rules, once."""
-    text = (package_root() / "catalog/host_rules.yml").read_text(encoding="utf-8")
-    import yaml  # noqa: PLC0415  (slow to import)
-
-    raw = yaml.safe_load(text)
+    raw = parsed.own(package_root() / "catalog/host_rules.yml")
     return HostRules(
         observed_packages=raw["observed_packages"],
         observed_commands=tuple(raw["observed_commands"]),

@@ -5,9 +5,9 @@ Everything is frozen; nothing here decides anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from gpuprep.model.value import Value
 from gpuprep.model.versions import at_least, at_most
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 Profile = Literal["full", "compute"]
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(Value, frozen=True):
     """Versions from ``first`` to ``last``, both included; None is an open end."""
 
     first: str | None
@@ -35,8 +34,7 @@ class Range:
         return f"{self.first} to {self.last}" if self.first else f"up to {self.last}"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Value, frozen=True):
     """Where a fact comes from: title, URL or repository@commit (None: measured), ISO date."""
 
     id: str
@@ -45,8 +43,7 @@ class Source:
     date: str
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Value, frozen=True):
     """Provenance of one block of the data file: source ids and the date of the last check."""
 
     name: str
@@ -54,8 +51,7 @@ class Block:
     checked: str
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(Value, frozen=True):
     """A GPU generation; ``order`` counts from the oldest.
 
     Attributes:
@@ -73,8 +69,7 @@ class Architecture:
     cudnn: Range
 
 
-@dataclass(frozen=True, slots=True)
-class Datasheet:
+class Datasheet(Value, frozen=True):
     """NVIDIA's own figures, dense and at boost clock; what burn-in bars are measured against.
 
     Attributes:
@@ -89,16 +84,14 @@ class Datasheet:
     bf16: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Mig:
+class Mig(Value, frozen=True):
     """Multi-instance support: most instances, and the oldest driver for it."""
 
     instances: int
     min_driver: str
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
+class Gpu(Value, frozen=True):
     """A GPU model.
 
     Attributes:
@@ -135,8 +128,7 @@ class Gpu:
     guess: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Value, frozen=True):
     """An OCI shape with GPUs.
 
     Attributes:
@@ -165,8 +157,7 @@ class Shape:
     guess: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(Value, frozen=True):
     """A driver branch.
 
     Attributes:
@@ -193,8 +184,7 @@ class Branch:
     note: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Toolkit:
+class Toolkit(Value, frozen=True):
     """A CUDA release line (``13.0``): its releases, oldest first, and the driver it bundles."""
 
     version: str
@@ -202,8 +192,7 @@ class Toolkit:
     driver: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CudnnNames:
+class CudnnNames(Value, frozen=True):
     """Package names of a cuDNN series in one family; ``version`` is by CUDA major."""
 
     packages: tuple[str, ...]
@@ -211,8 +200,7 @@ class CudnnNames:
     version: Mapping[int, str]
 
 
-@dataclass(frozen=True, slots=True)
-class CudnnSeries:
+class CudnnSeries(Value, frozen=True):
     """cuDNN 8 or 9.
 
     Attributes:
@@ -231,8 +219,7 @@ class CudnnSeries:
     names: Mapping[Family, CudnnNames]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Value, frozen=True):
     """A signing key: its file in the repository, and what it is known by.
 
     Attributes:
@@ -247,8 +234,7 @@ class Key:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class System:
+class System(Value, frozen=True):
     """An operating system.
 
     Attributes:
@@ -285,8 +271,7 @@ class System:
     installs: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class DriverNames:
+class DriverNames(Value, frozen=True):
     """Driver packages for a range of branches; names may hold ``{b}``."""
 
     branches: Range
@@ -294,24 +279,21 @@ class DriverNames:
     stream: Mapping[Flavour, str]
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderRule:
+class HeaderRule(Value, frozen=True):
     """Headers of kernels whose release matches ``match``; version template None = any."""
 
     match: str
     packages: Mapping[str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class FabricNames:
+class FabricNames(Value, frozen=True):
     """Fabric packages for a range of branches."""
 
     branches: Range
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Fabric:
+class Fabric(Value, frozen=True):
     """What a GPU fabric needs on the host besides the driver; some of it from the distribution."""
 
     name: str
@@ -321,8 +303,7 @@ class Fabric:
     kernel_modules: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveBranch:
+class ArchiveBranch(Value, frozen=True):
     """A driver branch in a distribution's archive.
 
     Attributes:
@@ -339,8 +320,7 @@ class ArchiveBranch:
     mended: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleIndex:
+class ModuleIndex(Value, frozen=True):
     """Where a host's package index says for which kernels an archive has modules.
 
     Attributes:
@@ -355,8 +335,7 @@ class ModuleIndex:
     driver: str
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(Value, frozen=True):
     """The drivers of a distribution's own archive.
 
     Attributes:
@@ -393,8 +372,7 @@ class Archive:
     fabric: Mapping[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class VersionLockRules:
+class VersionLockRules(Value, frozen=True):
     """Version locks of families that have such: the package that heeds them, and their lines.
 
     Attributes:
@@ -409,8 +387,7 @@ class VersionLockRules:
     names: tuple[tuple[str, tuple[int, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DriverRules:
+class DriverRules(Value, frozen=True):
     """Facts about driver packages that hold for all branches."""
 
     names: Mapping[str, tuple[DriverNames, ...]]
@@ -426,8 +403,7 @@ class DriverRules:
     extra_modules: Mapping[Family, str]  # in words: what has modules that a kernel has not
 
 
-@dataclass(frozen=True, slots=True)
-class CudaRules:
+class CudaRules(Value, frozen=True):
     """Facts about toolkits that hold for all releases."""
 
     driver_floor: Mapping[int, str]
@@ -448,8 +424,7 @@ class CudaRules:
         return next((glibc for upto, glibc in limits if at_most(toolkit, upto)), None)
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryRules:
+class RepositoryRules(Value, frozen=True):
     """How NVIDIA's repositories are laid out."""
 
     base: str
@@ -467,8 +442,7 @@ class RepositoryRules:
     distributions: tuple[str, ...]  # ids of the distributions' repositories, which have not
 
 
-@dataclass(frozen=True, slots=True)
-class Installers:
+class Installers(Value, frozen=True):
     """Conda installers: sha256 by release and machine."""
 
     default: str
@@ -477,8 +451,7 @@ class Installers:
     releases: Mapping[str, Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Framework:
+class Framework(Value, frozen=True):
     """A framework wheel and the stack it bundles; the host needs only the driver."""
 
     name: str
@@ -491,8 +464,7 @@ class Framework:
     arches: tuple[str, ...] = ()  # empty = nobody looked
 
 
-@dataclass(frozen=True, slots=True)
-class FaceswapVariant:
+class FaceswapVariant(Value, frozen=True):
     """A set of Python packages that Faceswap runs with.
 
     Attributes:
@@ -507,8 +479,7 @@ class FaceswapVariant:
     machines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FaceswapRules:
+class FaceswapRules(Value, frozen=True):
     """Faceswap, the release that is installed, and what it needs.
 
     Attributes:
@@ -533,8 +504,7 @@ class FaceswapRules:
     variants: tuple[FaceswapVariant, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(Value, frozen=True):
     """All facts. Mappings keep the order of the data file."""
 
     as_of: str

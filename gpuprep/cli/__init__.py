@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from gpuprep import __version__
+from gpuprep import __version__, garbage
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
 from gpuprep.cli.output import abandon, ensure_streams
 from gpuprep.errors import ExitCode, GpuprepError
@@ -50,6 +50,7 @@ def root() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process."""
+    garbage.collect_seldom()
     ensure_streams()
     sys.exit(run(arguments))
 

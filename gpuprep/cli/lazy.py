@@ -5,17 +5,17 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class LazyCommand:
+class LazyCommand(Value, frozen=True):
     """A command and where it is: ``gpuprep.cli.<module>``, attribute ``attribute``."""
 
     name: str

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
@@ -22,6 +21,7 @@ from gpuprep.cli.progress import progress
 from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
+from gpuprep.model.value import Value
 from gpuprep.report.outcome import explain_exit_code
 from gpuprep.run.inventories import LOCALHOST
 from gpuprep.run.paths import readable_file
@@ -123,8 +123,7 @@ def status(**typed: Any) -> int:  # noqa: ANN401
     return _run(api.status, Typed(**typed))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Typed:
+class Typed(Value, frozen=True, kw_only=True):
     """Values of the shared options, as typed."""
 
     hosts: tuple[str, ...]
@@ -176,8 +175,7 @@ class Typed:
         return [*given, {"gpuprep_lock_file": str(path)}]
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Value, frozen=True):
     """Which hosts are meant and how they are reached: what was typed, read once."""
 
     source: Source | None

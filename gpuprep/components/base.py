@@ -6,8 +6,9 @@ takes its list from :mod:`gpuprep.components`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -25,8 +26,7 @@ TEMPORARY: Final = "/tmp"  # noqa: S108 - where package managers unpack what the
 Resolve: TypeAlias = "Callable[[Case, Stack], Stack]"
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Value, frozen=True):
     """What a component plans from.
 
     Attributes:
@@ -47,8 +47,7 @@ class Situation:
     driver_cuda: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Value, frozen=True):
     """Something that a component installs or writes, for the table in its role's README."""
 
     what: str
@@ -66,8 +65,7 @@ def _nothing(_stack: Stack) -> Mapping[str, str]:
     return {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
+class Component(Value, frozen=True, kw_only=True):
     """One component of the stack.
 
     Attributes:
@@ -113,7 +111,7 @@ class Component:
     accounts: tuple[str, ...] = ()
     checkouts: tuple[str, ...] = ()
     uses_packages: bool = True
-    space_mb: Mapping[str, int] = field(default_factory=dict)
+    space_mb: Mapping[str, int] = {}
     checks: tuple[str, ...] = ()
     writes: tuple[Written, ...] = ()
-    exports: Mapping[str, str] = field(default_factory=dict)
+    exports: Mapping[str, str] = {}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cmp_to_key
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from gpuprep.components.state import PackageRequest
 from gpuprep.model import Step, StepKind
 from gpuprep.model.names import fits, matches
+from gpuprep.model.value import Value
 from gpuprep.observe.observation import Unit
 from gpuprep.packages.closure import is_installed, walk
 from gpuprep.packages.foreign import rivals
@@ -131,8 +132,7 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class PackageFindings:
+class PackageFindings(Value, frozen=True):
     """What the package comparison found.
 
     Attributes:
@@ -145,8 +145,7 @@ class PackageFindings:
     members: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VersionLock:
+class VersionLock(Value, frozen=True):
     """Packages that must share one version.
 
     Attributes:
@@ -159,7 +158,7 @@ class VersionLock:
 
     version: str | None = None
     names: Collection[str] = ()
-    exact: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    exact: Mapping[str, str] = {}
     branch: str | None = None
 
     def wants(self, name: str, family: PackageFamily) -> str | None:

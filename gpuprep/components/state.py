@@ -6,11 +6,12 @@ Operations are plain JSON: the program on the host carries them out, stage by st
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gpuprep.catalog.rules import host_rules
 from gpuprep.model import StepKind
+from gpuprep.model.plain import plain
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -30,8 +31,7 @@ SAFE_TO_REPEAT: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentState:
+class EnvironmentState(Value, frozen=True):
     """A desired conda environment; ``cuda``: the driver's, to solve it for, None = as conda sees.
 
     Builds for CUDA are chosen only where conda sees a driver, and the first time none runs yet.
@@ -41,8 +41,7 @@ class EnvironmentState:
     cuda: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CondaState:
+class CondaState(Value, frozen=True):
     """The desired conda installation.
 
     Attributes:
@@ -59,8 +58,7 @@ class CondaState:
     environments: tuple[EnvironmentState, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadState:
+class WorkloadState(Value, frozen=True):
     """A desired workload: its user, environment, Python packages, source, and that it starts.
 
     Attributes:
@@ -84,7 +82,7 @@ class WorkloadState:
 
     def installation(self, do: Collection[str]) -> list[Operation]:
         """Return the operations that bring about what the kinds of steps speak of."""
-        environment = {**asdict(self.environment), "cuda": None}
+        environment = {**plain(self.environment), "cuda": None}
         by_kind: dict[str, Operation] = {
             StepKind.ACCOUNT: self.account,
             StepKind.ENVIRONMENT: {
@@ -105,20 +103,18 @@ class WorkloadState:
         }
         if not touched & set(do):
             return []
-        record = {"op": "files", "files": [asdict(self.record)], "linker_cache": False}
+        record = {"op": "files", "files": [plain(self.record)], "linker_cache": False}
         return [self.start_test, record]
 
 
-@dataclass(frozen=True, slots=True)
-class PackageRequest:
+class PackageRequest(Value, frozen=True):
     """A package to be installed; ``version`` is a pattern (fnmatch), None = any."""
 
     name: str
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RoleState:
+class RoleState(Value, frozen=True):
     """Everything one role has to establish on one host.
 
     Attributes:
@@ -217,7 +213,7 @@ class RoleState:
         return {stage: operations for stage, operations in stages.items() if operations}
 
     def _writing(self, files: Sequence[ManagedFile]) -> list[Operation]:
-        entries = [asdict(file) for file in files]
+        entries = [plain(file) for file in files]
         operation = {"op": "files", "files": entries, "linker_cache": self.linker}
         return [operation] if entries else []
 
@@ -264,7 +260,7 @@ class RoleState:
         if conda is None:
             return []
         operation = {"op": "conda_install", "prefix": conda.prefix, "is_new": conda.is_new}
-        return [{**operation, **asdict(conda.installer)}]
+        return [{**operation, **plain(conda.installer)}]
 
     def _configuration(self, do: Collection[str]) -> list[Operation]:
         found: list[Operation] = []
@@ -281,7 +277,7 @@ class RoleState:
                 found.append({"op": "linker_cache"})
         if StepKind.ENVIRONMENT in do and self.conda and self.conda.environments:
             environments = [
-                {**asdict(state.environment), "cuda": state.cuda}
+                {**plain(state.environment), "cuda": state.cuda}
                 for state in self.conda.environments
             ]
             found.append(
@@ -300,7 +296,7 @@ class RoleState:
 def _transaction(packages: Sequence[PackageRequest], *, refresh: bool) -> dict[str, Any]:
     return {
         "op": "packages",
-        "install": [asdict(package) for package in packages],
+        "install": [plain(package) for package in packages],
         "remove": [],
         "locked": None,
         "refresh": refresh,

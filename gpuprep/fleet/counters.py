@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,8 +14,7 @@ OBSERVATION: Final = "observation"
 PREFIX: Final = "commands-"  # of the files, one per host
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(Value, frozen=True):
     """Commands that a run carried out on its hosts as root; ``observations`` are among them."""
 
     round_trips: int = 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.errors import ConfigError
 from gpuprep.model.text import clean
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,7 @@ _CODE: Final = re.compile(r"\bE_[A-Z][A-Z0-9_]*\b")
 _HIDDEN: Final = "failed; its output is hidden because the task handles secrets (no_log)"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Value, frozen=True):
     """Why a host did not get through.
 
     Attributes:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.failures import names_in_words
 from gpuprep.fleet.waves import waves
 from gpuprep.model import Tier
+from gpuprep.model.value import Value
 from gpuprep.planner.settings import fleet_options
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ VARIABLES: Final = (
 _WHOLE: Final = 100  # percent
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Value, frozen=True):
     """What the variables of the hosts say of the run as a whole.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations
-from dataclasses import dataclass, field
 from typing import Any
 
 from gpuprep.fleet.failures import Failure  # noqa: TC001 - as above
@@ -20,10 +19,10 @@ from gpuprep.model import (
 )
 from gpuprep.model.jobs import JobProgress  # noqa: TC001 - as above
 from gpuprep.model.plain import plain
+from gpuprep.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class HostReport:
+class HostReport(Value, frozen=True):
     """What the plan, or the proof, found on one host.
 
     Attributes:
@@ -52,7 +51,7 @@ class HostReport:
     warnings: tuple[Message, ...] = ()
     stack: Stack | None = None
     facts: HostFacts | None = None
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = {}
     reboot_required: bool = False
     host_status: HostStatus = HostStatus.UNKNOWN
     failure: Failure | None = None

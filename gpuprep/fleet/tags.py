@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.components import ROLES
 from gpuprep.errors import ConfigError
 from gpuprep.model import Phase
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,8 +45,7 @@ def check(tags: Iterable[str]) -> None:
             raise ConfigError(f"no task has the tag {tag!r}: {hint}")
 
 
-@dataclass(frozen=True, slots=True)
-class Tags:
+class Tags(Value, frozen=True):
     """What was given as ``--tags`` and ``--skip-tags``."""
 
     run: frozenset[str] = _EVERY

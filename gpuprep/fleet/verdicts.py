@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from gpuprep.fleet.report import HostReport
@@ -10,6 +10,7 @@ from gpuprep.fleet.tags import Tags
 from gpuprep.ladder.checks import APPLY
 from gpuprep.ladder.evaluate import state_of
 from gpuprep.model import HostStatus, PlanState
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,8 +25,7 @@ VERBS: Final[tuple[Verb, ...]] = ("plan", "apply", "status", "verify")
 _JUDGING: Final = frozenset({"status", "verify"})  # say whether a host works, whoever prepared it
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Value, frozen=True):
     """What the plays that follow the plan do with a host.
 
     Attributes:

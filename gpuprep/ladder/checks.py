@@ -6,10 +6,10 @@ Ids are stable. What a check *means* is here; how it is judged is in ``rules_*.p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from gpuprep.model import Tier
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,7 @@ APPLY = "Run gpuprep apply for this host."
 OPERATOR = "Cordon the host and open a case with the cloud provider; software cannot fix this."
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Value, frozen=True):
     """One rung of the ladder.
 
     Attributes:

@@ -7,12 +7,12 @@ or the expectation too.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.ladder.answers import items, mapping, measured, text
 from gpuprep.model.fabric import fabric_kind
+from gpuprep.model.value import Value
 from gpuprep.model.versions import key
 from gpuprep.observe.observation import PciDevice
 
@@ -29,8 +29,7 @@ NVIDIA = "10de"  # PCI vendor
 VERSION = re.compile(r"\d{3}\.\d+(?:\.\d+)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(Value, frozen=True):
     """What must be seen on a host beyond its stack.
 
     Attributes:
@@ -46,19 +45,18 @@ class Expectation:
 
     """
 
-    gpus: Mapping[str, Gpu] = field(default_factory=dict)
+    gpus: Mapping[str, Gpu] = {}
     gpu_count: int | None = None
     shape: str | None = None
     shape_fabric: str | None = None
     version_locked: tuple[str, ...] = ()
     compat_package: str = ""
-    fabrics: Mapping[str, Fabric] = field(default_factory=dict)
+    fabrics: Mapping[str, Fabric] = {}
     rdma: bool = False
     kernels: KernelTable | None = None
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(Value, dict=True, frozen=True):
     """Everything that the rules may ask.
 
     Attributes:

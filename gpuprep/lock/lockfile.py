@@ -11,7 +11,8 @@ locked.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from gpuprep import codes
@@ -29,13 +30,14 @@ from gpuprep.model import (
     Stack,
 )
 from gpuprep.model.codec import DecodeError, decode
+from gpuprep.model.value import Value
 from gpuprep.model.versions import at_least, key
 from gpuprep.packages import family_of
 from gpuprep.packages.family import upstream_version
 from gpuprep.packages.logins import without_login
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from gpuprep.catalog import Catalog
@@ -65,8 +67,7 @@ _FORMS = {
 _HEADER = "# Written by `gpuprep lock`; installed by `gpuprep apply --locked`.\n"
 
 
-@dataclass(frozen=True, slots=True)
-class LockedClass:
+class LockedClass(Value, frozen=True):
     """What hosts of one class get.
 
     Attributes:
@@ -100,10 +101,10 @@ class LockedClass:
     cuda: tuple[str, ...] = ()
     repository: str | None = None
     key: str | None = None
-    packages: Mapping[str, str] = field(default_factory=dict)
-    requires: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = {}
+    requires: Mapping[str, str] = {}
     conda: CondaInstaller | None = None
-    others: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str] = {}
 
     def fixes(self, what: str) -> str | None:
         """Return the value that a component's fact (``Component.locks``) is locked at."""
@@ -117,8 +118,7 @@ class LockedClass:
         return " ".join((self.os, self.arch, *(self.gpus or ("no GPU",))))
 
 
-@dataclass(frozen=True, slots=True)
-class LockFile:
+class LockFile(Value, frozen=True):
     """All classes of a fleet; ``catalog`` is the date of the facts it was written from."""
 
     catalog: str
@@ -133,8 +133,7 @@ class LockFile:
         return _HEADER + yaml.safe_dump(data, sort_keys=False, width=100, explicit_end=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Newer:
+class Newer(Value, frozen=True):
     """Something that exists in a newer version than the locked one."""
 
     host_class: str
@@ -219,7 +218,7 @@ def _check(locked: LockedClass, raw: Mapping[str, Any], where: str) -> None:
         DecodeError: a key is unknown, or a value has another form.
 
     """
-    unknown = sorted(str(key) for key in raw if key not in LockedClass.__slots__)
+    unknown = sorted(str(key) for key in raw if key not in LockedClass.__struct_fields__)
     if unknown:
         raise DecodeError(f"{where}: unknown key {unknown[0]!r}")
     named = {**asdict(locked), "gpu": locked.gpus, "toolkit": locked.cuda}

@@ -6,6 +6,7 @@ known keys and tolerant of unknown ones, so that an older reader understands a n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import types
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from gpuprep import model
+from gpuprep.model.library import msgspec
 
 T = TypeVar("T")
 Reader = Callable[[object], Any]
@@ -24,12 +25,15 @@ class DecodeError(ValueError):
 
 
 def decode(kind: type[T], data: object) -> T:
-    """Build a value of ``kind`` (a dataclass of the model) from JSON types.
+    """Build a value of ``kind`` (a class of the model) from JSON types.
 
     Raises:
         DecodeError: a key is missing or holds the wrong type; says which and where.
 
     """
+    if msgspec:
+        with contextlib.suppress(msgspec.ValidationError):  # told below, with its place
+            return msgspec.convert(data, kind)
     try:
         wanted: Any = kind
         value: T = _reader(wanted)(data)
@@ -182,8 +186,7 @@ def _name(data: object) -> str:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    # The model imports Mapping for type checkers only.
-    return get_type_hints(kind, localns={**vars(model), "Mapping": Mapping})
+    return get_type_hints(kind)
 
 
 _READERS: Mapping[Any, Callable[[Any], Reader]] = {

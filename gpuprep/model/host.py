@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from gpuprep.model.value import Value
 
 
-@dataclass(frozen=True, slots=True)
-class KernelHeaders:
+class KernelHeaders(Value, frozen=True):
     """What a kernel's headers show.
 
     Attributes:
@@ -21,11 +18,10 @@ class KernelHeaders:
     """
 
     version: str | None = None
-    changes: Mapping[str, bool] = field(default_factory=dict)
+    changes: Mapping[str, bool] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class HostState:
+class HostState(Value, frozen=True):
     """Findings on a host that can forbid an installation."""
 
     runfile: bool = False
@@ -35,8 +31,7 @@ class HostState:
     newest_headers: KernelHeaders | None = None  # of that kernel; None = not there
 
 
-@dataclass(frozen=True, slots=True)
-class HostFacts:
+class HostFacts(Value, frozen=True):
     """What the resolver must know of a host; the keys of a facts file.
 
     Attributes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, Final
 
 from gpuprep.model.text import clean_line
+from gpuprep.model.value import Value
 
 _ACTIVE: Final = frozenset({"active", "activating", "reloading", "deactivating"})
 _MOST: Final = 300  # characters of a message
@@ -25,8 +26,7 @@ class JobState(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True)
-class JobProgress:
+class JobProgress(Value, frozen=True):
     """Where a job is.
 
     Attributes:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
+from gpuprep.model.stack import SigningKey  # noqa: TC001 - the codec reads the annotations
 from gpuprep.model.states import StepKind, StepStatus
-
-if TYPE_CHECKING:
-    from gpuprep.model.stack import SigningKey
+from gpuprep.model.value import Value
 
 # Kinds of files that several roles need; their steps belong to the first of them.
 SHARED_KINDS = frozenset({StepKind.SOURCE, StepKind.KEY, StepKind.REPOSITORY, StepKind.PIN})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Value, frozen=True):
     """One difference between a host and its desired state.
 
     Attributes:
@@ -41,8 +36,7 @@ class Step:
     status: StepStatus = StepStatus.PLANNED
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedFile:
+class ManagedFile(Value, frozen=True):
     """A file that must be there with this content (or hold this key), mode and owner.
 
     Attributes:

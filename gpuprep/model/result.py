@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations
+from typing import Any
 
+from gpuprep.model.host import HostFacts  # noqa: TC001 - the codec reads the annotations
 from gpuprep.model.jobs import JobProgress  # noqa: TC001 - the codec reads the annotations
 from gpuprep.model.plain import plain
+from gpuprep.model.plan import Step  # noqa: TC001 - the codec reads the annotations
+from gpuprep.model.stack import Message, Stack  # noqa: TC001 - the codec reads the annotations
 from gpuprep.model.states import CheckStatus, ExitCode, HostStatus, StepStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gpuprep.model.host import HostFacts
-    from gpuprep.model.plan import Step
-    from gpuprep.model.stack import Message, Stack
-
+from gpuprep.model.value import Value
 
 _FINISHED = frozenset({StepStatus.DONE, StepStatus.PLANNED})
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(Value, frozen=True):
     """One rung tried on one host.
 
     Attributes:
@@ -47,8 +42,7 @@ class CheckResult:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FileDiff:
+class FileDiff(Value, frozen=True):
     """What a file became, or would become: texts, secrets not among them."""
 
     path: str
@@ -56,8 +50,7 @@ class FileDiff:
     after: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Value, frozen=True):
     """One thing that a host carried out.
 
     Attributes:
@@ -76,8 +69,7 @@ class Done:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HostResult:
+class HostResult(Value, frozen=True):
     """What happened to one host."""
 
     name: str
@@ -90,9 +82,7 @@ class HostResult:
     warnings: tuple[Message, ...] = ()
     stack: Stack | None = None
     facts: HostFacts | None = None
-    versions: Mapping[str, str] = field(
-        default_factory=dict
-    )  # driver, cuda, cudnn, conda: as found
+    versions: Mapping[str, str] = {}  # driver, cuda, cudnn, conda: as found
     reboot_required: bool = False
     operations: tuple[Done, ...] = ()  # what the host was asked to do, in order
     diffs: tuple[FileDiff, ...] = ()  # only where they were asked for
@@ -119,8 +109,7 @@ class HostResult:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RunInfo:
+class RunInfo(Value, frozen=True):
     """What a run was: by which two results can be told apart and compared.
 
     Attributes:
@@ -142,13 +131,12 @@ class RunInfo:
     ansible_core: str
     inventory: tuple[str, ...]
     limit: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = {}
     variable_files: tuple[str, ...] = ()
     finished: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FleetResult:
+class FleetResult(Value, frozen=True):
     """What happened to a fleet.
 
     Attributes:
@@ -175,7 +163,7 @@ class FleetResult:
     stopped: bool = False
     started: str = ""
     seconds: float = 0.0
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] = {}
     run: RunInfo | None = None
     warnings: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()

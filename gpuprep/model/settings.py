@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.model.stack import DesiredStack
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +36,7 @@ class Environment:
         object.__setattr__(self, "digest", digest)
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Value, frozen=True):
     """Everything a user wants on one host.
 
     Attributes:
@@ -57,8 +57,8 @@ class Settings:
 
     """
 
-    stack: DesiredStack = field(default_factory=DesiredStack)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    stack: DesiredStack = DesiredStack()
+    values: Mapping[str, Any] = {}
     keep_driver: bool = False
     kernel: str | None = None
     persistence: bool = True

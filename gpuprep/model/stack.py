@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations
+from typing import Literal
 
 from gpuprep.model.names import matches
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gpuprep.model.states import Family
-
+from gpuprep.model.states import Family  # noqa: TC001 - as above
+from gpuprep.model.value import Value
 
 Flavour = Literal["open", "proprietary"]
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredStack:
+class DesiredStack(Value, frozen=True):
     """What the user wants on a host. ``auto`` lets the catalog decide; see the roles' READMEs.
 
     Attributes:
@@ -76,8 +71,7 @@ class DesiredStack:
     faceswap_commit: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Value, frozen=True):
     """A coded refusal or warning. Codes are stable: ``E_*`` refuses, ``W_*`` warns."""
 
     code: str
@@ -86,14 +80,11 @@ class Message:
     settings: tuple[str, ...] = ()  # fields of DesiredStack that clash; empty: the host forbids it
 
 
-class Refusal(Message):
+class Refusal(Message, frozen=True):
     """The host must not be touched."""
 
-    __slots__ = ()
 
-
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Value, frozen=True):
     """Why the resolver chose a value, e.g. ``flavour`` = ``proprietary``: "last for Volta"."""
 
     choice: str
@@ -102,8 +93,7 @@ class Reason:
     source: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Value, frozen=True):
     """A package that must be present.
 
     Attributes:
@@ -123,8 +113,7 @@ class Package:
     origin: Literal["nvidia", "distro"] = "nvidia"
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
+class SigningKey(Value, frozen=True):
     """The key that signs a repository: where to get it, and what it is known by.
 
     Attributes:
@@ -144,8 +133,7 @@ class SigningKey:
         return self.fingerprint or f"sha256:{self.sha256}"
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Value, frozen=True):
     """A package repository.
 
     Attributes:
@@ -164,8 +152,7 @@ class Repository:
     elsewhere: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(Value, frozen=True):
     """A rule by which the package manager prefers or avoids packages.
 
     Attributes:
@@ -184,8 +171,7 @@ class Pin:
     origin: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CondaInstaller:
+class CondaInstaller(Value, frozen=True):
     """A self-extracting conda installer: version, URL, sha256 (hex)."""
 
     version: str
@@ -193,8 +179,7 @@ class CondaInstaller:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class CudaToolkit:
+class CudaToolkit(Value, frozen=True):
     """One CUDA toolkit: ``13.0`` at ``/usr/local/cuda-13.0``.
 
     Attributes:
@@ -214,8 +199,7 @@ class CudaToolkit:
         return int(self.version.split(".")[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Faceswap:
+class Faceswap(Value, frozen=True):
     """Faceswap as it fits a host.
 
     Attributes:
@@ -238,8 +222,7 @@ class Faceswap:
     lock: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(Value, frozen=True):
     """A stack that fits a host. What is not wanted is None or empty.
 
     Attributes:
@@ -307,16 +290,16 @@ class Stack:
     unwanted_services: tuple[str, ...] = ()
     dkms_toolset: str | None = None
     module: str = "nvidia"
-    ready: Mapping[str, str] = field(default_factory=dict)
+    ready: Mapping[str, str] = {}
     signer: str | None = None
     kernel_modules: tuple[str, ...] = ()
     conda: CondaInstaller | None = None
     faceswap: Faceswap | None = None
     reasons: tuple[Reason, ...] = ()
     warnings: tuple[Message, ...] = ()
-    exact: Mapping[str, str] = field(default_factory=dict)
-    present: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    exact: Mapping[str, str] = {}
+    present: Mapping[str, str] = {}
+    versions: Mapping[str, str] = {}
 
     @property
     def archive_driver(self) -> tuple[str, ...]:

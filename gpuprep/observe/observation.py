@@ -8,18 +8,15 @@ than one place asks (what is a GPU, which driver runs) are answered once, by the
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003 - the codec reads the annotations
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gpuprep.model import Family, Flavour, KernelHeaders  # noqa: TC001 - as above
 from gpuprep.model.jobs import JobProgress, progress_of
 from gpuprep.model.names import matches
+from gpuprep.model.value import Value
 from gpuprep.on_host.labels import is_confined
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gpuprep.model import Family, Flavour, KernelHeaders
 
 # Class codes of the PCI Code and ID Assignment Specification, as ``lspci -n`` prints them.
 GPU_CLASSES = ("0300", "0302")  # VGA controller, 3D controller
@@ -28,8 +25,7 @@ _PROPRIETARY = "NVIDIA"  # modinfo's licence of proprietary modules; that of ope
 _VERSION = re.compile(r"\d{3}\.\d+(?:\.\d+)?")
 
 
-@dataclass(frozen=True)
-class OsRelease:
+class OsRelease(Value, frozen=True):
     """Fields of ``/etc/os-release``."""
 
     id: str
@@ -38,8 +34,7 @@ class OsRelease:
     pretty: str = ""
 
 
-@dataclass(frozen=True)
-class Machine:
+class Machine(Value, frozen=True):
     """What tells a machine from its copies: its id, its process namespace and its hardware."""
 
     id: str = ""
@@ -47,8 +42,7 @@ class Machine:
     hardware: str = ""
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(Value, frozen=True):
     """Kernels of a host.
 
     Attributes:
@@ -68,7 +62,7 @@ class Kernel:
     next_boot: str | None = None
     headers: tuple[str, ...] = ()
     compiler: str | None = None
-    shown: Mapping[str, KernelHeaders] = field(default_factory=dict)
+    shown: Mapping[str, KernelHeaders] = {}
     loads_modules: bool = True
 
     @property
@@ -83,8 +77,7 @@ class Kernel:
         return self.target == self.running
 
 
-@dataclass(frozen=True)
-class PciDevice:
+class PciDevice(Value, frozen=True):
     """An NVIDIA device on the PCI bus; ``vendor``, ``device`` and ``pci_class`` in hexadecimal."""
 
     slot: str
@@ -98,8 +91,7 @@ class PciDevice:
         return f"{self.vendor}:{self.device}".lower()
 
 
-@dataclass(frozen=True)
-class DiskModule:
+class DiskModule(Value, frozen=True):
     """A kernel module file; ``kernel``: whose directory holds it, ``signer``: as the file says."""
 
     kernel: str
@@ -111,16 +103,14 @@ class DiskModule:
     signer: str | None = None
 
 
-@dataclass(frozen=True)
-class ModuleRule:
+class ModuleRule(Value, frozen=True):
     """A line of modprobe's configuration, or a word of the kernel's command line."""
 
     path: str
     line: str
 
 
-@dataclass(frozen=True)
-class Modules:
+class Modules(Value, frozen=True):
     """Kernel modules.
 
     Attributes:
@@ -132,23 +122,21 @@ class Modules:
 
     """
 
-    loaded: Mapping[str, str | None] = field(default_factory=dict)
+    loaded: Mapping[str, str | None] = {}
     on_disk: tuple[DiskModule, ...] = ()
-    others: Mapping[str, str | None] = field(default_factory=dict)
-    packaged: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, str | None] = {}
+    packaged: Mapping[str, str] = {}
     rules: tuple[ModuleRule, ...] = ()
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(Value, frozen=True):
     """A process and the name of its command."""
 
     pid: int
     command: str
 
 
-@dataclass(frozen=True)
-class LoadedDriver:
+class LoadedDriver(Value, frozen=True):
     """What the loaded driver says of itself, its device nodes and who holds them."""
 
     proc_version: str | None = None
@@ -157,16 +145,14 @@ class LoadedDriver:
     holders: tuple[Process, ...] = ()
 
 
-@dataclass(frozen=True)
-class BrokenPackage:
+class BrokenPackage(Value, frozen=True):
     """A package that is neither whole nor absent."""
 
     name: str
     status: str
 
 
-@dataclass(frozen=True)
-class LockHolder:
+class LockHolder(Value, frozen=True):
     """A process that holds a lock of the package manager."""
 
     path: str
@@ -174,8 +160,7 @@ class LockHolder:
     command: str
 
 
-@dataclass(frozen=True)
-class PackageRule:
+class PackageRule(Value, frozen=True):
     """A rule of the package manager's own configuration, such as a preference or a pin.
 
     Attributes:
@@ -192,8 +177,7 @@ class PackageRule:
     priority: int
 
 
-@dataclass(frozen=True)
-class RepositoryEntry:
+class RepositoryEntry(Value, frozen=True):
     """A repository that a file of the package manager's names.
 
     Attributes:
@@ -219,8 +203,7 @@ class RepositoryEntry:
         return self.enabled and not hidden
 
 
-@dataclass(frozen=True)
-class PackageManager:
+class PackageManager(Value, frozen=True):
     """State of the package manager.
 
     Attributes:
@@ -242,16 +225,15 @@ class PackageManager:
     broken: tuple[BrokenPackage, ...] = ()
     locks: tuple[LockHolder, ...] = ()
     indexes: tuple[str, ...] = ()
-    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: Mapping[str, tuple[str, ...]] = {}
     rules: tuple[PackageRule, ...] = ()
     version_locks: tuple[str, ...] = ()
-    streams: Mapping[str, str] = field(default_factory=dict)
-    repositories: Mapping[str, RepositoryEntry] = field(default_factory=dict)
+    streams: Mapping[str, str] = {}
+    repositories: Mapping[str, RepositoryEntry] = {}
     ready: Mapping[str, tuple[str, ...]] | None = None
 
 
-@dataclass(frozen=True)
-class InstalledPackage:
+class InstalledPackage(Value, frozen=True):
     """A package that the package manager knows.
 
     Attributes:
@@ -270,16 +252,14 @@ class InstalledPackage:
     provides: str = ""
 
 
-@dataclass(frozen=True)
-class WrongLabel:
+class WrongLabel(Value, frozen=True):
     """An SELinux label whose type is not the policy's for that path, and the one that is."""
 
     label: str
     wanted: str
 
 
-@dataclass(frozen=True)
-class Denial:
+class Denial(Value, frozen=True):
     """Something that SELinux denied to a program, or would deny when it enforced its policy.
 
     Attributes:
@@ -300,8 +280,7 @@ class Denial:
     initramfs: bool = False
 
 
-@dataclass(frozen=True)
-class Selinux:
+class Selinux(Value, frozen=True):
     """SELinux on a host.
 
     Attributes:
@@ -324,8 +303,7 @@ class Selinux:
         return bool(is_confined(self.mode, self.context))
 
 
-@dataclass(frozen=True)
-class FileFacts:
+class FileFacts(Value, frozen=True):
     """A path; ``sha256`` only of regular files up to 1 MiB."""
 
     kind: str  # file, directory, link or special
@@ -337,8 +315,7 @@ class FileFacts:
     wrong_label: WrongLabel | None = None
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(Value, frozen=True):
     """State of a systemd unit."""
 
     exists: bool = False
@@ -347,8 +324,7 @@ class Unit:
     masked: bool = False
 
 
-@dataclass(frozen=True)
-class Toolkit:
+class Toolkit(Value, frozen=True):
     """A CUDA toolkit below ``/usr/local``; ``release`` as its own version file says, if it does."""
 
     path: str
@@ -362,16 +338,14 @@ class Toolkit:
         return ".".join(told.split(".")[:2])
 
 
-@dataclass(frozen=True)
-class Alternative:
+class Alternative(Value, frozen=True):
     """A link group of the alternatives system."""
 
     mode: str | None = None
     value: str | None = None
 
 
-@dataclass(frozen=True)
-class Cuda:
+class Cuda(Value, frozen=True):
     """Toolkits found, and where ``/usr/local/cuda`` leads."""
 
     toolkits: tuple[Toolkit, ...] = ()
@@ -379,16 +353,14 @@ class Cuda:
     alternative: Alternative = Alternative()
 
 
-@dataclass(frozen=True)
-class Cudnn:
+class Cudnn(Value, frozen=True):
     """cuDNN's version in its header and in the names of its libraries."""
 
     header_version: str | None = None
     library_versions: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class CondaEnvironment:
+class CondaEnvironment(Value, frozen=True):
     """An environment: ``packages`` is version and build by name, ``marker`` our note.
 
     Where a lock of Python packages made it, ``python_packages`` is version by name of what pip sees
@@ -396,33 +368,30 @@ class CondaEnvironment:
     """
 
     path: str = ""
-    packages: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = {}
     marker: Mapping[str, Any] | None = None
-    python_packages: Mapping[str, str] = field(default_factory=dict)
+    python_packages: Mapping[str, str] = {}
     python_marker: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(Value, frozen=True):
     """A user: its home, shell and group, and the modes of its own folders."""
 
     uid: int = 0
     home: str = ""
     shell: str = ""
     group: str = ""
-    folders: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class Checkout:
+class Checkout(Value, frozen=True):
     """A checkout of a workload's source: its commit, and whether it is as it was left."""
 
     commit: str
     intact: bool = False
 
 
-@dataclass(frozen=True)
-class Conda:
+class Conda(Value, frozen=True):
     """The installation at a prefix; ``envs`` by name, ``broken``: others in ``envs/``.
 
     ``wrong_labels``: SELinux labels by path that are not the policy's, where they show it best.
@@ -432,15 +401,14 @@ class Conda:
     exists: bool = False
     complete: bool = False
     version: str | None = None
-    packages: Mapping[str, str] = field(default_factory=dict)
+    packages: Mapping[str, str] = {}
     marker: Mapping[str, Any] | None = None
-    envs: Mapping[str, CondaEnvironment] = field(default_factory=dict)
+    envs: Mapping[str, CondaEnvironment] = {}
     broken: tuple[str, ...] = ()
-    wrong_labels: Mapping[str, WrongLabel] = field(default_factory=dict)
+    wrong_labels: Mapping[str, WrongLabel] = {}
 
 
-@dataclass(frozen=True)
-class Firewall:
+class Firewall(Value, frozen=True):
     """What the packet filter does with what comes in.
 
     Attributes:
@@ -453,21 +421,24 @@ class Firewall:
     accepts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class OfOneHost:
+class OfOneHost(Value, frozen=True, kw_only=True):
     """What even hosts that are equal in all else do not have in common."""
 
     hostname: str = ""
     boot_id: str = ""
     machine: Machine = Machine()
-    free_mb: Mapping[str, int] = field(default_factory=dict)
-    jobs: Mapping[str, Any] = field(default_factory=dict)
-    probe: Mapping[str, Any] = field(default_factory=dict)
-    timings: Mapping[str, float] = field(default_factory=dict)  # seconds by what was looked at
+    free_mb: Mapping[str, int] = {}
+    jobs: Mapping[str, Any] = {}
+    probe: Mapping[str, Any] = {}
+    timings: Mapping[str, float] = {}  # seconds by what was looked at
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """All of it, by the names of the fields."""
+        return {name: getattr(self, name) for name in OfOneHost.__struct_fields__}
 
 
-@dataclass(frozen=True, kw_only=True)
-class HostObservation(OfOneHost):
+class HostObservation(OfOneHost, frozen=True, kw_only=True, dict=True):
     """Everything that one round trip told of a host.
 
     Attributes:
@@ -487,10 +458,10 @@ class HostObservation(OfOneHost):
     pci: tuple[PciDevice, ...] = ()
     modules: Modules = Modules()
     driver: LoadedDriver = LoadedDriver()
-    packages: Mapping[str, InstalledPackage] = field(default_factory=dict)
-    files: Mapping[str, FileFacts | None] = field(default_factory=dict)
-    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    units: Mapping[str, Unit] = field(default_factory=dict)
+    packages: Mapping[str, InstalledPackage] = {}
+    files: Mapping[str, FileFacts | None] = {}
+    keys: Mapping[str, tuple[str, ...]] = {}
+    units: Mapping[str, Unit] = {}
     cuda: Cuda = Cuda()
     cudnn: Cudnn = Cudnn()
     conda: Conda = Conda()
@@ -500,12 +471,12 @@ class HostObservation(OfOneHost):
     first_boot: str | None = None  # what cloud-init is doing; None = nothing, or this itself
     firewall: Firewall | None = None  # None = not looked at, or not known
     runfile: bool = False
-    commands: Mapping[str, bool] = field(default_factory=dict)
+    commands: Mapping[str, bool] = {}
     memory_mb: int | None = None
-    accounts: Mapping[str, Account | None] = field(default_factory=dict)
-    checkouts: Mapping[str, Checkout | None] = field(default_factory=dict)
-    initramfs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    alike: str = field(default="", repr=False, compare=False)
+    accounts: Mapping[str, Account | None] = {}
+    checkouts: Mapping[str, Checkout | None] = {}
+    initramfs: Mapping[str, tuple[str, ...]] = {}
+    alike: str = ""
 
     @cached_property
     def job_progress(self) -> tuple[JobProgress, ...]:

@@ -59,7 +59,7 @@ def read(text: str, marker: str | None = None) -> HostObservation:
         return decode_observation(answer)
     _check_schema(answer)
     known = _read_alike(alike) if len(alike) <= _LONGEST_REMEMBERED else _decode_alike(alike)
-    return replace(known, **vars(_decoded(OfOneHost, answer)))
+    return replace(known, **_decoded(OfOneHost, answer).by_name)
 
 
 def read_json(text: str, marker: str | None = None) -> dict[str, Any]:

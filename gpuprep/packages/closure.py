@@ -6,10 +6,10 @@ be remembered between runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from gpuprep.model.names import matches
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 Packages: TypeAlias = "Mapping[str, InstalledPackage]"
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Value, frozen=True):
     """A dependency that nothing installed satisfies."""
 
     name: str
@@ -30,8 +29,7 @@ class Missing:
     needed_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Closure:
+class Closure(Value, frozen=True):
     """Installed members, and the dependencies among them that are not satisfied."""
 
     members: tuple[str, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cmp_to_key, lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from gpuprep.model import Family, ManagedFile, StepKind
 from gpuprep.model.names import matches
+from gpuprep.model.value import Value
 from gpuprep.observe.observation import PackageRule
 from gpuprep.packages.apt_preferences import Offer, deciding
 from gpuprep.packages.family import HEADER, Requirement, upstream_version
@@ -98,8 +98,7 @@ def _address_and_login(url: str) -> tuple[str, str]:
     return parts._replace(netloc=host).geturl(), text
 
 
-@dataclass(frozen=True, slots=True)
-class Deb:
+class Deb(Value, frozen=True):
     """The deb family; implements :class:`gpuprep.packages.family.PackageFamily`."""
 
     name: Family = Family.DEB

@@ -6,8 +6,9 @@ half, in the same words, is ``gpuprep/on_host``: what is done with packages on a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -23,8 +24,7 @@ def upstream_version(version: str) -> str:
     return version.rpartition(":")[2].rpartition("-")[0] or version
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(Value, frozen=True):
     """One alternative of a dependency: ``libcuda1 (= 580.95.05-1)``.
 
     Attributes:

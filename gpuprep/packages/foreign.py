@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 _PORTS = {"http": ":80", "https": ":443"}
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
+class Rival(Value, frozen=True):
     """A file that names the stack's repository, or another one of the same packages.
 
     Attributes:

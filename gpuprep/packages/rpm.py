@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cmp_to_key, lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from gpuprep.model import Family, ManagedFile, StepKind
 from gpuprep.model.names import fits, matches
+from gpuprep.model.value import Value
 from gpuprep.packages.family import HEADER, Requirement, upstream_version
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ def _address_and_login(url: str) -> tuple[str, dict[str, str]]:
     return address, {name: value for name, value in options.items() if value}
 
 
-@dataclass(frozen=True, slots=True)
-class Rpm:
+class Rpm(Value, frozen=True):
     """The rpm family; implements :class:`gpuprep.packages.family.PackageFamily`."""
 
     name: Family = Family.RPM

@@ -71,7 +71,7 @@ class AlikePlans:
             return self._known[key][0]
         room = _Watched(observation.free_mb)
         plan = plan_host(
-            replace(observation, **{**vars(OfOneHost()), "free_mb": room}),
+            replace(observation, **{**OfOneHost().by_name, "free_mb": room}),
             settings,
             self._catalog,
             resolver,

@@ -11,12 +11,12 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from gpuprep.errors import ConfigError
+from gpuprep.model.value import Value
 from gpuprep.planner.settings import KEEP, NONE, all_options
 
 Option = Mapping[str, Any]
@@ -33,8 +33,7 @@ _TRUE: Final = frozenset({"true", "yes", "on", "y", "t", "1"})  # Ansible's own 
 _FALSE: Final = frozenset({"false", "no", "off", "n", "f", "0"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
+class _Form(Value, frozen=True):
     """How the text of a variable must look, in words and as a test.
 
     Attributes:

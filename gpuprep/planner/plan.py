@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gpuprep.catalog.rules import host_rules
@@ -27,6 +27,7 @@ from gpuprep.model import (
 )
 from gpuprep.model.names import matches
 from gpuprep.model.plain import plain
+from gpuprep.model.value import Value
 from gpuprep.observe import facts
 from gpuprep.packages import FAMILIES, family_of
 from gpuprep.packages.closure import is_installed
@@ -58,8 +59,7 @@ def phase_of_stage(stage: str) -> Phase:
     return Phase.CONFIGURE if stage == _CONFIGURE else Phase.INSTALL
 
 
-@dataclass(frozen=True, slots=True)
-class RolePlan:
+class RolePlan(Value, frozen=True):
     """What one role has to do.
 
     Attributes:
@@ -113,8 +113,7 @@ class RolePlan:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class HostPlan:
+class HostPlan(Value, frozen=True):
     """The plan of one host.
 
     Attributes:
@@ -135,9 +134,9 @@ class HostPlan:
     error: str | None = None
     facts: HostFacts | None = None
     stack: Stack | None = None
-    roles: Mapping[str, RolePlan] = field(default_factory=dict)
+    roles: Mapping[str, RolePlan] = {}
     warnings: tuple[Message, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = {}
     reboot_required: bool = False
 
     @property

@@ -10,8 +10,7 @@ import difflib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from gpuprep import parsed
 from gpuprep.components import COMPONENTS, KNOWN, NAMES, ROLES
 from gpuprep.errors import ConfigError
 from gpuprep.layout import collection_root, package_root
@@ -20,7 +19,6 @@ from gpuprep.workloads.python_lock import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 
 PREFIXES = tuple(f"{name}_" for name in (*ROLES, "gpuprep"))
@@ -28,16 +26,11 @@ NONE = "none"
 KEEP = "keep"
 
 
-def _read(path: Path) -> Any:  # noqa: ANN401 - what YAML holds
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where there is one
-    return yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506 - a safe one
-
-
 @lru_cache
 def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the input options of a role, as its argument specification says."""
     path = collection_root() / "roles" / role / "meta/argument_specs.yml"
-    loaded = _read(path)
+    loaded = parsed.own(path)
     options: Mapping[str, Mapping[str, Any]] = loaded["argument_specs"]["main"]["options"]
     return options
 
@@ -46,7 +39,7 @@ def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
 def fleet_options() -> Mapping[str, Mapping[str, Any]]:
     """Return the fleet-wide variables, in the form of an argument specification."""
     path = package_root() / "planner/fleet_variables.yml"
-    options: dict[str, dict[str, Any]] = _read(path)["options"]
+    options: dict[str, dict[str, Any]] = parsed.own(path)["options"]
     # The names of the components have their home in gpuprep.components.
     options["gpuprep_components"] |= {"choices": list(KNOWN), "default": list(NAMES)}
     return options

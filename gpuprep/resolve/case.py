@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep import codes
 from gpuprep.model import Reason
+from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from gpuprep.catalog.tables import Branch, Catalog, Gpu, System
@@ -30,8 +31,7 @@ class Refused(Exception):  # noqa: N818  (a decision, not an error)
         self.values = values
 
 
-@dataclass(frozen=True, slots=True)
-class Driver:
+class Driver(Value, frozen=True):
     """The driver a host gets or keeps.
 
     Attributes:

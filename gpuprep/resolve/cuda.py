@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.catalog.tables import Range
 from gpuprep.model import CudaToolkit, Package
+from gpuprep.model.value import Value
 from gpuprep.model.variables import variable_of
 from gpuprep.model.versions import at_least, at_most, key
 from gpuprep.resolve.case import Case, Driver, Refused
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from gpuprep.catalog.tables import Toolkit
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Value, frozen=True):
     """A toolkit line, and its exact release when one was asked for."""
 
     line: Toolkit

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.model import Package
+from gpuprep.model.value import Value
 from gpuprep.model.versions import at_most
 from gpuprep.resolve.case import Case, Refused
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from gpuprep.catalog.tables import CudnnSeries
 
 
-@dataclass(frozen=True, slots=True)
-class Cudnn:
+class Cudnn(Value, frozen=True):
     """A series for one CUDA major, and its exact release; None where the newest is right."""
 
     series: CudnnSeries

@@ -6,10 +6,10 @@ What a kernel's headers show counts; where they are not there, or cannot show it
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from gpuprep.model.value import Value
 from gpuprep.model.versions import at_least, key, newest
 
 if TYPE_CHECKING:
@@ -22,16 +22,14 @@ _MAINLINE = re.compile(r"\d+(?:\.\d+){0,2}")
 _NUMBERED = re.compile(r"(?P<base>\d+\.\d+\.\d+)-(?P<number>\d+)[-.](?P<rest>.*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(Value, frozen=True):
     """A kernel that modules are built for; ``headers`` None = they are not there."""
 
     release: str
     headers: KernelHeaders | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
+class Obstacle(Value, frozen=True):
     """A change of a kernel that keeps a driver release from being built.
 
     Attributes:
@@ -46,8 +44,7 @@ class Obstacle:
     fixed: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Value, frozen=True):
     """The kernels that a driver release builds on.
 
     Attributes:

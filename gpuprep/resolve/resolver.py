@@ -7,11 +7,12 @@ choice depends on another: host, driver, toolkits, cuDNN, packages.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gpuprep import codes
 from gpuprep.model import DesiredStack, Refusal, Stack
+from gpuprep.model.value import Value
 from gpuprep.model.variables import variable_of
 from gpuprep.resolve.case import Case, Refused
 from gpuprep.resolve.choices import check_choices
@@ -53,8 +54,7 @@ def resolve(
     return _Resolver(facts, catalog, steps).resolve(desired)
 
 
-@dataclass(frozen=True, slots=True)
-class _Resolver:
+class _Resolver(Value, frozen=True):
     """One host, and everything that could be asked for on it."""
 
     facts: HostFacts

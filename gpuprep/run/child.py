@@ -13,15 +13,15 @@ import select
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-from gpuprep.run import first_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gpuprep.run.request import Request
 
+_PROGRAM: Final = Path(__file__).with_name("first_task.py")
 _POLL: Final = 0.5  # seconds between two looks for a cancel request
 _PIECE: Final = 1 << 16
 _ENDING: Final = 10.0  # seconds that a process has to end once its output did
@@ -43,7 +43,7 @@ def run_first_task(
     """
     mark = secrets.token_hex(16)
     child = subprocess.Popen(
-        [sys.executable, "-P", first_task.__file__, request.playbook, *_arguments(request)],
+        [sys.executable, "-P", str(_PROGRAM), request.playbook, *_arguments(request)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -21,13 +21,15 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gpuprep import private
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 LINK: Final = "kept"  # in the directory of a run that keeps its connections
 SETTINGS: Final = ("control_path_dir", "control_path")  # of Ansible's ssh plugin
 PERSIST_SECONDS: Final = 300  # from one look at a plan to the next command
-_FOLDER: Final = "gpuprep/ssh"
+_FOLDER: Final = "ssh"
 _KEY: Final = "key"
 _KEY_BYTES: Final = 32
 _NAME: Final = 16  # characters of a socket's name
@@ -47,7 +49,8 @@ def control_directory(environ: Mapping[str, str]) -> Path | None:
         itself.
 
     """
-    return next((b / _FOLDER for b in _bases(environ) if _made(b, b / _FOLDER)), None)
+    made = (private.made_in(base, _FOLDER) for base in _bases(environ))
+    return next((folder for folder in made if folder is not None), None)
 
 
 def offer(run_dir: Path, environ: Mapping[str, str]) -> None:
@@ -75,42 +78,14 @@ def socket_path(run_dir: Path, parts: Iterable[object]) -> Path | None:
     except OSError:
         return None
     fits = len(os.fsencode(path)) <= LONGEST and _PLAIN.fullmatch(str(path))
-    return path if fits and is_private(directory) and is_usable(path) else None
+    return path if fits and private.is_private(directory) and is_usable(path) else None
 
 
 def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
-    runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-    yield Path(runtime)
-    cache = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    with contextlib.suppress(RuntimeError, OSError):  # a user without a home
-        home = Path(cache).expanduser()
-        home.mkdir(mode=0o700, exist_ok=True)
-        yield home
-
-
-def _made(base: Path, path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        for folder in (path.parent, path):
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
-        return _is_own(base) and is_private(path.parent) and is_private(path)
-    return False
-
-
-def _is_own(path: Path) -> bool:
-    """Return whether nobody else can put anything in the place of what this folder holds."""
-    found = path.stat()
-    return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def is_private(path: Path) -> bool:
-    """Return whether a path is a directory, no link, of this user and closed to all others."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return False
-    closed = not found.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and closed
+    yield Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}")
+    cache = private.cache(environ)
+    if cache is not None:
+        yield cache
 
 
 def is_usable(path: Path) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from gpuprep.model.value import Value
 
 
 class EventKind(StrEnum):
@@ -21,8 +22,7 @@ class EventKind(StrEnum):
     OUTPUT = "output"  # a line of Ansible's own output
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Value, frozen=True):
     """One thing that happened.
 
     Attributes:

@@ -51,7 +51,7 @@ from gpuprep.run.results import host_results, read_reports, refuse_settings
 from gpuprep.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gpuprep.fleet.report import HostReport
     from gpuprep.run.inventories import Source
@@ -284,9 +284,9 @@ class _Documents:
     def read(cls, run_dir: Path, redactor: Redactor, *, strict: bool) -> _Documents:
         """Read the documents; of a run that was stopped, one may be written by half."""
         read = [
-            (path, redactor.data(data))
+            (path, data)
             for path in [*run_dir.glob(PLAN_FILE), *sorted(run_dir.glob(PROOF_FILES))]
-            if (data := _read_json(path, strict=strict)) is not None
+            if (data := _read_json(path, redactor.parsed, strict=strict)) is not None
         ]
         plans = [data for path, data in read if path.name == PLAN_FILE]
         return cls(
@@ -358,15 +358,22 @@ def _interruption(outcome: Outcome, limit: str | None) -> str | None:
     return None
 
 
-def _read_json(path: Path, *, strict: bool = True) -> dict[str, Any] | None:
+def _read_json(
+    path: Path, parsed: Callable[[str], Any] = json.loads, *, strict: bool = True
+) -> dict[str, Any] | None:
     """Read a JSON object; None for a damaged one, if that may be.
+
+    Args:
+        path: its file.
+        parsed: gives the data of a text.
+        strict: whether a damaged one is an error.
 
     Raises:
         EngineError: it is damaged.
 
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parsed(path.read_text(encoding="utf-8"))
     except ValueError as error:
         if strict:
             raise EngineError(f"{path.name} is damaged: {error}") from error

@@ -26,7 +26,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _CUT_OFF: Final = 254
 _KINDS: Final = {"[WARNING]": "warning", "[ERROR]": "error"}
@@ -50,9 +50,11 @@ def main() -> None:
     home = str(Path(__file__).resolve().parents[2])
     if home not in sys.path:
         sys.path.append(home)
-    from gpuprep.run import routes  # noqa: PLC0415 - needs the path
+    from gpuprep import garbage  # noqa: PLC0415 - needs the path
+    from gpuprep.run import routes  # noqa: PLC0415
     from gpuprep.run.ansible_playbook import program  # noqa: PLC0415
 
+    garbage.collect_seldom()
     handed = json.loads(sys.stdin.buffer.readline())
     _end_with_parent()
     sys.argv[0] = program() or sys.argv[0]
@@ -106,8 +108,18 @@ def _teller(mark: str) -> Any:  # noqa: ANN401 - a function
     return tell
 
 
+def _remembering(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what reads Ansible's own table of settings, which takes it as long as all plugins."""
+    from gpuprep import parsed  # noqa: PLC0415 - needs the path
+
+    return lambda stream: parsed.parsed(stream.read(), load)
+
+
 def _command_line(tell: Any) -> Any:  # noqa: ANN401 - a class of Ansible's
-    from ansible.cli import CLI  # noqa: PLC0415 - needs the path
+    from ansible.config import manager  # noqa: PLC0415 - needs the path
+
+    manager.yaml_load = _remembering(manager.yaml_load)
+    from ansible.cli import CLI  # noqa: PLC0415
     from ansible.cli.arguments import option_helpers  # noqa: PLC0415
     from ansible.utils.display import Display  # noqa: PLC0415
 

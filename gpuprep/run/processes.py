@@ -15,10 +15,10 @@ import os
 import re
 import signal
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gpuprep.model.value import Value
 from gpuprep.run.connections import LINK
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ _PACKAGE_MANAGERS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Value, frozen=True):
     """A living process: its id, its parent's id and its name (15 characters at most)."""
 
     pid: int

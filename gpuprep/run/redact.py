@@ -16,6 +16,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
+from gpuprep.model.plain import encoded
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -53,6 +55,8 @@ _URL_PATH: Final = re.compile(
     r"(?P<before>://[^\s\"'<>?#]*?/(?:t/|p/(?=[^/\s]+/n/)))(?P<token>[^/\s\"'<>?#]+)"
 )
 _URL_QUERY: Final = re.compile(r"(?P<before>[?&;](?P<name>[\w.-]+)=)(?P<token>[^&;\s\"'<>#]+)")
+# What all URLs have in which something logs in: a quick look for them.
+_URL_LOGIN: Final = re.compile(r"://[^/\s\"'<>]*@")
 _QUERY_NAMES: Final = frozenset({"auth", "key", "sig", "signature", "x-amz-signature"})
 
 
@@ -228,13 +232,36 @@ class Redactor:
             if len(part) >= SHORTEST and part.strip().lower() not in _SWITCHES.union(spared)
         }
         spelt = {spelling for part in known for spelling in _spellings(part)}
-        longest_first = sorted(spelt - {""}, key=len, reverse=True)
+        longest_first = self._spelt = sorted(spelt - {""}, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._masked: dict[str, str] = {}
 
     def text(self, text: str) -> str:
         """Mask the secrets in a text."""
         return mask_urls(self._pattern.sub(MASK, text))
+
+    def is_clean(self, document: str) -> bool:
+        """Return whether a text of JSON surely holds nothing to mask; False where it may."""
+        if any(spelling in document for spelling in self._spelt):
+            return False
+        if "://" in document and (_URL_LOGIN.search(document) or _URL_PATH.search(document)):
+            return False
+        queries = _URL_QUERY.finditer(document) if "=" in document else ()
+        return not any(_is_secret_query(found["name"]) for found in queries)
+
+    def document(self, data: Any) -> Any:  # noqa: ANN401 - JSON in, JSON out
+        """Mask the secrets as ``data`` does; of data that surely holds none, nothing is copied."""
+        return data if self.is_clean(encoded(data).decode()) else self.data(data)
+
+    def parsed(self, document: str) -> Any:  # noqa: ANN401 - JSON
+        """Return the data of a text of JSON, the secrets in it masked.
+
+        Raises:
+            ValueError: it is no JSON.
+
+        """
+        data = json.loads(document)
+        return data if self.is_clean(document) else self.data(data)
 
     def _word(self, text: str) -> str:
         """Mask the secrets in a text of data: what hosts say is alike, and looked at once."""

@@ -13,7 +13,8 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from gpuprep.run.connections import LINK, is_private
+from gpuprep.private import is_private
+from gpuprep.run.connections import LINK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,11 +22,12 @@ import os
 import shlex
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gpuprep.errors import EngineError
+from gpuprep.model.value import Value
 from gpuprep.run import ansible_playbook, connections, processes
 from gpuprep.run.child import run_first_task
 from gpuprep.run.events import EventKind
@@ -47,8 +48,7 @@ PLANNED: Final = "__gpuprep_planned"  # variable: the plan is there
 _Stop = Literal["cancelled", "timeout"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Value, frozen=True):
     """How a run ended.
 
     Attributes:

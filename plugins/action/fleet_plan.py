@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
         left = work if verb == "apply" else {n: replace(w, roles=()) for n, w in work.items()}
         self._hand_over(fleet, left, policy)
         if policy.run_dir:
-            hosts = {name: fleet.hide.data(report.to_dict()) for name, report in reports.items()}
+            hosts = {name: fleet.hide.document(report.to_dict()) for name, report in reports.items()}
             document = {"schema": 1, "hosts": hosts, "unmatched": unmatched}
             document["by_ssh"] = fleet.by_ssh
             _state.write_report(policy.run_dir, "plan", document)
@@ -77,7 +77,8 @@ class ActionModule(ActionBase):
     def _hand_over(self, fleet: Fleet, work: dict[str, Work], policy: Policy) -> None:
         """Keep what the plays that follow need: of a host, in files of its own."""
         for name, todo in work.items():
-            _state.write(_state.work_name(name), {"roles": todo.roles, "unfit": todo.unfit})
+            if todo.roles or todo.unfit:
+                _state.write(_state.work_name(name), {"roles": todo.roles, "unfit": todo.unfit})
             if todo.roles:  # they carry out this plan and make none of their own
                 plan = parts(fleet.plans[name], todo.roles, fleet.tags)
                 _state.write(_state.plan_name(name), plan)

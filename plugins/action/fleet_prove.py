@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         _state.write(_state.STOP, stop)
         if run_dir := fleet.policy().run_dir:
             number = 1 + len(list(Path(run_dir).glob("proof-*.json")))
-            told = {name: fleet.hide.data(report.to_dict()) for name, report in reports.items()}
+            told = {name: fleet.hide.document(report.to_dict()) for name, report in reports.items()}
             document = {"schema": 1, "hosts": told, "stop": stop, "by_ssh": fleet.by_ssh}
             _state.write_report(run_dir, f"proof-{number}", document)
         summary = f"{len(proven)} as planned, {len(names) - len(proven)} not"

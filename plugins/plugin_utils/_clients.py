@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -219,8 +219,7 @@ def _only_ssh(command: list[bytes], options: Mapping[str, Any]) -> str:
 
 def _own_sockets(connection: Any) -> set[str]:
     """Return the directories of masters that are Ansible's choice, or ours."""
-    folder = Path(connection.get_option("control_path_dir")).expanduser()
-    found = {str(folder), str(folder.resolve())}
+    found = {*_spellings(str(connection.get_option("control_path_dir")))}
     path, run_dir = connection.get_option("control_path"), os.environ.get("GPUPREP_RUN_DIR")
     if run_dir and path and Path(path).parent == Path(run_dir) / LINK:
         found.add(str(Path(path).parent))
@@ -228,14 +227,22 @@ def _own_sockets(connection: Any) -> set[str]:
 
 
 @lru_cache
+def _spellings(path: str) -> tuple[str, str]:
+    """Return a directory's path with and without symbolic links."""
+    folder = Path(path).expanduser()
+    return str(folder), str(folder.resolve())
+
+
+@lru_cache
 def _made(kind: str) -> Any:
+    environ = dict(os.environ)  # which decodes each variable each time it is asked
     if kind == "asyncssh":
         from gpuprep.run.ssh.client import Clients  # noqa: PLC0415 - takes time
 
-        return Clients(os.environ)
+        return Clients(environ)
     from gpuprep.run.ssh.multiplex import SharedConnections  # noqa: PLC0415 - as above
 
-    return SharedConnections(os.environ)
+    return SharedConnections(environ)
 
 
 def _in_process() -> Any:
@@ -258,6 +265,18 @@ def bound(connection: Any) -> None:
         module.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": client})
     if getattr(module, "Popen", None) is subprocess.Popen:
         module.Popen = client
+    if hasattr(connection, "_split_ssh_args"):
+        connection._split_ssh_args = partial(_split_once, type(connection)._split_ssh_args)
+
+
+def _split_once(split: Callable[[str], list[str]], arguments: str) -> list[str]:
+    """Return the words of ssh's arguments, in which hosts hardly differ; to split them takes time."""
+    return [*_words(split, arguments)]
+
+
+@lru_cache
+def _words(split: Callable[[str], list[str]], arguments: str) -> tuple[str, ...]:
+    return tuple(split(arguments))
 
 
 def work_for(host: str) -> None:

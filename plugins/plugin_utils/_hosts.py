@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from weakref import WeakSet
@@ -22,7 +23,7 @@ from ansible import errors
 from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.loader import become_loader, connection_loader
+from ansible.plugins.loader import become_loader, connection_loader, get_shell_plugin
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _masters, _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 
@@ -222,7 +223,8 @@ def make_target(
         value = own.get(variable)
         if value is not None:
             setattr(context, attribute, value)
-    connection = connection_loader.get(kind, context, os.devnull)
+    shared = {"shell": _shell(context.shell, context.executable)} if kind == "ssh" else {}
+    connection = connection_loader.get(kind, context, os.devnull, **shared)
     if connection is None:
         raise AnsibleError(f"host {name}: no connection plugin {kind!r}")
     keys = {**task_keys, "timeout": context.timeout}
@@ -237,6 +239,12 @@ def make_target(
         transports.check("asyncssh")
         _clients.spare_ssh(connection)
     return Target(name, connection, interpreter(own.get("ansible_python_interpreter")))
+
+
+@lru_cache
+def _shell(kind: str | None, executable: str) -> Any:
+    """Return the plugin that Ansible takes for a shell; it holds nothing of a host's own."""
+    return get_shell_plugin(shell_type=kind or "sh", executable=executable)
 
 
 def _become_plugin(own: _Variables, task_keys: Mapping[str, Any]) -> Any:

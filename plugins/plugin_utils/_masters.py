@@ -140,13 +140,19 @@ def _named_files(connection: Any) -> Iterator[str]:
     """Return the files that ssh is told to read in place of the user's configuration."""
     words: list[str] = []
     for name in ("ssh_args", "ssh_common_args", "ssh_extra_args"):
-        with suppress(ValueError):
-            words += shlex.split(str(option(connection, name) or ""))
+        words += _words(str(option(connection, name) or ""))
     for number, word in enumerate(words):
         if word == "-F" and number + 1 < len(words):
             yield words[number + 1]
         elif word.startswith("-F") and word != "-F":
             yield word[2:]
+
+
+@lru_cache  # hosts hardly differ in it, and to split it takes time
+def _words(arguments: str) -> tuple[str, ...]:
+    with suppress(ValueError):
+        return tuple(shlex.split(arguments))
+    return ()
 
 
 @lru_cache

@@ -18,6 +18,11 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.module_utils.common.text.converters import to_text
+from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
+
+ensure_package()
+
+from gpuprep.model.plain import encoded
 
 OWNER = "owner"  # file that tells whose directory it is
 HANDED_OVER = "GPUPREP_STATE_DIR"  # set by the program that starts a run in several parts
@@ -139,5 +144,5 @@ def write_report(directory: str, name: str, document: Any) -> None:
     path = Path(directory) / f"{name}.json"
     part = path.with_suffix(".part")
     part.touch(mode=0o600)
-    part.write_text(json.dumps(document, default=str), encoding="utf-8")
+    part.write_bytes(encoded(document))
     part.replace(path)  # a run that is stopped leaves the whole document or none

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpuprep.private import is_private
 from gpuprep.run import connections
 from gpuprep.run import environment as engine
-from gpuprep.run.connections import control_directory, is_private, is_usable, socket_name
+from gpuprep.run.connections import control_directory, is_usable, socket_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

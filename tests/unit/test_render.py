@@ -72,7 +72,7 @@ def test_a_table_says_what_is_wanted_and_found_of_each_component() -> None:
     ],
 )
 def test_steps_are_marked_by_their_outcome(status: StepStatus, line: str) -> None:
-    step = Step(**{**{k: getattr(STEP, k) for k in STEP.__slots__}, "status": status})
+    step = Step(**{**{k: getattr(STEP, k) for k in STEP.__struct_fields__}, "status": status})
     text = shown(one(stack=STACK, steps=(step,)))
     assert f"  {line}" in text
     assert f"1 {status.value}" in text
@@ -292,7 +292,7 @@ def test_how_far_the_ladder_was_climbed_is_told_in_counts(
 
 
 def vars_of(check: CheckResult) -> dict[str, object]:
-    return {name: getattr(check, name) for name in check.__slots__}
+    return {name: getattr(check, name) for name in check.__struct_fields__}
 
 
 def test_of_a_large_fleet_the_ladder_is_a_table() -> None:

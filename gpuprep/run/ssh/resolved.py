@@ -14,6 +14,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -79,8 +80,8 @@ class Resolver:
             OnlySshError: only ssh itself knows.
 
         """
-        program = shutil.which(command[0])
-        if program is None or not _is_plain(program):
+        program = _program(command[0])
+        if program is None:
             raise OnlySshError(f"{command[0]} is a program of its own")
         words = [program, *_without_masters(command[1:-2], sockets)]
         if any(word.startswith(_LEFT_ALONE) for word in words):
@@ -144,6 +145,13 @@ def read(text: str) -> Resolved:
         name, _, value = line.partition(" ")
         found.setdefault(name.lower(), []).append(value)
     return found
+
+
+@lru_cache
+def _program(name: str) -> str | None:
+    """Return the path of a program, None unless it is ssh itself."""
+    found = shutil.which(name)
+    return found if found and _is_plain(found) else None
 
 
 def _is_plain(program: str) -> bool:

@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -303,14 +304,19 @@ def _agent(one: _Values, tokens: _Tokens, environ: Mapping[str, str]) -> str | N
 
 
 def _environment(resolved: Resolved, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    patterns = [pattern for value in resolved.get("sendenv", ()) for pattern in value.split()]
-    for name, value in environ.items():
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            yield name, value
+    patterns = tuple(pattern for value in resolved.get("sendenv", ()) for pattern in value.split())
+    for name in _sent(patterns, tuple(environ)):
+        yield name, environ[name]
     for text in resolved.get("setenv", ()):
         for part in shlex.split(text):
             name, _, value = part.partition("=")
             yield name, value
+
+
+@lru_cache  # hosts differ in neither
+def _sent(patterns: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of variables that patterns mean."""
+    return tuple(name for name in names if any(fnmatchcase(name, each) for each in patterns))
 
 
 def _proxy(one: _Values, tokens: _Tokens, command: Sequence[str]) -> str | None:

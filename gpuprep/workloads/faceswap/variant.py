@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from gpuprep.layout import package_root
 from gpuprep.model import Faceswap
 from gpuprep.model.capabilities import supports
+from gpuprep.model.value import Value
 from gpuprep.model.versions import at_least, at_most, key
 from gpuprep.resolve.case import Refused
 from gpuprep.workloads.python_lock import digest_of
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 NAME: Final = "faceswap"
 
 
-@dataclass(frozen=True, slots=True)
-class _Driver:
+class _Driver(Value, frozen=True):
     """The driver that a host gets or has: a full version, or the newest of a branch."""
 
     version: str
