@@ -62,7 +62,9 @@ class ActionModule(ActionBase):
         left = work if verb == "apply" else {n: replace(w, roles=()) for n, w in work.items()}
         self._hand_over(fleet, left, policy)
         if policy.run_dir:
-            hosts = {name: fleet.hide.document(report.to_dict()) for name, report in reports.items()}
+            hosts = {
+                name: fleet.hide.document(report.to_dict()) for name, report in reports.items()
+            }
             document = {"schema": 1, "hosts": hosts, "unmatched": unmatched}
             document["by_ssh"] = fleet.by_ssh
             _state.write_report(policy.run_dir, "plan", document)
