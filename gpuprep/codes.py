@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpuprep import parsed
+from gpuprep import kept
 from gpuprep.model import Message, Refusal
 from gpuprep.model.value import Value
 
@@ -49,7 +49,7 @@ class Code(Value, frozen=True):
 @cache
 def table() -> Mapping[str, Code]:
     """Return all codes by name, in alphabetical order."""
-    entries = parsed.own(TABLE_FILE)
+    entries = kept.own(TABLE_FILE)
     return {
         name: Code(name, CodeKind(entry["kind"]), entry["message"], entry["remedy"])
         for name, entry in entries.items()

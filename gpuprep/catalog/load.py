@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuprep import parsed
+from gpuprep import kept
 from gpuprep.catalog.build import build
 from gpuprep.catalog.schema import validate
 from gpuprep.errors import CatalogError
@@ -32,7 +32,7 @@ def load(path: Path | None = None) -> Catalog:
 @lru_cache(maxsize=1)
 def _own() -> Catalog:
     # Shipped data is checked by the tests; checking it here would cost more than resolving.
-    return build(parsed.own(DATA_FILE))
+    return build(kept.own(DATA_FILE))
 
 
 def read(path: Path, *, check: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gpuprep import codes, parsed
+from gpuprep import codes, kept
 from gpuprep.layout import package_root
 from gpuprep.model.value import Value
 
@@ -37,7 +37,7 @@ class HostRules(Value, frozen=True):
 @lru_cache
 def host_rules() -> HostRules:
     """Load the rules, once."""
-    raw = parsed.own(package_root() / "catalog/host_rules.yml")
+    raw = kept.own(package_root() / "catalog/host_rules.yml")
     return HostRules(
         observed_packages=raw["observed_packages"],
         observed_commands=tuple(raw["observed_commands"]),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from gpuprep import __version__, garbage
+from gpuprep import __version__
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
 from gpuprep.cli.output import abandon, ensure_streams
 from gpuprep.errors import ExitCode, GpuprepError
+from gpuprep.run import collect_seldom
 from gpuprep.run.redact import mask_urls
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def root() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process."""
-    garbage.collect_seldom()
+    collect_seldom()
     ensure_streams()
     sys.exit(run(arguments))
 

@@ -14,7 +14,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from gpuprep.model.library import msgspec
+from gpuprep.model.value import msgspec
 
 T = TypeVar("T")
 Reader = Callable[[object], Any]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
-from gpuprep.model.library import msgspec
+from gpuprep.model.value import msgspec
 
 _ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 

@@ -1,4 +1,7 @@
-"""What gpuprep's values are: frozen, compared by content, and made fast."""
+"""What gpuprep's values are: frozen, compared by content, and made fast where msgspec is installed.
+
+It comes with the Python package. The collection that Galaxy has works with ansible-core alone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,15 @@ import dataclasses
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.model.library import msgspec
+if TYPE_CHECKING:
+    import msgspec
+else:
+    try:
+        import msgspec
+    except ImportError:
+        msgspec: Any = None
+
+__all__ = ["Value", "msgspec"]
 
 if TYPE_CHECKING or msgspec:
 

@@ -10,7 +10,7 @@ import difflib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from gpuprep import parsed
+from gpuprep import kept
 from gpuprep.components import COMPONENTS, KNOWN, NAMES, ROLES
 from gpuprep.errors import ConfigError
 from gpuprep.layout import collection_root, package_root
@@ -30,7 +30,7 @@ KEEP = "keep"
 def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
     """Return the input options of a role, as its argument specification says."""
     path = collection_root() / "roles" / role / "meta/argument_specs.yml"
-    loaded = parsed.own(path)
+    loaded = kept.own(path)
     options: Mapping[str, Mapping[str, Any]] = loaded["argument_specs"]["main"]["options"]
     return options
 
@@ -39,7 +39,7 @@ def role_options(role: str) -> Mapping[str, Mapping[str, Any]]:
 def fleet_options() -> Mapping[str, Mapping[str, Any]]:
     """Return the fleet-wide variables, in the form of an argument specification."""
     path = package_root() / "planner/fleet_variables.yml"
-    options: dict[str, dict[str, Any]] = parsed.own(path)["options"]
+    options: dict[str, dict[str, Any]] = kept.own(path)["options"]
     # The names of the components have their home in gpuprep.components.
     options["gpuprep_components"] |= {"choices": list(KNOWN), "default": list(NAMES)}
     return options

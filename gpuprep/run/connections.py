@@ -21,7 +21,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gpuprep import private
+from gpuprep import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -49,7 +49,7 @@ def control_directory(environ: Mapping[str, str]) -> Path | None:
         itself.
 
     """
-    made = (private.made_in(base, _FOLDER) for base in _bases(environ))
+    made = (kept.directory(base, _FOLDER) for base in _bases(environ))
     return next((folder for folder in made if folder is not None), None)
 
 
@@ -78,12 +78,12 @@ def socket_path(run_dir: Path, parts: Iterable[object]) -> Path | None:
     except OSError:
         return None
     fits = len(os.fsencode(path)) <= LONGEST and _PLAIN.fullmatch(str(path))
-    return path if fits and private.is_private(directory) and is_usable(path) else None
+    return path if fits and kept.is_private(directory) and is_usable(path) else None
 
 
 def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
     yield Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}")
-    cache = private.cache(environ)
+    cache = kept.cache(environ)
     if cache is not None:
         yield cache
 

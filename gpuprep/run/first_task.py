@@ -50,11 +50,10 @@ def main() -> None:
     home = str(Path(__file__).resolve().parents[2])
     if home not in sys.path:
         sys.path.append(home)
-    from gpuprep import garbage  # noqa: PLC0415 - needs the path
-    from gpuprep.run import routes  # noqa: PLC0415
+    from gpuprep.run import collect_seldom, routes  # noqa: PLC0415 - needs the path
     from gpuprep.run.ansible_playbook import program  # noqa: PLC0415
 
-    garbage.collect_seldom()
+    collect_seldom()
     handed = json.loads(sys.stdin.buffer.readline())
     _end_with_parent()
     sys.argv[0] = program() or sys.argv[0]
@@ -110,9 +109,9 @@ def _teller(mark: str) -> Any:  # noqa: ANN401 - a function
 
 def _remembering(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return what reads Ansible's own table of settings, which takes it as long as all plugins."""
-    from gpuprep import parsed  # noqa: PLC0415 - needs the path
+    from gpuprep import kept  # noqa: PLC0415 - needs the path
 
-    return lambda stream: parsed.parsed(stream.read(), load)
+    return lambda stream: kept.parsed(stream.read(), load)
 
 
 def _command_line(tell: Any) -> Any:  # noqa: ANN401 - a class of Ansible's

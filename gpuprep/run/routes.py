@@ -13,7 +13,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-from gpuprep.private import is_private
+from gpuprep.kept import is_private
 from gpuprep.run.connections import LINK
 
 if TYPE_CHECKING:

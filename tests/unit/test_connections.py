@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpuprep.private import is_private
+from gpuprep.kept import is_private
 from gpuprep.run import connections
 from gpuprep.run import environment as engine
 from gpuprep.run.connections import control_directory, is_usable, socket_name

@@ -17,8 +17,8 @@ from gpuprep.fleet.verdicts import report_of
 from gpuprep.ladder.evaluate import evaluate
 from gpuprep.model import CheckResult, HostFacts, Tier
 from gpuprep.model.codec import DecodeError, decode
-from gpuprep.model.library import msgspec
 from gpuprep.model.plain import encoded, plain
+from gpuprep.model.value import msgspec
 from gpuprep.observe.observation import HostObservation, OfOneHost
 from gpuprep.planner import plan_host, settings_from
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from gpuprep import parsed
+from gpuprep import kept
 from gpuprep.layout import collection_root, package_root
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ MEANT = {"a": 1, "b": ["x", "y"]}
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    parsed._folder.cache_clear()
+    kept._folder.cache_clear()
     yield tmp_path / "gpuprep/parsed"
-    parsed._folder.cache_clear()
+    kept._folder.cache_clear()
 
 
 class Loader:
@@ -40,9 +40,9 @@ class Loader:
 
 def test_a_text_is_parsed_once(cache: Path) -> None:
     load = Loader()
-    assert parsed.parsed(TEXT, load) == parsed.parsed(TEXT, load) == MEANT
+    assert kept.parsed(TEXT, load) == kept.parsed(TEXT, load) == MEANT
     assert load.times == 1
-    assert parsed.parsed(TEXT.replace(b"1", b"2"), load) == {**MEANT, "a": 2}
+    assert kept.parsed(TEXT.replace(b"1", b"2"), load) == {**MEANT, "a": 2}
     assert load.times == 2
     assert cache.stat().st_mode & 0o777 == 0o700
 
@@ -50,10 +50,10 @@ def test_a_text_is_parsed_once(cache: Path) -> None:
 @pytest.mark.parametrize("left", [b"", b'{"a": ', b"\xff"])
 def test_a_damaged_file_is_parsed_anew(cache: Path, left: bytes) -> None:
     load = Loader()
-    parsed.parsed(TEXT, load)
+    kept.parsed(TEXT, load)
     (file,) = cache.iterdir()
     file.write_bytes(left)
-    assert parsed.parsed(TEXT, load) == MEANT
+    assert kept.parsed(TEXT, load) == MEANT
     assert load.times == 2
     assert json.loads(file.read_text()) == MEANT
 
@@ -61,7 +61,7 @@ def test_a_damaged_file_is_parsed_anew(cache: Path, left: bytes) -> None:
 @pytest.mark.parametrize("text", [b"1: a\n", b"day: 2026-11-30\n", b"set: !!set {a}\n"])
 def test_what_json_cannot_say_is_not_kept(cache: Path, text: bytes) -> None:
     load = Loader()
-    assert parsed.parsed(text, load) == parsed.parsed(text, load) == yaml.safe_load(text)
+    assert kept.parsed(text, load) == kept.parsed(text, load) == yaml.safe_load(text)
     assert load.times == 2
     assert list(cache.iterdir()) == []
 
@@ -69,14 +69,14 @@ def test_what_json_cannot_say_is_not_kept(cache: Path, text: bytes) -> None:
 def test_a_directory_that_others_can_enter_is_not_used(cache: Path) -> None:
     cache.mkdir(parents=True, mode=0o755)
     load = Loader()
-    assert parsed.parsed(TEXT, load) == parsed.parsed(TEXT, load) == MEANT
+    assert kept.parsed(TEXT, load) == kept.parsed(TEXT, load) == MEANT
     assert (load.times, list(cache.iterdir())) == (2, [])
 
 
 def test_the_directory_does_not_grow(cache: Path) -> None:
-    for number in range(3 * parsed._MOST):
-        parsed.parsed(b"a: %d\n" % number, Loader())
-    assert len(list(cache.iterdir())) <= parsed._MOST
+    for number in range(3 * kept._MOST):
+        kept.parsed(b"a: %d\n" % number, Loader())
+    assert len(list(cache.iterdir())) <= kept._MOST
 
 
 def test_all_of_our_own_files_can_be_kept(cache: Path) -> None:
@@ -86,5 +86,5 @@ def test_all_of_our_own_files_can_be_kept(cache: Path) -> None:
     ]
     assert len(ours) > 8
     for path in ours:
-        assert parsed.own(path) == yaml.load(path.read_bytes(), yaml.CSafeLoader)
+        assert kept.own(path) == yaml.load(path.read_bytes(), yaml.CSafeLoader)
     assert len(list(cache.iterdir())) == len({path.read_bytes() for path in ours})
