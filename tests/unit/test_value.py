@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,3 +57,21 @@ def test_a_value_does_not_change() -> None:
     with pytest.raises(AttributeError):
         host.name = "b"  # type: ignore[misc]
     assert HostResult("a", HostStatus.READY).versions is not host.versions
+
+
+def test_a_start_makes_hardly_any_dataclass() -> None:
+    """Each takes as long as fifty of ours, and every run makes them all before it does anything."""
+    program = """
+import dataclasses, sys
+made, process = [], dataclasses._process_class
+def counted(cls, *args, **options):
+    made.append(cls)
+    return process(cls, *args, **options)
+dataclasses._process_class = counted
+import gpuprep.fleet.policy, gpuprep.fleet.verdicts, gpuprep.ladder.evaluate, gpuprep.planner.alike
+print(*(cls.__qualname__ for cls in made if cls.__module__.startswith("gpuprep.")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) <= {"Case", "Differences", "Environment"}
