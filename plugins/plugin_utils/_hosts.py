@@ -244,7 +244,7 @@ def make_target(
 @lru_cache
 def _shell(kind: str | None, executable: str) -> Any:
     """Return the plugin that Ansible takes for a shell; it holds nothing of a host's own."""
-    return get_shell_plugin(shell_type=kind or "sh", executable=executable)
+    return get_shell_plugin(shell_type=kind, executable=executable)
 
 
 def _become_plugin(own: _Variables, task_keys: Mapping[str, Any]) -> Any:
