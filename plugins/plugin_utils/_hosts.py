@@ -223,7 +223,9 @@ def make_target(
         value = own.get(variable)
         if value is not None:
             setattr(context, attribute, value)
-    shared = {"shell": _shell(context.shell, context.executable)} if kind == "ssh" else {}
+    shell = (context.shell, context.executable)
+    known = kind == "ssh" and all(isinstance(each, str | None) for each in shell)
+    shared = {"shell": _shell(*shell)} if known else {}
     connection = connection_loader.get(kind, context, os.devnull, **shared)
     if connection is None:
         raise AnsibleError(f"host {name}: no connection plugin {kind!r}")
