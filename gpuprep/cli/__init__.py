@@ -12,7 +12,7 @@ from gpuprep import __version__
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
 from gpuprep.cli.output import abandon, ensure_streams
 from gpuprep.errors import ExitCode, GpuprepError
-from gpuprep.run import collect_seldom
+from gpuprep.run import collect_seldom, leave
 from gpuprep.run.redact import mask_urls
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process."""
     collect_seldom()
     ensure_streams()
-    sys.exit(run(arguments))
+    leave(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

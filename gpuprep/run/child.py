@@ -6,6 +6,7 @@ told what to do by arguments, environment and one line of its standard input; it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -63,7 +64,8 @@ def run_first_task(
             add(_event(line, mark))
         deadline = time.monotonic() + _ENDING
         while child.poll() is None and not stop() and time.monotonic() < deadline:
-            time.sleep(_POLL / 10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_POLL)
         if child.poll() is None:
             child.kill()
         return child.wait()

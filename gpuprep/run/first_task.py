@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 from contextlib import nullcontext
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
@@ -50,7 +51,7 @@ def main() -> None:
     home = str(Path(__file__).resolve().parents[2])
     if home not in sys.path:
         sys.path.append(home)
-    from gpuprep.run import collect_seldom, routes  # noqa: PLC0415 - needs the path
+    from gpuprep.run import collect_seldom, leave, routes  # noqa: PLC0415 - needs the path
     from gpuprep.run.ansible_playbook import program  # noqa: PLC0415
 
     collect_seldom()
@@ -59,13 +60,15 @@ def main() -> None:
     sys.argv[0] = program() or sys.argv[0]
     answers = {re.compile(prompt): answer for prompt, answer in handed["passwords"].items()}
     getpass.getpass = lambda prompt="Password: ", *_, **__: _answer(answers, prompt)
-    if run_dir := os.environ.get("GPUPREP_RUN_DIR"):
-        from ansible.utils.collection_loader import (  # noqa: PLC0415
-            _collection_finder as loader,
-        )
+    from ansible.utils.collection_loader import _collection_finder as loader  # noqa: PLC0415
 
+    _use_bytecode(loader)
+    if run_dir := os.environ.get("GPUPREP_RUN_DIR"):
         routes.keep(Path(run_dir), loader)
-    _command_line(_teller(handed["mark"])).cli_executor(["ansible-playbook", *sys.argv[1:]])
+    try:
+        _command_line(_teller(handed["mark"])).cli_executor(["ansible-playbook", *sys.argv[1:]])
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else 1)
 
 
 def _end_with_parent() -> None:
@@ -105,6 +108,27 @@ def _teller(mark: str) -> Any:  # noqa: ANN401 - a function
             sys.stdout.buffer.flush()
 
     return tell
+
+
+def _use_bytecode(loader: Any) -> None:  # noqa: ANN401 - a module
+    """Let Ansible load a collection's Python as Python loads its own: compiled once.
+
+    Args:
+        loader: Ansible's module ``_collection_finder``.
+
+    """
+    kind = getattr(loader, "_AnsibleCollectionPkgLoaderBase", None)
+    compiling = getattr(kind, "get_code", None)
+    if compiling is None:
+        return
+
+    def get_code(self: Any, fullname: str) -> Any:  # noqa: ANN401 - a code object
+        path = self._source_code_path
+        if fullname != self._fullname or not (path and path.endswith(".py")):
+            return compiling(self, fullname)
+        return SourceFileLoader(fullname, path).get_code(fullname)
+
+    kind.get_code = get_code  # type: ignore[union-attr]
 
 
 def _remembering(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
