@@ -14,7 +14,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from gpuprep.model.value import msgspec
+from gpuprep.model.value import Value, msgspec
 
 T = TypeVar("T")
 Reader = Callable[[object], Any]
@@ -59,7 +59,7 @@ def vocabulary(kind: Any) -> frozenset[str]:  # noqa: ANN401
     """Return the words that choices (literals, enumerations) within a type are made of."""
     if get_origin(kind) is Literal:
         return frozenset(get_args(kind))
-    if isinstance(kind, type) and is_dataclass(kind):
+    if isinstance(kind, type) and issubclass(kind, Value):
         parts = [vocabulary(hint) for hint in _hints(kind).values()]
     elif isinstance(kind, type) and issubclass(kind, Enum):
         return frozenset(member.value for member in kind)

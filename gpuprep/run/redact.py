@@ -33,7 +33,10 @@ _SECRET_NAME: Final = re.compile(
 )
 _FOLDERS: Final = frozenset({"PWD", "OLDPWD"})  # of a shell
 _HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_HINT: Final = re.compile(r"pass|secret|token|credential|authorization|pwd|key|://", re.IGNORECASE)
+# A word, and whether it is a key; what a secret in a URL, or a key that is not written letter by
+# letter, cannot do without.
+_WORD: Final = re.compile(r"""([\w-]+)(["']?[ \t]*[:=])?""")
+_DOUBT: Final = re.compile(r"""[@?&;\\]|/[tp]/|\w["']\w""")
 _SWITCHES: Final = frozenset({"true", "false", "none", "null"})  # TOKEN_CHECK=false
 _ASSIGNMENT: Final = re.compile(
     r"""(?P<name>[\w-]+)["']?\s*[:=]\s*(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,#]+)"""
@@ -67,12 +70,19 @@ def is_secret_name(name: str) -> bool:
     >>> is_secret_name("ansible_become_password"), is_secret_name("conda_prefix")
     (True, False)
     """
-    plain = _HUMP.sub("_", name).replace("-", "_")
     return (
-        bool(_SECRET_NAME.search(plain))
+        _sounds_secret(name)
         and name not in _FOLDERS
-        and not plain.endswith(("_file", "_path"))
+        and not _plain(name).endswith(("_file", "_path"))
     )
+
+
+def _sounds_secret(name: str) -> bool:
+    return bool(_SECRET_NAME.search(_plain(name)))
+
+
+def _plain(name: str) -> str:
+    return _HUMP.sub("_", name).replace("-", "_")
 
 
 def secrets_in(data: object) -> Iterator[str]:
@@ -116,10 +126,21 @@ def secrets_in_file(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8") if size <= _LARGEST else ""
     except (OSError, UnicodeDecodeError):
         return []  # Ansible says what is wrong with it
-    if not _HINT.search(text):
+    if not _may_hold_secrets(text):
         return []
     documents = _parsed(text) if size <= _PARSED else None
     return list(secrets_in_text(text) if documents is None else secrets_in(documents))
+
+
+def _may_hold_secrets(text: str) -> bool:
+    """Return whether to read a text is worth it: False where it cannot name a secret.
+
+    Most inventories name a file with a key, and no password: they are not parsed for that.
+    """
+    if _DOUBT.search(text):
+        return True
+    words = set(_WORD.findall(text))
+    return any(is_secret_name(word) if key else _sounds_secret(word) for word, key in words)
 
 
 def _parsed(text: str) -> list[Any] | None:

@@ -25,7 +25,7 @@ from gpuprep.errors import ConfigError, EngineError, InventoryError
 from gpuprep.fleet.failures import failure_message
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
-from gpuprep.run import inventories, processes
+from gpuprep.run import inventories, processes, redact
 from gpuprep.run.ansible_errors import engine_error, error_text
 from gpuprep.run.options import limit_arguments
 from gpuprep.run.own_words import own_words
@@ -307,6 +307,40 @@ def test_what_is_encrypted_or_only_named_is_no_secret_yet(tmp_path: Path) -> Non
     path.write_text(
         "a_password: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3131\nb_password: '{{ other }}'\n"
         "PWD: /home/user\nOLDPWD: /home\nkey_file: /x\n"
+    )
+    assert secrets_in_file(path) == []
+
+
+PARTS = (
+    "pass", "word", "PassWord", "secret", "key", "ssh_key", "access_key", "_file", "_path", "_",
+    "-", "token", "a", "bcd7", " ", "\n", "\n  ", ": ", ":", "=", " = ", "'", '"', "? ", "- ", "{",
+    "}", ",", "[", "]", "# ", "|\n ", "[all:vars]\n", "host ", "https://", "/", "@", "/t/", "/p/",
+    "?", "&", "\\", "\\x70", "*a", "&a ", ".",
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=1500)
+@given(text=st.lists(st.sampled_from(PARTS), max_size=14).map("".join))
+def test_what_is_not_worth_parsing_holds_no_secret(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path = Path(folder) / "file"
+        path.write_text(text)
+        found = set(secrets_in_file(path))
+        patch.setattr(redact, "_may_hold_secrets", lambda _text: True)
+        assert found == set(secrets_in_file(path))
+
+
+def test_an_inventory_that_names_files_of_keys_is_not_parsed_for_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parsed(text: str) -> None:
+        pytest.fail(f"parsed: {text}")
+
+    monkeypatch.setattr(redact, "_parsed", parsed)
+    path = tmp_path / "hosts.yml"
+    path.write_text(
+        "all:\n  hosts: {a: {ansible_host: 10.0.0.1}}\n  vars:\n    ansible_user: opc\n"
+        "    ansible_ssh_private_key_file: ~/.ssh/id_ed25519\n    gpuprep_mirror: http://m.lan/repos\n"
     )
     assert secrets_in_file(path) == []
 

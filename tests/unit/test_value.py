@@ -69,6 +69,8 @@ def counted(cls, *args, **options):
     return process(cls, *args, **options)
 dataclasses._process_class = counted
 import gpuprep.fleet.policy, gpuprep.fleet.verdicts, gpuprep.ladder.evaluate, gpuprep.planner.alike
+from gpuprep.run.own_words import own_words
+own_words()
 print(*(cls.__qualname__ for cls in made if cls.__module__.startswith("gpuprep.")))
 """
     done = subprocess.run(
