@@ -38,6 +38,10 @@ _NAME: Final = 16  # characters of a socket's name
 LONGEST: Final = 103 - 17
 _PLAIN: Final = re.compile(r"/[\w./@+-]*")  # nothing that ssh, or Ansible, would replace
 _WORDS: Final = ("controlmaster", "controlpath")
+_SOCKETS: Final = Path("/proc/net/unix")
+_COLUMNS: Final = 8  # with a path
+_LISTENS: Final = 0x10000  # flag of a socket, in that table
+_CONNECTED: Final = "03"  # state of one
 _MOST_FILES: Final = 200
 
 
@@ -86,6 +90,50 @@ def _bases(environ: Mapping[str, str]) -> Iterator[Path]:
     cache = kept.cache(environ)
     if cache is not None:
         yield cache
+
+
+def listening() -> frozenset[str] | None:
+    """Return the names of the sockets on this machine at which masters listen.
+
+    To knock at one would cost its master as much as a tenth of a command.
+
+    Returns:
+        None where the kernel does not tell.
+
+    """
+    try:
+        rows = _sockets()
+    except OSError:
+        return None
+    paths = (path for flags, _state, path in rows if int(flags, 16) & _LISTENS)
+    return frozenset(Path(path).name for path in paths)
+
+
+def connected() -> frozenset[str]:
+    """Return the paths of the masters' sockets of this machine that somebody is connected to."""
+    try:
+        rows = _sockets()
+    except OSError:
+        return frozenset()
+    return frozenset(path for _flags, state, path in rows if state == _CONNECTED)
+
+
+def _sockets() -> list[tuple[str, str, str]]:
+    """Return flags, state and path of each socket that may be a master's.
+
+    The kernel knows it by the name that ssh bound it under, which has an end of its own.
+
+    Raises:
+        OSError: the kernel has no such table.
+
+    """
+    lines = _SOCKETS.read_text(errors="replace").splitlines()[1:]
+    rows = (line.split(maxsplit=_COLUMNS - 1) for line in lines)
+    return [
+        (row[3], row[5], row[7].rpartition(".")[0])
+        for row in rows
+        if len(row) == _COLUMNS and "." in row[7]
+    ]
 
 
 def is_usable(path: Path) -> bool:

@@ -19,14 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.model.value import Value
-from gpuprep.run.connections import LINK
+from gpuprep.run.connections import LINK, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _PROC: Final = Path("/proc")
-_SOCKETS: Final = Path("/proc/net/unix")
-_CONNECTED: Final = "03"  # state of a socket, in that table
 _MASTER: Final = re.compile(r"ssh: (.+) \[mux\]")  # what a master calls itself
 _POLL: Final = 0.05  # seconds
 _KILLING: Final = 5.0  # seconds; only a process stuck in the kernel, or sudo's, takes longer
@@ -47,10 +45,7 @@ class Process(Value, frozen=True):
     @property
     def command(self) -> str:
         """Its arguments, or what it has put in their place."""
-        try:
-            text = (_PROC / str(self.pid) / "cmdline").read_bytes()
-        except OSError:  # gone meanwhile
-            return ""
+        text = _content(f"{_PROC}/{self.pid}/cmdline")
         return text.replace(b"\0", b" ").decode(errors="replace").strip()
 
     @property
@@ -62,15 +57,18 @@ class Process(Value, frozen=True):
 
 def belonging_to(run_dir: Path) -> tuple[Process, ...]:
     """Find the living processes of a run, this one excepted. Empty where /proc is missing."""
-    marker = os.fsencode(run_dir)
-    found = []
+    return tuple(_mentioning(run_dir, "environ", "cmdline"))
+
+
+def _mentioning(run_dir: Path, *files: str) -> Iterator[Process]:
+    """Return the living processes, this one excepted, whose files in /proc name a directory."""
+    marker, own = os.fsencode(run_dir), str(os.getpid())
     for entry in _PROC.glob("[0-9]*"):
-        pid = int(entry.name)
-        if pid != os.getpid() and _mentions(entry, marker):
+        named = (marker in _content(f"{entry}/{file}") for file in files)
+        if entry.name != own and any(named):
             process = _read(entry)
             if process is not None:
-                found.append(process)
-    return tuple(found)
+                yield process
 
 
 def end_connections(run_dir: Path) -> None:
@@ -79,7 +77,7 @@ def end_connections(run_dir: Path) -> None:
     Nothing else is touched: a package's own scripts may have started services on this machine.
     """
     deadline = time.monotonic() + _KILLING
-    while masters := [p for p in belonging_to(run_dir) if _ends_with(run_dir, p)]:
+    while masters := [p for p in _mentioning(run_dir, "cmdline") if _ends_with(run_dir, p)]:
         for process in masters:
             _signal(process, signal.SIGTERM)
         if time.monotonic() > deadline:
@@ -143,24 +141,7 @@ def _used_by_others(run_dir: Path, found: Iterable[Process]) -> frozenset[str]:
     """Return the sockets of those masters that processes of other runs are connected to."""
     sockets = {process.socket for process in found if process.name == "ssh"}
     kept = {path for path in sockets if path and path.startswith(f"{run_dir}/{LINK}/")}
-    return frozenset(kept & _connected()) if kept else frozenset()
-
-
-def _connected() -> set[str]:
-    """Return the paths of the masters' sockets of this machine that somebody is connected to.
-
-    The kernel knows each by the name that ssh bound it under, which is longer.
-    """
-    try:
-        lines = _SOCKETS.read_text(errors="replace").splitlines()[1:]
-    except OSError:
-        return set()
-    fields = (line.split(maxsplit=7) for line in lines)
-    return {
-        each[7].rpartition(".")[0]
-        for each in fields
-        if len(each) == 8 and each[5] == _CONNECTED  # noqa: PLR2004 - the last is the path
-    }
+    return frozenset(kept & connected()) if kept else frozenset()
 
 
 def _serves(process: Process, sockets: frozenset[str]) -> bool:
@@ -190,14 +171,12 @@ def _signal(process: Process, signum: signal.Signals) -> None:
         os.kill(process.pid, signum)
 
 
-def _mentions(entry: Path, marker: bytes) -> bool:
-    for name in ("environ", "cmdline"):
-        try:
-            if marker in (entry / name).read_bytes():
-                return True
-        except OSError:
-            continue  # gone meanwhile, or another user's
-    return False
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - hundreds of them
+            return file.readall()
+    except OSError:
+        return b""  # gone meanwhile, or another user's
 
 
 def _read(entry: Path) -> Process | None:

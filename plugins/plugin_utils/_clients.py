@@ -152,6 +152,16 @@ def share_master(connection: Any) -> None:
     _shared.add(connection)
 
 
+def ask_again(connection: Any) -> None:
+    """Let a connection's next command find out whether there is a master."""
+    _shared.discard(connection)
+
+
+def shares_master(connection: Any) -> bool:
+    """Return whether its commands go to its master; one that is gone is found out by them."""
+    return connection in _shared
+
+
 def talk_over(connection: Any, *, connected: bool) -> None:
     """Remember what this thread's clients, until further notice, are started for."""
     _thread.connection, _thread.connected = connection, connected

@@ -33,10 +33,10 @@ from gpuprep.errors import ConfigError
 from gpuprep.fleet.counters import PREFIX
 from gpuprep.model.text import clean_line
 from gpuprep.on_host.observe.base import UNANSWERED
-from gpuprep.run import transports
+from gpuprep.run import connections, transports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.playbook.play_context import PlayContext
@@ -317,7 +317,8 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
     """
     connection = target.connection
     _clients.bound(connection)
-    _clients.talk_over(connection, connected=is_connected(connection))
+    shared = _clients.shares_master(connection)
+    _clients.talk_over(connection, connected=shared or is_connected(connection))
     # The host's own clock ends a hanging program; the caller's ends a hanging connection.
     python = f"timeout -k 5 {seconds} {shlex.quote(target.interpreter)} -S -E"
     try:
@@ -518,19 +519,24 @@ def be_patient(connection: Any, fault: Exception | None = None) -> None:
     if connection in _patient:
         return
     _patient.add(connection)
+    _clients.ask_again(connection)
     if not isinstance(fault, NotAskedError):
         _masters.start_anew(connection)
     with suppress(KeyError):  # a plugin without this option
         connection.set_option("timeout", PATIENCE * connection.get_option("timeout"))
 
 
-def at_once(targets: Iterable[Target], forks: int) -> int:
+def at_once(cold: int, forks: int) -> int:
     """Return for how many hosts at a time this machine has the power.
 
     Key exchanges are work for its processors: with too many at once all of them are late. Hosts
     whose connection is still open cost next to nothing.
+
+    Args:
+        cold: how many hosts have none.
+        forks: the most that is wanted.
+
     """
-    cold = sum(not is_connected(target.connection) for target in targets)
     widest = max(1, min(forks, MOST_AT_ONCE))
     few = max(1, int(KEY_EXCHANGES_PER_CORE * cores()))
     return widest if cold <= few else min(widest, few)
@@ -575,8 +581,20 @@ def _limits(group: Path) -> Iterator[float]:
             yield int(most) / int(period)
 
 
-def is_connected(connection: Any) -> bool:
-    """Return whether a connection needs no key exchange."""
+def connected(targets: Iterable[Target]) -> set[str]:
+    """Return the names of those hosts whose connection needs no key exchange."""
+    listening = connections.listening()
+    return {target.name for target in targets if is_connected(target.connection, listening)}
+
+
+def is_connected(connection: Any, listening: Container[str] | None = None) -> bool:
+    """Return whether a connection needs no key exchange.
+
+    Args:
+        connection: of any plugin.
+        listening: names of our own masters that live; None = each is asked.
+
+    """
     if connection.transport == "local":
         return True
     try:
@@ -584,7 +602,10 @@ def is_connected(connection: Any) -> bool:
             *(connection.get_option(name) for name in ("host", "port", "remote_user"))
         )
         folder = connection.get_option("control_path_dir")
-        return _is_listening(Path(path % {"directory": folder}).expanduser())
+        found = Path(path % {"directory": folder}).expanduser()
+        if listening is not None and found.parent.name == connections.LINK:
+            return found.name in listening and found.is_socket()
+        return _is_listening(found)
     except (KeyError, AttributeError, TypeError, ValueError, OSError):  # not ssh, or not our names
         return False
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEEPING = (
-    f"-C -o ControlMaster=auto -o ControlPersist={PERSIST_SECONDS}s"
+    f"-o ControlMaster=auto -o ControlPersist={PERSIST_SECONDS}s"
     " -o ServerAliveInterval=15 -o ServerAliveCountMax=3"
 )
 LEFT_TO_SSH = "-C"  # the user's own configuration says what becomes of masters

@@ -439,8 +439,8 @@ class Fleet:
 
     def _ask(self, names: list[str], limits: Mapping[str, float]) -> dict[str, Any]:
         """Return each host's plan or fault; who was not reached in the crowd is asked once more."""
-        parallel = _hosts.at_once((self._targets[name] for name in names), C.DEFAULT_FORKS)
-        kept = {name for name in names if _hosts.is_connected(self._targets[name].connection)}
+        kept = _hosts.connected(self._targets[name] for name in names)
+        parallel = _hosts.at_once(len(names) - len(kept), C.DEFAULT_FORKS)
         if len(kept) >= MANY_KEPT:
             for name in kept:
                 _clients.share_master(self._targets[name].connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -344,18 +345,16 @@ def test_a_role_too_asks_once_more(reach: Reach) -> None:
 def test_key_exchanges_are_as_many_as_there_are_cores_for(
     reach: Reach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    targets = [reach.target(f"h{number}", "ssh") for number in range(100)]
     for cores, few in ((2.0, 20), (0.5, 5), (0.01, 1), (64.0, 50)):
         monkeypatch.setattr(reach.hosts, "cores", lambda cores=cores: cores)
-        assert reach.hosts.at_once(targets, 50) == few
-        assert reach.hosts.at_once(targets, 3) == min(3, few)
-        assert reach.hosts.at_once(targets[:few], 50) == 50
+        assert reach.hosts.at_once(100, 50) == few
+        assert reach.hosts.at_once(100, 3) == min(3, few)
+        assert reach.hosts.at_once(few, 50) == 50
 
 
-def test_open_connections_are_not_held_back(reach: Reach, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_connections_are_not_held_back(reach: Reach) -> None:
     import socket  # noqa: PLC0415
 
-    monkeypatch.setattr(reach.hosts, "cores", lambda: 0.1)
     shown = reach.program("ssh", 'printf \'%s\\n\' "$@" >"$log"')
     folder = {"ansible_control_path_dir": str(reach.folder)}
     more = {"ansible_port": 2222, "ansible_user": "ops"}
@@ -364,12 +363,40 @@ def test_open_connections_are_not_held_back(reach: Reach, monkeypatch: pytest.Mo
     with socket.socket(socket.AF_UNIX) as master:
         master.bind(path.split("=", 1)[1].strip('"'))
         master.listen(100)
-        targets = [reach.target("a", shown, **folder, **more) for _ in range(9)]
-        assert reach.hosts.at_once(targets, 50) == 50
+        target = reach.target("a", shown, **folder, **more)
+        assert reach.hosts.connected([target]) == {"a"}
     # One that was killed has left its socket there.
-    assert reach.hosts.at_once(targets, 50) == 1
-    cold = [reach.target("a", shown, **folder) for _ in range(9)]
-    assert reach.hosts.at_once(cold, 50) == 1
+    assert reach.hosts.connected([target]) == set()
+    assert reach.hosts.connected([reach.target("a", shown, **folder)]) == set()
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_kept_master_is_found_without_a_knock(
+    reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, told: bool
+) -> None:
+    """Each knock is work for it; a kernel that does not tell who listens leaves no other way."""
+    import socket  # noqa: PLC0415
+
+    from gpuprep.run import connections  # noqa: PLC0415
+
+    if not told:
+        monkeypatch.setattr(connections, "_SOCKETS", tmp_path / "missing")
+    folder = tmp_path / connections.LINK
+    folder.mkdir()
+    targets = [
+        reach.target(name, "ssh", ansible_control_path=str(folder / name)) for name in "abcd"
+    ]
+    with socket.socket(socket.AF_UNIX) as master, socket.socket(socket.AF_UNIX) as killed:
+        for one, name in ((master, "a"), (killed, "b")):
+            one.bind(f"{folder / name}.x1Y2")  # as ssh does, which then gives it its name
+            one.listen(1)
+            Path(f"{folder / name}.x1Y2").rename(folder / name)
+        killed.close()
+        (folder / "c").touch()
+        assert reach.hosts.connected(targets) == {"a"}
+        master.settimeout(0.1)
+        with pytest.raises(TimeoutError) if told else contextlib.nullcontext():
+            master.accept()[0].close()
 
 
 SHARES: list[tuple[str, dict[str, str], float | None]] = [
@@ -774,3 +801,4 @@ def test_a_host_whose_own_ssh_configuration_has_masters_is_left_to_it(
     assert (mine.get_option("control_path"), mine.get_option("ssh_args")) == (None, "-C")
     assert other.get_option("control_path")
     assert "ControlPersist=300s" in other.get_option("ssh_args")
+    assert "-C" not in other.get_option("ssh_args").split()  # what is sent is packed already
