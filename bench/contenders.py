@@ -11,6 +11,7 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -25,10 +26,10 @@ from gpuprep.planner import observation_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     from bench.rig import Rig
 
+ROOT: Final = Path(__file__).resolve().parents[1]
 PARALLEL: Final = 50
 
 
@@ -76,7 +77,11 @@ def all_of(rig: Rig, count: int, folder: Path, python: Path | None) -> tuple[Con
         f"-o ControlMaster=auto -o ControlPersist=300s -o PreferredAuthentications=publickey"
         f" -o ControlPath={control}/a-%C"
     )
-    ansible = {"ANSIBLE_PIPELINING": "1", "ANSIBLE_FORKS": str(PARALLEL), "ANSIBLE_SSH_ARGS": warm}
+    ansible = {
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_FORKS": str(PARALLEL),
+        "ANSIBLE_SSH_ARGS": warm,
+    }
     playbooks = (sys.executable, "-m", "ansible", "playbook", "-i", str(inventory))
     found = [
         Contender(

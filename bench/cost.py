@@ -95,7 +95,6 @@ def measure(  # noqa: PLR0913 - all that a run needs
     output: Path,
     stdin: str = "",
     timeout: float = 3600,
-    folder: Path | None = None,
 ) -> tuple[int, Cost]:
     """Run a command in a control group and return its exit code and cost.
 
@@ -104,10 +103,10 @@ def measure(  # noqa: PLR0913 - all that a run needs
         group: that counts it; what it leaves running stays there.
         targets: control groups of the hosts.
         environment: all variables that it gets.
-        output: file for its output; errors beside it, as ``.err``.
+        output: file for its output; errors beside it, as ``.err``. The command runs in that folder,
+            where no ansible.cfg is.
         stdin: what it reads.
         timeout: seconds after which it is ended.
-        folder: where it runs; by default, here.
 
     Raises:
         BenchError: it took too long.
@@ -126,7 +125,7 @@ def measure(  # noqa: PLR0913 - all that a run needs
             stdout=out,
             stderr=err,
             env=dict(environment),
-            cwd=folder,
+            cwd=output.parent,
             text=True,
             preexec_fn=enter,  # noqa: PLW1509 - no threads here
         )

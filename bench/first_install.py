@@ -70,7 +70,7 @@ def run(
                     cost = bare(script, group, target, folder, environment)
                 elif name == "other":
                     theirs = {**environment, "PYTHONPATH": str(other)}
-                    cost, counts[name] = ours(host, group, target, folder, theirs, other)
+                    cost, counts[name] = ours(host, group, target, folder, theirs)
                 else:
                     cost, counts[name] = ours(host, group, target, folder, environment)
                     proof = prove(host, group, target, folder, environment)
@@ -168,21 +168,18 @@ def bare(
     return cost
 
 
-def ours(  # noqa: PLR0913, PLR0917 - all that a run needs
+def ours(
     host: Host,
     group: Path,
     target: Path,
     folder: Path,
     environment: Mapping[str, str],
-    checkout: Path | None = None,
 ) -> tuple[Cost, dict[str, int]]:
-    """Run ``gpuprep apply``, of another checkout where one is given."""
+    """Run ``gpuprep apply``, of the checkout that the environment names."""
     argv = [sys.executable, "-m", "gpuprep", "apply", "-q", "--yes", "-i", str(host.inventory)]
     argv += ["--output", "json"]
     out = folder / "apply.out"
-    code, cost = measure(
-        argv, group, [target], environment=environment, output=out, folder=checkout
-    )
+    code, cost = measure(argv, group, [target], environment=environment, output=out)
     if not out.read_text().startswith("{"):
         raise BenchError(f"gpuprep apply: {out.with_suffix('.err').read_text()[-2000:]}")
     result = json.loads(out.read_text())

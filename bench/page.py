@@ -31,8 +31,8 @@ Hosts are as planned; every contender must find that out by itself, over ssh and
 
 - **ssh floor**: the very observation that gpuprep sends, by plain `ssh`, and nothing around it;
   *warm* reuses connections, *cold* makes each anew (a key exchange per host).
-- **gpuprep** apply, plan and status, as they come; *cold*: no connection was there before;
-  *asyncssh*: the same, with `--transport asyncssh`.
+- **gpuprep** apply, plan and status, as they come, without an ansible.cfg; *cold*: no connection
+  was there before; *asyncssh*: the same, with `--transport asyncssh`.
 - **ansible-playbook gpuprep.core.apply**: the collection without the command line.
 - **pyinfra**, **plain Ansible tasks**: the files, packages and units of gpuprep's plan as
   operations and tasks. They look at less than gpuprep: no kernel module, no version lock, no conda.

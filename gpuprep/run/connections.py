@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -164,6 +165,7 @@ def socket_name(directory: Path, parts: Iterable[object]) -> str:
     return hmac.new(_key(directory), message, hashlib.sha256).hexdigest()[:_NAME]
 
 
+@lru_cache
 def _key(directory: Path) -> bytes:
     """Return the directory's key, made by whoever comes first."""
     path = directory / _KEY

@@ -13,6 +13,7 @@ ansible-runner's form, one a line after a mark; what else is in it is Ansible's,
 from __future__ import annotations
 
 import getpass
+import gettext
 import json
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 from contextlib import nullcontext
+from functools import lru_cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,6 +65,8 @@ def main() -> None:
     from ansible.utils.collection_loader import _collection_finder as loader  # noqa: PLC0415
 
     _use_bytecode(loader)
+    # argparse asks for translations of its words, and Ansible makes a parser for each connection.
+    gettext.find = lru_cache(gettext.find)  # type: ignore[assignment]
     if run_dir := os.environ.get("GPUPREP_RUN_DIR"):
         routes.keep(Path(run_dir), loader)
     try:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from functools import lru_cache, partial
+from functools import lru_cache, partial, wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -275,8 +275,25 @@ def bound(connection: Any) -> None:
         module.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": client})
     if getattr(module, "Popen", None) is subprocess.Popen:
         module.Popen = client
-    if hasattr(connection, "_split_ssh_args"):
-        connection._split_ssh_args = partial(_split_once, type(connection)._split_ssh_args)
+    kind = type(connection)
+    if hasattr(kind, "_split_ssh_args"):
+        connection._split_ssh_args = partial(_split_once, kind._split_ssh_args)
+    if hasattr(kind, "_init_shm") and not hasattr(kind._init_shm, "__wrapped__"):
+        kind._init_shm = _for_passwords(kind._init_shm)
+
+
+def _for_passwords(make: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """Return what gives a client its password by way of its environment.
+
+    Ansible copies the environment, variable by variable, for those that have none.
+    """
+
+    @wraps(make)
+    def options(connection: Any) -> dict[str, Any]:
+        given = (connection.get_option(name) for name in ("password", "pkcs11_provider"))
+        return make(connection) if connection._play_context.password or any(given) else {}
+
+    return options
 
 
 def _split_once(split: Callable[[str], list[str]], arguments: str) -> list[str]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ansible._internal._templating._engine import TemplateEngine
     from ansible.playbook.play_context import PlayContext
     from ansible.plugins.action import ActionBase
+    from ansible_collections.gpuprep.core.plugins.plugin_utils._options import Options
 
 T = TypeVar("T")
 
@@ -195,7 +196,7 @@ def make_target(
     variables: Mapping[str, Any],
     templar: TemplateEngine,
     play_context: PlayContext,
-    task_keys: Mapping[str, Any],
+    plugin_options: Options,
 ) -> Target:
     """Set up the connection and become plugins that Ansible itself would use for a host.
 
@@ -204,7 +205,7 @@ def make_target(
         variables: the host's variables, not templated.
         templar: templates them.
         play_context: settings of the command line, none of any host.
-        task_keys: attributes of the task, for plugin options that come from keywords.
+        plugin_options: gives the plugins theirs; the keywords of the task are known to it.
 
     Raises:
         AnsibleError: there is no such plugin.
@@ -212,7 +213,7 @@ def make_target(
 
     """
     own = _Variables(variables, templar)
-    kind = own.get("ansible_connection") or task_keys.get("connection") or "ssh"
+    kind = own.get("ansible_connection") or plugin_options.keys.get("connection") or "ssh"
     if not isinstance(kind, str):
         raise AnsibleError(f"host {name}: ansible_connection is no name of a plugin: {kind!r}")
     if kind == "smart":
@@ -229,12 +230,11 @@ def make_target(
     connection = connection_loader.get(kind, context, os.devnull, **shared)
     if connection is None:
         raise AnsibleError(f"host {name}: no connection plugin {kind!r}")
-    keys = {**task_keys, "timeout": context.timeout}
     options = own.of_plugin("connection", connection._load_name)
     options.setdefault("inventory_hostname", name)
-    connection.set_options(task_keys=keys, var_options=options)
+    plugin_options.give(connection, options, timeout=context.timeout)
     _masters.keep(connection, wanted=own.keeps_connection)
-    become = _become_plugin(own, keys)
+    become = _become_plugin(own, plugin_options, context.timeout)
     if become is not None and not _same_user(connection, become, context):
         connection.set_become_plugin(become)
     if own.get(transports.VARIABLE) == "asyncssh" and connection.transport == "ssh":
@@ -249,19 +249,17 @@ def _shell(kind: str | None, executable: str) -> Any:
     return get_shell_plugin(shell_type=kind, executable=executable)
 
 
-def _become_plugin(own: _Variables, task_keys: Mapping[str, Any]) -> Any:
+def _become_plugin(own: _Variables, plugin_options: Options, timeout: Any) -> Any:
     """Return the plugin that a host's login user becomes root by, None where it must not."""
-    wanted = own.get("ansible_become")
-    if not boolean(task_keys.get("become") or False if wanted is None else wanted):
+    wanted, keys = own.get("ansible_become"), plugin_options.keys
+    if not boolean(keys.get("become") or False if wanted is None else wanted):
         return None
-    method = own.get("ansible_become_method") or task_keys.get("become_method") or "sudo"
+    method = own.get("ansible_become_method") or keys.get("become_method") or "sudo"
     plugin = become_loader.get(method)
     if plugin is None:
         raise AnsibleError(f"no become plugin {method!r}")
-    plugin.set_options(
-        task_keys={**task_keys, "become": True},
-        var_options=own.of_plugin("become", plugin._load_name),
-    )
+    options = own.of_plugin("become", plugin._load_name)
+    plugin_options.give(plugin, options, become=True, timeout=timeout)
     return plugin
 
 

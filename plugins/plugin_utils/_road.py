@@ -16,6 +16,7 @@ from ansible.errors import AnsibleError
 from ansible.playbook.play_context import PlayContext
 from ansible.utils.display import Display
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _clients, _hosts
+from ansible_collections.gpuprep.core.plugins.plugin_utils._options import Options
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 from ansible_collections.gpuprep.core.plugins.plugin_utils._places import encrypted_file, place_of
 from ansible_collections.gpuprep.core.plugins.plugin_utils._secrets import redactor, secrets_of
@@ -328,7 +329,7 @@ class Fleet:
     def read(self, names: list[str]) -> None:
         """Read the settings of hosts and how they are reached; nothing is touched yet."""
         context = self._play_context()
-        keys = self._task_keys(context)
+        options = Options(self._task_keys(context))
         for name in names:
             try:
                 variables, templar = self._variables(name)
@@ -339,7 +340,7 @@ class Fleet:
                     _templated(variable, variables, templar)
                 self._seconds[name] = observe_seconds(values)
                 self.settings[name] = self._settings_of(given, values)
-                self._targets[name] = _hosts.make_target(name, variables, templar, context, keys)
+                self._targets[name] = _hosts.make_target(name, variables, templar, context, options)
                 if variables.get(FAILED):
                     self.failures[name] = _failure(variables)
             except AnsibleError as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import gpuprep
@@ -311,17 +311,44 @@ def test_what_is_encrypted_or_only_named_is_no_secret_yet(tmp_path: Path) -> Non
     assert secrets_in_file(path) == []
 
 
-PARTS = (
-    "pass", "word", "PassWord", "secret", "key", "ssh_key", "access_key", "_file", "_path", "_",
-    "-", "token", "a", "bcd7", " ", "\n", "\n  ", ": ", ":", "=", " = ", "'", '"', "? ", "- ", "{",
-    "}", ",", "[", "]", "# ", "|\n ", "[all:vars]\n", "host ", "https://", "/", "@", "/t/", "/p/",
-    "?", "&", "\\", "\\x70", "*a", "&a ", ".",
+KEYS = (
+    "password", "pass", "word", "PassWord", "a_secret", "ssh_key", "access_key", "_file", "_path",
+    "api_token", '"\\x70assword"', "host", "a", "k", "_", "-", " ", 'pass"word"', "[all:vars]\nt",
+)  # fmt: skip
+BETWEEN = (
+    ": ",
+    ":",
+    "=",
+    " = ",
+    "\n",
+    "\n  ",
+    ": {",
+    ": [",
+    ", ",
+    "? ",
+    "\n: ",
+    "- ",
+    "# ",
+    "}",
+    ": |\n ",
+)
+VALUES = (
+    "Sesame7", "'Sesame7'", '"Sesame7"', "https://bot:Sesame7@h/x", "https://Sesame77@h", "*a",
+    "&a ", "https://h/t/Sesame7/x", "https://h/p/Sesame7/n/x", "https://h?sig=Sesame7",
+    "x&sig=Sesame7", "https://h/x", "~/.ssh/id_rsa", "7777", "http", "://b:", '"s7@h"', "x_file=s7",
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=1500)
-@given(text=st.lists(st.sampled_from(PARTS), max_size=14).map("".join))
-def test_what_is_not_worth_parsing_holds_no_secret(text: str) -> None:
+LINE = tuple(map(st.sampled_from, (KEYS, BETWEEN, VALUES)))
+
+
+@settings(deadline=None, max_examples=2000)
+@given(lines=st.lists(st.tuples(*(st.lists(part, max_size=2) for part in LINE)), max_size=4))
+@example(lines=[(['"\\x70assword"'], [": "], ["Sesame7"])])
+@example(lines=[(["host", " ", 'to"ken"'], ["="], ["Sesame7"])])
+@example(lines=[(["access_key", "_file", " ", "a"], [": "], ["Sesame7"])])
+def test_what_is_not_worth_parsing_holds_no_secret(lines: list[tuple[list[str], ...]]) -> None:
+    text = "\n".join("".join(word for part in line for word in part) for line in lines)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = Path(folder) / "file"
         path.write_text(text)

@@ -192,6 +192,7 @@ class Reach:
         from ansible_collections.gpuprep.core.plugins.plugin_utils import (  # noqa: PLC0415
             _clients,
             _hosts,
+            _options,
             _road,
         )
 
@@ -199,6 +200,7 @@ class Reach:
         self.folder = folder
         self.log = folder / "log"
         self._context, self._templar = PlayContext(), Templar(loader=DataLoader())
+        self._options = _options.Options({})
 
     def program(self, name: str, text: str) -> str:
         """Write a shell script; ``$log`` is a file of the test."""
@@ -209,7 +211,7 @@ class Reach:
 
     def target(self, name: str, ssh: str, **variables: Any) -> Any:
         given = {"ansible_ssh_executable": ssh, "ansible_timeout": 0, **variables}
-        return self.hosts.make_target(name, given, self._templar, self._context, {})
+        return self.hosts.make_target(name, given, self._templar, self._context, self._options)
 
     def ask(self, name: str, ssh: str, **variables: Any) -> str:
         target = self.target(name, ssh, **variables)
@@ -802,3 +804,94 @@ def test_a_host_whose_own_ssh_configuration_has_masters_is_left_to_it(
     assert other.get_option("control_path")
     assert "ControlPersist=300s" in other.get_option("ssh_args")
     assert "-C" not in other.get_option("ssh_args").split()  # what is sent is packed already
+
+
+# --- what hosts share -------------------------------------------------------------------------
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "a": {"ansible_host": "10.0.0.1", "ansible_port": 2222, "ansible_user": "ops"},
+    "b": {"ansible_host": "10.0.0.2", "ansible_user": "ops"},
+    "c": {"ansible_host": "10.0.0.1", "ansible_ssh_port": 22, "ansible_ssh_user": "other"},
+    "d": {"ansible_password": "Sesame", "ansible_ssh_retries": 3, "ansible_timeout": 7},
+    "e": {"ansible_ssh_retries": "3", "ansible_timeout": "7", "ansible_become_user": "admin"},
+    "f": {"ansible_ssh_args": "-o BatchMode=yes", "ansible_become_flags": "-H"},
+    "g": {"ansible_ssh_common_args": "-o Tunnel=no", "ansible_ssh_use_tty": "no"},
+    "h": {"ansible_become_password": "Sesame", "ansible_become_method": "su"},
+    "i": {"ansible_connection": "local", "ansible_become": False},
+}
+
+
+def set_to(target: Any) -> list[dict[str, Any]]:
+    """Return the options of a host's plugins, each with where it comes from."""
+    plugins = [target.connection, target.connection.become]
+    return [{**one.get_options(), "from": one._origins} for one in plugins if one]
+
+
+@pytest.mark.parametrize("order", [list(OPTIONS), list(reversed(OPTIONS))])
+def test_a_host_in_company_has_the_options_of_a_host_alone(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch, order: list[str]
+) -> None:
+    from ansible import constants  # noqa: PLC0415
+    from ansible.errors import AnsibleError  # noqa: PLC0415
+
+    known = type(reach._options)
+
+    def target(name: str) -> Any:
+        return reach.target(name, "ssh", **{"ansible_become": True, **OPTIONS[name]})
+
+    alone = {}
+    for name in order:
+        reach._options = known({})
+        alone[name] = set_to(target(name))
+    reach._options = known({})
+    assert {name: set_to(target(name)) for name in order} == alone
+    with pytest.raises(AnsibleError, match="common_args"):
+        reach.target("odd", "ssh", ansible_ssh_common_args=["-o", "Tunnel=no"])
+    # What was set for one stays its own.
+    first = target("a")
+    first.connection.set_option("ssh_args", "-v")
+    assert set_to(target("a")) == alone["a"]
+
+    looked_up, get = [], constants.config.get_config_value_and_origin
+
+    def counted(option: str, **more: Any) -> Any:
+        looked_up.append(option)
+        return get(option, **more)
+
+    monkeypatch.setattr(constants.config, "get_config_value_and_origin", counted)
+    for number in range(100):
+        reach.target(
+            f"h{number}",
+            "ssh",
+            ansible_become=True,
+            ansible_host=f"10.1.0.{number}",
+            ansible_user="ops",
+        )
+    assert len(looked_up) <= 700  # 31 of ssh, 6 of sudo; for each host that would be 3,700
+
+
+def test_only_who_has_a_password_gets_an_environment_with_one(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ansible copies all of its variables for everyone."""
+    for given in ({}, {"ansible_password": "Sesame"}):
+        target = reach.target("a", "ssh", **given)
+        connection = target.connection
+        reach.clients.bound(connection)
+        reach.clients.bound(connection)
+        monkeypatch.setattr(os, "environ", Copied(os.environ))
+        options = connection._init_shm()
+        assert ("env" in options) == bool(given) == bool(Copied.copies)
+        if given:
+            connection.shm.unlink()
+        monkeypatch.undo()
+
+
+class Copied(dict[str, str]):
+    """An environment that counts its copies."""
+
+    copies = 0
+
+    def copy(self) -> dict[str, str]:
+        type(self).copies += 1
+        return dict(self)
