@@ -42,7 +42,7 @@ def _numbers(_context: Any, _option: Any, value: str) -> list[int]:
 @click.option("--drifted", default=100, type=click.IntRange(2), help="Hosts, of which one differs.")
 @click.option("--rounds", default=5, type=click.IntRange(1), help="Of each contender that count.")
 @click.option("--installs", default=5, type=click.IntRange(1), help="Rounds of first installs.")
-@click.option("--only", multiple=True, help="Beginnings of names of the no-op's contenders.")
+@click.option("--only", multiple=True, help="Names of the no-op's contenders, or beginnings.")
 @click.option("--simulated", default="100,1000,10000", callback=_numbers, help="Simulated sizes.")
 @click.option("--other", type=click.Path(exists=True, path_type=Path), help="Another checkout.")
 @click.option("--output", type=click.Path(path_type=Path), default=RESULT, help="The figures.")

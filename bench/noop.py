@@ -56,7 +56,7 @@ def run(  # noqa: PLR0913 - all that a run needs
         folder: for files.
         environment: of the contenders.
         python: of an environment that has pyinfra.
-        only: beginnings of the names of contenders; empty = all.
+        only: names of contenders, or beginnings of them; empty = all.
 
     """
     found = []
@@ -66,12 +66,19 @@ def run(  # noqa: PLR0913 - all that a run needs
             place.mkdir()
             own = {**environment, "HOME": str(folder), "XDG_RUNTIME_DIR": str(place)}
             every = competing.all_of(made, size, place, python)
-            chosen = [one for one in every if not only or one.name.startswith(tuple(only))]
+            chosen = _chosen(every, only)
             costs = _rounds(chosen, made, rounds, group, place, own)
             found.append({"hosts": size, "costs": costs})
             _end_connections(group)
         _see_drift(chosen, made, size, group, place, own)
     return found
+
+
+def _chosen(every: Sequence[Contender], only: Sequence[str]) -> list[Contender]:
+    """Return the contenders of some names; what is nobody's name is the beginning of several."""
+    names = {one.name for one in every}
+    begin = tuple(text for text in only if text not in names)
+    return [one for one in every if not only or one.name in only or one.name.startswith(begin)]
 
 
 def _rounds(  # noqa: PLR0913, PLR0917
