@@ -341,3 +341,36 @@ def test_a_number_is_no_path(beside: Path) -> None:
     del beside
     with pytest.raises(base.OperationError, match="no number"):
         ahead.answer_to({"operations": [{"number": "../../etc/passwd"}]})
+
+
+def test_a_request_imports_what_it_needs() -> None:
+    """The host compiles each module anew, for each of a dozen requests."""
+    program = """
+import sys
+from gpuprep.on_host.converge import job, main, operations
+request = {"schema": 1, "operations": [], "family": "deb", "lock_timeout": 1, "check": True}
+print(operations.carry_out(request)["failed"])
+print(*(name.rpartition(".")[2] for name in sys.modules if ".converge." in name))
+print("urllib.request" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    failed, modules, fetches = done.stdout.splitlines()
+    assert (failed, fetches) == ("None", "False")
+    assert set(modules.split()) == {
+        "base",
+        "family",
+        "files",
+        "folders",
+        "job",
+        "main",
+        "operations",
+    }
+
+
+@pytest.mark.parametrize("name", operations.OPERATIONS)
+def test_every_operation_is_there(name: str) -> None:
+    """They are looked up when they are called."""
+    with pytest.raises(TypeError, match="missing 2 required"):
+        operations.OPERATIONS[name]()

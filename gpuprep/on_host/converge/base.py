@@ -1,9 +1,23 @@
 """What all operations share: their result, their failure, and commands."""
 
+import importlib
 import os
 import signal
 import subprocess
 from typing import NamedTuple
+
+
+class Later:
+    """A module of this program, imported when something of it is asked for.
+
+    Every program is compiled anew on the host, and most need few of its modules.
+    """
+
+    def __init__(self, name):
+        self._name = name
+
+    def __getattr__(self, name):
+        return getattr(importlib.import_module("." + self._name, __package__), name)
 
 
 class Outcome(NamedTuple):

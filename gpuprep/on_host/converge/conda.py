@@ -8,8 +8,10 @@ import json
 import os
 import shutil
 
-from . import fetch, files, folders
-from .base import OperationError, command, done, ended, listed
+from . import files, folders
+from .base import Later, OperationError, command, done, ended, listed
+
+fetch = Later("fetch")
 
 MAX_INSTALLER = 1 << 30  # bytes
 INSTALLER_SECONDS = 3600

@@ -13,8 +13,10 @@ import tempfile
 import time
 
 from .. import labels, openpgp
-from . import family, fetch, folders
-from .base import OperationError, command, done, last_lines, listed
+from . import family, folders
+from .base import Later, OperationError, command, done, last_lines, listed
+
+fetch = Later("fetch")
 
 MAX_FILE = 1 << 20  # bytes; what is larger is not ours
 MAX_KEY = 1 << 16

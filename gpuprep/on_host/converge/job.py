@@ -13,11 +13,13 @@ import shutil
 import subprocess
 import sys
 import time
-import uuid
 
 from .. import labels, loader
-from . import ahead, files, folders, operations, services
-from .base import OperationError, command
+from . import files, folders, operations
+from .base import Later, OperationError, command
+
+ahead = Later("ahead")
+services = Later("services")
 
 JOB = "job"  # directory of the request at work
 ANSWERS = "answers"  # of requests that are done; who waits for one reads it when it can
@@ -267,7 +269,7 @@ def _wait(identity, lives):
 
 def run(request, texts):
     """Return the answer to a request that a worker carries out, or carried out just now."""
-    identity = uuid.uuid4().hex[:12]
+    identity = os.urandom(6).hex()
     unit = UNIT % identity if services.systemd_runs() and shutil.which("systemd-run") else None
     with Turn(request["lock_timeout"]) as turn:
         answer = adopted(turn.earlier, request)

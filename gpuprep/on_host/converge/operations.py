@@ -3,44 +3,38 @@
 import time
 import traceback
 
-from . import (
-    ahead,
-    base,
-    conda,
-    family,
-    files,
-    folders,
-    lease,
-    packages,
-    python,
-    services,
-    workload,
+from . import base, family
+
+ahead, conda, files, folders, lease, packages, python, services, workload = map(
+    base.Later,
+    ("ahead", "conda", "files", "folders", "lease", "packages", "python", "services", "workload"),
 )
 
 SCHEMA = 1
+# ruff: noqa: PLW0108 - a function is looked up when it is called: that imports its module
 OPERATIONS = {
-    "files": files.files,
-    "set_aside": files.set_aside,
-    "labels": folders.labels_below,
-    "linker_cache": files.linker_cache,
-    "first_boot": packages.first_boot,
-    "stream": packages.stream,
-    "packages": packages.packages,
-    "purge": packages.purge,
-    "hold": packages.hold,
-    "module": packages.module,
-    "initramfs": services.initramfs,
-    "services": services.services,
-    "load": services.load,
-    "default_link": services.default_link,
-    "conda_install": conda.conda_install,
-    "conda_environments": conda.conda_environments,
-    "python_lock": python.python_lock,
-    "account": workload.account,
-    "checkout": workload.checkout,
-    "start_test": workload.start_test,
-    "lease": lease.lease,
-    "ahead": ahead.ahead,
+    "files": lambda *given: files.files(*given),
+    "set_aside": lambda *given: files.set_aside(*given),
+    "labels": lambda *given: folders.labels_below(*given),
+    "linker_cache": lambda *given: files.linker_cache(*given),
+    "first_boot": lambda *given: packages.first_boot(*given),
+    "stream": lambda *given: packages.stream(*given),
+    "packages": lambda *given: packages.packages(*given),
+    "purge": lambda *given: packages.purge(*given),
+    "hold": lambda *given: packages.hold(*given),
+    "module": lambda *given: packages.module(*given),
+    "initramfs": lambda *given: services.initramfs(*given),
+    "services": lambda *given: services.services(*given),
+    "load": lambda *given: services.load(*given),
+    "default_link": lambda *given: services.default_link(*given),
+    "conda_install": lambda *given: conda.conda_install(*given),
+    "conda_environments": lambda *given: conda.conda_environments(*given),
+    "python_lock": lambda *given: python.python_lock(*given),
+    "account": lambda *given: workload.account(*given),
+    "checkout": lambda *given: workload.checkout(*given),
+    "start_test": lambda *given: workload.start_test(*given),
+    "lease": lambda *given: lease.lease(*given),
+    "ahead": lambda *given: ahead.ahead(*given),
 }
 # Their failures are explained by the state of the package manager.
 DIAGNOSED = ("stream", "packages", "purge", "hold", "module")
@@ -110,6 +104,7 @@ def carry_out(request):
             break
         results.append(result)
         context = context._replace(changed=context.changed or result["changed"])
-    ahead.finish(children, stop=failed is not None)
+    if children:
+        ahead.finish(children, stop=failed is not None)
     changed = any(result["changed"] for result in results)
     return {"schema": SCHEMA, "changed": changed, "operations": results, "failed": failed}
