@@ -60,7 +60,8 @@ class Sshd:
         self.port = 0
         self._keys = [(host_key, certificate)] if certificate else [host_key]
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self._do(self._listen())
 
     def _do(self, work: Any) -> Any:
@@ -96,18 +97,31 @@ class Sshd:
             "/bin/sh", "-c", process.command or "",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        out, err = await child.communicate(await process.stdin.read())
-        process.stdout.write(out)
-        process.stderr.write(err)
-        process.exit(await child.wait())
+        try:
+            out, err = await child.communicate(await process.stdin.read())
+            process.stdout.write(out)
+            process.stderr.write(err)
+            process.exit(await child.wait())
+        finally:  # its client may be gone
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
 
     def close(self) -> None:
+        """End the server with all that it does; Python complains of what is left in other tests."""
+
         async def close() -> None:
             self._server.close()
             await self._server.wait_closed()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others, timeout=SECONDS) if others else None
 
         self._do(close())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(SECONDS)
+        self._loop.close()
 
 
 class _Server(asyncssh.SSHServer):
