@@ -401,6 +401,21 @@ def test_a_kept_master_is_found_without_a_knock(
             master.accept()[0].close()
 
 
+def test_a_master_that_takes_commands_is_not_asked_first_whether_it_is_there(
+    reach: Reach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is gone is found out by the command; a second try asks."""
+    asked: list[Any] = []
+    monkeypatch.setattr(reach.hosts, "is_connected", asked.append)
+    target = reach.target("a", reach.program("ssh", f'{HOST}; exec sh -c "$command"'))
+    reach.clients.share_master(target.connection)
+    assert reach.hosts.run_script(target, "print('here')", 10) == "here\n"
+    assert asked == []
+    reach.hosts.be_patient(target.connection)
+    assert reach.hosts.run_script(target, "print('here')", 10) == "here\n"
+    assert asked == [target.connection]
+
+
 SHARES: list[tuple[str, dict[str, str], float | None]] = [
     ("0::/", {"cpu.max": "50000 100000\n"}, 0.5),
     ("0::/", {"cpu.max": "max 100000\n"}, None),
