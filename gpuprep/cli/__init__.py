@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -80,10 +81,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("GPUPREP_TRACEBACK"):
             raise
-        _complain(
-            f"internal error: {type(error).__name__}: {error}. This is a bug in gpuprep; "
-            "GPUPREP_TRACEBACK=1 shows where."
-        )
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            _complain(f"nothing more can be written: {error.strerror}; make room and run again")
+        else:
+            _complain(
+                f"internal error: {type(error).__name__}: {error}. This is a bug in gpuprep; "
+                "GPUPREP_TRACEBACK=1 shows where."
+            )
         return ExitCode.INTERNAL
     return code if isinstance(code, int) else ExitCode.OK
 

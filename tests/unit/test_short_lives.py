@@ -53,6 +53,21 @@ def test_a_program_whose_reader_is_gone_ends_all_the_same() -> None:
         assert process.wait(30) == 3
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")  # noqa: PTH110
+def test_a_full_disk_is_no_bug_of_ours() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "gpuprep", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "No space left on device; make room" in done.stderr
+    assert "bug" not in done.stderr
+
+
 class Loader:
     """Loads as Ansible's collection loader does: compiles each time."""
 
