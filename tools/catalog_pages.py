@@ -39,7 +39,7 @@ def _compatibility(catalog: Catalog) -> str:
         _archives(catalog),
         _installers(catalog),
         _frameworks(catalog),
-        _faceswap(catalog),
+        *_faceswap(catalog),
         _provenance(catalog),
         _sources(catalog),
     )
@@ -199,6 +199,11 @@ def _details(catalog: Catalog) -> Table:
             _listed(f"`{name}`" for name in catalog.driver.built_streams),
         ),
         ("modules of the kernel for displays", _listed(catalog.driver.display_modules)),
+        *(
+            (f"how {system} tells the release of signed modules", f"`{a.signed_index.driver}`")
+            for system, a in catalog.archives.items()
+            if a.signed_index
+        ),
         *((f"further modules ({f})", text) for f, text in catalog.driver.extra_modules.items()),
     )
     return Table("Other facts", ("Fact", "value"), rows)
@@ -322,8 +327,16 @@ def _frameworks(catalog: Catalog) -> Table:
     )
 
 
-def _faceswap(catalog: Catalog) -> Table:
+def _faceswap(catalog: Catalog) -> tuple[Table, Table]:
     rules = catalog.faceswap
+    needs = (
+        ("commit", f"`{rules.commit}`"),
+        ("Python of its environment", rules.python),
+        ("Python that it accepts", str(rules.pythons)),
+        ("glibc of the host from", rules.glibc),
+        ("memory of the host from", f"{rules.memory_mb} MiB"),
+        ("free space for its environment", f"{rules.space_mb} MiB"),
+    )
     rows = (
         (
             v.name,
@@ -336,7 +349,10 @@ def _faceswap(catalog: Catalog) -> Table:
     )
     of = f"Faceswap {rules.commit[:12]} of {rules.repository}"
     title = f"{of}: its sets of Python packages, the preferred first"
-    return Table(title, ("Variant", "framework", "CUDA", "driver from", "CUDA on"), tuple(rows))
+    return (
+        Table(title, ("Variant", "framework", "CUDA", "driver from", "CUDA on"), tuple(rows)),
+        Table("What Faceswap needs", ("Need", "value"), needs),
+    )
 
 
 def _provenance(catalog: Catalog) -> Table:
