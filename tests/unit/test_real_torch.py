@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-TORCH, VISION, OTHER_VISION = "torch==2.15.0", "torchvision==0.29.2", "torchvision==0.20.1"
+TORCH, VISION, OTHER_VISION = "torch==2.14.1", "torchvision==0.29.1", "torchvision==0.20.1"
 A10, V100 = "10de:2236", "10de:1db1"
 
 
