@@ -251,6 +251,9 @@ def resolve_locked(
             elsewhere = list(_other_source(free, locked)) if isinstance(free, Stack) else []
             if elsewhere:
                 return codes.refusal("E_LOCK_DIFFERS", differences="; ".join(elsewhere))
+        if "version" in stack.settings and desired.version not in {"auto", locked.driver}:
+            asked = f"driver is locked at {locked.driver}, wanted {desired.version}"
+            return codes.refusal("E_LOCK_DIFFERS", differences=asked)
         of_the_lock = stack.code == "E_DRIVER_KERNEL" and desired.version == "auto"
         return codes.refusal("E_LOCK_KERNEL", why=stack.message) if of_the_lock else stack
     differences = list(_differences(stack, locked))

@@ -147,6 +147,15 @@ def test_a_lock_of_nvidias_driver_is_none_for_the_archives() -> None:
     assert "wanted distro" in refused.message
 
 
+@pytest.mark.parametrize("ready", ["580.173.02", "580.178.04"])
+def test_a_version_that_is_not_locked_is_refused_whatever_the_archive_has(ready: str) -> None:
+    facts = replace(FACTS, ready_modules={f"{MODULES}{KERNEL}": (ready,)})
+    refused = locked(facts, version="580.178.04")
+    assert isinstance(refused, Refusal)
+    assert refused.code == "E_LOCK_DIFFERS"
+    assert "driver is locked at 580.173.02, wanted 580.178.04" in refused.message
+
+
 def test_a_flavour_that_is_not_locked_is_refused() -> None:
     refused = locked(flavour="proprietary")
     assert isinstance(refused, Refusal)
