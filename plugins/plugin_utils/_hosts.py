@@ -595,16 +595,14 @@ def is_connected(connection: Any, listening: Container[str] | None = None) -> bo
     """
     if connection.transport == "local":
         return True
+    path = _masters.control_path(connection)
+    if path is None:
+        return False
     try:
-        path = connection.get_option("control_path") or connection._create_control_path(
-            *(connection.get_option(name) for name in ("host", "port", "remote_user"))
-        )
-        folder = connection.get_option("control_path_dir")
-        found = Path(path % {"directory": folder}).expanduser()
-        if listening is not None and found.parent.name == connections.LINK:
-            return found.name in listening and found.is_socket()
-        return _is_listening(found)
-    except (KeyError, AttributeError, TypeError, ValueError, OSError):  # not ssh, or not our names
+        if listening is not None and path.parent.name == connections.LINK:
+            return path.name in listening and path.is_socket()
+        return _is_listening(path)
+    except OSError:
         return False
 
 

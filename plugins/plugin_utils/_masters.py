@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible import constants as C
+from ansible.utils.display import Display
 from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
 
 ensure_package()
 
 from gpuprep.run.connections import (
     LINK,
+    LONGEST,
     PERSIST_SECONDS,
     socket_path,
     ssh_settings,
@@ -49,27 +51,36 @@ TELLING = (
     "pkcs11_provider",
     "host_key_checking",
 )
+ARGUMENTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 LOOK_SECONDS = 10
 
 
 def keep(connection: Any, *, wanted: bool = True) -> None:
     """Let a connection use, or become, one that outlives the run; the user's settings come first.
 
+    Where its master's socket could not be made, it does without one.
+
     Args:
         connection: not yet connected; others than ssh's are left alone.
         wanted: whether the host's connection may be kept.
 
     """
+    if connection.transport == "ssh" and not (wanted and _is_kept(connection)):
+        _do_without_socket(connection)
+
+
+def _is_kept(connection: Any) -> bool:
+    """Return whether a connection got a master that outlives the run."""
     run_dir = os.environ.get("GPUPREP_RUN_DIR")
-    if not run_dir or not (Path(run_dir) / LINK).is_dir() or not wanted or not _is_ours(connection):
-        return
+    if not run_dir or not (Path(run_dir) / LINK).is_dir() or not _is_ours(connection):
+        return False
     arguments = option(connection, "ssh_args")
     ours = arguments == default_arguments()
     named = list(_named_files(connection))
     digest, speaks = _settings(tuple(named))
     if ours and speaks and _has_own_path(connection, named):
         connection.set_option("ssh_args", LEFT_TO_SSH)
-        return
+        return False
     if ours:
         connection.set_option("ssh_args", KEEPING)
     parts = [f"{name}={option(connection, name)}" for name in TELLING]
@@ -78,6 +89,40 @@ def keep(connection: Any, *, wanted: bool = True) -> None:
         connection.set_option("control_path", str(path))
     elif ours:
         connection.set_option("ssh_args", arguments)
+    return path is not None
+
+
+def _do_without_socket(connection: Any) -> None:
+    """Let a connection have no master where the path of its socket is longer than ssh can take.
+
+    So it is below a home with a long name, of which Ansible takes no notice.
+    """
+    words = [
+        word.lower() for name in ARGUMENTS for word in _words(str(option(connection, name) or ""))
+    ]
+    if any("controlpath" in word for word in words):
+        return
+    path = control_path(connection) if any("controlpersist" in word for word in words) else None
+    if path is None or len(os.fsencode(path)) <= LONGEST:
+        return
+    arguments = option(connection, "ssh_args") or ""
+    connection.set_option("ssh_args", f"{arguments} -o ControlPath=none")
+    Display().warning(
+        f"{path.parent}: too long a path for ssh's sockets, so each connection is made anew, which"
+        " takes longer; set ANSIBLE_SSH_CONTROL_PATH_DIR to a shorter one"
+    )
+
+
+def control_path(connection: Any) -> Path | None:
+    """Return where a connection's master listens, None where that cannot be told."""
+    try:
+        path = connection.get_option("control_path") or connection._create_control_path(
+            *(connection.get_option(name) for name in ("host", "port", "remote_user"))
+        )
+        folder = connection.get_option("control_path_dir")
+        return Path(path % {"directory": folder}).expanduser()
+    except (KeyError, AttributeError, TypeError, ValueError, RuntimeError):
+        return None  # not ssh, or not in Ansible's names
 
 
 def start_anew(connection: Any) -> None:
@@ -119,7 +164,7 @@ def default_arguments() -> Any:
 
 def _is_ours(connection: Any) -> bool:
     """Return whether a connection is ssh's, and where its master is was left to the run."""
-    if connection.transport != "ssh" or option(connection, "control_path"):
+    if option(connection, "control_path"):
         return False
     run_dir = os.environ.get("GPUPREP_RUN_DIR", "")
     return bool(run_dir) and option(connection, "control_path_dir") == str(Path(run_dir) / "cp")
@@ -139,7 +184,7 @@ def _identity(connection: Any) -> Iterator[Any]:
 def _named_files(connection: Any) -> Iterator[str]:
     """Return the files that ssh is told to read in place of the user's configuration."""
     words: list[str] = []
-    for name in ("ssh_args", "ssh_common_args", "ssh_extra_args"):
+    for name in ARGUMENTS:
         words += _words(str(option(connection, name) or ""))
     for number, word in enumerate(words):
         if word == "-F" and number + 1 < len(words):

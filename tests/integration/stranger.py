@@ -13,6 +13,7 @@ import yaml
 from gpuprep.run import environment as engine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from lab import Lab
@@ -51,12 +52,19 @@ class Stranger:
         path.write_text(yaml.safe_dump([play]))
         return self.play(str(path), host)
 
-    def play(self, playbook: str, *hosts: str, options: tuple[str, ...] = ()) -> Played:
+    def play(
+        self,
+        playbook: str,
+        *hosts: str,
+        options: tuple[str, ...] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> Played:
         """Run a playbook, by path or full name, on hosts."""
         environment = {
             **os.environ,
             **engine.playbook_user_environment(os.environ, self._folder),
             "ANSIBLE_SSH_ARGS": "-o ControlMaster=no",  # nothing of it outlives the playbook
+            **(environ or {}),
         }
         inventory = self._lab.inventory(*hosts)
         done = subprocess.run(

@@ -69,6 +69,24 @@ def test_plan_touches_nothing_and_tells_what_would_be_done(
     assert "libcuda1" not in lab.run("t-a10", "apt-mark", "showhold")
 
 
+def test_a_home_with_a_long_name_costs_time_and_nothing_else(
+    lab: Lab, restore: Restore, stranger: Stranger, tmp_path: Path
+) -> None:
+    restore("t-a10")
+    lab.sh("t-a10", "apt-mark unhold libcuda1")
+    home = {
+        "HOME": str(tmp_path / ("long" * 20)),
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s",
+    }
+    played = stranger.play("gpuprep.core.apply", "t-a10", environ=home)
+    assert played.code == 0, played.text
+    assert (played.stats["changed"], played.stats["unreachable"]) == (1, 0)
+    assert "libcuda1" in lab.run("t-a10", "apt-mark", "showhold")
+    told = " ".join(played.text.split())
+    assert "too long a path for ssh's sockets" in told
+    assert "set ANSIBLE_SSH_CONTROL_PATH_DIR to a shorter one" in told
+
+
 def test_verify_tells_the_state_and_how_the_checks_went(
     restore: Restore, stranger: Stranger
 ) -> None:

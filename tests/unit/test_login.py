@@ -821,6 +821,34 @@ def test_a_host_whose_own_ssh_configuration_has_masters_is_left_to_it(
     assert "-C" not in other.get_option("ssh_args").split()  # what is sent is packed already
 
 
+PERSIST = "-o ControlMaster=auto -o ControlPersist=60s"
+TOO_LONG = {"ansible_control_path_dir": f"/home/{'x' * 80}"}
+
+
+@pytest.mark.parametrize(
+    ("own", "arguments"),
+    [
+        ({"ansible_ssh_args": f"-C {PERSIST}"}, f"-C {PERSIST} -o ControlPath=none"),
+        ({"ansible_ssh_args": "-C"}, "-C"),
+        (
+            {"ansible_ssh_args": "-C", "ansible_ssh_common_args": PERSIST},
+            "-C -o ControlPath=none",
+        ),
+        (
+            {"ansible_ssh_args": PERSIST, "ansible_ssh_common_args": "-o ControlPath=/own/%h"},
+            PERSIST,
+        ),
+        ({"ansible_ssh_args": PERSIST, "ansible_control_path": "/own/%%h"}, PERSIST),
+        ({"ansible_ssh_args": PERSIST, "ansible_control_path_dir": f"/{'x' * 60}"}, PERSIST),
+    ],
+)
+def test_a_master_whose_socket_ssh_could_not_make_is_done_without(
+    reach: Reach, own: dict[str, Any], arguments: str
+) -> None:
+    connection = reach.target("a", "ssh", **{**TOO_LONG, **own}).connection
+    assert connection.get_option("ssh_args") == arguments
+
+
 # --- what hosts share -------------------------------------------------------------------------
 
 OPTIONS: dict[str, dict[str, Any]] = {
