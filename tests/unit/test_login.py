@@ -849,6 +849,19 @@ def test_a_master_whose_socket_ssh_could_not_make_is_done_without(
     assert connection.get_option("ssh_args") == arguments
 
 
+def test_a_run_in_a_directory_with_a_long_name_shares_no_connections(
+    reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = tmp_path / ("x" * 80)
+    run_dir.mkdir(mode=0o700)
+    connections.offer(run_dir, {"XDG_RUNTIME_DIR": str(tmp_path)})
+    monkeypatch.setenv("GPUPREP_RUN_DIR", str(run_dir))
+    monkeypatch.setenv("ANSIBLE_SSH_CONTROL_PATH_DIR", str(run_dir / "cp"))
+    connection = reach.target("a", "ssh", ansible_ssh_args=f"-C {PERSIST}").connection
+    assert connection.get_option("control_path") is None
+    assert connection.get_option("ssh_args") == f"-C {PERSIST} -o ControlPath=none"
+
+
 # --- what hosts share -------------------------------------------------------------------------
 
 OPTIONS: dict[str, dict[str, Any]] = {
