@@ -304,7 +304,8 @@ def _show(result: FleetResult, code: ExitCode | None, stream: TextIO, typed: Typ
 def _cancel_on_signals() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C (or a request to end) into a clean stop; the second is immediate.
 
-    What the caller had ignored stays ignored: under nohup a run outlives its terminal.
+    What the caller had ignored stays ignored: under nohup a run outlives its terminal. A run that
+    was stopped still has its result to tell, so the loss of the terminal no longer ends it.
     """
     cancel = threading.Event()
     terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
@@ -333,7 +334,8 @@ def _cancel_on_signals() -> Iterator[threading.Event]:
         yield cancel
     finally:
         for signum, handler in former.items():
-            signal.signal(signum, handler)
+            stopped = cancel.is_set() and signum == signal.SIGHUP
+            signal.signal(signum, signal.SIG_IGN if stopped else handler)
 
 
 def _report_file(name: str | None) -> Path | None:

@@ -419,10 +419,12 @@ def test_the_loss_of_the_terminal_stops_cleanly(inventory: Inventory, tmp_path: 
     child = pexpect.spawn("env", [*arguments, "--report", str(report)], timeout=60)
     directory = wait_until_sleeping()
     os.close(child.child_fd)
-    time.sleep(0.2)
-    os.kill(child.pid, signal.SIGHUP)  # the shell whose terminal went tells its jobs, too
-    _, status = os.waitpid(child.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 7
+    ended = (0, 0)
+    while ended[0] == 0:
+        os.kill(child.pid, signal.SIGHUP)  # the shell whose terminal went tells its jobs, too
+        ended = os.waitpid(child.pid, os.WNOHANG)
+        time.sleep(0.001)
+    assert os.waitstatus_to_exitcode(ended[1]) == 7
     assert json.loads(report.read_text())["exit_code"] == 7
     assert processes.belonging_to(directory) == ()
     assert not directory.exists()
