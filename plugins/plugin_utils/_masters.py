@@ -20,6 +20,7 @@ from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensur
 
 ensure_package()
 
+from gpuprep.model.text import clean_line
 from gpuprep.run.connections import (
     LINK,
     LONGEST,
@@ -103,12 +104,13 @@ def _do_without_socket(connection: Any) -> None:
     if any("controlpath" in word for word in words):
         return
     path = control_path(connection) if any("controlpersist" in word for word in words) else None
-    if path is None or len(os.fsencode(path)) <= LONGEST:
+    # A variable may hold any character, a lone surrogate too.
+    if path is None or len(str(path).encode("utf-8", "surrogatepass")) <= LONGEST:
         return
     arguments = option(connection, "ssh_args") or ""
     connection.set_option("ssh_args", f"{arguments} -o ControlPath=none")
     Display().warning(
-        f"{path.parent}: too long a path for ssh's sockets, so each connection is made anew, which"
+        f"{clean_line(str(path.parent))}: too long a path for ssh's sockets, so each connection is made anew, which"
         " takes longer; set ANSIBLE_SSH_CONTROL_PATH_DIR to a shorter one"
     )
 

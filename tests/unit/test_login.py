@@ -831,6 +831,10 @@ TOO_LONG = {"ansible_control_path_dir": f"/home/{'x' * 80}"}
         ({"ansible_ssh_args": f"-C {PERSIST}"}, f"-C {PERSIST} -o ControlPath=none"),
         ({"ansible_ssh_args": "-C"}, "-C"),
         (
+            {"ansible_ssh_args": PERSIST, "ansible_control_path_dir": f"/\ud800\x1b{'x' * 90}"},
+            f"{PERSIST} -o ControlPath=none",
+        ),
+        (
             {"ansible_ssh_args": "-C", "ansible_ssh_common_args": PERSIST},
             "-C -o ControlPath=none",
         ),
