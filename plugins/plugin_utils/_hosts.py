@@ -602,7 +602,7 @@ def is_connected(connection: Any, listening: Container[str] | None = None) -> bo
         if listening is not None and path.parent.name == connections.LINK:
             return path.name in listening and path.is_socket()
         return _is_listening(path)
-    except OSError:
+    except (OSError, ValueError):  # not to be looked at, or no name of a file
         return False
 
 

@@ -110,8 +110,8 @@ def _do_without_socket(connection: Any) -> None:
     arguments = option(connection, "ssh_args") or ""
     connection.set_option("ssh_args", f"{arguments} -o ControlPath=none")
     Display().warning(
-        f"{clean_line(str(path.parent))}: too long a path for ssh's sockets, so each connection is made anew, which"
-        " takes longer; set ANSIBLE_SSH_CONTROL_PATH_DIR to a shorter one"
+        f"{clean_line(str(path.parent))}: too long a path for ssh's sockets, so each connection is"
+        " made anew, which takes longer; set ANSIBLE_SSH_CONTROL_PATH_DIR to a shorter one"
     )
 
 
