@@ -4,7 +4,7 @@ ansible-runner's habits that are designed around here (version 2.4.3):
 
 * it turns host key checking off unless told otherwise: told, in ``content.engine_environment``;
 * it keeps passwords, variables and the whole environment in files: ``suppress_env_files``, our own
-  variables file in a directory that is removed, and the ``command`` file deleted at once;
+  variables file in a directory that is removed, and a pipe in the place of its ``command`` file;
 * it puts extra variables on the command line, for all to see in ``ps``, when those files are
   suppressed: ours are in a file that is there before;
 * it drops the settings it is given when it finds no settings file: there is one;
@@ -21,6 +21,7 @@ import logging
 import os
 import shlex
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,7 @@ from gpuprep.run.events import EventKind
 from gpuprep.run.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from gpuprep.run.request import Request
 
@@ -175,21 +176,21 @@ def _run(request: Request, transcript: Transcript, stop: _StopRequest) -> int:
         *request.arguments,
     ]
     try:
-        runner = ansible_runner.run(
-            private_data_dir=str(request.run_dir),
-            project_dir=str(request.directory),
-            ident=_IDENT,
-            binary=sys.executable,
-            cmdline=shlex.join(arguments),
-            envvars=dict(request.environment),
-            passwords=dict(request.passwords),
-            suppress_env_files=True,
-            fact_cache_type="memory",
-            quiet=True,
-            event_handler=lambda event: _observe(transcript, event),
-            status_handler=lambda status, **_: _forget_environment(request.run_dir, status),
-            cancel_callback=stop,
-        )
+        with _in_no_file(request.run_dir / "artifacts" / _IDENT / "command"):
+            runner = ansible_runner.run(
+                private_data_dir=str(request.run_dir),
+                project_dir=str(request.directory),
+                ident=_IDENT,
+                binary=sys.executable,
+                cmdline=shlex.join(arguments),
+                envvars=dict(request.environment),
+                passwords=dict(request.passwords),
+                suppress_env_files=True,
+                fact_cache_type="memory",
+                quiet=True,
+                event_handler=lambda event: _observe(transcript, event),
+                cancel_callback=stop,
+            )
     except Exception as error:
         if stop.reason is None and not transcript.complete:
             raise EngineError(f"ansible-runner failed: {_reason(request, error)}") from error
@@ -210,8 +211,22 @@ def _observe(transcript: Transcript, event: dict[str, Any]) -> bool:
     return False  # no event file is kept
 
 
-def _forget_environment(run_dir: Path, status: Mapping[str, Any]) -> None:
-    """Delete the file with the whole environment as soon as it is written."""
-    if status["status"] == "running":
-        with contextlib.suppress(FileNotFoundError):
-            (run_dir / "artifacts" / _IDENT / "command").unlink()
+@contextlib.contextmanager
+def _in_no_file(path: Path) -> Iterator[None]:
+    """Let what is written to ``path``, the whole environment, go to nobody."""
+    path.parent.mkdir(mode=0o700, parents=True)
+    os.mkfifo(path, 0o600)
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    writing = os.open(path, os.O_WRONLY)  # held: the reader's end comes with the run's
+    os.set_blocking(reading, True)
+    threading.Thread(target=_read_to_the_end, args=(reading,), daemon=True).start()
+    try:
+        yield
+    finally:
+        os.close(writing)
+
+
+def _read_to_the_end(pipe: int) -> None:
+    with open(pipe, "rb", buffering=0) as stream:
+        while stream.read(1 << 16):
+            pass
