@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from converge_rig import CONTEXT, LOOKING, Commands
@@ -12,8 +12,11 @@ from gpuprep.catalog import load
 from gpuprep.catalog.rules import host_rules
 from gpuprep.model import states
 from gpuprep.model.names import matches
-from gpuprep.on_host.converge import base, deb, family, files, operations, packages
+from gpuprep.on_host.converge import base, deb, family, files, locks, operations, packages
 from gpuprep.on_host.converge.base import OperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOCKED = {"patterns": ["libx*", "x-*", "!x-tools"], "version": "2.0-*"}
 
@@ -54,6 +57,8 @@ class Family(types.SimpleNamespace):
             previews=[look()],
             refreshes=[index()],
             code=0,
+            stale=False,
+            holds=(),
         )
         self.__dict__.update(values)
 
@@ -96,9 +101,15 @@ class Family(types.SimpleNamespace):
 
     may_become_possible = staticmethod(deb.may_become_possible)
 
-    def carry_out(self, transaction: Any, seconds: int) -> Any:
-        self.calls.append(("carry_out", transaction, seconds))
+    def carry_out(self, transaction: Any) -> Any:
+        self.calls.append(("carry_out", transaction))
         return base.Outcome(self.code, "", "it broke" if self.code else "")
+
+    def has_moved_on(self, outcome: Any) -> bool:
+        return bool(outcome.code) and self.stale
+
+    def held(self) -> set[str]:
+        return set(self.holds)
 
     def leftovers(self, names: list[str]) -> list[str]:
         return [name for name in names if name in self.there]
@@ -270,6 +281,145 @@ def test_a_repository_that_cannot_be_used_is_taken_back(monkeypatch: pytest.Monk
     monkeypatch.setattr(files, "take_back", lambda: ["/etc/x.sources"])
     with pytest.raises(OperationError, match=r"Conflicting values Taken back.*/etc/x\.sources"):
         packages.packages(request("a", refresh=True), CONTEXT)
+
+
+def test_an_index_that_another_program_keeps_locked_leaves_nothing_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = use(monkeypatch)
+
+    def locked_out() -> None:
+        raise OperationError("E_PACKAGES_LOCKED", "locked by apt")
+
+    monkeypatch.setattr(backend, "refresh", locked_out)
+    monkeypatch.setattr(files, "take_back", lambda: ["/etc/x.sources"])
+    with pytest.raises(OperationError, match=r"locked by apt Taken back.*x\.sources") as raised:
+        packages.packages(request("a", refresh=True), CONTEXT)
+    assert raised.value.code == "E_PACKAGES_LOCKED"
+
+
+def test_what_worked_is_never_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[str] = []
+    for asked, context, expected in (
+        (request("a"), LOOKING, []),
+        (request("a", rest=request("b")), CONTEXT, []),  # the rest may need the index yet
+        (request("a"), CONTEXT, ["kept"]),
+    ):
+        use(monkeypatch, previews=[preview(a="1")])
+        monkeypatch.setattr(files, "keep_replaced", lambda: kept.append("kept"))
+        packages.packages(asked, context)
+        assert kept == expected
+    use(monkeypatch, previews=[preview(a="1")], code=100)
+    monkeypatch.setattr(files, "keep_replaced", lambda: kept.append("no"))
+    with pytest.raises(OperationError):
+        packages.packages(request("a"), CONTEXT)
+    assert kept == ["kept"]
+
+
+def test_an_index_that_is_older_than_the_archive_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = use(monkeypatch, previews=[preview(a="1"), preview(a="2")], stale=True, code=100)
+    carry_out = backend.carry_out
+
+    def once(transaction: Any) -> Any:
+        outcome = carry_out(transaction)
+        backend.code = 0
+        return outcome
+
+    monkeypatch.setattr(backend, "carry_out", once)
+    done = packages.packages(request("a"), CONTEXT)
+    assert done["items"] == ["a 2"]
+    assert [c if isinstance(c, str) else c[0] for c in backend.calls] == [
+        "preview", "carry_out", "refresh", "preview", "carry_out"
+    ]  # fmt: skip
+    # Once is enough: an archive that lacks what its own index names is told.
+    backend = use(monkeypatch, previews=[preview(a="1")], stale=True, code=100)
+    with pytest.raises(OperationError, match="it broke"):
+        packages.packages(request("a"), CONTEXT)
+    assert len(made(backend)) == 2
+
+
+def test_what_others_hold_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = list(host_rules().own_packages)
+    coming = preview(nvidia_utils_580="580.1", libssl3="2", dkms="3", zlib1g="1")
+    holds = ("nvidia-utils-580", "libssl3", "dkms")
+    backend = use(monkeypatch, previews=[coming], holds=holds)
+    # The driver's own packages are held by an earlier run, and what is asked for was told.
+    with pytest.raises(OperationError, match="would change libssl3: held") as raised:
+        packages.packages(request("nvidia-utils-580", "dkms", own=own), CONTEXT)
+    assert (raised.value.code, made(backend)) == ("E_HELD_PACKAGES", [])
+    use(monkeypatch, previews=[look(installs={"libssl3:i386": "2"})], holds=("libssl3",))
+    with pytest.raises(OperationError, match="would change libssl3: held"):
+        packages.packages(request("nvidia-utils-580", own=own), LOOKING)
+    backend = use(monkeypatch, previews=[coming], holds=("bash",))
+    assert packages.packages(request("dkms", own=own), CONTEXT)["changed"]
+
+
+LOCKED_OUT = [
+    "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)\nE: Unable",
+    "dpkg: error: dpkg frontend lock was locked by another process with pid 7\nE: Are you root?",
+    "dpkg: error: dpkg status database is locked by another process",
+]
+
+
+@pytest.mark.parametrize("said", LOCKED_OUT)
+@pytest.mark.parametrize(
+    "ask",
+    [
+        deb.refresh,
+        lambda: deb.carry_out({"install": {"a": None}, "remove": []}),
+        lambda: deb.hold({}, ["a"]),
+        lambda: deb.purge(["a"]),
+        deb.finish,
+    ],
+)
+def test_another_program_that_works_on_packages_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any], said: str
+) -> None:
+    busy = base.Outcome(100, "", said)
+    queue = [busy, busy]
+    answer = lambda _: queue.pop() if queue else base.Outcome(0, "", "")  # noqa: E731
+    commands = Commands({"": answer})
+    monkeypatch.setattr(deb, "command", commands)
+    monkeypatch.setattr(locks, "PAUSE", 0)
+    monkeypatch.setattr(base.Patience, "seconds", 5)
+    ask()
+    assert len(commands.lines) == 3
+    monkeypatch.setattr(base.Patience, "seconds", 0)
+    queue += [busy] * 2
+    with pytest.raises(OperationError, match="still locked after 0 s") as raised:
+        ask()
+    assert raised.value.code == "E_PACKAGES_LOCKED"
+
+
+def test_a_failure_of_another_kind_is_not_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["E: Unable to acquire the dpkg frontend lock, are you root?", "E: broken", ""]
+    monkeypatch.setattr(base.Patience, "seconds", 5)
+    for text in texts:
+        commands = Commands({"": base.Outcome(100, "", text)})
+        monkeypatch.setattr(deb, "command", commands)
+        assert deb.hold({}, ["a"]).code == 100
+        assert len(commands.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "E: Failed to fetch http://m/pool/d/dkms_3.0-1_all.deb  404  Not Found [IP: ::1 80]",
+            True,
+        ),
+        ("E: Failed to fetch file:/srv/d/dkms_3.0-1_all.deb  File not found - /srv", True),
+        ("E: Failed to fetch http://m/dkms.deb  Hash Sum mismatch\n   Hashes of expected", True),
+        ("E: Failed to fetch http://m/d.deb  File has unexpected size (9 != 8).", True),
+        ("E: Failed to fetch http://m/404/d.deb  Could not connect to m:80 (::1)", False),
+        ("E: Failed to fetch http://m/d.deb  503  Busy [IP: ::1 80]", False),
+        ("E: Sub-process /usr/bin/dpkg returned an error code (1)", False),
+    ],
+)
+def test_what_an_index_names_that_the_archive_no_longer_has(said: str, *, expected: bool) -> None:
+    assert deb.has_moved_on(base.Outcome(100, "", f"W: x\n{said}\nE: Unable to fetch")) == expected
 
 
 def test_a_failure_is_explained_and_the_rest_held(monkeypatch: pytest.MonkeyPatch) -> None:

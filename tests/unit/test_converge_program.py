@@ -18,7 +18,17 @@ from converge_rig import CONTEXT, LOOKING, names
 from pythons import OLDEST, interpreter
 
 from gpuprep.observe import converge, ship
-from gpuprep.on_host.converge import ahead, base, fetch, folders, job, lease, main, operations
+from gpuprep.on_host.converge import (
+    ahead,
+    base,
+    fetch,
+    files,
+    folders,
+    job,
+    lease,
+    main,
+    operations,
+)
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="it works for root only")
 
@@ -221,6 +231,19 @@ def test_one_run_has_the_lease(run_directory: Path) -> None:
     take("a", state="absent")
     assert "held_by" not in take("b")
     assert (run_directory.stat().st_mode & 0o777) == 0o700
+
+
+def test_what_a_run_leaves_is_never_taken_back_by_a_later_one(
+    run_directory: Path, tmp_path: Path
+) -> None:
+    pin = {"path": str(tmp_path / "pin"), "content": "new\n", "kind": "pin"}
+    take("a")
+    files.files({"files": [pin], "linker_cache": False}, CONTEXT)
+    take("b", state="absent")  # not the run that has the host
+    assert (run_directory / files.REPLACED).exists()
+    take("a", state="absent")
+    assert files.take_back() == []
+    assert (tmp_path / "pin").read_text() == "new\n"
 
 
 def test_a_lease_that_is_over_is_taken(run_directory: Path) -> None:

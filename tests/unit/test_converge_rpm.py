@@ -22,6 +22,7 @@ from gpuprep.on_host.converge import (
 from gpuprep.on_host.converge.base import OperationError, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 ON_EL = CONTEXT._replace(family="rpm")
@@ -62,7 +63,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
     scripted = Commands()
     monkeypatch.setattr(rpm, "command", scripted)
     monkeypatch.setattr(rpm, "PREPARED", type(rpm.PREPARED)())
-    monkeypatch.setattr(rpm, "PAUSE", 0)
+    monkeypatch.setattr(locks, "PAUSE", 0)
+    monkeypatch.setattr(base.Patience, "seconds", 5)
     return scripted
 
 
@@ -120,7 +122,7 @@ def test_both_directions_are_one_transaction(commands: Commands) -> None:
     commands.answers[f"{DNF} -y shell"] = shell
     commands.answers["rpm -q --whatprovides"] = Outcome(0, "", "")
     install = {"nvidia-open": "3:570.211.01-1.el9", "dkms": None}
-    rpm.carry_out({"install": install, "remove": ["nvidia-fabricmanager", "gone"]}, 1)
+    rpm.carry_out({"install": install, "remove": ["nvidia-fabricmanager", "gone"]})
     assert scripts == [
         "install nvidia-open-3:570.211.01-1.el9 dkms\nremove nvidia-fabricmanager\nrun\n"
     ]
@@ -128,7 +130,7 @@ def test_both_directions_are_one_transaction(commands: Commands) -> None:
 
 def test_what_is_there_is_not_upgraded_on_the_way(commands: Commands) -> None:
     commands.answers["rpm -qa"] = rows(gcc="11.5.0-1.el9", nvidia_open="3:580.95.05-1.el9")
-    rpm.carry_out({"install": {"gcc": None, "nvidia-open": "3:580.95.05-1.el9"}, "remove": []}, 1)
+    rpm.carry_out({"install": {"gcc": None, "nvidia-open": "3:580.95.05-1.el9"}, "remove": []})
     assert commands.lines[1].endswith("-y install -- nvidia-open-3:580.95.05-1.el9")
     commands.lines.clear()
     assert rpm.preview({"install": {"gcc": None}, "remove": []}) == rpm_table.NOTHING
@@ -177,7 +179,7 @@ def test_what_conflicts_with_what_comes_goes_and_is_told(commands: Commands) -> 
     transaction: dict[str, Any] = {"install": {"x": None}, "remove": []}
     assert "nvidia-driver" in rpm.preview(transaction).removes
     commands.answers["rpm -q --whatprovides"] = Outcome(0, "", "")
-    rpm.carry_out(transaction, 1)
+    rpm.carry_out(transaction)
     assert f"{DNF} -y --allowerasing install -- x" in commands.lines
     # What came with a package that goes stays: it may be somebody's.
     assert "clean_requirements_on_remove=0" in DNF
@@ -213,7 +215,7 @@ def test_a_transaction_that_ended_well_without_its_packages_is_a_failure(
     commands: Commands,
 ) -> None:
     commands.answers["rpm -q --whatprovides"] = Outcome(1, "", "")
-    done = rpm.carry_out({"install": {"x": "1.0-1"}, "remove": []}, 1)
+    done = rpm.carry_out({"install": {"x": "1.0-1"}, "remove": []})
     assert done.code != 0
     assert "not installed: x" in done.err
 
@@ -222,7 +224,46 @@ def test_another_dnf_is_waited_for(commands: Commands) -> None:
     answers = iter([Outcome(rpm.WORKS_ELSEWHERE, "", ""), Outcome(0, "", "")])
     commands.answers["dnf"] = lambda _argv: next(answers)
     commands.answers["rpm -qa"] = rows(x="1.0-1")
-    assert rpm.carry_out({"install": {"x": "1.0-1"}, "remove": []}, 5).code == 0
+    assert rpm.carry_out({"install": {"x": "1.0-1"}, "remove": []}).code == 0
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: rpm.available(["x"]),
+        lambda: rpm.needed({"x": "1.0-1"}, "1.0-1"),
+        lambda: rpm.preview({"install": {"x": None}, "remove": []}),
+        rpm.refresh,
+        lambda: rpm.purge(["x"]),
+        rpm.finish,
+    ],
+)
+def test_that_another_dnf_is_at_work_is_no_answer(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Any]
+) -> None:
+    busy = Outcome(rpm.WORKS_ELSEWHERE, "", "metadata already locked by 4242")
+    queue = [busy, busy]
+    answered = "x\t1.0-1\n" + TABLE
+    commands.answers["dnf"] = lambda _: queue.pop() if queue else ABORTED._replace(out=answered)
+    waited = ask()
+    assert not queue
+    assert not any(rpm.ERASING in line for line in commands.lines)
+    assert waited == ask()
+    monkeypatch.setattr(base.Patience, "seconds", 0)
+    commands.answers["dnf"] = busy
+    with pytest.raises(OperationError, match="locked after 0 s: metadata already locked by 4242"):
+        ask()
+
+
+def test_what_an_index_names_that_the_archive_no_longer_has() -> None:
+    gone = (
+        "[MIRROR] dkms-3.0.10-1.el9.noarch.rpm: Status code: 404 for http://m/epel/dkms.rpm\n"
+        "[FAILED] dkms-3.0.10-1.el9.noarch.rpm: No more mirrors to try\n"
+    )
+    error = "Error: Error downloading packages:\n  Cannot download Packages/d/dkms-3.0.10.rpm"
+    assert rpm.has_moved_on(Outcome(1, gone, error))
+    assert not rpm.has_moved_on(Outcome(0, gone, ""))
+    assert not rpm.has_moved_on(Outcome(1, gone.replace("404", "503"), error))
 
 
 def test_add_ons_follow_in_their_own_full_version(commands: Commands) -> None:
@@ -320,6 +361,24 @@ def test_a_block_of_the_lock_list_stays_where_it_is(etc: Path) -> None:
     )
     rpm_locks.put("gpu_driver", [])
     assert path.read_text().startswith("# gpuprep: cudnn\n")
+
+
+def test_lines_of_others_stay_whatever_they_are_written_in(etc: Path) -> None:
+    real, link = etc / "kept" / "real.list", etc / "versionlock.list"
+    real.parent.mkdir()
+    real.write_bytes(b"# pour l'\xe9t\xe9\nkernel-uek-0:5.15.0-300*.*\n")
+    link.symlink_to(real)
+    rpm_locks.put("gpu_driver", ["nvidia-open-3:580.95.05"])
+    assert link.is_symlink()
+    assert real.read_bytes() == (
+        b"# pour l'\xe9t\xe9\nkernel-uek-0:5.15.0-300*.*\n"
+        b"# gpuprep: gpu_driver\nnvidia-open-3:580.95.05\n# gpuprep: end of gpu_driver\n"
+    )
+    assert rpm_locks.block("gpu_driver") == ["nvidia-open-3:580.95.05"]
+    real.write_bytes(b"#" * (files.MAX_FILE + 1))
+    with pytest.raises(OperationError, match=r"real\.list is no file of at most") as refused:
+        rpm_locks.put("gpu_driver", [])
+    assert (refused.value.code, real.stat().st_size) == ("E_FILE", files.MAX_FILE + 1)
 
 
 def test_the_list_is_where_the_plugin_says(etc: Path) -> None:

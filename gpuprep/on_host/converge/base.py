@@ -70,6 +70,12 @@ class Context(NamedTuple):
     made: object = ()
 
 
+class Patience:
+    """How long a command waits for others that work on packages, in seconds; a request says it."""
+
+    seconds = 0
+
+
 # A missing program reads like one that a shell cannot find.
 NOT_FOUND = 127
 SHELL_SIGNAL = 128  # and the number of the signal

@@ -6,11 +6,18 @@ import os
 import re
 
 from . import locks
-from .base import Preview, Refreshed, command, last_lines, listed
+from .base import Patience, Preview, Refreshed, command, last_lines, listed
 from .names import fits, matches
 
 NAMES = {"manager": "apt", "database": "dpkg"}
-LOCKS = ("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock", "/var/lib/apt/lists/lock")
+LOCKS = (
+    *("/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"),
+    *("/var/lib/apt/lists/lock", "/var/cache/apt/archives/lock"),
+)
+# Only one of them does apt wait for, and dpkg for none.
+LOCKED_OUT = re.compile(
+    r"^E: Could not get lock |^dpkg: error: .*lock(ed by another process| was locked)", re.M
+)
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
 # Configuration files that an administrator changed stay; nobody is asked.
 KEEP_CHANGED = ["--force-confdef", "--force-confold"]
@@ -40,6 +47,12 @@ BLOCKED = re.compile(
     r"(?:Package '|Depends: )([a-z0-9][a-z0-9+.-]+)(?:(?!Depends: ).)*?"
     r"(?:has no installation candidate|but it is not (?:installable|going to be installed))"
 )
+# What the index names is not there any more: it is older than the archive.
+MOVED_ON = re.compile(
+    r"^E: Failed to fetch \S+\s+"
+    r"(4(04|10)\b|File not found|Hash Sum mismatch|File has unexpected size)",
+    re.M,
+)
 REFRESH_SECONDS = 1800  # apt 2.6 waits forever where one address has a port that refuses
 TIMED_OUT = 124
 # A mirror that is being written; upstream says to try again after a few minutes.
@@ -49,6 +62,14 @@ UNSETTLED = re.compile(r"Mirror sync in progress|Hash Sum mismatch|unexpected si
 def lock_holder():
     """Return who holds the package manager's locks: {path, pid, command}, None when free."""
     return locks.holder(LOCKS)
+
+
+def _patient(argv):
+    """Return the outcome of a command that needs the package manager's locks."""
+    return locks.patiently(
+        lambda: command(argv, ENVIRONMENT),
+        lambda found: found.code != 0 and LOCKED_OUT.search(found.err) is not None,
+    )
 
 
 def _rows(*fields):
@@ -78,7 +99,7 @@ def unfinished():
 def finish():
     """Finish an interrupted transaction; return the command's outcome."""
     argv = ["dpkg"] + KEEP_CHANGED + ["--configure", "-a"]
-    return command(argv, ENVIRONMENT)
+    return _patient(argv)
 
 
 def available(names):
@@ -136,7 +157,7 @@ def refresh():
     """Read the package index again; unlike for apt-get, one source that fails is a failure."""
     argv = ["timeout", "--foreground", "-k", "10", str(REFRESH_SECONDS)]
     argv += ["apt-get", "update", "-q", "-o", "APT::Update::Error-Mode=any"]
-    outcome = command(argv + ["-o", "Acquire::Retries=3"], ENVIRONMENT)
+    outcome = _patient(argv + ["-o", "Acquire::Retries=3"])
     text = last_lines(outcome, 6, ("E:", "Err:", "W:"))
     if outcome.code == TIMED_OUT:
         text = "apt-get update had not ended after %d s. %s" % (REFRESH_SECONDS, text)
@@ -179,10 +200,18 @@ def may_become_possible(found, transaction):
     return not (found.ok or found.missing)
 
 
-def carry_out(transaction, seconds):
+def _lock_timeout():
+    return ["-o", "DPkg::Lock::Timeout=%d" % Patience.seconds]
+
+
+def carry_out(transaction):
     """Make a transaction; return the command's outcome."""
-    timeout = ["-o", "DPkg::Lock::Timeout=%d" % seconds]
-    return command(INSTALL + QUIET + timeout + ["--"] + _words(transaction), ENVIRONMENT)
+    return _patient(INSTALL + QUIET + _lock_timeout() + ["--"] + _words(transaction))
+
+
+def has_moved_on(outcome):
+    """Return whether a transaction failed, nothing done, for an index older than the archive."""
+    return outcome.code != 0 and MOVED_ON.search(outcome.err) is not None
 
 
 def leftovers(names):
@@ -191,11 +220,10 @@ def leftovers(names):
     return [name for name in names if known.get(name, "not-installed") != "not-installed"]
 
 
-def purge(names, seconds):
+def purge(names):
     """Remove packages with their configuration; return the command's outcome."""
-    timeout = ["-o", "DPkg::Lock::Timeout=%d" % seconds]
     argv = ["apt-get", "purge", "-q", "--allow-change-held-packages"]
-    return command(argv + QUIET + timeout + ["--"] + list(names), ENVIRONMENT)
+    return _patient(argv + QUIET + _lock_timeout() + ["--"] + list(names))
 
 
 def unheld(operation):
@@ -209,7 +237,7 @@ def unheld(operation):
 def hold(operation, names):
     """Keep packages at their version; return the command's outcome."""
     del operation
-    return command(["apt-mark", "hold", "--"] + list(names))
+    return _patient(["apt-mark", "hold", "--"] + list(names))
 
 
 def refuses_weak_keys():
@@ -239,7 +267,7 @@ def build_module(kernel, name):
     del name
     ready = _ready_modules(kernel)
     if ready:
-        return command(INSTALL + ["--reinstall"] + QUIET + ["--"] + ready, ENVIRONMENT)
+        return _patient(INSTALL + ["--reinstall"] + QUIET + _lock_timeout() + ["--"] + ready)
     return command(["dkms", "autoinstall", "-k", kernel])
 
 

@@ -5,10 +5,11 @@ A family's module gives, in neutral words (see deb.py for what each returns):
     NAMES, lock_holder(), installed(), unfinished(), finish(), available(names),
     newest(versions), counterpart(version, versions), needed(exact, version), awaited(names),
     refresh(), prepare(operation, check), retreat(), preview(transaction),
-    carry_out(transaction, seconds), leftovers(names), purge(names, seconds), unheld(operation),
-    hold(operation, names), is_kernel(name), is_built(kernel, name), build_module(kernel, name),
-    rebuild_initramfs(kernel), default_link(name), set_default_link(name, value), build_logs(),
-    explain(text, transaction), repair(unfinished, does_not_build)
+    carry_out(transaction), has_moved_on(outcome), held(), leftovers(names), purge(names),
+    unheld(operation), hold(operation, names), is_kernel(name), is_built(kernel, name),
+    build_module(kernel, name), rebuild_initramfs(kernel), default_link(name),
+    set_default_link(name, value), build_logs(), explain(text, transaction),
+    repair(unfinished, does_not_build)
 
 and may give refuses_weak_keys(); where packages come in streams, enabled_stream(name) and
 enable_stream(name, stream, check).

@@ -39,6 +39,7 @@ def lease(operation, context):
         mine = held is not None and held["run"] == operation["run"]
         if operation["state"] == "absent":
             if mine:
+                files.keep_replaced()  # no later run takes back what this one leaves
                 os.unlink(path)
             return done("gave the lease back" if mine else "had no lease")
         stale = held is None or held["expires"] < time.time()

@@ -1,6 +1,38 @@
-"""Who holds a lock, from the kernel's own table."""
+"""Who holds a lock, from the kernel's own table; and waiting for others' locks."""
 
 import os
+import time
+
+from .base import OperationError, Patience, last_lines
+
+PAUSE = 2
+
+
+def patiently(run, is_locked):
+    """Return a command's outcome; it is tried again while another works on packages.
+
+    What a package manager says that was locked out is no answer to what it was asked.
+
+    Args:
+        run: gives the outcome.
+        is_locked: whether an outcome says that another is at work.
+
+    Raises:
+        OperationError: the other is still at work after the time to wait.
+
+    """
+    deadline = time.monotonic() + Patience.seconds
+    while True:
+        outcome = run()
+        if not is_locked(outcome):
+            return outcome
+        if time.monotonic() >= deadline:
+            raise OperationError(
+                "E_PACKAGES_LOCKED",
+                "the package manager is still locked after %d s: %s Let the other program end, or"
+                " raise gpuprep_lock_timeout." % (Patience.seconds, last_lines(outcome, 3)),
+            )
+        time.sleep(PAUSE)
 
 
 def command_of(pid):

@@ -96,6 +96,7 @@ def carry_out(request):
         carry_out=carry_out,
         made=[],
     )
+    base.Patience.seconds = context.lock_timeout
     operations = [] if failed else request["operations"]
     for number, operation in enumerate(operations):
         result, failed = _carry_out(operation, context)

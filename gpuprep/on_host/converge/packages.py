@@ -75,11 +75,21 @@ def finish_interrupted(context):
 
 def refresh(context):
     """Read the package index again; when that fails, the repository's files are taken back."""
-    backend = _backend(context)
+    try:
+        _refresh(_backend(context))
+    except OperationError as error:
+        paths = files.take_back()
+        if not paths:
+            raise
+        back = "Taken back, so that the host's other packages can be updated: %s." % listed(paths)
+        raise OperationError(error.code, "%s %s" % (error.message, back)) from error
+    files.keep_replaced()
+
+
+def _refresh(backend):
     for attempt in range(REFRESH_TRIES):
         answer = backend.refresh()
         if answer.ok:
-            files.keep_replaced()
             return
         if not answer.transient or attempt + 1 == REFRESH_TRIES:
             break
@@ -87,9 +97,6 @@ def refresh(context):
     text = "the package index cannot be refreshed: " + answer.text
     if answer.transient:
         text += " Try again in a few minutes."
-    paths = files.take_back()
-    if paths:
-        text += " Taken back, so that the host's other packages can be updated: %s." % listed(paths)
     raise OperationError("E_PACKAGE_INDEX", text)
 
 
@@ -170,21 +177,37 @@ def looked_at(backend, transaction):
     """Return what a transaction would do.
 
     Raises:
-        OperationError: packages would go that belong to somebody else.
+        OperationError: packages would go that belong to somebody else, or others change that
+            somebody else holds.
 
     """
     found = backend.preview(transaction)
     main = transaction.get("main") or {}
     own = [*(transaction.get("own") or main.get("own") or ["*"]), *transaction["remove"]]
     own += main.get("remove") or []
-    names = {name.partition(":")[0] for name in found.removes}  # without an architecture
-    strangers = [n for n in names if not matches(n, own) and not backend.is_kernel(n)]
-    if found.ok and strangers:
+
+    def of_others(names):
+        plain = {name.partition(":")[0] for name in names}  # without an architecture
+        return {n for n in plain if not matches(n, own) and not backend.is_kernel(n)}
+
+    if not found.ok:
+        return found
+    strangers = of_others(found.removes)
+    if strangers:
         raise OperationError(
             "E_FOREIGN_PACKAGES",
             "the transaction would take away %s: in the way of what changes, and no part of the"
             " driver, CUDA or cuDNN. It was not started: remove what is in the way, or ask for"
             " versions that go with it, then run again." % listed(sorted(strangers)),
+        )
+    changed = of_others(found.installs) - set(transaction["install"])
+    held = changed & backend.held() if changed else ()
+    if held:
+        raise OperationError(
+            "E_HELD_PACKAGES",
+            "the transaction would change %s: held, and no part of the driver, CUDA or cuDNN. It"
+            " was not started: take that hold away, or ask for versions that go with what is"
+            " there, then run again." % listed(sorted(held)),
         )
     return found
 
@@ -343,6 +366,13 @@ def look(operation, context):
 
 def packages(operation, context):
     """Bring packages to their versions and others away, in one transaction."""
+    result = _packages(operation, context)
+    if not context.check and not operation.get("rest"):
+        files.keep_replaced()  # with these sources the package manager works
+    return result
+
+
+def _packages(operation, context):
     backend = _backend(context)
     wait_for_locks(context)
     finished = not context.check and finish_interrupted(context)
@@ -357,7 +387,12 @@ def packages(operation, context):
     if not (preview.installs or preview.removes or preview.pending):
         return done(nothing, purged, changed=finished or purged)
     if not context.check:
-        outcome = backend.carry_out(transaction, context.lock_timeout)
+        outcome = backend.carry_out(transaction)
+        if backend.has_moved_on(outcome):
+            # Whoever reads the index every few days is in between; nothing was unpacked yet.
+            refresh(context)
+            transaction, preview = look(dict(operation, refresh=False), context)
+            outcome = backend.carry_out(transaction)
         if outcome.code != 0:
             raise OperationError(
                 "E_PACKAGES",
@@ -388,7 +423,7 @@ def purge(operation, context):
     names = backend.leftovers(operation["names"]) if operation["names"] else []
     if names and not context.check:
         wait_for_locks(context)
-        outcome = backend.purge(names, context.lock_timeout)
+        outcome = backend.purge(names)
         if outcome.code != 0:
             raise OperationError(
                 "E_PACKAGES", "%s cannot be removed: %s" % (listed(names), last_lines(outcome))

@@ -6,7 +6,6 @@ import glob
 import os
 import re
 import tempfile
-import time
 
 from . import locks, rpm_locks, rpm_table
 from .base import Outcome, Preview, Refreshed, command, last_lines, listed
@@ -30,7 +29,6 @@ DNF = [
 # Yes to the keys of repositories that are read for the first time: each names its own file.
 QUERY = [*DNF, "-qy"]
 ERASING = "--allowerasing"
-PAUSE = 2
 KERNEL = re.compile(r"^kernel(-uek|-rt|-64k|-debug|-core|-modules)*(-[a-z]+)?$")
 NO_KERNEL = re.compile(r"-(devel|devel-matched|headers|tools|tools-libs|doc|srpm-macros)$")
 NAMED_BY_RELEASE = re.compile(r"^kernel-.*devel")
@@ -46,6 +44,8 @@ ISA = re.compile(r"\((?:x86-64|aarch-64)\)$")
 BUILDER = re.compile(r"codeready|^crb$|^powertools$", re.I)
 # A mirror that is being written, or one that did not answer.
 UNSETTLED = re.compile(r"checksum doesn't match|Curl error|Status code: 5")
+# What the index names is not there any more: it is older than the archive.
+MOVED_ON = re.compile(r"Status code: 4(04|10)\b|checksum doesn't match")
 
 
 class _Prepared:
@@ -91,14 +91,9 @@ def lock_holder():
     return held or locks.named_holder([p for form in PROCESS_FILES for p in glob.glob(form)])
 
 
-def _dnf(argv, seconds=0):
+def _dnf(argv):
     """Return the outcome of dnf; where another dnf is at work, it is waited for."""
-    deadline = time.monotonic() + seconds
-    while True:
-        outcome = command(argv)
-        if outcome.code != WORKS_ELSEWHERE or time.monotonic() >= deadline:
-            return outcome
-        time.sleep(PAUSE)
+    return locks.patiently(lambda: command(argv), lambda found: found.code == WORKS_ELSEWHERE)
 
 
 def _rows():
@@ -154,7 +149,7 @@ def _offers(forms, fields):
     """Return fields of the packages that repositories offer, as lists."""
     query = "\\t".join("%%{%s}" % field for field in fields)
     argv = [*QUERY, "repoquery", "--qf", query + "\\n", *forms]
-    rows = (line.split("\t") for line in command(argv).out.splitlines())
+    rows = (line.split("\t") for line in _dnf(argv).out.splitlines())
     return [row for row in rows if len(row) == len(fields)]
 
 
@@ -210,7 +205,7 @@ def counterpart(version, versions):
 def needed(exact, version):
     """Return packages that these need, directly or not, and that a release has: with versions."""
     argv = [*QUERY, "repoquery", "--qf", "\\n@@%{name}\\t%{evr}\\n%{requires}"]
-    out = command([*argv, "*-%s-*" % _parts(version)[1]]).out
+    out = _dnf([*argv, "*-%s-*" % _parts(version)[1]]).out
     offered, needs = {}, {}
     for block in out.split("\n@@"):
         head, _, rest = block.partition("\n")
@@ -296,7 +291,7 @@ def _matching_tree():
 
 def _preview(transaction):
     there = installed()
-    command([*QUERY, "makecache"])  # what was never read: only this may say yes to its key
+    _dnf([*QUERY, "makecache"])  # what was never read: only this may say yes to its key
     options, main = [], transaction.get("main")
     if PREPARED.pretended:
         options = ["--disableplugin=versionlock", "--setopt=%s.module_hotfixes=1" % REPOSITORY]
@@ -331,18 +326,28 @@ def may_become_possible(found, transaction):
     return bool(brings and absent) and not any(matches(name, locked) for name in absent)
 
 
-def carry_out(transaction, seconds):
+def carry_out(transaction):
     """Make a transaction; return the command's outcome."""
     with _arguments(transaction, installed()) as arguments:
         if arguments is None:
             return Outcome(0, "", "")
         options = [ERASING] if transaction.get("erasing") else []
-        outcome = _dnf([*DNF, "-y", *options, *arguments], seconds)
+        outcome = _dnf([*DNF, "-y", *options, *arguments])
     if outcome.code != 0:
         return outcome._replace(err=last_lines(outcome, 8, TELLING))
     if not transaction.get("is_first"):  # else what follows may yet fail
         PREPARED.files.clear()
     return _really(outcome, transaction)
+
+
+def has_moved_on(outcome):
+    """Return whether a transaction failed, nothing done, for an index older than the archive."""
+    return outcome.code != 0 and MOVED_ON.search(outcome.out + outcome.err) is not None
+
+
+def held():
+    """Return no packages: what a version lock keeps, no transaction finds another version of."""
+    return set()
 
 
 def _really(outcome, transaction):
@@ -372,9 +377,9 @@ def leftovers(names):
     return [name for name in names if name in there]
 
 
-def purge(names, seconds):
+def purge(names):
     """Remove packages; return the command's outcome."""
-    return _dnf([*DNF, "-y", "remove", "--", *names], seconds)
+    return _dnf([*DNF, "-y", "remove", "--", *names])
 
 
 # --- version locks and module streams -------------------------------------------------------------
@@ -500,7 +505,7 @@ def set_default_link(name, value):
 
 def _disabled():
     """Return the repositories that are there and not enabled."""
-    out = command(["dnf", "-q", "-C", "repolist", "--disabled"]).out
+    out = command([*DNF, "-q", "-C", "repolist", "--disabled"]).out  # a hint waits for nobody
     return [line.split()[0] for line in out.splitlines()[1:] if line.strip()]
 
 
