@@ -1,8 +1,10 @@
 """The list of the version lock: blocks of ours among the lines of others."""
 
+import os
 import re
 
-from .files import current, write
+from .base import OperationError
+from .files import MAX_FILE, current, write
 
 CONFIGURATION = "/etc/dnf/plugins/versionlock.conf"
 LIST = "/etc/dnf/plugins/versionlock.list"
@@ -11,14 +13,21 @@ END = "# gpuprep: end of %s"
 
 
 def path():
-    """Return where the list is."""
+    """Return where the list is; a link to it stays one."""
     text = (current(CONFIGURATION)[0] or b"").decode("utf-8", "replace")
     named = re.search(r"^\s*locklist\s*=\s*(/\S+)", text, re.M)
-    return named.group(1) if named else LIST
+    return os.path.realpath(named.group(1) if named else LIST)
 
 
 def _text():
-    return (current(path())[0] or b"").decode("utf-8", "replace").splitlines()
+    data = current(path())[0]
+    if data is None and os.path.lexists(path()):
+        raise OperationError(
+            "E_FILE",
+            "%s is no file of at most %d bytes, so its lines, which others may need, cannot be kept"
+            % (path(), MAX_FILE),
+        )
+    return (data or b"").decode("utf-8", "surrogateescape").splitlines()
 
 
 def block(owner):
@@ -44,7 +53,7 @@ def put(owner, wanted):
     outside, _, place = _divided(owner)
     ours = [BEGIN % owner, *wanted, END % owner] if wanted else []
     data = "".join(line + "\n" for line in [*outside[:place], *ours, *outside[place:]])
-    write(path(), data.encode("utf-8"), 0o644, (0, 0))
+    write(path(), data.encode("utf-8", "surrogateescape"), 0o644, (0, 0))
 
 
 def stands_for(owner, wanted):
