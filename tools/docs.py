@@ -76,7 +76,10 @@ def _role_part(component: Component) -> str:
         options_table(role_options(component.role)),
         "## What it installs and writes\n",
         "\n".join(written) + "\n",
-        f"A bare host needs about {space} for it.\n" if space else "",
+        f"A bare host needs about {space} for it. What lies on one file system adds up, over all"
+        " components.\n"
+        if space
+        else "",
         "## Facts it leaves for other tasks\n",
         "\n".join(f"- `{name}`: {meaning}" for name, meaning in component.exports.items()) + "\n",
         "## Checks it brings\n",

@@ -61,6 +61,10 @@ def _no_obstacle(_situation: Situation, _roles: Collection[str]) -> Message | No
     return None
 
 
+def _no_more_space(_situation: Situation, _kinds: Collection[str]) -> Mapping[str, int]:
+    return {}
+
+
 def _nothing(_stack: Stack) -> Mapping[str, str]:
     return {}
 
@@ -88,6 +92,7 @@ class Component(Value, frozen=True, kw_only=True):
         accounts: users that are looked at on a host.
         checkouts: checkouts of sources that are looked at on a host.
         space_mb: free space in MiB that it needs on a bare host, by directory.
+        more_space_mb: the same for steps of some kinds beside packages, as this host needs it.
         checks: ids of the checks of the ladder that it brings.
         writes: what it installs and writes.
         exports: facts that its role leaves for other tasks, by name and meaning.
@@ -112,6 +117,7 @@ class Component(Value, frozen=True, kw_only=True):
     checkouts: tuple[str, ...] = ()
     uses_packages: bool = True
     space_mb: Mapping[str, int] = {}
+    more_space_mb: Callable[[Situation, Collection[str]], Mapping[str, int]] = _no_more_space
     checks: tuple[str, ...] = ()
     writes: tuple[Written, ...] = ()
     exports: Mapping[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from gpuprep.resolve.driver import choose_driver
 from gpuprep.resolve.host import fabric_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gpuprep.model import Package
     from gpuprep.observe.observation import DiskModule, HostObservation
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 BLACKLIST = "/etc/modprobe.d/gpuprep-nouveau.conf"
 MODULES = "/etc/modules-load.d/gpuprep.conf"
+BOOT = "/boot"
 
 
 def resolve(case: Case, stack: Stack) -> Stack:
@@ -188,6 +190,14 @@ def locks(stack: Stack) -> Mapping[str, str]:
     found = {"driver": stack.driver_version if stack.manage_driver else None}
     found["flavour"] = stack.flavour
     return {what: value for what, value in found.items() if value is not None}
+
+
+def more_space_mb(situation: Situation, kinds: Collection[str]) -> Mapping[str, int]:
+    """Return the space that a new initial RAM disk takes."""
+    if StepKind.INITRAMFS not in kinds or not situation.observation.initramfs_mb:
+        return {}
+    # It is written beside the old one and then takes its place; it may well be larger.
+    return {BOOT: math.ceil(1.25 * max(situation.observation.initramfs_mb.values()))}
 
 
 def _files(stack: Stack) -> tuple[ManagedFile, ...]:
@@ -381,6 +391,7 @@ COMPONENT = Component(
     locks=locks,
     paths=lambda _settings: (BLACKLIST, MODULES),
     space_mb={"/usr": 1500, "/var": 600, TEMPORARY: 50},
+    more_space_mb=more_space_mb,
     checks=(
         "module.on_disk",
         "module.signed",

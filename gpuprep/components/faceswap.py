@@ -124,13 +124,20 @@ def obstacle(situation: Situation, roles: Collection[str]) -> Message | None:
     account = observation.accounts.get(USER)
     if account is not None and (account.home != HOME or account.uid == 0):
         return codes.refusal("E_FS_USER", user=USER, home=account.home, expected=HOME)
-    env = observation.conda.envs.get(NAME)
-    if env is None or not env.python_packages:
-        place = _nearest(situation.settings.conda_prefix, observation.free_mb)
-        free = observation.free_mb.get(place)
-        if free is not None and free < rules.space_mb:
-            return codes.refusal("E_FS_DISK", path=place, free=free, need=rules.space_mb)
+    for path, size in more_space_mb(situation, (StepKind.PYTHON_PACKAGES,)).items():
+        free = observation.space[path].free_mb
+        if free < size:
+            return codes.refusal("E_FS_DISK", path=path, free=free, need=size)
     return None
+
+
+def more_space_mb(situation: Situation, kinds: Collection[str]) -> Mapping[str, int]:
+    """Return the space that the environment takes where its Python packages are not there yet."""
+    env = situation.observation.conda.envs.get(NAME)
+    if StepKind.PYTHON_PACKAGES not in kinds or (env is not None and env.python_packages):
+        return {}
+    path = _nearest(situation.settings.conda_prefix, situation.observation.space)
+    return {path: situation.catalog.faceswap.space_mb} if path else {}
 
 
 def current(observation: HostObservation) -> str | None:
@@ -155,8 +162,8 @@ def _short(commit: str) -> str:
     return commit[:12]
 
 
-def _nearest(path: str, known: Mapping[str, int]) -> str:
-    """Return the longest known directory that a path lies in."""
+def _nearest(path: str, known: Collection[str]) -> str:
+    """Return the longest known directory that a path lies in; empty without one."""
     above = [place for place in known if path == place or path.startswith(f"{place}/")]
     return max(above, key=len, default="")
 
@@ -236,6 +243,7 @@ COMPONENT = Component(
     resolve=resolve,
     plan=plan,
     obstacle=obstacle,
+    more_space_mb=more_space_mb,
     current=current,
     desired=desired,
     locks=locks,

@@ -421,16 +421,34 @@ class Firewall(Value, frozen=True):
     accepts: tuple[str, ...] = ()
 
 
+class Space(Value, frozen=True):
+    """Free space at a path: MiB for ordinary writers, and the device that its file system is on.
+
+    Paths with one ``device`` share what is free.
+    """
+
+    free_mb: int
+    device: int
+
+
 class OfOneHost(Value, frozen=True, kw_only=True):
-    """What even hosts that are equal in all else do not have in common."""
+    """What even hosts that are equal in all else do not have in common.
+
+    Attributes:
+        space: free space by path.
+        initramfs_mb: sizes of the target kernel's initial RAM disks, by path.
+        timings: seconds by what was looked at.
+
+    """
 
     hostname: str = ""
     boot_id: str = ""
     machine: Machine = Machine()
-    free_mb: Mapping[str, int] = {}
+    space: Mapping[str, Space] = {}
+    initramfs_mb: Mapping[str, int] = {}
     jobs: Mapping[str, Any] = {}
     probe: Mapping[str, Any] = {}
-    timings: Mapping[str, float] = {}  # seconds by what was looked at
+    timings: Mapping[str, float] = {}
 
     @property
     def by_name(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gpuprep.observe.observation import OfOneHost
 from gpuprep.planner.plan import plan_host
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from gpuprep.observe.observation import HostObservation
     from gpuprep.planner.plan import HostPlan, Resolver
 
+ROOM = ("space", "initramfs_mb")  # what is asked where something needs room on a host's disks
 
-class _Watched(Mapping[str, int]):
-    """Room on a host's disks, and whether anybody asked for it."""
 
-    def __init__(self, room: Mapping[str, int]) -> None:
+class _Watched(Mapping[str, Any]):
+    """Room on a host's disks, or what takes it, and whether anybody asked for it."""
+
+    def __init__(self, room: Mapping[str, Any]) -> None:
         self._room = room
         self.asked = False
 
-    def __getitem__(self, path: str) -> int:
+    def __getitem__(self, path: str) -> Any:  # noqa: ANN401 - as it was given
         self.asked = True
         return self._room[path]
 
@@ -69,13 +71,13 @@ class AlikePlans:
         key = (observation.alike, id(settings))
         if observation.alike and key in self._known:
             return self._known[key][0]
-        room = _Watched(observation.free_mb)
+        room = {name: _Watched(getattr(observation, name)) for name in ROOM}
         plan = plan_host(
-            replace(observation, **{**OfOneHost().by_name, "free_mb": room}),
+            replace(observation, **{**OfOneHost().by_name, **room}),
             settings,
             self._catalog,
             resolver,
         )
-        if observation.alike and not room.asked:
+        if observation.alike and not any(watched.asked for watched in room.values()):
             self._known[key] = plan, settings  # kept, so that no other gets its id
         return plan

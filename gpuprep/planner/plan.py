@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gpuprep.catalog.rules import host_rules
 from gpuprep.components import BY_NAME, BY_ROLE, COMPONENTS, NAMES, resolve
-from gpuprep.components.base import TEMPORARY, Situation
+from gpuprep.components.base import Situation
 from gpuprep.components.differences import Differences
 from gpuprep.components.module_rules import blocking, firmware_off
 from gpuprep.model import (
@@ -37,6 +37,7 @@ from gpuprep.planner.advice import with_advice
 from gpuprep.planner.host_sources import builder_obstacle, forbidden, stream_warnings
 from gpuprep.planner.kernel_warnings import kernel_warnings
 from gpuprep.planner.rebooting import words_of
+from gpuprep.planner.space import needs, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -303,6 +304,9 @@ class _Planner:
         )
         own = (component.obstacle(situation, roles) for component in to_plan)
         obstacle = self._obstacle(plan) or next(filter(None, own), None)
+        if obstacle is None:
+            steps = {name: role.steps for name, role in roles.items()}
+            obstacle = shortage(needs(steps, situation), self._observation.space)
         return self._refused(obstacle, answer) if obstacle else plan
 
     def _not_installed(self) -> Message:
@@ -453,9 +457,7 @@ class _Planner:
             return None
         if observation.selinux.is_confined:
             return rules.refusal("E_SELINUX_CONFINED", context=observation.selinux.context)
-        return (
-            self._foreign(plan) or self._builder(plan) or self._broken(plan) or self._no_space(plan)
-        )
+        return self._foreign(plan) or self._builder(plan) or self._broken(plan)
 
     def _module_obstacle(self, stack: Stack) -> Message | None:
         """Return what keeps the kernel from the modules of driver and fabric."""
@@ -549,22 +551,6 @@ class _Planner:
             return None
         names = ", ".join(f"{b.name} ({b.status})" for b in others[:5])
         return host_rules().refusal("E_PACKAGES_BROKEN", packages=names, repair=family.repair)
-
-    def _no_space(self, plan: HostPlan) -> Message | None:
-        needs: dict[str, int] = {}
-        installing = {StepKind.PACKAGE, StepKind.INSTALLATION}
-        for name, role in plan.roles.items():
-            steps = [step for step in role.steps if step.kind in installing]
-            is_new = any(step.before is None for step in steps)
-            for path, megabytes in BY_ROLE[name].space_mb.items() if steps else ():
-                # What an update takes is not known; room for temporary files it needs too.
-                if is_new or path == TEMPORARY:
-                    needs[path] = needs.get(path, 0) + megabytes
-        for path, need in needs.items():
-            free = self._observation.free_mb.get(path)
-            if free is not None and free < need:
-                return host_rules().refusal("E_DISK", path=path, free=free, need=need)
-        return None
 
 
 def _names_of(stack: Stack) -> tuple[str, ...]:

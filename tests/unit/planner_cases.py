@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuprep.model.names import matches
 from gpuprep.observe.reading import decode_observation
+from gpuprep.on_host.observe.main import SPACE
 from gpuprep.packages.deb import parse_depends
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ ARCHIVE = {
     "dkms": ("3.0.10-8", ""),
     "g++": ("4:12.2.0-3", ""),
 }
+
+
+def space(free: int = 50_000, **apart: int) -> Observation:
+    """Return free space on one file system; ``usr=5`` is ``/usr`` with 5 MiB on one of its own."""
+    found = {path: {"free_mb": free, "device": 1} for path in SPACE}
+    own = enumerate(apart.items(), start=2)
+    return found | {f"/{path}": {"free_mb": mb, "device": device} for device, (path, mb) in own}
 
 
 def bare(**changes: Any) -> Observation:
@@ -85,7 +93,8 @@ def bare(**changes: Any) -> Observation:
         "secure_boot": False,
         "mok_enrolled": False,
         "runfile": False,
-        "free_mb": {"/usr": 50_000, "/var": 50_000, "/opt": 50_000},
+        "space": space(),
+        "initramfs_mb": {},
         "commands": {"update-initramfs": False},
         "initramfs": {},
         **changes,

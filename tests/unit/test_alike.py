@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planner_cases import bare, carried_out, observed
+from planner_cases import bare, carried_out, observed, space
 
 from gpuprep import observe
 from gpuprep.catalog import load
 from gpuprep.components import resolve
+from gpuprep.components.driver import BLACKLIST
 from gpuprep.observe import reading
 from gpuprep.observe.observation import OfOneHost
 from gpuprep.observe.reading import ObservationError, read, read_json
@@ -98,9 +99,16 @@ def test_what_is_the_same_is_read_once() -> None:
 def test_a_host_can_speak_for_nobody_else() -> None:
     """The text is the key of what is remembered: what it holds, and only that, is the value."""
     told = json.loads(host("a"))
-    alike = {**json.loads(told["alike"]), "hostname": "other", "free_mb": {"/": 1}, "alike": "x"}
+    alike = {
+        **json.loads(told["alike"]),
+        "hostname": "other",
+        "space": {},
+        "initramfs_mb": {"/": 1},
+        "alike": "x",
+    }
     seen = read(json.dumps({**told, "alike": json.dumps(alike)}))
-    assert (seen.hostname, seen.free_mb) == ("a", READY["free_mb"])
+    assert (seen.hostname, set(seen.space)) == ("a", set(READY["space"]))
+    assert seen.initramfs_mb == {}
     assert seen.alike == json.dumps(alike)
     # Beside the text, nothing counts that belongs in it.
     mixed = read(json.dumps({**told, "uid": 7, "packages": {}}))
@@ -151,14 +159,25 @@ def test_a_plan_is_made_without_what_is_one_hosts_own(monkeypatch: pytest.Monkey
     told = {"jobs": {"demo": {}}, "probe": {"of": "a"}, "hostname": "a", "boot_id": "b"}
     AlikePlans(CATALOG).plan(read(host("a", READY, **told)), WISH, resolve)
     own = given[0].by_name
-    del own["free_mb"]  # watched
+    for name in alike.ROOM:
+        del own[name]  # watched
     assert own == {name: OWN[name] for name in own}
 
 
 def test_a_full_disk_is_its_hosts_own() -> None:
     plans = AlikePlans(CATALOG)
-    little = {"/usr": 1, "/var": 1, "/opt": 1}
-    rooms = (bare()["free_mb"], little, bare()["free_mb"])
-    hosts = [read(host("a", bare(), free_mb=room)) for room in rooms]
+    rooms = (space(), space(1), space())
+    hosts = [read(host("a", bare(), space=room)) for room in rooms]
+    codes = [plans.plan(seen, WISH, resolve).code for seen in hosts]
+    assert codes == [None, "E_DISK", None]
+
+
+def test_so_is_the_size_of_its_initial_ram_disk() -> None:
+    plans, disk = AlikePlans(CATALOG), "/boot/initrd.img"
+    changes = {"commands": {"update-initramfs": True}, "initramfs": {disk: [BLACKLIST]}}
+    sizes: tuple[dict[str, int], ...] = ({}, {disk: 1000}, {disk: 1})
+    hosts = [
+        read(host("a", READY, **changes, space=space(100), initramfs_mb=size)) for size in sizes
+    ]
     codes = [plans.plan(seen, WISH, resolve).code for seen in hosts]
     assert codes == [None, "E_DISK", None]

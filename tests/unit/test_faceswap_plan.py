@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 import pytest
-from planner_cases import bare, observed
+from planner_cases import bare, observed, space
 
 from gpuprep.catalog import load
 from gpuprep.components import BY_NAME, NAMES
@@ -27,7 +27,7 @@ Seen = dict[str, Any]
 
 def without_gpu(**changes: Any) -> Seen:
     seen = bare(pci=[], memory_mb=16000, commands={"git": True}, **changes)
-    seen["free_mb"] = {"/opt": 50000, "/usr": 50000}
+    seen["space"] = space()
     return seen
 
 
@@ -214,13 +214,20 @@ def test_a_host_that_is_not_prepared_is_refused(
 
 def test_too_little_space_is_refused_before_anything_is_made() -> None:
     seen = without_gpu()
-    seen["free_mb"] = {"/opt": CATALOG.faceswap.space_mb - 1}
+    seen["space"] = space(opt=CATALOG.faceswap.space_mb - 1)
     assert planned(seen).code == "E_FS_DISK"
-    seen["free_mb"] = {"/opt": CATALOG.faceswap.space_mb}
-    assert planned(seen).code is None
     there = converged()
-    there["free_mb"] = {"/opt": 100}
+    there["space"] = space(100)
     assert planned(there).state is PlanState.CONVERGED
+
+
+def test_space_is_for_conda_and_faceswap_together() -> None:
+    seen, faceswap = without_gpu(), CATALOG.faceswap.space_mb
+    both = faceswap + BY_NAME["conda"].space_mb["/opt"]
+    for free, code in ((both, None), (both - 1, "E_DISK")):
+        seen["space"] = space(free)
+        assert planned(seen).code == code
+    assert f"1200 for conda, {faceswap} for Faceswap" in (planned(seen).error or "")
 
 
 def test_the_driver_of_the_whole_plan_is_enough_and_an_older_one_on_the_host_is_not() -> None:

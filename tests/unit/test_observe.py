@@ -18,7 +18,7 @@ from pythons import interpreter
 from gpuprep import observe
 from gpuprep.model import HostFacts, HostState
 from gpuprep.on_host import labels
-from gpuprep.on_host.observe import base, conda, deb, family, files, kernel, services
+from gpuprep.on_host.observe import base, conda, deb, family, files, kernel, services, system
 
 SOURCES = sorted((Path(observe.__file__).parents[1] / "on_host/observe").glob("*.py"))
 PATHS = ["/etc/hostname", "/etc", "/nowhere", "/proc/self/exe"]
@@ -114,7 +114,28 @@ def test_packages_are_as_dpkg_says(seen: observe.HostObservation) -> None:
 
 def test_free_space_is_as_statvfs_says(seen: observe.HostObservation) -> None:
     info = os.statvfs("/usr")
-    assert abs(seen.free_mb["/usr"] - (info.f_bavail * info.f_frsize >> 20)) < 2000
+    assert abs(seen.space["/usr"].free_mb - (info.f_bavail * info.f_frsize >> 20)) < 2000
+
+
+def test_paths_on_one_file_system_are_told_as_such(seen: observe.HostObservation) -> None:
+    assert set(seen.space) == {"/usr", "/var", "/opt", "/boot", "/tmp"}
+    for path, space in seen.space.items():
+        assert space.device == (Path(path) if Path(path).exists() else Path("/")).stat().st_dev
+    absent = system.space("/proc/self/no/such/folder")
+    assert absent["device"] == Path("/proc").stat().st_dev
+
+
+def test_the_size_of_an_initial_ram_disk_is_rounded_up(tmp_path: Path) -> None:
+    sizes = {"initrd.img-6.1": 0, "initramfs-6.1.img": (20 << 20) + 1, "initrd-6.2": 1}
+    for name, size in sizes.items():
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    (tmp_path / "initrd-6.1.gone").symlink_to("nowhere")
+    found = kernel.initramfs_mb("6.1", str(tmp_path))
+    assert {Path(path).name: size for path, size in found.items()} == {
+        "initrd.img-6.1": 0,
+        "initramfs-6.1.img": 21,
+    }
 
 
 def test_it_writes_nothing_and_needs_no_site_packages(tmp_path: Path) -> None:

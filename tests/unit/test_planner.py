@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 import yaml
-from planner_cases import ARCHIVE, DRIVER, KERNEL, Observation, bare, carried_out, module, observed
+from planner_cases import (
+    ARCHIVE,
+    DRIVER,
+    KERNEL,
+    Observation,
+    bare,
+    carried_out,
+    module,
+    observed,
+    space,
+)
 
 from gpuprep.catalog import load
 from gpuprep.model import HostFacts, HostState
@@ -441,16 +451,19 @@ def test_half_installed_strangers_forbid_a_transaction() -> None:
 
 
 def test_a_disk_that_is_too_small_forbids_it_with_figures() -> None:
-    code, error = refusal(bare(free_mb={**bare()["free_mb"], "/usr": 1000}))
+    code, error = refusal(bare(space=space(usr=1000)))
     assert code == "E_DISK"
-    assert "/usr has 1000 MiB free" in error
+    assert error.startswith(
+        "/usr has 1000 MiB free, and this plan needs about 9800 MiB there"
+        " (1500 for NVIDIA driver, 6500 for CUDA, 1800 for cuDNN); make room"
+    )
 
 
 def test_a_full_folder_for_temporary_files_forbids_updates_too() -> None:
-    full = {**bare()["free_mb"], "/tmp": 3}
-    code, error = refusal(bare(free_mb=full))
+    full = space(tmp=3)
+    code, error = refusal(bare(space=full))
     assert (code, "/tmp has 3 MiB free" in error) == ("E_DISK", True)
-    moved = {**converged(), "free_mb": full}
+    moved = {**converged(), "space": full}
     assert plan(moved).state == "converged"
     package_at("libcuda1", f"{NEWER}-1")(moved)
     assert refusal(moved)[0] == "E_DISK"

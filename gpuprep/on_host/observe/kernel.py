@@ -16,6 +16,7 @@ MODPROBE = (
     "/usr/lib/modprobe.d",
     "/lib/modprobe.d",
 )
+BOOT = "/boot"
 RULES = ("alias", "blacklist", "install", "options")
 SIDE_MODULE = re.compile(r"[-_](uvm|drm|modeset|peermem|fs)$")
 SIGNED = b"~Module signature appended~\n"
@@ -188,16 +189,31 @@ def initramfs(release, files):
     """
     written = {path: seconds for path, seconds in zip(files, map(_written, files)) if seconds}
     found = {}
-    for path in glob.glob("/boot/init*%s*" % glob.escape(release)):
+    for path in _initramfs(release):
         made = _written(path)
         if made is not None:
             found[path] = sorted(name for name, seconds in written.items() if made < seconds)
     return found
 
 
+def initramfs_mb(release, folder=BOOT):
+    """Return how large a kernel's initial RAM disks are, in MiB rounded up."""
+    found = {path: _status(path) for path in _initramfs(release, folder)}
+    return {path: -(-status.st_size >> 20) for path, status in found.items() if status}
+
+
+def _initramfs(release, folder=BOOT):
+    return glob.glob("%s/init*%s*" % (folder, glob.escape(release)))
+
+
 def _written(path):
     """Return when a file was written, in seconds since 1970; None where there is none."""
+    status = _status(path)
+    return int(status.st_mtime) if status else None
+
+
+def _status(path):
     try:
-        return int(os.stat(path).st_mtime)
+        return os.stat(path)
     except OSError:
         return None

@@ -43,7 +43,17 @@ from .family import FAMILIES, family_of
 
 SPACE = ("/usr", "/var", "/opt", "/boot", "/tmp")
 # What even hosts that are equal in all else do not have in common.
-OWN = ("hostname", "boot_id", "machine", "free_mb", "jobs", "probe", "timings", "seconds")
+OWN = (
+    "hostname",
+    "boot_id",
+    "machine",
+    "space",
+    "initramfs_mb",
+    "jobs",
+    "probe",
+    "timings",
+    "seconds",
+)
 MODPROBE = "/etc/modprobe.d/"  # what is read when an initial RAM disk is made
 UNINSTALLERS = ("/usr/bin/nvidia-uninstall", "/usr/bin/nvidia-installer")
 
@@ -101,7 +111,7 @@ def observe(request):
         "first_boot": system.first_boot(),
         "firewall": watch("firewall", firewall.incoming) if request.get("firewall") else None,
         "runfile": any(map(os.path.exists, UNINSTALLERS)),
-        "free_mb": {path: system.free_mb(path) for path in SPACE},
+        "space": {path: system.space(path) for path in SPACE},
         "commands": system.commands(request.get("commands") or []),
         "memory_mb": system.memory_mb(),
         "accounts": {name: workload.account(name) for name in request.get("accounts") or []},
@@ -112,6 +122,7 @@ def observe(request):
         "initramfs": kernel.initramfs(
             kernels["target"], [path for path in paths if path.startswith(MODPROBE)]
         ),
+        "initramfs_mb": kernel.initramfs_mb(kernels["target"]),
         "timings": watch.seconds,
         "seconds": round(time.time() - started, 4),
     }

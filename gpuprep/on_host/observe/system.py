@@ -113,12 +113,13 @@ def _bytes(path):
         return b""
 
 
-def free_mb(path):
-    """Return free MiB for ordinary writers where a path is, or its nearest parent."""
+def space(path):
+    """Return free MiB for ordinary writers where a path is or would be, and on which device."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     info = os.statvfs(path)
-    return info.f_bavail * info.f_frsize >> 20
+    free = info.f_bavail * info.f_frsize >> 20
+    return {"free_mb": free, "device": os.stat(path).st_dev}
 
 
 def memory_mb():
