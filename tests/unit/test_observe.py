@@ -226,6 +226,40 @@ def test_who_signed_the_main_module_is_asked_of_signed_files_only(
     assert asked == [str(signed)]
 
 
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("5.15.0-1049-oracle", "initrd.img-{}"),
+        ("6.4.0-150600.23-default", "initrd-{}"),
+        ("6.12.0-100.28.2.2.el9uek.x86_64", "initramfs-{}.img"),
+    ],
+)
+def test_only_what_a_kernel_boots_is_its_initial_ram_disk(
+    tmp_path: Path, release: str, name: str
+) -> None:
+    boots = tmp_path / name.format(release)
+    kept = [f"{boots}{end}" for end in (".bak", ".old-dkms", ".dpkg-bak", "-kdump", ".old")]
+    kept += [f"{tmp_path}/{odd}" for odd in (f"initramfs-{release}kdump.img", "initrd.img")]
+    kept += [f"{tmp_path}/{name.format(release + end)}" for end in ("0", "-debug")]
+    rule, later = tmp_path / "nouveau.conf", tmp_path / "later.conf"
+    for seconds, paths in enumerate((map(Path, kept), [rule], [boots], [later])):
+        for path in paths:
+            path.touch()
+            os.utime(path, (seconds, seconds + 1))
+    files = [str(rule), str(later)]
+    assert kernel.initramfs(release, files, str(tmp_path)) == {str(boots): [str(later)]}
+    boots.unlink()
+    assert kernel.initramfs(release, files, str(tmp_path)) == {}
+
+
+def test_of_two_initial_ram_disks_the_one_that_grub_takes_counts(tmp_path: Path) -> None:
+    rule, taken, other = (tmp_path / n for n in ("x.conf", "initrd.img-6.1", "initramfs-6.1.img"))
+    for path, seconds in ((other, 1), (rule, 2), (taken, 3)):
+        path.touch()
+        os.utime(path, (seconds, seconds))
+    assert kernel.initramfs("6.1", [str(rule)], str(tmp_path)) == {str(taken): []}
+
+
 STATUS = """\
 Package: nvidia-open-580
 Status: install ok installed
