@@ -15,6 +15,7 @@ from gpuprep.model.names import matches
 from gpuprep.on_host.converge import base, deb, family, files, operations, packages
 from gpuprep.on_host.converge.base import OperationError
 
+ROWS = "dpkg-query -W -f ${Package}\\t${Architecture}\\t"
 LOCKED = {"patterns": ["libx*", "x-*", "!x-tools"], "version": "2.0-*"}
 
 
@@ -401,17 +402,71 @@ def test_headers_that_are_gone_are_explained() -> None:
 
 def test_states_of_packages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = {
-        "dpkg-query -W -f ${Package}\\t${db:Status-Status}\\t${Version}": "a\tinstalled\t1\n",
-        "dpkg-query -W -f ${Package}\\t${db:Status-Status}\\n": (
-            "a\tinstalled\nb\thalf-configured\nc\tconfig-files\n"
+        f"{ROWS}${{db:Status-Status}}\\t${{Version}}": "a\tall\tinstalled\t1\n",
+        f"{ROWS}${{db:Status-Status}}\\n": (
+            "a\tall\tinstalled\nb\tamd64\thalf-configured\nc\tamd64\tconfig-files\n"
         ),
-        "dpkg-query -W -f ${Package}\\t${db:Status-Want}": "a\thold\nb\tinstall\n",
+        f"{ROWS}${{db:Status-Want}}": "a\tall\thold\nb\tamd64\tinstall\n",
     }
     monkeypatch.setattr(deb, "command", Commands(tables))
     assert deb.installed() == {"a": "1"}
     assert deb.leftovers(["a", "c", "d"]) == ["a", "c"]
     assert deb.unfinished() == {"b": "half-configured"}
     assert deb.held() == {"a"}
+
+
+def test_a_package_of_another_architecture_has_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states = (
+        "libcuda1\tamd64\tinstalled\nlibcuda1\ti386\tconfig-files\n"
+        "libx1\tamd64\tinstalled\nlibx1\ti386\tinstalled\npin\tall\tinstalled\n"
+        "dpkg\tamd64\tinstalled\ngone\t\tnot-installed\n"
+    )
+    tables = {
+        f"{ROWS}${{db:Status-Status}}\\t": states.replace("\n", "\t2\n"),
+        f"{ROWS}${{db:Status-Status}}\\n": states,
+        f"{ROWS}${{db:Status-Want}}": "libx1\tamd64\thold\nlibx1\ti386\tinstall\ndpkg\tamd64\tx\n",
+    }
+    monkeypatch.setattr(deb, "command", Commands(tables))
+    there = dict.fromkeys(["libcuda1", "libx1", "libx1:i386", "pin", "dpkg"], "2")
+    assert deb.installed() == there
+    assert deb.leftovers(["libcuda1", "gone"]) == ["libcuda1"]
+    assert deb.unheld({"patterns": ["libx1"]}) == ["libx1:i386"]
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_twin_of_another_architecture_moves_with_the_set(
+    monkeypatch: pytest.MonkeyPatch, *, offered: bool
+) -> None:
+    """Where apt is told of the host's own only, it takes the others away to move down."""
+    twin, names = {"libx1:i386": ["2.0-1"]} if offered else {}, ("x-meta", "x-a", "x-b")
+    backend = use(
+        monkeypatch,
+        there=dict.fromkeys(names, "1.0-1") | {"libx1": "0.9-1", "libx1:i386": "0.9-1"},
+        offers={name: ["2.0-1"] for name in (*names, "libx1")} | twin,
+        previews=[preview(libx1="2.0-1")],
+    )
+    # Names, no patterns with a star: those would fit whatever follows.
+    locked = {"patterns": ["libx1", *names], "version": "2.0-*"}
+    packages.packages(request("x-meta", locked=locked), CONTEXT)
+    (transaction,) = made(backend)
+    assert transaction["install"].get("libx1:i386") == ("2.0-1" if offered else None)
+    assert transaction["remove"] == ([] if offered else ["libx1:i386"])
+
+
+def test_names_with_an_architecture_are_told_by_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (
+        "Remv libold:i386 [1]\n"
+        "Inst libx1:i386 [1] (2.0-1 l [i386]) [libx1:amd64 on libx1:i386] [libx1:amd64 ]\n"
+    )
+    rows = "y\tamd64\tinstalled\t\tlibx1\n"
+    monkeypatch.setattr(deb, "command", Commands({"apt-get": lines, "dpkg-query": rows}))
+    found = packages.looked_at(deb, {"install": {"x": None}, "remove": [], "own": ["libold"]})
+    assert (found.installs, found.removes) == ({"libx1:i386": "2.0-1"}, ["libold:i386"])
+    assert deb.awaited(["libx1:i386", "z:i386"]) == ["libx1:i386"]
+    assert deb.is_kernel("linux-image-generic:i386")
+    assert deb.is_kernel("linux-generic:i386")
 
 
 def test_a_default_link_counts_when_it_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -591,7 +646,8 @@ def test_a_pin_is_looked_at_alone_unless_nothing_waits_for_the_rest(
 
 
 def test_what_installed_packages_depend_on_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = "installed\tdebconf\tlibx1 (= 2.0-1), aa | bb:any\nconfig-files\t\tgone\n"
+    rows = "a\tall\tinstalled\tdebconf\tlibx1 (= 2.0-1), aa | bb:any\n"
+    rows += "b\tall\tconfig-files\t\tgone\n"
     monkeypatch.setattr(deb, "command", Commands({"dpkg-query": rows}))
     asked = ["aa", "bb", "debconf", "gone", "libx", "libx1"]
     assert deb.awaited(asked) == ["aa", "bb", "debconf", "libx1"]

@@ -284,6 +284,64 @@ Version: 1
 """
 
 
+NATIVE = """\
+Package: libcuda1
+Status: hold ok installed
+Architecture: amd64
+Version: 580.95.05-1
+Depends: libc6
+"""
+TWIN = """\
+Package: libcuda1
+Status: %s
+Architecture: i386
+Version: 570.1-1
+"""
+OTHERS = """\
+Package: pin
+Status: hold ok installed
+Architecture: all
+Version: 1
+
+Package: only32
+Status: install ok installed
+Architecture: i386
+Version: 1
+
+Package: dpkg
+Status: install ok installed
+Architecture: amd64
+Version: 1
+"""
+
+
+@pytest.mark.parametrize("twin_is_last", [False, True])
+@pytest.mark.parametrize(
+    ("state", "held"),
+    [
+        ("install ok installed", False),
+        ("hold ok installed", True),
+        ("deinstall ok config-files", True),
+    ],
+)
+def test_a_twin_of_another_architecture_hides_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, *, held: bool, twin_is_last: bool
+) -> None:
+    stanzas = [TWIN % state, NATIVE, OTHERS]
+    path = tmp_path / "status"
+    path.write_text("\n".join(reversed(stanzas) if twin_is_last else stanzas))
+    monkeypatch.setattr(deb, "open", lambda _path, **how: path.open(**how), raising=False)
+    packages, broken = deb.packages(lambda _name: True)
+    assert packages["libcuda1"] == {
+        "version": "580.95.05-1",
+        "status": "installed",
+        "hold": held,
+        "depends": "libc6",
+        "provides": "",
+    }
+    assert (set(packages), broken) == ({"libcuda1", "pin", "dpkg"}, [])
+
+
 def test_dpkgs_database_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "status"
     path.write_text(STATUS)

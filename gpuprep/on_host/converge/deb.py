@@ -31,7 +31,7 @@ KEY_READER = "/usr/bin/sqv"  # its policy ends SHA-1's time on 2026-02-01
 WHOLE = ("installed", "not-installed", "config-files")
 KERNEL = re.compile(
     r"^linux-(?!(?:modules|objects|signatures)-nvidia-)"
-    r"(image|modules|generic|oracle|virtual|aws|azure|gcp)(-|$)"
+    r"(image|modules|generic|oracle|virtual|aws|azure|gcp)([-:]|$)"
 )
 MISSING = re.compile(
     r"E: (Unable to locate package|Version '.*' for '.*' was not found|Package '.*' has no)"
@@ -52,26 +52,35 @@ def lock_holder():
 
 
 def _rows(*fields):
-    """Return fields of every package that is known, as lists."""
-    form = "\\t".join("${%s}" % field for field in fields) + "\\n"
+    """Return the name and fields of every package that is known, as lists.
+
+    As apt has it, a name is followed by the architecture where that is not the host's own.
+    """
+    form = "\\t".join("${%s}" % field for field in ("Package", "Architecture", *fields)) + "\\n"
     lines = command(["dpkg-query", "-W", "-f", form]).out.splitlines()
-    return [line.split("\t") for line in lines]
+    rows = [line.split("\t") for line in lines]
+    native = next((row[1] for row in rows if row[0] == "dpkg"), None)
+    own = ("", "all", native)
+    return [
+        [name + ":" + arch if native and arch not in own else name, *rest]
+        for name, arch, *rest in rows
+    ]
 
 
 def installed():
     """Return installed packages: name to version."""
-    rows = _rows("Package", "db:Status-Status", "Version")
+    rows = _rows("db:Status-Status", "Version")
     return {name: version for name, state, version in rows if state == "installed"}
 
 
 def held():
     """Return names of packages that are held."""
-    return {name for name, wanted in _rows("Package", "db:Status-Want") if wanted == "hold"}
+    return {name for name, wanted in _rows("db:Status-Want") if wanted == "hold"}
 
 
 def unfinished():
     """Return packages in a state between absent and installed: name to state."""
-    rows = _rows("Package", "db:Status-Status")
+    rows = _rows("db:Status-Status")
     return {name: state for name, state in rows if state not in WHOLE}
 
 
@@ -126,10 +135,10 @@ def needed(exact, version):
 def awaited(names):
     """Return those of some packages that installed ones name among what they depend on."""
     words = set()
-    for state, *groups in _rows("db:Status-Status", "Pre-Depends", "Depends"):
+    for _, state, *groups in _rows("db:Status-Status", "Pre-Depends", "Depends"):
         if state == "installed":
             words.update(re.findall(r"[a-z0-9][a-z0-9+.-]+", " ".join(groups)))
-    return [name for name in names if name in words]
+    return [name for name in names if name.partition(":")[0] in words]
 
 
 def refresh():
@@ -187,7 +196,7 @@ def carry_out(transaction, seconds):
 
 def leftovers(names):
     """Return those of some packages of which anything is there, be it only configuration."""
-    known = dict(_rows("Package", "db:Status-Status"))
+    known = dict(_rows("db:Status-Status"))
     return [name for name in names if known.get(name, "not-installed") != "not-installed"]
 
 

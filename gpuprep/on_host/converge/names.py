@@ -4,7 +4,11 @@ from fnmatch import fnmatchcase
 
 
 def matches(name, patterns):
-    """Return whether a name fits a pattern and no exclusion (a pattern with a leading ``!``)."""
+    """Return whether a name fits a pattern and no exclusion (a pattern with a leading ``!``).
+
+    A package of another architecture than the host's, ``name:architecture``, goes by its name.
+    """
+    name = name.partition(":")[0]
     if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
         return False
     return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))
