@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from converge_rig import CONTEXT, LOOKING, Commands
@@ -14,6 +14,9 @@ from gpuprep.model import states
 from gpuprep.model.names import matches
 from gpuprep.on_host.converge import base, deb, family, files, operations, packages
 from gpuprep.on_host.converge.base import OperationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ROWS = "dpkg-query -W -f ${Package}\\t${Architecture}\\t"
 LOCKED = {"patterns": ["libx*", "x-*", "!x-tools"], "version": "2.0-*"}
@@ -467,6 +470,100 @@ def test_names_with_an_architecture_are_told_by_their_name(monkeypatch: pytest.M
     assert deb.awaited(["libx1:i386", "z:i386"]) == ["libx1:i386"]
     assert deb.is_kernel("linux-image-generic:i386")
     assert deb.is_kernel("linux-generic:i386")
+
+
+CONF = """\
+PACKAGE_NAME="%s"
+PACKAGE_VERSION="%s"
+  BUILT_MODULE_NAME[0]="nvidia"
+%s
+BUILT_MODULE_NAME[1]="nvidia-uvm"
+"""
+RENAMED = 'DEST_MODULE_NAME[0]="$PACKAGE_NAME"\nDEST_MODULE_NAME[1]="${PACKAGE_NAME}-uvm"'
+UNKNOWN = "PACKAGE_NAME=lustre\nPACKAGE_VERSION=2.15\nBUILT_MODULE_NAME[0]=lnet\n"
+OWNED = "nvidia-kernel-source-580, also: "
+
+
+def sources_of(
+    monkeypatch: pytest.MonkeyPatch, root: Path, confs: dict[str, str], owned: set[str]
+) -> Commands:
+    """Pretend sources of DKMS modules, some of them of packages."""
+    for folder, text in {"lustre-2.15": UNKNOWN, **confs}.items():
+        (root / folder).mkdir()
+        (root / folder / "dkms.conf").write_text(text)
+    monkeypatch.setattr(deb, "SOURCES", f"{root}/*/dkms.conf")
+    monkeypatch.setattr(deb, "MODULES", str(root / "modules"))
+    told = "".join(f"{OWNED}{root}/{folder}/dkms.conf\n" for folder in {*owned, "lustre-2.15"})
+    commands = Commands({"dpkg-query -S": base.Outcome(1, told, "no path found")})
+    monkeypatch.setattr(deb, "command", commands)
+    return commands
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("nvidia", "nvidia", ""), ("nvidia-srv", "nvidia", ""), ("nvidia-current",) * 2 + (RENAMED,)],
+)
+@pytest.mark.parametrize(
+    ("status", "first"),
+    [
+        ("lustre/2.15: added\n%s/580.1, 6.1.0, x86_64: installed\n", []),  # for another kernel
+        ("lustre, 2.15: added\n%s, 580.1: added\n", []),  # version 2
+        ("lustre, 2.15: added\n%s, 580.1, 6.1, x86_64: installed\n", ["uninstall {} -k 6.1"]),
+        ("%s/580.1, 6.1, x86_64: installed (WARNING! x)\n", ["uninstall {} -k 6.1"]),
+        ("lustre/2.15: added\n%s/580.10: added\n", ["add {}"]),
+    ],
+)
+def test_only_the_drivers_module_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    names: tuple[str, str, str],
+    status: str,
+    first: list[str],
+) -> None:
+    """Another one, which does not compile for this kernel, is none of the driver's."""
+    source, name, renamed = names
+    folder = f"{source}-580.1"
+    left = {f"{source}-570.1": CONF % (source, "570.1", renamed)}  # of no package
+    confs = {folder: CONF % (source, "580.1", renamed), **left}
+    commands = sources_of(monkeypatch, tmp_path, confs, {folder})
+    commands.answers["dkms status"] = status % source
+    commands.answers["dkms install"] = base.Outcome(10, "", "bad exit status")
+    assert deb.build_module("6.1", name).code == 10
+    words = f"-m {source} -v 580.1"
+    assert [line for line in commands.lines if line.startswith("dkms")] == [
+        f"dkms {line.format(words)}" for line in ("status", *first, "install {} -k 6.1 --force")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("confs", "owned"),
+    [
+        ({}, set()),
+        ({"nvidia-580.1": CONF % ("nvidia", "580.1", "")}, set()),
+        ({"nvidia-580.1": CONF % ("nvidia", "$VERSION", "")}, {"nvidia-580.1"}),
+        (
+            {n: CONF % ("nvidia", n[7:], "") for n in ("nvidia-1", "nvidia-2")},
+            {"nvidia-1", "nvidia-2"},
+        ),
+    ],
+)
+def test_where_the_drivers_sources_are_not_told_its_files_judge(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, confs: dict[str, str], owned: set[str]
+) -> None:
+    commands = sources_of(monkeypatch, tmp_path, confs, owned)
+    built = tmp_path / "modules/6.1/updates/dkms/nvidia.ko.zst"
+
+    def all_but_lustre(_argv: list[str]) -> Any:
+        built.parent.mkdir(parents=True)
+        built.touch()
+        return base.Outcome(11, "", "lustre does not build")
+
+    commands.answers["dkms autoinstall -k 6.1"] = base.Outcome(11, "", "nothing builds")
+    assert deb.build_module("6.1", "nvidia").code == 11
+    commands.answers["dkms autoinstall -k 6.1"] = all_but_lustre
+    assert deb.build_module("6.1", "nvidia").code == 0
+    commands.answers["dkms autoinstall -k 6.1"] = base.Outcome(11, "", "nothing builds")
+    assert deb.build_module("6.1", "nvidia").code == 11  # what was there before is no success
 
 
 def test_a_default_link_counts_when_it_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,12 @@ QUIET = ["-y", "-o", "Acquire::Retries=3"]
 for _option in KEEP_CHANGED:
     QUIET += ["-o", "Dpkg::Options::=" + _option]
 
+MODULES = "/lib/modules"
+SOURCES = "/usr/src/*/dkms.conf"
+SETTING = re.compile(
+    r"""^\s*(PACKAGE_NAME|PACKAGE_VERSION|(?:BUILT|DEST)_MODULE_NAME\[\d+\])=["']?([^"'\s#]+)""",
+    re.M,
+)
 KEY_READER = "/usr/bin/sqv"  # its policy ends SHA-1's time on 2026-02-01
 WHOLE = ("installed", "not-installed", "config-files")
 KERNEL = re.compile(
@@ -243,13 +249,58 @@ def _ready_modules(kernel):
     return sorted(name for name in installed() if form.match(name))
 
 
+def _modules_of(path):
+    """Return what a file of DKMS's calls its sources, their version, and the modules they make."""
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        settings = dict(SETTING.findall(handle.read()))
+    source = settings.get("PACKAGE_NAME", "")
+    made = {
+        settings.get(key.replace("BUILT", "DEST"), value)
+        for key, value in settings.items()
+        if key.startswith("BUILT")
+    }
+    made = {re.sub(r"\$(PACKAGE_NAME\b|\{PACKAGE_NAME\})", source, module) for module in made}
+    return source, settings.get("PACKAGE_VERSION", ""), made
+
+
+def _source(name):
+    """Return which sources of an installed package make a module, and their version; else None."""
+    paths = glob.glob(SOURCES)
+    owners = command(["dpkg-query", "-S", "--", *paths]).out if paths else ""
+    owned = sorted(set(paths) & {line.rpartition(": ")[2] for line in owners.splitlines()})
+    found = [(source, version) for source, version, made in map(_modules_of, owned) if name in made]
+    return found[0] if len(found) == 1 and all(found[0]) and "$" not in "".join(found[0]) else None
+
+
+def _build_all(kernel, name):
+    """Build all that is registered. Of others some may not build: files tell whether ours did."""
+
+    def files():
+        form = os.path.join(MODULES, glob.escape(kernel), "updates/dkms", name + ".ko*")
+        return {path: os.stat(path).st_mtime for path in glob.glob(form)}
+
+    before = files()
+    outcome = command(["dkms", "autoinstall", "-k", kernel])
+    after = files()
+    return outcome._replace(code=0) if after and after != before else outcome
+
+
 def build_module(kernel, name):
-    """Build what is registered for a kernel, or unpack what came ready; return the outcome."""
-    del name
+    """Build a module for a kernel, or unpack what came ready; return the outcome."""
     ready = _ready_modules(kernel)
     if ready:
         return command(INSTALL + ["--reinstall"] + QUIET + ["--"] + ready, ENVIRONMENT)
-    return command(["dkms", "autoinstall", "-k", kernel])
+    source = _source(name)
+    if source is None:
+        return _build_all(kernel, name)
+    words = ["-m", source[0], "-v", source[1]]
+    status = command(["dkms", "status"]).out
+    registered = r"^%s(?:/|, )%s" % tuple(map(re.escape, source))  # a comma up to version 2
+    if not re.search(registered + "[,:]", status, re.M):
+        command(["dkms", "add", *words])
+    elif re.search(registered + ", %s, .*: installed" % re.escape(kernel), status, re.M):
+        command(["dkms", "uninstall", *words, "-k", kernel])  # else version 2 says it is there
+    return command(["dkms", "install", *words, "-k", kernel, "--force"])
 
 
 def rebuild_initramfs(kernel):
