@@ -460,8 +460,8 @@ class HostObservation(OfOneHost, frozen=True, kw_only=True, dict=True):
     """Everything that one round trip told of a host.
 
     Attributes:
-        initramfs: initial RAM disks of the target kernel, each with those of modprobe's files that
-            were written after it.
+        initramfs: initial RAM disk that the target kernel boots, with those of modprobe's files
+            that were written after it.
         alike: the host's own text of all that is not :class:`OfOneHost`: the same for hosts that
             are the same in that; empty where it did not come as one.
 

@@ -276,7 +276,9 @@ def _kernel_modules(driver: Driver, flavour: Flavour, work: Path) -> Deb:
     words = {"@VERSION@": v, "@MODULES@": offsets, "@THREE@": three}
     for mark, value in words.items():
         builder = builder.replace(mark, value)
-    dkms_conf = f'PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="{v}"\nAUTOINSTALL="yes"\n'
+    dkms_conf = f'PACKAGE_NAME="nvidia"\nPACKAGE_VERSION="{v}"\nAUTOINSTALL="yes"\n' + "".join(
+        f'BUILT_MODULE_NAME[{number}]="{name}"\n' for number, name in enumerate(MODULES)
+    )
     run = f"/{home}/dkms-substitute"
     return Deb(
         name=DKMS[flavour],

@@ -17,7 +17,9 @@ from gpuprep.on_host.converge.base import OperationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+ROWS = "dpkg-query -W -f ${Package}\\t${Architecture}\\t"
 LOCKED = {"patterns": ["libx*", "x-*", "!x-tools"], "version": "2.0-*"}
 
 
@@ -551,17 +553,168 @@ def test_headers_that_are_gone_are_explained() -> None:
 
 def test_states_of_packages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = {
-        "dpkg-query -W -f ${Package}\\t${db:Status-Status}\\t${Version}": "a\tinstalled\t1\n",
-        "dpkg-query -W -f ${Package}\\t${db:Status-Status}\\n": (
-            "a\tinstalled\nb\thalf-configured\nc\tconfig-files\n"
+        f"{ROWS}${{db:Status-Status}}\\t${{Version}}": "a\tall\tinstalled\t1\n",
+        f"{ROWS}${{db:Status-Status}}\\n": (
+            "a\tall\tinstalled\nb\tamd64\thalf-configured\nc\tamd64\tconfig-files\n"
         ),
-        "dpkg-query -W -f ${Package}\\t${db:Status-Want}": "a\thold\nb\tinstall\n",
+        f"{ROWS}${{db:Status-Want}}": "a\tall\thold\nb\tamd64\tinstall\n",
     }
     monkeypatch.setattr(deb, "command", Commands(tables))
     assert deb.installed() == {"a": "1"}
     assert deb.leftovers(["a", "c", "d"]) == ["a", "c"]
     assert deb.unfinished() == {"b": "half-configured"}
     assert deb.held() == {"a"}
+
+
+def test_a_package_of_another_architecture_has_a_name_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states = (
+        "libcuda1\tamd64\tinstalled\nlibcuda1\ti386\tconfig-files\n"
+        "libx1\tamd64\tinstalled\nlibx1\ti386\tinstalled\npin\tall\tinstalled\n"
+        "dpkg\tamd64\tinstalled\ngone\t\tnot-installed\n"
+    )
+    tables = {
+        f"{ROWS}${{db:Status-Status}}\\t": states.replace("\n", "\t2\n"),
+        f"{ROWS}${{db:Status-Status}}\\n": states,
+        f"{ROWS}${{db:Status-Want}}": "libx1\tamd64\thold\nlibx1\ti386\tinstall\ndpkg\tamd64\tx\n",
+    }
+    monkeypatch.setattr(deb, "command", Commands(tables))
+    there = dict.fromkeys(["libcuda1", "libx1", "libx1:i386", "pin", "dpkg"], "2")
+    assert deb.installed() == there
+    assert deb.leftovers(["libcuda1", "gone"]) == ["libcuda1"]
+    assert deb.unheld({"patterns": ["libx1"]}) == ["libx1:i386"]
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_twin_of_another_architecture_moves_with_the_set(
+    monkeypatch: pytest.MonkeyPatch, *, offered: bool
+) -> None:
+    """Where apt is told of the host's own only, it takes the others away to move down."""
+    twin, names = {"libx1:i386": ["2.0-1"]} if offered else {}, ("x-meta", "x-a", "x-b")
+    backend = use(
+        monkeypatch,
+        there=dict.fromkeys(names, "1.0-1") | {"libx1": "0.9-1", "libx1:i386": "0.9-1"},
+        offers={name: ["2.0-1"] for name in (*names, "libx1")} | twin,
+        previews=[preview(libx1="2.0-1")],
+    )
+    # Names, no patterns with a star: those would fit whatever follows.
+    locked = {"patterns": ["libx1", *names], "version": "2.0-*"}
+    packages.packages(request("x-meta", locked=locked), CONTEXT)
+    (transaction,) = made(backend)
+    assert transaction["install"].get("libx1:i386") == ("2.0-1" if offered else None)
+    assert transaction["remove"] == ([] if offered else ["libx1:i386"])
+
+
+def test_names_with_an_architecture_are_told_by_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = (
+        "Remv libold:i386 [1]\n"
+        "Inst libx1:i386 [1] (2.0-1 l [i386]) [libx1:amd64 on libx1:i386] [libx1:amd64 ]\n"
+    )
+    rows = {
+        f"{ROWS}${{db:Status-Want}}": "y\tamd64\thold\nz\ti386\thold\n",
+        f"{ROWS}${{db:Status-Status}}": "y\tamd64\tinstalled\t\tlibx1\n",
+    }
+    monkeypatch.setattr(deb, "command", Commands({"apt-get": lines, **rows}))
+    found = packages.looked_at(deb, {"install": {"x": None}, "remove": [], "own": ["libold"]})
+    assert (found.installs, found.removes) == ({"libx1:i386": "2.0-1"}, ["libold:i386"])
+    assert deb.awaited(["libx1:i386", "z:i386"]) == ["libx1:i386"]
+    assert deb.is_kernel("linux-image-generic:i386")
+    assert deb.is_kernel("linux-generic:i386")
+
+
+CONF = """\
+PACKAGE_NAME="%s"
+PACKAGE_VERSION="%s"
+  BUILT_MODULE_NAME[0]="nvidia"
+%s
+BUILT_MODULE_NAME[1]="nvidia-uvm"
+"""
+RENAMED = 'DEST_MODULE_NAME[0]="$PACKAGE_NAME"\nDEST_MODULE_NAME[1]="${PACKAGE_NAME}-uvm"'
+UNKNOWN = "PACKAGE_NAME=lustre\nPACKAGE_VERSION=2.15\nBUILT_MODULE_NAME[0]=lnet\n"
+OWNED = "nvidia-kernel-source-580, also: "
+
+
+def sources_of(
+    monkeypatch: pytest.MonkeyPatch, root: Path, confs: dict[str, str], owned: set[str]
+) -> Commands:
+    """Pretend sources of DKMS modules, some of them of packages."""
+    for folder, text in {"lustre-2.15": UNKNOWN, **confs}.items():
+        (root / folder).mkdir()
+        (root / folder / "dkms.conf").write_text(text)
+    monkeypatch.setattr(deb, "SOURCES", f"{root}/*/dkms.conf")
+    monkeypatch.setattr(deb, "MODULES", str(root / "modules"))
+    told = "".join(f"{OWNED}{root}/{folder}/dkms.conf\n" for folder in {*owned, "lustre-2.15"})
+    commands = Commands({"dpkg-query -S": base.Outcome(1, told, "no path found")})
+    monkeypatch.setattr(deb, "command", commands)
+    return commands
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("nvidia", "nvidia", ""), ("nvidia-srv", "nvidia", ""), ("nvidia-current",) * 2 + (RENAMED,)],
+)
+@pytest.mark.parametrize(
+    ("status", "first"),
+    [
+        ("lustre/2.15: added\n%s/580.1, 6.1.0, x86_64: installed\n", []),  # for another kernel
+        ("lustre, 2.15: added\n%s, 580.1: added\n", []),  # version 2
+        ("lustre, 2.15: added\n%s, 580.1, 6.1, x86_64: installed\n", ["uninstall {} -k 6.1"]),
+        ("%s/580.1, 6.1, x86_64: installed (WARNING! x)\n", ["uninstall {} -k 6.1"]),
+        ("lustre/2.15: added\n%s/580.10: added\n", ["add {}"]),
+    ],
+)
+def test_only_the_drivers_module_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    names: tuple[str, str, str],
+    status: str,
+    first: list[str],
+) -> None:
+    """Another one, which does not compile for this kernel, is none of the driver's."""
+    source, name, renamed = names
+    folder = f"{source}-580.1"
+    left = {f"{source}-570.1": CONF % (source, "570.1", renamed)}  # of no package
+    confs = {folder: CONF % (source, "580.1", renamed), **left}
+    commands = sources_of(monkeypatch, tmp_path, confs, {folder})
+    commands.answers["dkms status"] = status % source
+    commands.answers["dkms install"] = base.Outcome(10, "", "bad exit status")
+    assert deb.build_module("6.1", name).code == 10
+    words = f"-m {source} -v 580.1"
+    assert [line for line in commands.lines if line.startswith("dkms")] == [
+        f"dkms {line.format(words)}" for line in ("status", *first, "install {} -k 6.1 --force")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("confs", "owned"),
+    [
+        ({}, set()),
+        ({"nvidia-580.1": CONF % ("nvidia", "580.1", "")}, set()),
+        ({"nvidia-580.1": CONF % ("nvidia", "$VERSION", "")}, {"nvidia-580.1"}),
+        (
+            {n: CONF % ("nvidia", n[7:], "") for n in ("nvidia-1", "nvidia-2")},
+            {"nvidia-1", "nvidia-2"},
+        ),
+    ],
+)
+def test_where_the_drivers_sources_are_not_told_its_files_judge(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, confs: dict[str, str], owned: set[str]
+) -> None:
+    commands = sources_of(monkeypatch, tmp_path, confs, owned)
+    built = tmp_path / "modules/6.1/updates/dkms/nvidia.ko.zst"
+
+    def all_but_lustre(_argv: list[str]) -> Any:
+        built.parent.mkdir(parents=True)
+        built.touch()
+        return base.Outcome(11, "", "lustre does not build")
+
+    commands.answers["dkms autoinstall -k 6.1"] = base.Outcome(11, "", "nothing builds")
+    assert deb.build_module("6.1", "nvidia").code == 11
+    commands.answers["dkms autoinstall -k 6.1"] = all_but_lustre
+    assert deb.build_module("6.1", "nvidia").code == 0
+    commands.answers["dkms autoinstall -k 6.1"] = base.Outcome(11, "", "nothing builds")
+    assert deb.build_module("6.1", "nvidia").code == 11  # what was there before is no success
 
 
 def test_a_default_link_counts_when_it_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -741,7 +894,8 @@ def test_a_pin_is_looked_at_alone_unless_nothing_waits_for_the_rest(
 
 
 def test_what_installed_packages_depend_on_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = "installed\tdebconf\tlibx1 (= 2.0-1), aa | bb:any\nconfig-files\t\tgone\n"
+    rows = "a\tall\tinstalled\tdebconf\tlibx1 (= 2.0-1), aa | bb:any\n"
+    rows += "b\tall\tconfig-files\t\tgone\n"
     monkeypatch.setattr(deb, "command", Commands({"dpkg-query": rows}))
     asked = ["aa", "bb", "debconf", "gone", "libx", "libx1"]
     assert deb.awaited(asked) == ["aa", "bb", "debconf", "libx1"]

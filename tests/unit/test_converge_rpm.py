@@ -110,6 +110,23 @@ def test_kernel_trees_are_known_by_their_release_too(commands: Commands) -> None
     assert set(rpm.installed()) == {"kernel-uek-devel", f"kernel-uek-devel-{UEK}", "dkms"}
 
 
+@pytest.mark.parametrize("twin_is_last", [False, True])
+def test_a_twin_for_32_bit_programs_decides_no_version(
+    commands: Commands, etc: Path, *, twin_is_last: bool
+) -> None:
+    native = rows(nvidia_libs="3:580.95.05-1.el9")
+    twin = rows(nvidia_libs="3:580.99.01-1.el9", only32="1-1").replace("x86_64", "i686")
+    commands.answers["rpm -qa"] = native + twin if twin_is_last else twin + native
+    offered = "nvidia-libs\t3:580.95.05-1.el9\tx86_64\nnvidia-libs\t3:580.99.01-1.el9\ti686\n"
+    commands.answers[f"{DNF} -qy repoquery"] = offered
+    assert rpm.installed() == {"nvidia-libs": "3:580.95.05-1.el9"}
+    assert rpm.available(["nvidia-libs"]) == {"nvidia-libs": {"3:580.95.05-1.el9"}}
+    # One line, for every architecture.
+    lines = rpm.unheld({"owner": "gpu_driver", "patterns": ["nvidia-*", "only32"]})
+    assert lines == ["nvidia-libs-3:580.95.05-1.el9.*"]
+    assert etc.is_dir()
+
+
 def test_both_directions_are_one_transaction(commands: Commands) -> None:
     commands.answers["rpm -qa"] = rows(nvidia_fabricmanager="580.95.05-1.el9")
     scripts: list[str] = []
@@ -158,7 +175,8 @@ def test_a_transaction_that_cannot_be_made_is_seen(
 
 def test_dkms_brings_the_tree_of_a_kernel_that_is_there_and_no_kernel(commands: Commands) -> None:
     commands.answers["rpm -qa"] = rows(kernel_core="5.14.0-570.12.1.0.1.el9_6")
-    offered = "".join(f"kernel-devel-matched\t5.14.0-{r}\n" for r in ("570.12.1.0.1.el9_6", "611"))
+    releases = ("570.12.1.0.1.el9_6", "611")
+    offered = "".join(f"kernel-devel-matched\t5.14.0-{r}\tx86_64\n" for r in releases)
     without = TABLE.replace("kernel-core ", "kernel-devel")
 
     def look(argv: list[str]) -> Outcome:

@@ -141,7 +141,7 @@ class Apt(Commands):
         if argv[0] == "dpkg-query":
             fields = argv[-1].count("\\t")
             rows = (
-                [name, "installed", version] if fields == 2 else [name, "installed"]
+                [name, "amd64", "installed", version][: fields + 1]
                 for name, version in self.there.items()
             )
             return base.Outcome(0, "".join("\t".join(row) + "\n" for row in rows), "")

@@ -247,6 +247,40 @@ def test_who_signed_the_main_module_is_asked_of_signed_files_only(
     assert asked == [str(signed)]
 
 
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("5.15.0-1049-oracle", "initrd.img-{}"),
+        ("6.4.0-150600.23-default", "initrd-{}"),
+        ("6.12.0-100.28.2.2.el9uek.x86_64", "initramfs-{}.img"),
+    ],
+)
+def test_only_what_a_kernel_boots_is_its_initial_ram_disk(
+    tmp_path: Path, release: str, name: str
+) -> None:
+    boots = tmp_path / name.format(release)
+    kept = [f"{boots}{end}" for end in (".bak", ".old-dkms", ".dpkg-bak", "-kdump", ".old")]
+    kept += [f"{tmp_path}/{odd}" for odd in (f"initramfs-{release}kdump.img", "initrd.img")]
+    kept += [f"{tmp_path}/{name.format(release + end)}" for end in ("0", "-debug")]
+    rule, later = tmp_path / "nouveau.conf", tmp_path / "later.conf"
+    for seconds, paths in enumerate((map(Path, kept), [rule], [boots], [later])):
+        for path in paths:
+            path.touch()
+            os.utime(path, (seconds, seconds + 1))
+    files = [str(rule), str(later)]
+    assert kernel.initramfs(release, files, str(tmp_path)) == {str(boots): [str(later)]}
+    boots.unlink()
+    assert kernel.initramfs(release, files, str(tmp_path)) == {}
+
+
+def test_of_two_initial_ram_disks_the_one_that_grub_takes_counts(tmp_path: Path) -> None:
+    rule, taken, other = (tmp_path / n for n in ("x.conf", "initrd.img-6.1", "initramfs-6.1.img"))
+    for path, seconds in ((other, 1), (rule, 2), (taken, 3)):
+        path.touch()
+        os.utime(path, (seconds, seconds))
+    assert kernel.initramfs("6.1", [str(rule)], str(tmp_path)) == {str(taken): []}
+
+
 STATUS = """\
 Package: nvidia-open-580
 Status: install ok installed
@@ -269,6 +303,64 @@ Package: gone
 Status: deinstall ok config-files
 Version: 1
 """
+
+
+NATIVE = """\
+Package: libcuda1
+Status: hold ok installed
+Architecture: amd64
+Version: 580.95.05-1
+Depends: libc6
+"""
+TWIN = """\
+Package: libcuda1
+Status: %s
+Architecture: i386
+Version: 570.1-1
+"""
+OTHERS = """\
+Package: pin
+Status: hold ok installed
+Architecture: all
+Version: 1
+
+Package: only32
+Status: install ok installed
+Architecture: i386
+Version: 1
+
+Package: dpkg
+Status: install ok installed
+Architecture: amd64
+Version: 1
+"""
+
+
+@pytest.mark.parametrize("twin_is_last", [False, True])
+@pytest.mark.parametrize(
+    ("state", "held"),
+    [
+        ("install ok installed", False),
+        ("hold ok installed", True),
+        ("deinstall ok config-files", True),
+    ],
+)
+def test_a_twin_of_another_architecture_hides_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, *, held: bool, twin_is_last: bool
+) -> None:
+    stanzas = [TWIN % state, NATIVE, OTHERS]
+    path = tmp_path / "status"
+    path.write_text("\n".join(reversed(stanzas) if twin_is_last else stanzas))
+    monkeypatch.setattr(deb, "open", lambda _path, **how: path.open(**how), raising=False)
+    packages, broken = deb.packages(lambda _name: True)
+    assert packages["libcuda1"] == {
+        "version": "580.95.05-1",
+        "status": "installed",
+        "hold": held,
+        "depends": "libc6",
+        "provides": "",
+    }
+    assert (set(packages), broken) == ({"libcuda1", "pin", "dpkg"}, [])
 
 
 def test_dpkgs_database_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,22 @@ def test_a_package_that_is_there_twice(host: Host, monkeypatch: pytest.MonkeyPat
     assert host.root.is_dir()
 
 
+@pytest.mark.parametrize("twin_is_last", [False, True])
+def test_a_twin_for_32_bit_programs_hides_no_package(
+    host: Host, monkeypatch: pytest.MonkeyPatch, *, twin_is_last: bool
+) -> None:
+    native = "libglvnd\t1:1.3.4-1.el9\tx86_64\tlibglvnd-egl(x86-64) = 1:1.3.4, \tlibglvnd(x86-64)\n"
+    twin = "libglvnd\t1:1.3.4-2.el9\ti686\tlibglvnd-egl(x86-32) = 1:1.3.4, \tlibglvnd(x86-32)\n"
+    alone = "only32\t1-1\ti686\t\t\n"
+    installed(monkeypatch, alone + (native + twin if twin_is_last else twin + native))
+    found, broken = rpm.packages(lambda _name: True)
+    assert (set(found), broken) == ({"libglvnd"}, [])
+    assert found["libglvnd"]["version"] == "1:1.3.4-1.el9"
+    assert found["libglvnd"]["depends"] == "libglvnd-egl(x86-64) = 1:1.3.4"
+    assert found["libglvnd"]["provides"] == "libglvnd(x86-64)"
+    assert host.root.is_dir()
+
+
 def test_relations_without_files_symbols_and_conditions(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

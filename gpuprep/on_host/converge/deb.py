@@ -34,11 +34,17 @@ QUIET = ["-y", "-o", "Acquire::Retries=3"]
 for _option in KEEP_CHANGED:
     QUIET += ["-o", "Dpkg::Options::=" + _option]
 
+MODULES = "/lib/modules"
+SOURCES = "/usr/src/*/dkms.conf"
+SETTING = re.compile(
+    r"""^\s*(PACKAGE_NAME|PACKAGE_VERSION|(?:BUILT|DEST)_MODULE_NAME\[\d+\])=["']?([^"'\s#]+)""",
+    re.M,
+)
 KEY_READER = "/usr/bin/sqv"  # its policy ends SHA-1's time on 2026-02-01
 WHOLE = ("installed", "not-installed", "config-files")
 KERNEL = re.compile(
     r"^linux-(?!(?:modules|objects|signatures)-nvidia-)"
-    r"(image|modules|generic|oracle|virtual|aws|azure|gcp)(-|$)"
+    r"(image|modules|generic|oracle|virtual|aws|azure|gcp)([-:]|$)"
 )
 MISSING = re.compile(
     r"E: (Unable to locate package|Version '.*' for '.*' was not found|Package '.*' has no)"
@@ -73,26 +79,35 @@ def _patient(argv):
 
 
 def _rows(*fields):
-    """Return fields of every package that is known, as lists."""
-    form = "\\t".join("${%s}" % field for field in fields) + "\\n"
+    """Return the name and fields of every package that is known, as lists.
+
+    As apt has it, a name is followed by the architecture where that is not the host's own.
+    """
+    form = "\\t".join("${%s}" % field for field in ("Package", "Architecture", *fields)) + "\\n"
     lines = command(["dpkg-query", "-W", "-f", form]).out.splitlines()
-    return [line.split("\t") for line in lines]
+    rows = [line.split("\t") for line in lines]
+    native = next((row[1] for row in rows if row[0] == "dpkg"), None)
+    own = ("", "all", native)
+    return [
+        [name + ":" + arch if native and arch not in own else name, *rest]
+        for name, arch, *rest in rows
+    ]
 
 
 def installed():
     """Return installed packages: name to version."""
-    rows = _rows("Package", "db:Status-Status", "Version")
+    rows = _rows("db:Status-Status", "Version")
     return {name: version for name, state, version in rows if state == "installed"}
 
 
 def held():
     """Return names of packages that are held."""
-    return {name for name, wanted in _rows("Package", "db:Status-Want") if wanted == "hold"}
+    return {name for name, wanted in _rows("db:Status-Want") if wanted == "hold"}
 
 
 def unfinished():
     """Return packages in a state between absent and installed: name to state."""
-    rows = _rows("Package", "db:Status-Status")
+    rows = _rows("db:Status-Status")
     return {name: state for name, state in rows if state not in WHOLE}
 
 
@@ -147,10 +162,10 @@ def needed(exact, version):
 def awaited(names):
     """Return those of some packages that installed ones name among what they depend on."""
     words = set()
-    for state, *groups in _rows("db:Status-Status", "Pre-Depends", "Depends"):
+    for _, state, *groups in _rows("db:Status-Status", "Pre-Depends", "Depends"):
         if state == "installed":
             words.update(re.findall(r"[a-z0-9][a-z0-9+.-]+", " ".join(groups)))
-    return [name for name in names if name in words]
+    return [name for name in names if name.partition(":")[0] in words]
 
 
 def refresh():
@@ -216,7 +231,7 @@ def has_moved_on(outcome):
 
 def leftovers(names):
     """Return those of some packages of which anything is there, be it only configuration."""
-    known = dict(_rows("Package", "db:Status-Status"))
+    known = dict(_rows("db:Status-Status"))
     return [name for name in names if known.get(name, "not-installed") != "not-installed"]
 
 
@@ -262,13 +277,58 @@ def _ready_modules(kernel):
     return sorted(name for name in installed() if form.match(name))
 
 
+def _modules_of(path):
+    """Return what a file of DKMS's calls its sources, their version, and the modules they make."""
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        settings = dict(SETTING.findall(handle.read()))
+    source = settings.get("PACKAGE_NAME", "")
+    made = {
+        settings.get(key.replace("BUILT", "DEST"), value)
+        for key, value in settings.items()
+        if key.startswith("BUILT")
+    }
+    made = {re.sub(r"\$(PACKAGE_NAME\b|\{PACKAGE_NAME\})", source, module) for module in made}
+    return source, settings.get("PACKAGE_VERSION", ""), made
+
+
+def _source(name):
+    """Return which sources of an installed package make a module, and their version; else None."""
+    paths = glob.glob(SOURCES)
+    owners = command(["dpkg-query", "-S", "--", *paths]).out if paths else ""
+    owned = sorted(set(paths) & {line.rpartition(": ")[2] for line in owners.splitlines()})
+    found = [(source, version) for source, version, made in map(_modules_of, owned) if name in made]
+    return found[0] if len(found) == 1 and all(found[0]) and "$" not in "".join(found[0]) else None
+
+
+def _build_all(kernel, name):
+    """Build all that is registered. Of others some may not build: files tell whether ours did."""
+
+    def files():
+        form = os.path.join(MODULES, glob.escape(kernel), "updates/dkms", name + ".ko*")
+        return {path: os.stat(path).st_mtime for path in glob.glob(form)}
+
+    before = files()
+    outcome = command(["dkms", "autoinstall", "-k", kernel])
+    after = files()
+    return outcome._replace(code=0) if after and after != before else outcome
+
+
 def build_module(kernel, name):
-    """Build what is registered for a kernel, or unpack what came ready; return the outcome."""
-    del name
+    """Build a module for a kernel, or unpack what came ready; return the outcome."""
     ready = _ready_modules(kernel)
     if ready:
         return _patient(INSTALL + ["--reinstall"] + QUIET + _lock_timeout() + ["--"] + ready)
-    return command(["dkms", "autoinstall", "-k", kernel])
+    source = _source(name)
+    if source is None:
+        return _build_all(kernel, name)
+    words = ["-m", source[0], "-v", source[1]]
+    status = command(["dkms", "status"]).out
+    registered = r"^%s(?:/|, )%s" % tuple(map(re.escape, source))  # a comma up to version 2
+    if not re.search(registered + "[,:]", status, re.M):
+        command(["dkms", "add", *words])
+    elif re.search(registered + ", %s, .*: installed" % re.escape(kernel), status, re.M):
+        command(["dkms", "uninstall", *words, "-k", kernel])  # else version 2 says it is there
+    return command(["dkms", "install", *words, "-k", kernel, "--force"])
 
 
 def rebuild_initramfs(kernel):

@@ -3,8 +3,17 @@
 from fnmatch import fnmatchcase
 
 
+def plain(names):
+    """Return names without the architecture that follows that of another than the host's."""
+    return {name.partition(":")[0] for name in names}
+
+
 def matches(name, patterns):
-    """Return whether a name fits a pattern and no exclusion (a pattern with a leading ``!``)."""
+    """Return whether a name fits a pattern and no exclusion (a pattern with a leading ``!``).
+
+    A package of another architecture than the host's, ``name:architecture``, goes by its name.
+    """
+    name = name.partition(":")[0]
     if any(fnmatchcase(name, p[1:]) for p in patterns if p.startswith("!")):
         return False
     return any(fnmatchcase(name, p) for p in patterns if not p.startswith("!"))

@@ -6,7 +6,7 @@ import time
 
 from . import family, files
 from .base import OperationError, command, done, last_lines, listed
-from .names import fits, matches
+from .names import fits, matches, plain
 
 RECENT_SECONDS = 7200  # how old a build log may be to explain a failure of now
 REFRESH_TRIES = 3
@@ -187,8 +187,7 @@ def looked_at(backend, transaction):
     own += main.get("remove") or []
 
     def of_others(names):
-        plain = {name.partition(":")[0] for name in names}  # without an architecture
-        return {n for n in plain if not matches(n, own) and not backend.is_kernel(n)}
+        return {n for n in plain(names) if not matches(n, own) and not backend.is_kernel(n)}
 
     if not found.ok:
         return found
@@ -200,8 +199,8 @@ def looked_at(backend, transaction):
             " driver, CUDA or cuDNN. It was not started: remove what is in the way, or ask for"
             " versions that go with it, then run again." % listed(sorted(strangers)),
         )
-    changed = of_others(found.installs) - set(transaction["install"])
-    held = changed & backend.held() if changed else ()
+    changed = of_others(found.installs) - plain(transaction["install"])
+    held = changed & plain(backend.held()) if changed else ()
     if held:
         raise OperationError(
             "E_HELD_PACKAGES",

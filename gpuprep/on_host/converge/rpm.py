@@ -39,6 +39,7 @@ NO_MATCH = re.compile(r"No match for argument: (\S+)")
 RELEASE = re.compile(r"-release(-|$)")  # what packages are called that bring repositories
 TELLING = ("Error:", " Problem", "  - ", "No match", "All matches", "Failed", "GPG", "The GPG")
 FILTERED = re.compile(r"filtered out by (modular|exclude) filtering for argument: (\S+)")
+TWIN = re.compile(r"i\d86$")  # for 32-bit programs, beside the packages of the host's own
 ISA = re.compile(r"\((?:x86-64|aarch-64)\)$")
 # Where Enterprise Linux keeps what other packages are built with.
 BUILDER = re.compile(r"codeready|^crb$|^powertools$", re.I)
@@ -97,10 +98,14 @@ def _dnf(argv):
 
 
 def _rows():
-    """Return name, version and full name of every package, oldest first."""
+    """Return name, version and full name of every package, oldest first.
+
+    Those for 32-bit programs are left out: they may be of another version, and decide nothing.
+    """
     form = "%{NAME}\\t%{EVR}\\t%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"
     lines = command(["rpm", "-qa", "--qf", form]).out.splitlines()
-    return [tuple(line.split("\t")) for line in lines if line.count("\t") == 2]
+    rows = [tuple(line.split("\t")) for line in lines if line.count("\t") == 2]
+    return [row for row in rows if not TWIN.match(row[2].rpartition(".")[2])]
 
 
 def installed():
@@ -156,8 +161,9 @@ def _offers(forms, fields):
 def available(names):
     """Return versions that the package index offers: name to set."""
     found = {}
-    for name, version in _offers(names, ("name", "evr")) if names else ():
-        found.setdefault(name, set()).add(_plain(version))
+    for name, version, arch in _offers(names, ("name", "evr", "arch")) if names else ():
+        if not TWIN.match(arch):
+            found.setdefault(name, set()).add(_plain(version))
     return {name: found[name] for name in names if name in found}
 
 

@@ -19,17 +19,23 @@ UNPACK = "/usr/lib/apt/apt-helper"
 ALTERNATIVES = "/var/lib/dpkg/alternatives"
 INITRAMFS_MAKERS = ("mkinitramfs", "update-initramf")  # beginnings of their processes' names
 MODULE_BUILDER = "dkms"
+DPKG = "Package: dpkg\n"  # it is of the host's own architecture
 SIGNING_KEYS = ("/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der")
 
 
 def packages(wanted):
-    """Return packages of interest and broken ones, from dpkg's own database."""
-    found, broken = {}, []
+    """Return packages of interest and broken ones, from dpkg's own database.
+
+    A package of the host's own architecture decides. One of the same name for another is at its
+    version, dpkg sees to that; not held, it leaves the name so.
+    """
+    found, broken, loose = {}, [], set()
     try:
         with open("/var/lib/dpkg/status", encoding="utf-8", errors="replace") as handle:
             stanzas = handle.read().split("\n\n")
     except OSError:
         return found, broken
+    native = next((_architecture(s) for s in stanzas if s.startswith(DPKG)), None)
     for stanza in stanzas:
         name = stanza[9 : stanza.find("\n")]
         state = re.search(r"^Status: (\S+) (\S+) (\S+)", stanza, re.M)
@@ -39,9 +45,11 @@ def packages(wanted):
             broken.append({"name": name, "status": state.group(3)})
         if not wanted(name):
             continue
-        fields = dict(
-            re.findall(r"^(Version|Architecture|Depends|Pre-Depends|Provides): (.*)", stanza, re.M)
-        )
+        if native and _architecture(stanza) not in (None, "all", native):
+            if state.group(3) == "installed" and state.group(1) != "hold":
+                loose.add(name)
+            continue
+        fields = dict(re.findall(r"^(Version|Depends|Pre-Depends|Provides): (.*)", stanza, re.M))
         found[name] = {
             "version": fields.get("Version"),
             "status": state.group(3),
@@ -49,7 +57,15 @@ def packages(wanted):
             "depends": ", ".join(fields[k] for k in ("Pre-Depends", "Depends") if k in fields),
             "provides": fields.get("Provides", ""),
         }
+    for name in loose.intersection(found):
+        found[name]["hold"] = False
     return found, broken
+
+
+def _architecture(stanza):
+    """Return the architecture that a paragraph names, None where it names none."""
+    found = re.search(r"^Architecture: (\S+)", stanza, re.M)
+    return found.group(1) if found else None
 
 
 def indexes():

@@ -17,6 +17,9 @@ MODPROBE = (
     "/lib/modprobe.d",
 )
 BOOT = "/boot"
+# What distributions call them; grub takes the first that is there, as we do. Kept copies and those
+# of a crash kernel have longer names.
+INITRAMFS = ("initrd.img-%s", "initrd-%s", "initramfs-%s.img")
 RULES = ("alias", "blacklist", "install", "options")
 SIDE_MODULE = re.compile(r"[-_](uvm|drm|modeset|peermem|fs)$")
 SIGNED = b"~Module signature appended~\n"
@@ -182,18 +185,17 @@ def module_rules(folders=MODPROBE, command_line="/proc/cmdline"):
     return found + [{"path": command_line, "line": word} for word in words]
 
 
-def initramfs(release, files):
-    """Return a kernel's initial RAM disks, each with those of some files that are newer.
+def initramfs(release, files, folder=BOOT):
+    """Return the initial RAM disk that a kernel boots, with those of some files that are newer.
 
     Times differ by host; what they mean does not.
     """
     written = {path: seconds for path, seconds in zip(files, map(_written, files)) if seconds}
-    found = {}
-    for path in _initramfs(release):
+    for path in _initramfs(release, folder):
         made = _written(path)
         if made is not None:
-            found[path] = sorted(name for name, seconds in written.items() if made < seconds)
-    return found
+            return {path: sorted(name for name, seconds in written.items() if made < seconds)}
+    return {}
 
 
 def initramfs_mb(release, folder=BOOT):
@@ -203,7 +205,7 @@ def initramfs_mb(release, folder=BOOT):
 
 
 def _initramfs(release, folder=BOOT):
-    return glob.glob("%s/init*%s*" % (folder, glob.escape(release)))
+    return [os.path.join(folder, name % release) for name in INITRAMFS]
 
 
 def _written(path):

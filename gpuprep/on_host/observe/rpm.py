@@ -27,6 +27,7 @@ MANY = 500  # names that one command takes
 _FORMAT = "%{NAME}\\t%{EVR}\\t%{ARCH}\\t[%{REQUIRENEVRS}, ]\\t[%{PROVIDENEVRS}, ]\\n"
 # No files, no symbols, no sonames, no conditions: a kernel has thousands of those.
 _PLAIN = re.compile(r"[\w.+-]+(\((x86-64|aarch-64)\))?( [<=>]{1,2} \S+)?$")
+_TWIN = re.compile(r"i\d86$")  # beside the packages of a 64-bit system
 _ON = ("1", "yes", "true", "on")
 
 
@@ -46,7 +47,8 @@ def packages(wanted):
 def _packages(rows, locked):
     """Return packages by name, and those that an interrupted update left in two versions.
 
-    Kernels and their trees may be there in several versions: trees are told by release too.
+    Kernels and their trees may be there in several versions: trees are told by release too. A
+    package for 32-bit programs decides nothing, and the lines that hold its twin hold it too.
     """
     found, versions = {}, {}
     for row in rows:
@@ -63,6 +65,8 @@ def _packages(rows, locked):
         }
         if "installonlypkg(" not in fields[4]:
             versions.setdefault("%s.%s" % (name, arch), {})[version] = name
+        if _TWIN.match(arch):
+            continue
         if name.startswith("kernel-") and "devel" in name:
             found["%s-%s.%s" % (name, version.split(":")[-1], arch)] = package
         other = found.get(name)
