@@ -1,4 +1,4 @@
-"""The Python interface: provision, plan, apply, verify, status, run_jobs, workshop.
+"""The Python interface: provision, plan, apply, verify, status, run_jobs, workshop, explain.
 
 Most calls are one run of one playbook, in any thread, and return a
 :class:`FleetResult`. What happens to single hosts is part of the result and never raised; errors
@@ -17,7 +17,7 @@ from typing import Any, Unpack
 # somebody asks for the hints.
 import gpuprep  # noqa: TC001 - typing.get_type_hints asks for it
 from gpuprep.errors import ConfigError, ExitCode
-from gpuprep.model import FleetResult, Tier
+from gpuprep.model import FleetResult, HostFacts, Refusal, Stack, Tier
 from gpuprep.run import transports
 from gpuprep.run.arguments import check_arguments, checked_options
 from gpuprep.run.execution import Run
@@ -30,6 +30,7 @@ from gpuprep.run.options import (
     Variables,
     access_arguments,
     extra_variables,
+    kind_of,
     tags_environment,
 )
 
@@ -389,6 +390,32 @@ def _check_before_launch(variables: Variables | None, options: RunOptions) -> No
         transports.check(transport)
     parts: RunOptions = {**options, "diff": False}  # which the preparation has
     tags_environment("faceswap_jobs", parts)
+
+
+def explain(
+    host: str | HostFacts, *, os: str | None = None, variables: Mapping[str, Any] | None = None
+) -> Stack | Refusal:
+    """Return the stack that a host would get, with the reason for each choice, or the refusal.
+
+    It is what the command of this name tells. No host is touched, and nothing is asked for.
+
+    Args:
+        host: an OCI shape (``"BM.GPU.H100.8"``), or what is known of a host.
+        os: the host's system, as the catalog has it (``"debian-12"``); for a shape.
+        variables: settings (role inputs), as for :func:`apply`.
+
+    Raises:
+        ConfigError: an argument or a variable is wrong, or the shape is not in the catalog.
+
+    """
+    from gpuprep.planner.explained import explained  # noqa: PLC0415 - no other verb needs it
+
+    if not isinstance(host, str | HostFacts) or not host:
+        raise ConfigError(f"host: expected a shape or gpuprep.HostFacts, found {kind_of(host)}")
+    check_arguments(os=os)
+    if not isinstance(variables, Mapping | None):
+        raise ConfigError(f"variables: expected a mapping, found {kind_of(variables)}")
+    return explained(host, os, variables or {})
 
 
 class _Clock:
