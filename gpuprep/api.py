@@ -1,6 +1,6 @@
-"""The Python interface: provision, plan, apply, verify, status, run_jobs, workshop.
+"""The Python interface: provision, plan, apply, verify, status, run_jobs, workshop, explain.
 
-Each call but ``provision`` is one run of one playbook, in any thread, and returns a
+Most calls are one run of one playbook, in any thread, and return a
 :class:`FleetResult`. What happens to single hosts is part of the result and never raised; errors
 are raised only when there is no result to speak of: wrong input, no inventory, no engine.
 """
@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
+# Results that few callers need are annotated as attributes of the package, which imports them when
+# somebody asks for the hints.
+import gpuprep  # noqa: TC001 - typing.get_type_hints asks for it
 from gpuprep.errors import ConfigError, ExitCode
-from gpuprep.model import Tier
+from gpuprep.model import FleetResult, HostFacts, Refusal, Stack, Tier
+from gpuprep.run import transports
+from gpuprep.run.arguments import check_arguments, checked_options
 from gpuprep.run.execution import Run
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gpuprep.model import FleetResult
-    from gpuprep.oci.provision.result import ProvisionResult
-    from gpuprep.run.inventories import Source
-    from gpuprep.run.jobs import JobsResult
-    from gpuprep.run.options import Cancel, EventCallback, Limit, RunOptions, Variables
-    from gpuprep.run.workshop import WorkshopResult
+from gpuprep.run.inventories import Source  # noqa: TC001 - as above
+from gpuprep.run.options import (
+    Cancel,
+    EventCallback,
+    Limit,
+    RunOptions,
+    Variables,
+    access_arguments,
+    extra_variables,
+    kind_of,
+    tags_environment,
+)
 
 
 def plan(
@@ -41,7 +48,8 @@ def plan(
 
     Takes, returns and raises what :func:`apply` does.
     """
-    run = Run("plan", inventory, limit, variables, on_event, cancel, options)
+    given = checked_options(plan, options)
+    run = Run("plan", inventory, limit, variables, on_event, cancel, given)
     return run.execute()
 
 
@@ -80,7 +88,8 @@ def apply(  # noqa: PLR0913 - the public interface
         EngineError: Ansible cannot work.
 
     """
-    run = Run("apply", inventory, limit, variables, on_event, cancel, options, check=check)
+    given = checked_options(apply, options)
+    run = Run("apply", inventory, limit, variables, on_event, cancel, given, check=check)
     return run.execute()
 
 
@@ -111,12 +120,12 @@ def verify(  # noqa: PLR0913 - the public interface
     """
     if tier not in list(Tier):
         raise ConfigError(f"tier {tier!r}: choose one of {', '.join(Tier)}")
-    if sample is not None and sample < 1:
-        raise ConfigError(f"sample {sample}: at least 1 host")
+    check_arguments(sample=sample)
     settings: dict[str, Any] = {"gpuprep_verify_tier": Tier(tier).value}
     if sample is not None:
         settings["gpuprep_verify_sample"] = sample
-    run = Run("verify", inventory, limit, variables, on_event, cancel, options, settings=settings)
+    given = checked_options(verify, options)
+    run = Run("verify", inventory, limit, variables, on_event, cancel, given, settings=settings)
     return run.execute()
 
 
@@ -133,18 +142,19 @@ def status(
 
     Takes, returns and raises what :func:`apply` does.
     """
-    run = Run("status", inventory, limit, variables, on_event, cancel, options)
+    given = checked_options(status, options)
+    run = Run("status", inventory, limit, variables, on_event, cancel, given)
     return run.execute()
 
 
 def provision(
-    fleet: str | Path | Mapping[str, Any],
+    fleet: str | os.PathLike[str] | Mapping[str, Any],
     *,
     check: bool = False,
     state: str | None = None,
     options: Mapping[str, Any] | None = None,
     on_progress: Callable[[str], None] | None = None,
-) -> ProvisionResult:
+) -> gpuprep.ProvisionResult:
     """Bring a fleet of hosts on Oracle Cloud Infrastructure to where it should be.
 
     What is there is known by its tags: running again launches nothing twice.
@@ -166,18 +176,19 @@ def provision(
         InventoryError: the cloud does not answer, or does not allow it.
 
     """
+    check_arguments(fleet=fleet, check=check, state=state, options=options, on_progress=on_progress)
     return _provision(fleet, check, state, options, on_progress)
 
 
 def _provision(  # noqa: PLR0913 - as above
-    fleet: str | Path | Mapping[str, Any],
+    fleet: str | os.PathLike[str] | Mapping[str, Any],
     check: bool,  # noqa: FBT001 - private
     state: str | None,
     options: Mapping[str, Any] | None,
     on_progress: Callable[[str], None] | None,
     *,
     addresses: bool = False,
-) -> ProvisionResult:
+) -> gpuprep.ProvisionResult:
     """Do what ``provision`` does, looking up addresses of all members that run if wanted."""
     from gpuprep.oci import Options  # noqa: PLC0415 - the other verbs do not need it
     from gpuprep.oci.options import from_environment  # noqa: PLC0415
@@ -185,7 +196,10 @@ def _provision(  # noqa: PLR0913 - as above
     from gpuprep.oci.provision.fleet import provision as carry_out  # noqa: PLC0415
     from gpuprep.oci.provision.tools import Tools  # noqa: PLC0415
 
-    given = settings.load(fleet) if isinstance(fleet, str | Path) else settings.Source(dict(fleet))
+    if isinstance(fleet, Mapping):
+        given = settings.Source(dict(fleet))
+    else:
+        given = settings.load(Path(fleet))
     desired = settings.desired(given.but(state=state) if state is not None else given)
     signed = Options.from_mapping({**from_environment(os.environ), **(options or {})})
     tools = Tools(tell=on_progress) if on_progress else Tools()
@@ -193,7 +207,7 @@ def _provision(  # noqa: PLR0913 - as above
 
 
 def run_jobs(  # noqa: PLR0913 - the public interface
-    file: str | Path,
+    file: str | os.PathLike[str],
     inventory: Source | None = None,
     *,
     state: str = "done",
@@ -203,7 +217,7 @@ def run_jobs(  # noqa: PLR0913 - the public interface
     on_event: EventCallback | None = None,
     cancel: Cancel | None = None,
     **options: Unpack[RunOptions],
-) -> JobsResult:
+) -> gpuprep.JobsResult:
     """Run jobs of Faceswap on hosts that have it, and bring their labelled videos back.
 
     A job that was stopped goes on where it was; what is done is not done again.
@@ -234,7 +248,9 @@ def run_jobs(  # noqa: PLR0913 - the public interface
 
     if state not in ("done", "started", "stopped"):
         raise ConfigError(f"state {state!r}: choose one of done, started, stopped")
-    described = jobs.load(file)
+    given = checked_options(run_jobs, options)
+    check_arguments(file=file)
+    described = jobs.load(Path(file))
     if state != "stopped":
         problems.raise_for(decide.output_problems(described.jobs))
     settings = {
@@ -242,14 +258,14 @@ def run_jobs(  # noqa: PLR0913 - the public interface
         "gpuprep_faceswap_state": state,
     }
     run = JobsRun(
-        "faceswap_jobs", inventory, limit, variables, on_event, cancel, options, check, settings
+        "faceswap_jobs", inventory, limit, variables, on_event, cancel, given, check, settings
     )
     return run.carry_out()
 
 
 def workshop(  # noqa: PLR0911, PLR0913 - the public interface; a part that fails ends it
-    fleet: str | Path,
-    jobs: str | Path,
+    fleet: str | os.PathLike[str],
+    jobs: str | os.PathLike[str],
     *,
     state: str = "done",
     check: bool = False,
@@ -259,7 +275,7 @@ def workshop(  # noqa: PLR0911, PLR0913 - the public interface; a part that fail
     on_event: EventCallback | None = None,
     cancel: Cancel | None = None,
     **options: Unpack[RunOptions],
-) -> WorkshopResult:
+) -> gpuprep.WorkshopResult:
     """Launch the hosts of a fleet, prepare them, install Faceswap, and run its jobs.
 
     Every part finds what is there: running again does what is left, and nothing twice.
@@ -294,8 +310,22 @@ def workshop(  # noqa: PLR0911, PLR0913 - the public interface; a part that fail
 
     if state not in ("done", "stopped", "absent"):
         raise ConfigError(f"state {state!r}: choose one of done, stopped, absent")
-    desired = fleet_settings.desired(fleet_settings.load(fleet))
-    described = load(jobs)
+    given = checked_options(workshop, options)
+    check_arguments(
+        fleet=fleet,
+        jobs=jobs,
+        check=check,
+        oci_options=oci_options,
+        on_progress=on_progress,
+        on_event=on_event,
+        cancel=cancel,
+        **given,
+    )
+    _check_before_launch(variables, given)
+    of_jobs: RunOptions = {**given}
+    of_jobs.pop("diff", None)
+    desired = fleet_settings.desired(fleet_settings.load(Path(fleet)))
+    described = load(Path(jobs))
     if state == "done":
         problems.raise_for(decide.output_problems(described.jobs))
         expected = [f"{desired.fleet}-{number:03d}" for number in range(1, desired.count + 1)]
@@ -303,7 +333,7 @@ def workshop(  # noqa: PLR0911, PLR0913 - the public interface; a part that fail
     clock = _Clock()
     seconds: dict[str, float] = {}
 
-    def places(state: str | None, *, check: bool = check) -> ProvisionResult:
+    def places(state: str | None, *, check: bool = check) -> gpuprep.ProvisionResult:
         return _provision(fleet, check, state, oci_options, on_progress, addresses=True)
 
     if state == "absent":
@@ -326,7 +356,7 @@ def workshop(  # noqa: PLR0911, PLR0913 - the public interface; a part that fail
             variables=variables,
             on_event=on_event,
             cancel=cancel,
-            **options,
+            **of_jobs,
         )
         seconds["jobs"] = clock()
         if stopped.exit_code is not ExitCode.OK:
@@ -337,16 +367,55 @@ def workshop(  # noqa: PLR0911, PLR0913 - the public interface; a part that fail
     extra = [variables] if isinstance(variables, Mapping) else list(variables or ())
     wanted = [{"gpuprep_components": list(COMPONENTS)}, *extra]
     prepared = apply(
-        inventory, check=check, variables=wanted, on_event=on_event, cancel=cancel, **options
+        inventory, check=check, variables=wanted, on_event=on_event, cancel=cancel, **given
     )
     seconds["prepare"] = clock()
     if prepared.exit_code is not ExitCode.OK or check:
         return WorkshopResult(there, prepared, None, seconds)
     done = run_jobs(
-        jobs, inventory, variables=variables, on_event=on_event, cancel=cancel, **options
+        jobs, inventory, variables=variables, on_event=on_event, cancel=cancel, **of_jobs
     )
     seconds["jobs"] = clock()
     return WorkshopResult(there, prepared, done, seconds)
+
+
+def _check_before_launch(variables: Variables | None, options: RunOptions) -> None:
+    """Refuse what the runs would refuse, before there are hosts that cost money."""
+    extra_variables(variables)
+    access = options.get("access")
+    if access is not None:
+        access_arguments(access)
+    transport = options.get("transport")
+    if transport is not None:
+        transports.check(transport)
+    parts: RunOptions = {**options, "diff": False}  # which the preparation has
+    tags_environment("faceswap_jobs", parts)
+
+
+def explain(
+    host: str | HostFacts, *, os: str | None = None, variables: Mapping[str, Any] | None = None
+) -> Stack | Refusal:
+    """Return the stack that a host would get, with the reason for each choice, or the refusal.
+
+    It is what the command of this name tells. No host is touched, and nothing is asked for.
+
+    Args:
+        host: an OCI shape (``"BM.GPU.H100.8"``), or what is known of a host.
+        os: the host's system, as the catalog has it (``"debian-12"``); for a shape.
+        variables: settings (role inputs), as for :func:`apply`.
+
+    Raises:
+        ConfigError: an argument or a variable is wrong, or the shape is not in the catalog.
+
+    """
+    from gpuprep.planner.explained import explained  # noqa: PLC0415 - no other verb needs it
+
+    if not isinstance(host, str | HostFacts) or not host:
+        raise ConfigError(f"host: expected a shape or gpuprep.HostFacts, found {kind_of(host)}")
+    check_arguments(os=os)
+    if not isinstance(variables, Mapping | None):
+        raise ConfigError(f"variables: expected a mapping, found {kind_of(variables)}")
+    return explained(host, os, variables or {})
 
 
 class _Clock:

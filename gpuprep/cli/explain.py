@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,16 +170,16 @@ def _question(
     any_system: bool = False,
 ) -> tuple[dict[str, Any], str]:
     """Put the facts together: file first, then the shape's, then the options."""
+    from gpuprep.planner.facts_file import facts_of_shape, read_mapping  # noqa: PLC0415
+
     data: dict[str, Any] = {}
     where = "options"
     if facts is not None:
-        from gpuprep.planner.facts_file import read_mapping  # noqa: PLC0415
-
         data, where = read_mapping(facts), str(facts)
     if shape is not None:
-        data |= _facts_of_shape(shape, catalog)
+        data |= facts_of_shape(shape, catalog)
     elif "gpus" not in data and isinstance(data.get("shape"), str):
-        data = _facts_of_shape(data["shape"], catalog) | data
+        data = facts_of_shape(data["shape"], catalog) | data
     given = {
         _KEYS.get(name, name): list(value) if isinstance(value, tuple) else value
         for name, value in options.items()
@@ -192,28 +191,6 @@ def _question(
     if "os" not in data and not any_system:
         raise ConfigError(f"explain needs --os: one of {', '.join(catalog.systems)}")
     return data, where
-
-
-def _facts_of_shape(name: str, catalog: Catalog) -> dict[str, Any]:
-    shape = catalog.shapes.get(name)
-    if shape is None:
-        from fnmatch import fnmatchcase  # noqa: PLC0415
-
-        if fnmatchcase(name, catalog.amd_pattern):
-            return {"shape": name, "gpus": []}
-        raise ConfigError(f"shape {name!r} is not in the catalog{_meant(name, catalog.shapes)}")
-    gpus = [shape.gpu] * shape.count if shape.gpu else []
-    return {"shape": name, "gpus": gpus, "arch": shape.arch}
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    """Return which known names may have been meant, or else all of them."""
-    known = tuple(known)
-    by_upper = {each.upper(): each for each in known}
-    near = difflib.get_close_matches(name.upper(), by_upper, n=3, cutoff=0.75)
-    if near:
-        return f"; did you mean {' or '.join(by_upper[each] for each in near)}?"
-    return f"; known: {', '.join(known)}"
 
 
 def _print_matrix(catalog: Catalog, output: str) -> None:
@@ -240,10 +217,11 @@ def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> st
 
     if isinstance(outcome, Refusal):
         from gpuprep.planner.advice import advice  # noqa: PLC0415
+        from gpuprep.planner.facts_file import meant  # noqa: PLC0415
 
         told = advice(outcome)
         if host.os not in catalog.systems:
-            told = f"System {host.os!r} is not in the catalog{_meant(host.os, catalog.systems)}"
+            told = f"System {host.os!r} is not in the catalog{meant(host.os, catalog.systems)}"
         return refusal_in_words(host, outcome, catalog) + (f"\n{told}" if told else "")
     level = _support(host, catalog)
     return f"{stack_in_words(host, outcome, catalog)}\n\n{host.os}, {level}: {level.meaning}"

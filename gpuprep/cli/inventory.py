@@ -112,7 +112,9 @@ def _ask_ansible(
 ) -> subprocess.CompletedProcess[str]:
     from gpuprep.run.ansible_errors import engine_error  # noqa: PLC0415
     from gpuprep.run.environment import playbook_user_environment  # noqa: PLC0415
+    from gpuprep.run.inventories import refuse_empty  # noqa: PLC0415
 
+    refuse_empty(inventory)
     sources = [f"--inventory={one}" for one in inventory]
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "inventory", "--list", *sources, *arguments],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -13,6 +14,8 @@ from gpuprep.model.value import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_LIMIT: Final = ("--limit", "-l")  # what is wrong with one is told where it is read
 
 
 class LazyCommand(Value, frozen=True):
@@ -67,4 +70,18 @@ class LazyGroup(click.Group):
             near = difflib.get_close_matches(args[0], self._lazy, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {args[0]!r}.{hint}")
+        _refuse_empty(ctx, args)
         return super().resolve_command(ctx, args)
+
+
+def _refuse_empty(ctx: click.Context, args: Sequence[str]) -> None:
+    """Refuse an empty value of any option: mostly that of a shell's variable that is not set.
+
+    Python takes an empty path for the working directory, Ansible an empty pattern for all hosts.
+    """
+    for before, value in pairwise([*args, "."]):
+        name, equals, said = before.partition("=")
+        if equals and not said and name.startswith("--") and name != _LIMIT[0]:
+            ctx.fail(f"{name} is given an empty value: name one, or leave it out.")
+        if value == "" and before not in _LIMIT:
+            ctx.fail(f"An empty value stands after {before}: name one, or leave it out.")

@@ -202,7 +202,7 @@ def ask_access(  # noqa: PLR0913 - one per option
     labels = ["default", *asked] if ask_vault_pass else asked
     return Access(
         user=user,
-        private_key=Path(private_key) if private_key else None,
+        private_key=private_key,
         connection_password=_ask("SSH password") if ask_pass else None,
         become_password=_ask("BECOME password") if ask_become_pass else None,
         vault_password_files=vault_password_file,

@@ -1,21 +1,25 @@
-"""Facts files: what ``explain --facts`` reads, checked key by key.
+"""Facts files: what ``explain --facts`` reads, checked key by key; and what a shape says of facts.
 
 The keys are those of a golden case's ``in``; JSON or YAML.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.components import KNOWN, NAMES
-from gpuprep.errors import FactsError
+from gpuprep.errors import ConfigError, FactsError
 from gpuprep.model import DesiredStack, HostFacts, HostState, KernelHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
+
+    from gpuprep.catalog import Catalog
 
 _PCI = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{4}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -154,6 +158,32 @@ def parse_facts(data: object, where: str = "facts") -> tuple[HostFacts, DesiredS
         host["ready_modules"] = {name: tuple(v) for name, v in host["ready_modules"].items()}
     facts = HostFacts(state=HostState(**_with_headers(state)), **_with_headers(host))
     return facts, _desired(data)
+
+
+def facts_of_shape(name: str, catalog: Catalog) -> dict[str, Any]:
+    """Return what a shape says of its hosts, with the keys of a facts file.
+
+    Raises:
+        ConfigError: the catalog does not have it; says which may have been meant.
+
+    """
+    shape = catalog.shapes.get(name)
+    if shape is None:
+        if fnmatchcase(name, catalog.amd_pattern):
+            return {"shape": name, "gpus": []}
+        raise ConfigError(f"shape {name!r} is not in the catalog{meant(name, catalog.shapes)}")
+    gpus = [shape.gpu] * shape.count if shape.gpu else []
+    return {"shape": name, "gpus": gpus, "arch": shape.arch}
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return which known names may have been meant, or else all of them, to end a sentence."""
+    known = tuple(known)
+    by_upper = {each.upper(): each for each in known}
+    near = difflib.get_close_matches(name.upper(), by_upper, n=3, cutoff=0.75)
+    if near:
+        return f"; did you mean {' or '.join(by_upper[each] for each in near)}?"
+    return f"; known: {', '.join(known)}"
 
 
 def _with_headers(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gpuprep.errors import ConfigError, EngineError, ExitCode, GpuprepError, InventoryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from gpuprep.fleet.failures import Failure
 
@@ -50,6 +50,9 @@ _REASON: Final = re.compile(
     r"(.+(?:\n(?!\[|Origin: |<<<|Failed to parse ).+)*)"
 )
 _OWN_REASON: Final = re.compile(r"inventory source \S+ with plugin gpuprep\S+: (.+)$")
+_NO_MAPPING: Final = re.compile(
+    r"Invalid extra vars data supplied\. '@?(.+?)' could not be made into a dictionary"
+)
 _ORIGIN: Final = re.compile(r"^Origin: (.+)$", re.MULTILINE)
 _ENCRYPTED: Final = b"$ANSIBLE_VAULT;"
 _DECRYPT: Final = re.compile("decrypt", re.IGNORECASE)
@@ -81,6 +84,12 @@ def error_text(output: str) -> str:
 
 def engine_error(code: int, output: str, limit: str | None) -> GpuprepError:
     """Return the error of a run that ended with ``code`` before it had a plan."""
+    # Read with the inventory, which Ansible then blames for it.
+    if no_mapping := _NO_MAPPING.search(" ".join(output.split())):
+        return ConfigError(
+            f"variables file {no_mapping[1]}: expected a mapping (name: value), found"
+            f" {_content_of(Path(no_mapping[1]))}"
+        )
     error = error_text(output)
     unparsed = _UNPARSED.search(error)
     if unparsed:
@@ -100,6 +109,18 @@ def engine_error(code: int, output: str, limit: str | None) -> GpuprepError:
     if code in {_PARSER_ERROR, _BAD_OPTIONS}:
         return ConfigError(f"Ansible refuses the input: {error}")
     return EngineError(f"ansible-playbook ended with exit code {code}: {error}")
+
+
+def _content_of(path: Path) -> str:
+    """Return what is in a file of variables that is no mapping."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return "something else"
+    said = [line for line in lines if line.strip() not in {"", "---"} and line.strip()[0] != "#"]
+    if not said:
+        return "nothing: the file is empty"
+    return "a list" if said[0].lstrip().startswith(("- ", "[")) else "something else"
 
 
 def encrypted_error(error: GpuprepError, files: Iterable[Path]) -> GpuprepError:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gpuprep.errors import ConfigError
 from gpuprep.layout import collection_root
 from gpuprep.run.connections import SETTINGS
 from gpuprep.run.paths import existing
@@ -87,9 +88,24 @@ def configured(configuration: Path | None, key: str, section: str = "defaults") 
 
 
 def has_inventory(environ: Mapping[str, str], directory: Path) -> bool:
-    """Return whether Ansible's own configuration names an inventory."""
+    """Return whether Ansible's own configuration names an inventory.
+
+    Raises:
+        ConfigError: a name in it is empty: Ansible takes that for the working directory.
+
+    """
     configuration = find_configuration(environ, directory)
-    return bool(environ.get("ANSIBLE_INVENTORY") or configured(configuration, "inventory"))
+    named, where = environ.get("ANSIBLE_INVENTORY"), "ANSIBLE_INVENTORY"
+    if named is None:
+        named, where = configured(configuration, "inventory"), f"inventory in {configuration}"
+    if named is None:
+        return False
+    if not all(name.strip() for name in named.split(",")):
+        raise ConfigError(
+            f"{where}: an inventory with an empty name, in {named!r}; give it a name, or take it"
+            " out"
+        )
+    return True
 
 
 def asking(environ: Mapping[str, str], directory: Path) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from gpuprep.run.ansible_errors import (
     no_hosts_error,
     plan_error,
 )
+from gpuprep.run.arguments import check_arguments
 from gpuprep.run.directory import run_directory
 from gpuprep.run.events import Event, EventKind
 from gpuprep.run.inventories import describe, files_of, inventory_arguments, names_of
@@ -79,6 +80,9 @@ class Run:
     Attributes:
         settings: variables that the verb itself sets.
 
+    Raises:
+        ConfigError: an argument is of another kind.
+
     """
 
     verb: Verb
@@ -90,6 +94,18 @@ class Run:
     options: RunOptions
     check: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the kinds of what was given."""
+        check_arguments(
+            inventory=self.inventory,
+            limit=self.limit,
+            on_event=self.on_event,
+            cancel=self.cancel,
+            check=self.check,
+            **self.options,
+        )
+        extra_variables(self.variables)
 
     def execute(self) -> FleetResult:
         """Run to the end, or to the first request to stop; leave nothing behind."""
@@ -129,7 +145,7 @@ class Run:
 
     def _request(self, run_dir: Path) -> Request:
         directory = _working_directory()
-        access = self.options.get("access", Access())
+        access = self.options.get("access") or Access()
         check_prompts(access, engine.asking(os.environ, directory))
         extra = extra_variables(self.variables)
         # What files become, only their hosts can tell: the roles ask them, in check mode.
@@ -144,8 +160,8 @@ class Run:
             *limit_arguments(self.limit, run_dir),
             *(["--check"] if self.check or shows else []),
             *(["--diff"] if self.options.get("diff") else []),
-            *["-v"] * self.options.get("verbosity", 0),
-            f"--forks={self.options.get('forks', MOST_FORKS)}",
+            *["-v"] * (self.options.get("verbosity") or 0),
+            f"--forks={self.options.get('forks') or MOST_FORKS}",
         ]
         return Request(
             playbook=engine.playbook(playbook),
@@ -166,7 +182,7 @@ class Run:
             passwords=prompt_answers(access),
             alone="never" if needs else _ALONE.get(playbook, "never"),
             not_alone=needs,
-            keep_connections=self.options.get("keep_connections", True),
+            keep_connections=self.options.get("keep_connections") is not False,
             timeout=self.options.get("timeout"),
             cancelled=cancel_check(self.cancel),
             on_event=_announcing_plan(self.on_event or _ignore, run_dir),

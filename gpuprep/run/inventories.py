@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ def inventory_arguments(source: Source, run_dir: Path) -> tuple[str, ...]:
 
     Raises:
         InventoryError: a path does not exist or cannot be read.
-        ConfigError: the structure is not an inventory.
+        ConfigError: the structure is not an inventory, or a name is empty.
 
     """
     if isinstance(source, Mapping):
@@ -45,7 +45,22 @@ def inventory_arguments(source: Source, run_dir: Path) -> tuple[str, ...]:
         source = [source]
     if not source:
         raise ConfigError("the list of inventories is empty: name at least one")
+    refuse_empty(source)
     return tuple(_argument(item, run_dir) for item in source)
+
+
+def refuse_empty(names: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse an inventory whose name is empty: Ansible takes that for the working directory.
+
+    Raises:
+        ConfigError: says so.
+
+    """
+    if not all(os.fspath(name).strip() for name in names):
+        raise ConfigError(
+            "an inventory is given by an empty name, and names no host: name a file, a directory"
+            " or hosts, or leave it out"
+        )
 
 
 def files_of(source: Source | None) -> tuple[Path, ...]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping  # noqa: TC003 - typing.get_type_hints asks for it
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from gpuprep.errors import ExitCode
 from gpuprep.run.ansible_errors import engine_error
 from gpuprep.run.directory import run_directory
 from gpuprep.run.execution import Run
 from gpuprep.run.options import limit_pattern
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ANSWERS: Final = "jobs-*.json"  # written by the action into the run's directory
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 from gpuprep.errors import ConfigError
 from gpuprep.fleet.patterns import check_pattern, is_name
 from gpuprep.run.events import Event
 from gpuprep.run.inventories import LONGEST, write_private
 from gpuprep.run.paths import readable_file
-
-if TYPE_CHECKING:
-    from gpuprep.run.transports import Transport
+from gpuprep.run.transports import Transport  # noqa: TC001 - typing.get_type_hints asks for it
 
 Verb = Literal["plan", "apply", "verify", "status", "faceswap_jobs"]
 _CHANGING: Final = frozenset({"plan", "apply"})  # verbs that speak of what is carried out
+_NAMES: Final = {"faceswap_jobs": "run_jobs"}  # where the interface has another than the playbook
 MOST_FORKS: Final = 50  # more gain nothing: one Ansible process feeds about 120 host-tasks/s
 
 EventCallback = Callable[[Event], None]
 Cancel = threading.Event | Callable[[], bool]
-Limit = str | Sequence[str]
+Limit = str | Collection[str]
+Tags = str | Collection[str]
 Variables = Mapping[str, Any] | Sequence[Mapping[str, Any] | str | os.PathLike[str]]
 
 
@@ -43,6 +43,9 @@ class Access:
         vault_passwords: passwords of encrypted data by label of their identity, ``default`` for
             data without one; kept off disk and command line.
 
+    Raises:
+        ConfigError: a value is of another kind, or empty where a name is expected.
+
     """
 
     user: str | None = None
@@ -53,14 +56,63 @@ class Access:
     vault_ids: tuple[str, ...] = ()
     vault_passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        """Check the kinds of all values; no password is shown."""
+        for name, words, fits in _ACCESS:
+            value = getattr(self, name)
+            if not fits(value):
+                raise ConfigError(f"access: {name}: expected {words}, found {kind_of(value)}")
+
     @property
     def opens_vaults(self) -> bool:
         """Whether there is any password of encrypted data."""
         return bool(self.vault_password_files or self.vault_ids or self.vault_passwords)
 
 
+def _is_file(value: object) -> bool:
+    return isinstance(value, str | os.PathLike) and value != ""
+
+
+def _all(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Return a test of several values: a single text is its letters to Python."""
+    return lambda value: (
+        isinstance(value, Collection) and not isinstance(value, str) and all(map(fits, value))
+    )
+
+
+def _is_password(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+# Attributes of an access, what is expected of them, and whether a value is that.
+_ACCESS: Final[tuple[tuple[str, str, Callable[[Any], bool]], ...]] = (
+    ("user", "a login name", lambda v: v is None or (isinstance(v, str) and v != "")),
+    ("private_key", "the path of a file", lambda v: v is None or _is_file(v)),
+    ("connection_password", "text", _is_password),
+    ("become_password", "text", _is_password),
+    ("vault_password_files", "a list of paths", _all(_is_file)),
+    ("vault_ids", "a list of texts, label@file", _all(lambda v: v != "" and isinstance(v, str))),
+    (
+        "vault_passwords",
+        "a mapping of passwords by label",
+        lambda v: isinstance(v, Mapping) and _all(lambda t: isinstance(t, str))([*v, *v.values()]),
+    ),
+)
+
+
+def kind_of(value: object) -> str:
+    """Return what a value of a wrong kind is, without what it says: that may be a secret.
+
+    >>> kind_of(""), kind_of("x"), kind_of({})
+    ('empty text', 'text', 'dict')
+    """
+    if isinstance(value, str):
+        return "text" if value else "empty text"
+    return "None" if value is None else type(value).__name__
+
+
 class RunOptions(TypedDict, total=False):
-    """Options that every verb takes beside its own.
+    """Options that every verb takes beside its own; None is as good as left out.
 
     Attributes:
         timeout: seconds after which the run is stopped as if it were cancelled.
@@ -68,8 +120,8 @@ class RunOptions(TypedDict, total=False):
         forks: hosts worked on at a time.
         verbosity: 0 to 4; more of Ansible's own output in the events of kind ``output``.
         tags: the parts of the roles to carry out: ``install``, ``configure``, ``verify``, or those
-            of one role, ``conda_install``; for plan and apply.
-        skip_tags: the parts to leave out.
+            of one role, ``conda_install``; a list, or text with commas; for plan and apply.
+        skip_tags: the parts to leave out, likewise.
         diff: also tell what files become, of ``HostResult.diffs``; for plan and apply.
         keep_connections: leave ssh's connections to the hosts open for the next run, a few minutes
             (the default); otherwise no process of the run is alive after it.
@@ -79,13 +131,13 @@ class RunOptions(TypedDict, total=False):
     """
 
     timeout: float | None
-    access: Access
-    forks: int
-    verbosity: int
-    tags: Sequence[str]
-    skip_tags: Sequence[str]
-    diff: bool
-    keep_connections: bool
+    access: Access | None
+    forks: int | None
+    verbosity: int | None
+    tags: Tags | None
+    skip_tags: Tags | None
+    diff: bool | None
+    keep_connections: bool | None
     transport: Transport | None
 
 
@@ -99,14 +151,24 @@ def extra_variables(variables: Variables | None) -> tuple[Mapping[str, Any] | Pa
     if variables is None:
         return ()
     parts = (variables,) if isinstance(variables, Mapping) else variables
-    if isinstance(parts, str):
-        raise ConfigError("variables: expected a mapping or a list, found text")
+    if not isinstance(parts, Sequence) or isinstance(parts, str | bytes):
+        raise ConfigError(
+            f"variables: expected a mapping or a list, found {kind_of(variables)}; a list has"
+            " mappings and paths of files"
+        )
     return tuple(_variables_part(part) for part in parts)
 
 
 def _variables_part(part: Mapping[str, Any] | str | os.PathLike[str]) -> Mapping[str, Any] | Path:
     if isinstance(part, Mapping):
+        wrong = next((name for name in part if not isinstance(name, str)), None)
+        if wrong is not None:
+            raise ConfigError(f"variables: expected names that are text, found {wrong!r}")
         return part
+    if not isinstance(part, str | os.PathLike):
+        raise ConfigError(
+            f"variables: expected mappings and paths of files in the list, found {kind_of(part)}"
+        )
     return Path(_file("variables file", part))
 
 
@@ -175,12 +237,15 @@ def tags_environment(verb: Verb, options: RunOptions) -> dict[str, str]:
     Not arguments: Ansible adds those to what the user's own configuration chooses.
 
     Raises:
-        ConfigError: a tag that no task has; or the verb carries nothing out.
+        ConfigError: a tag that no task has; or the verb carries no plan out.
 
     """
     run, skip = tags_in(options)
-    if (run or skip) and verb not in _CHANGING:
-        raise ConfigError(f"{verb} carries nothing out: tags are for plan and apply")
+    for what, given in (("tags are", run or skip), ("diff is", options.get("diff"))):
+        if given and verb not in _CHANGING:
+            raise ConfigError(
+                f"{_NAMES.get(verb, verb)} carries no plan out: {what} for plan and apply"
+            )
     if run or skip:
         from gpuprep.fleet import tags  # noqa: PLC0415 - the components make starting long
 
@@ -191,8 +256,12 @@ def tags_environment(verb: Verb, options: RunOptions) -> dict[str, str]:
 def tags_in(options: RunOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the tags to run and those to skip, one by one; Ansible takes them with commas too."""
     run, skip = (
-        tuple(name.strip() for part in given for name in part.split(","))
-        for given in (options.get("tags", ()), options.get("skip_tags", ()))
+        tuple(
+            name.strip()
+            for part in ([value] if isinstance(value, str) else value or ())
+            for name in part.split(",")
+        )
+        for value in (options.get("tags"), options.get("skip_tags"))
     )
     return run, skip
 
@@ -205,9 +274,9 @@ def access_arguments(access: Access) -> list[str]:
 
     """
     arguments = []
-    if access.user:
+    if access.user is not None:
         arguments += ["--user", access.user]
-    if access.private_key:
+    if access.private_key is not None:
         arguments += ["--private-key", _file("private key", access.private_key)]
     for file in access.vault_password_files:
         arguments += ["--vault-password-file", _file("vault password file", file)]
@@ -224,7 +293,8 @@ def access_arguments(access: Access) -> list[str]:
 def _file(what: str, path: str | os.PathLike[str]) -> str:
     found = readable_file(path)
     if found is None:
-        raise ConfigError(f"{what} {path}: no such file, or not readable")
+        said = f"{path}: no such file, or not readable" if os.fspath(path) else "has an empty name"
+        raise ConfigError(f"{what} {said}")
     return str(found)
 
 

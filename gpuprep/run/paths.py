@@ -10,8 +10,11 @@ from pathlib import Path
 def existing(text: str | os.PathLike[str]) -> Path | None:
     """Return what a text leads to, ``~`` resolved; None when nothing is there.
 
-    A list of hosts, for one, is no path: the system refuses to look for a name that long.
+    A list of hosts, for one, is no path: the system refuses to look for a name that long. Nor is
+    empty text, which Python would take for the working directory.
     """
+    if not os.fspath(text):
+        return None
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         path = Path(text).expanduser()
         if path.exists():

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - typing.get_type_hints asks for it
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.errors import ExitCode
+from gpuprep.model import FleetResult  # noqa: TC001 - as above
 from gpuprep.oci.provision.arrival import known_hosts
+from gpuprep.oci.provision.result import ProvisionResult  # noqa: TC001 - as above
+from gpuprep.run.jobs import JobsResult  # noqa: TC001 - as above
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gpuprep.model import FleetResult
     from gpuprep.oci.provision.desired import Desired
-    from gpuprep.oci.provision.result import ProvisionResult
-    from gpuprep.run.jobs import JobsResult
 
 COMPONENTS: Final = ("driver", "conda", "faceswap")  # Faceswap's packages bring CUDA and cuDNN
 

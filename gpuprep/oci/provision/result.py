@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 - typing.get_type_hints asks for it
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from gpuprep.errors import ExitCode, GpuprepError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gpuprep.model import Message
+from gpuprep.model import Message  # noqa: TC001 - as above
 
 # What no repetition and no other place cures: the user's settings, or the cloud's permissions.
 _OF_SETTINGS: Final = frozenset({"E_OCI_SETTING", "E_OCI_NAME"})
