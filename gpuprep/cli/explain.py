@@ -230,21 +230,10 @@ def _meant(name: str, known: Iterable[str]) -> str:
 
 
 def _print_matrix(catalog: Catalog, output: str) -> None:
-    from gpuprep.planner.matrix import as_text, support_tables  # noqa: PLC0415
+    from gpuprep.planner.matrix import as_json, as_text, support_tables  # noqa: PLC0415
 
     tables = support_tables(catalog)
-    if output == "json":
-        click.echo(
-            json.dumps(
-                {
-                    t.title: [dict(zip(t.columns, row, strict=True)) for row in t.rows]
-                    for t in tables
-                },
-                indent=2,
-            )
-        )
-    else:
-        click.echo("\n\n".join(map(as_text, tables)))
+    click.echo(as_json(tables) if output == "json" else "\n\n".join(map(as_text, tables)))
 
 
 def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> str:

@@ -309,6 +309,79 @@ def test_resolving_takes_less_than_a_millisecond() -> None:
     assert statistics.median(times) < 0.001
 
 
+@pytest.mark.parametrize(
+    ("option", "asked", "known"),
+    [
+        ("--cuda", "13.0.9", ["13.0.0", "13.0.1", "13.0.2"]),
+        ("--cuda", "12.7", ["12.4", "12.5", "12.6", "12.8", "12.9", "13.0"]),
+        ("--cuda", "99", list(load().toolkits)[-6:]),
+        ("--cuda", "1", list(load().toolkits)[:6]),
+        ("--cudnn", "9.10.9", ["9.10.0.56", "9.10.1.4", "9.10.2.21"]),
+        ("--cudnn", "99", list(load().cudnn["9"].releases[-6:])),
+        ("--branch", "581", list(load().branches)),
+    ],
+)
+def test_a_version_that_is_not_known_is_told_with_those_that_are(
+    option: str, asked: str, known: list[str]
+) -> None:
+    text = said(*A10, option, asked)
+    (line,) = [line for line in text.splitlines() if line.startswith("Refused, E_")]
+    told = line.rpartition(": ")[2].split(", ")
+    assert [version for version in told if version in known] == known
+    assert len(told) <= max(6, len(known))
+
+
+# --- catalog list --------------------------------------------------------------------------------
+
+
+def listed(*arguments: str) -> str:
+    result = CliRunner().invoke(catalog_group, ["list", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_the_catalog_lists_branches_toolkits_and_cudnn() -> None:
+    catalog = load()
+    branches, toolkits, cudnn = json.loads(listed("-o", "json", "--as-of", "2026-11-20")).values()
+    assert [row["branch"] for row in branches] == list(catalog.branches)
+    assert [row["CUDA"] for row in toolkits] == list(catalog.toolkits)
+    assert [row["release"] for row in cudnn] == [
+        release for series in catalog.cudnn.values() for release in series.releases
+    ]
+    by_name = {row["branch"]: row for row in branches}
+    assert by_name["580"] == {
+        "branch": "580",
+        "kind": "lts",
+        "state": "supported",
+        "end of life": catalog.branches["580"].eol,
+        "newest release": catalog.branches["580"].latest,
+        "channel": "lts",
+        "native CUDA": "13.0",
+    }
+    assert by_name["470"]["state"] == "ended"
+    assert by_name["615"]["end of life"] == "not announced"
+    assert by_name["620"]["newest release"] == "none seen"
+    built = {row["release"]: row["built for CUDA"] for row in cudnn}
+    assert (built["9.10.2.21"], built["9.11.0.98"], built["9.12.0.46"]) == (
+        "11, 12",
+        "12",
+        "12, 13",
+    )
+    assert "13.0.0, 13.0.1, 13.0.2" in [row["releases"] for row in toolkits]
+
+
+def test_the_list_of_the_catalog_is_for_people_and_judged_by_a_date() -> None:
+    lines = listed().splitlines()
+    assert {"Driver branches", "CUDA toolkits", "cuDNN"} <= set(lines)
+    assert max(map(len, lines)) <= 80
+
+    def state(day: str) -> str:
+        (line,) = [n for n in listed("--as-of", day).splitlines() if n.startswith("580 ")]
+        return line.split()[2]
+
+    assert (state("2028-06-30"), state("2028-07-01")) == ("supported", "ended")
+
+
 # --- catalog refresh and check ---------------------------------------------------------------
 
 
