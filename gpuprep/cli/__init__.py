@@ -28,7 +28,7 @@ COMMANDS: Final = (
     LazyCommand("jobs", "jobs", "jobs", "Run jobs of Faceswap on prepared hosts."),
     LazyCommand("workshop", "jobs", "workshop", "Launch, prepare, and run jobs of Faceswap."),
     LazyCommand("explain", "explain", "explain", "Say which stack fits a GPU, and why."),
-    LazyCommand("catalog", "catalog", "catalog_group", "Check and refresh the catalog."),
+    LazyCommand("catalog", "catalog", "catalog_group", "List, check and refresh the catalog."),
     LazyCommand("lock", "lock", "lock", "Fix the exact versions of a fleet."),
     LazyCommand("inventory", "inventory", "inventory_group", "List the GPU hosts in OCI."),
     LazyCommand("report", "report", "report", "Turn a stored result into a page or a summary."),

@@ -1,4 +1,4 @@
-"""``gpuprep catalog``: keeping the data file true."""
+"""``gpuprep catalog``: what the data file knows, and keeping it true."""
 
 from __future__ import annotations
 
@@ -12,7 +12,26 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group("catalog")
 def catalog_group() -> None:
-    """Check the catalog, and propose updates from NVIDIA's own lists."""
+    """List what the catalog knows, check it, and propose updates from NVIDIA's own lists."""
+
+
+@catalog_group.command("list")
+@click.option("--catalog", "path", type=_FILE, help="Data file; default: gpuprep's own.")
+@click.option(
+    "--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Date to judge by; default: today."
+)
+@click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+def list_releases(path: Path | None, as_of: dt.datetime | None, output: str) -> None:
+    """List driver branches with their ends of life, CUDA toolkits and cuDNN releases."""
+    from gpuprep.catalog import load  # noqa: PLC0415  (help must not load the data)
+    from gpuprep.planner.matrix import as_json, as_text  # noqa: PLC0415
+    from gpuprep.planner.releases import release_tables  # noqa: PLC0415
+
+    today = (as_of or dt.datetime.now(tz=dt.UTC)).date()
+    tables = release_tables(load(path), today.isoformat())
+    click.echo(as_json(tables) if output == "json" else "\n\n".join(map(as_text, tables)))
 
 
 @catalog_group.command()

@@ -103,6 +103,8 @@ def explain(
     workload: str | None = options.pop("workload")
     if workload is not None:
         options["only"] = options["only"] or _needed_by(workload)
+        if workload not in options["only"]:
+            raise ConfigError(f"--only leaves {workload} out, which --workload asks for")
     data, where = _question(shape, facts, options, catalog, any_system=workload is not None)
     if workload is not None and not data["gpus"]:
         data["components"] = [name for name in data["components"] if name != "driver"]
@@ -137,8 +139,16 @@ def _on_each_system(
 
     rows: list[tuple[str, ...]] = []
     fits = False
-    for name, system in catalog.systems.items():
-        if not system.installs or data.get("arch", "x86_64") not in system.arches:
+    arch = data.get("arch", "x86_64")
+    installed = {name: system for name, system in catalog.systems.items() if system.installs}
+    known = sorted({each for system in installed.values() for each in system.arches})
+    if arch not in known:
+        raise ConfigError(
+            f"arch {arch!r}: no system that the roles install runs on such machines; "
+            f"known: {', '.join(known)}"
+        )
+    for name, system in installed.items():
+        if arch not in system.arches:
             continue
         host, desired = parse_facts({**data, "os": name}, where)
         outcome = resolve(host, desired, catalog)
@@ -170,12 +180,17 @@ def _question(
     any_system: bool = False,
 ) -> tuple[dict[str, Any], str]:
     """Put the facts together: file first, then the shape's, then the options."""
-    from gpuprep.planner.facts_file import facts_of_shape, read_mapping  # noqa: PLC0415
+    from gpuprep.planner.facts_file import (  # noqa: PLC0415  (as above)
+        check_options,
+        facts_of_shape,
+        read_mapping,
+    )
 
     data: dict[str, Any] = {}
     where = "options"
     if facts is not None:
-        data, where = read_mapping(facts), str(facts)
+        read, where = read_mapping(facts), str(facts)
+        data = {name: value for name, value in read.items() if value is not None}
     if shape is not None:
         data |= facts_of_shape(shape, catalog)
     elif "gpus" not in data and isinstance(data.get("shape"), str):
@@ -185,6 +200,8 @@ def _question(
         for name, value in options.items()
         if value not in (None, ())
     }
+    parameters = click.get_current_context().command.params
+    check_options(given, {_KEYS.get(p.name or "", p.name or ""): p.opts[0] for p in parameters})
     data |= given
     if shape is None and "gpus" not in data:
         raise ConfigError("explain needs a SHAPE, --gpu or --facts; or --matrix for all of them")
@@ -194,21 +211,10 @@ def _question(
 
 
 def _print_matrix(catalog: Catalog, output: str) -> None:
-    from gpuprep.planner.matrix import as_text, support_tables  # noqa: PLC0415
+    from gpuprep.planner.matrix import as_json, as_text, support_tables  # noqa: PLC0415
 
     tables = support_tables(catalog)
-    if output == "json":
-        click.echo(
-            json.dumps(
-                {
-                    t.title: [dict(zip(t.columns, row, strict=True)) for row in t.rows]
-                    for t in tables
-                },
-                indent=2,
-            )
-        )
-    else:
-        click.echo("\n\n".join(map(as_text, tables)))
+    click.echo(as_json(tables) if output == "json" else "\n\n".join(map(as_text, tables)))
 
 
 def _in_words(host: HostFacts, outcome: Stack | Refusal, catalog: Catalog) -> str:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _NUMBER = re.compile(r"\d{1,18}")  # a host can write any number of digits
 
@@ -32,3 +37,15 @@ def newest(versions: tuple[str, ...]) -> str:
 
     """
     return max(versions, key=key)
+
+
+def nearest(version: str, known: Iterable[str], most: int = 6) -> tuple[str, ...]:
+    """Return the known versions around another one, oldest first.
+
+    >>> nearest("12.7", ["13.0", "12.4", "12.5", "12.6", "12.8"], 4)
+    ('12.5', '12.6', '12.8', '13.0')
+    """
+    ordered = sorted(known, key=key)
+    place = bisect_left(ordered, key(version), key=key)
+    start = max(0, min(place - most // 2, len(ordered) - most))
+    return tuple(ordered[start : start + most])

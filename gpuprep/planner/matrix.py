@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from gpuprep.model import DesiredStack, HostFacts, Refusal
 from gpuprep.packages.support import Support, support_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gpuprep.catalog.tables import Catalog, Gpu, System
     from gpuprep.model import Stack
@@ -39,6 +40,15 @@ def as_text(table: Table) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
     body = ("  ".join(f"{c:<{w}}" for c, w in zip(line, widths, strict=True)) for line in lines)
     return "\n".join([table.title, *(line.rstrip() for line in body)])
+
+
+def as_json(tables: Iterable[Table]) -> str:
+    """Return tables for programs: by title a list of rows, each by column."""
+    rows = {
+        table.title: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        for table in tables
+    }
+    return json.dumps(rows, indent=2)
 
 
 def as_markdown(table: Table) -> str:

@@ -56,7 +56,7 @@ def _escape(value: object) -> str:
 
 
 def _head(result: Mapping[str, Any], hosts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    yield f"# gpuprep {_escape(result.get('verb'))}: {headline(result)}"
+    yield f"# gpuprep {_escape(result.get('verb'))}: {_escape(headline(result))}"
     yield ""
     when = f"{_escape(result['started'])}, " if result.get("started") else ""
     counts = ", ".join(f"{number} {state}" for state, number in counts_of(hosts).items())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +21,7 @@ from gpuprep.model import (
 )
 from gpuprep.model.jobs import in_words
 from gpuprep.report.outcome import LOOKING, explain_exit_code
+from gpuprep.report.summary import UNLIMITED, fits, print_summary, state_in_colour
 from gpuprep.report.text import (
     MANY,
     diff_in_lines,
@@ -41,13 +42,7 @@ if TYPE_CHECKING:
 MOST_NAMES: Final = 8  # of hosts that are shown together
 _NARROWEST: Final = 20  # characters
 _INDENT: Final = "  "
-_WIDTH: Final = 120  # characters, where the output is no terminal
-_STATE_STYLE: Final = {
-    HostStatus.READY: "green",
-    HostStatus.PREPARED: "green",
-    HostStatus.DRIFTED: "yellow",
-    HostStatus.UNKNOWN: "yellow",
-}
+_WIDTH: Final = 120  # characters of what is told in sentences, where the output is no terminal
 _DIFF_STYLE: Final = {"+": "green", "-": "red", "@": "cyan"}
 _STEP_MARK: Final = {
     StepStatus.PLANNED: "~",
@@ -69,7 +64,8 @@ def render(
         fold: what a role does in many steps takes one line.
 
     """
-    width = None if stream.isatty() else _WIDTH
+    # A file has no width: tables and names of hosts take what they need.
+    width = None if stream.isatty() else UNLIMITED
     console = _Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
     hosts = list(result.hosts.values())
     many = len(hosts) > MANY
@@ -80,11 +76,11 @@ def render(
             view = _view(host, with_checks=with_checks, fold=fold)
             alike.setdefault(view, []).append(host.name)
     for view, names in alike.items():
-        console.print(view.shown(names, max(console.width, _NARROWEST)))
+        view.print(console, names)
     if fold and any(is_folded(host.steps) for host in hosts):
         console.print("Steps are summed up; -v tells each.\n")
     if many:
-        console.print(_summary_table(hosts, with_checks=result.verb in LOOKING))
+        print_summary(console, hosts, with_checks=result.verb in LOOKING)
     for warning in result.warnings:
         _print_line(console, f"warning: {warning}")
     if code is not None:
@@ -94,9 +90,12 @@ def render(
 def _print_line(console: Console, line: str) -> None:
     """Write a line: wrapped between words on a terminal, whole for programs."""
     if console.is_terminal:
-        indent = _INDENT * 3
-        line = textwrap.fill(line, max(console.width, _NARROWEST), subsequent_indent=indent)
+        line = "\n".join(_wrapped(line, _width_of(console), first=""))
     console.print(line, soft_wrap=True)
+
+
+def _width_of(console: Console) -> int:
+    return max(console.width, _NARROWEST) if console.is_terminal else _WIDTH
 
 
 class _Console(Console):
@@ -108,28 +107,6 @@ class _Console(Console):
 
 def _needs_attention(host: HostResult) -> bool:
     return not host.ok or bool(host.warnings) or host.reboot_required
-
-
-def _summary_table(hosts: list[HostResult], *, with_checks: bool) -> Table:
-    from gpuprep.components import KNOWN, NAMES  # noqa: PLC0415 - they make starting long
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    last = ("passed", "not tried", "failed") if with_checks else ("changed",)
-    there = {name for host in hosts for name in host.versions}
-    names = tuple(name for name in KNOWN if name in NAMES or name in there)
-    for heading in ("host", "state", *names, *last):
-        table.add_column(heading)
-    for host in hosts:
-        versions = (host.versions.get(component, "-") for component in names)
-        counts = Counter(check.status for check in host.checks)
-        ladder = (CheckStatus.PASSED, CheckStatus.SKIPPED, CheckStatus.FAILED)
-        cells = [str(counts[status]) for status in ladder] if with_checks else [_changed(host)]
-        table.add_row(host.name, _state(host.state), *versions, *cells)
-    return table
-
-
-def _changed(host: HostResult) -> str:
-    return "yes" if host.changed else "no"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,20 +121,25 @@ class _View:
     lines: tuple[str, ...]
     diffs: tuple[str, ...] = ()
 
-    def shown(self, names: Sequence[str], width: int) -> Group:
-        """Return it under the names of its hosts."""
-        title = Text.assemble((_names(names), "bold"), "  ", _state(self.state))
+    def print(self, console: Console, names: Sequence[str]) -> None:
+        """Write it under the names of its hosts."""
+        width = _width_of(console)
+        title = Text.assemble((_names(names), "bold"), "  ", state_in_colour(self.state))
         if self.code:
             title.append(f"  [{self.code}]")
-        parts: list[Text | Table] = [title]
-        parts += [piece for line in self.reasons for piece in _hanging(line, width)]
-        if self.ladder:
-            parts += _hanging(f"ladder: {self.ladder}", width)
+        console.print(title)
+        ladder = [f"ladder: {self.ladder}"] if self.ladder else []
+        _print_hanging(console, (*self.reasons, *ladder), width)
         if self.components:
-            parts.append(_component_table(self.components))
-        parts += [piece for line in self.lines for piece in _hanging(line, width)]
-        parts += [Text(), *map(_diff_line, self.diffs)] if self.diffs else []
-        return Group(*parts, Text())
+            table = _component_table(self.components)
+            if fits(table, console):
+                console.print(table)
+            else:
+                _print_hanging(console, map(_component_in_words, self.components), width)
+        _print_hanging(console, self.lines, width)
+        for line in ("", *self.diffs) if self.diffs else ():
+            console.print(_diff_line(line) if line else "")
+        console.print()
 
 
 def _view(host: HostResult, *, with_checks: bool, fold: bool) -> _View:
@@ -183,21 +165,23 @@ def _names(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMES]) + more
 
 
-def _hanging(line: str, width: int) -> list[Text]:
-    """Return a line in pieces that fit; those after the first stand further in."""
-    pieces = textwrap.wrap(
+def _print_hanging(console: Console, lines: Iterable[str], width: int) -> None:
+    """Write lines in pieces that fit; those after the first stand further in."""
+    for line in lines:
+        for piece in _wrapped(line, width, first=_INDENT):
+            console.print(Text(piece, overflow="fold"))
+
+
+def _wrapped(line: str, width: int, *, first: str) -> list[str]:
+    """Return a line in pieces that fit, broken between words only: names stay whole."""
+    return textwrap.wrap(
         line,
         width,
-        initial_indent=_INDENT,
+        initial_indent=first,
         subsequent_indent=_INDENT * 3,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [Text(piece, overflow="fold") for piece in pieces]
-
-
-def _state(state: HostStatus) -> Text:
-    return Text(state.value, style=_STATE_STYLE.get(state, "red"))
 
 
 def _components(host: HostResult) -> Iterator[tuple[str, ...]]:
@@ -218,6 +202,11 @@ def _component_table(rows: Iterable[tuple[str, ...]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _component_in_words(row: Sequence[str]) -> str:
+    name, wanted, found, state = row
+    return f"{name}: wanted {wanted}; found {found}; {state}"
 
 
 def _component_state(host: HostResult, component: Component) -> str:

@@ -8,7 +8,7 @@ from gpuprep.catalog.tables import Range
 from gpuprep.model import CudaToolkit, Package
 from gpuprep.model.value import Value
 from gpuprep.model.variables import variable_of
-from gpuprep.model.versions import at_least, at_most, key
+from gpuprep.model.versions import at_least, at_most, key, nearest
 from gpuprep.resolve.case import Case, Driver, Refused
 
 if TYPE_CHECKING:
@@ -160,11 +160,18 @@ def _find(case: Case, setting: str, driver: Driver | None) -> Choice:
             return Choice(candidate, setting)
     of_major = [line for line in toolkits.values() if line.version.split(".")[0] == setting]
     if not of_major:
-        raise Refused("E_CUDA_UNKNOWN", "cuda", cuda=setting)
+        raise Refused("E_CUDA_UNKNOWN", "cuda", cuda=setting, known=_nearest(case, setting))
     fitting = [line for line in of_major if all(line.version in gpu.cuda for gpu in case.gpus)]
     native = driver.branch.native_cuda if driver else None
     best = [line for line in fitting if at_most(line.version, native)] or fitting or of_major
     return Choice(best[-1], None)
+
+
+def _nearest(case: Case, setting: str) -> str:
+    """Return what may have been meant: the releases of that line, or the lines around it."""
+    toolkits = case.catalog.toolkits
+    line = toolkits.get(".".join(setting.split(".")[:2]))
+    return ", ".join(line.releases if line else nearest(setting, toolkits))
 
 
 def _default_first(case: Case, chosen: dict[str, Choice]) -> tuple[Choice, ...]:

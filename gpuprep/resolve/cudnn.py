@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep.model import Package
 from gpuprep.model.value import Value
-from gpuprep.model.versions import at_most
+from gpuprep.model.versions import at_most, nearest
 from gpuprep.resolve.case import Case, Refused
 
 if TYPE_CHECKING:
@@ -60,14 +60,21 @@ def cudnn_packages(case: Case, cudnn: Cudnn) -> tuple[Package, ...]:
 def _series(case: Case, name: str) -> CudnnSeries:
     series = case.catalog.cudnn.get(name)
     if series is None:
-        raise Refused("E_CUDNN_UNKNOWN", "cudnn", cudnn=case.desired.cudnn)
+        raise _unknown(case)
     return series
+
+
+def _unknown(case: Case) -> Refused:
+    setting = case.desired.cudnn
+    releases = (release for series in case.catalog.cudnn.values() for release in series.releases)
+    known = ", ".join(nearest(setting, releases))
+    return Refused("E_CUDNN_UNKNOWN", "cudnn", cudnn=setting, known=known)
 
 
 def _asked_for(case: Case, series: CudnnSeries, setting: str, major: int) -> Cudnn:
     matching = [r for r in series.releases if r == setting or r.startswith(setting + ".")]
     if not matching:
-        raise Refused("E_CUDNN_UNKNOWN", "cudnn", cudnn=setting)
+        raise _unknown(case)
     release = matching[-1]
     _check_gpus(case, release)
     if release not in series.cuda.get(major, ()):

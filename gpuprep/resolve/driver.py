@@ -354,8 +354,8 @@ def _open_or_proprietary(case: Case, branch: Branch, version: str, common: set[F
         archive = archive_of(case)
         possible, preferred = set(_flavours_in(case, archive, branch.name)), archive.prefer
     wanted = case.desired.flavour if case.desired.flavour != "auto" else preferred
-    obstacle = _open_obstacle(case, version) or driver_kernel.refusal_of(case, version, "open")
-    closed = driver_kernel.refusal_of(case, version, "proprietary")
+    obstacle = _obstacle(case, version, "open")
+    closed = _obstacle(case, version, "proprietary")
     if wanted == "proprietary" and "proprietary" in possible and closed is None:
         return "proprietary"
     if "open" in possible and obstacle is None:
@@ -365,6 +365,13 @@ def _open_or_proprietary(case: Case, branch: Branch, version: str, common: set[F
     if not branch.proprietary:
         raise Refused("E_PROPRIETARY_REMOVED", "branch", "version")
     return "proprietary"
+
+
+def _obstacle(case: Case, version: str, flavour: Flavour) -> Refused | None:
+    """Return why a flavour of a driver cannot be had on the host; None when it can."""
+    if flavour == "open" and (obstacle := _open_obstacle(case, version)) is not None:
+        return obstacle
+    return driver_kernel.refusal_of(case, version, flavour)
 
 
 def _open_obstacle(case: Case, version: str) -> Refused | None:
@@ -392,11 +399,9 @@ def _why_flavour(case: Case, version: str, chosen: Flavour, common: set[Flavour]
         names = ", ".join(gpu.name for gpu in case.gpus if gpu.flavours == (chosen,))
         return f"the only one for {names}"
     other: Flavour = "proprietary" if chosen == "open" else "open"
-    kernel = driver_kernel.refusal_of(case, version, other)
-    if kernel is not None and (other == "open" or case.desired.source == "distro"):
-        return codes.text(kernel.code, **kernel.values)
+    obstacle = _obstacle(case, version, other)
+    if obstacle is not None and (other == "open" or case.desired.source == "distro"):
+        return codes.text(obstacle.code, **obstacle.values)
     if chosen == "open":
         return "NVIDIA's default for every GPU that has it"
-    if case.desired.source == "distro":
-        return f"the one that the archive of {case.facts.os} can install"
-    return "the open modules of this driver do not support every GPU found, or are not packaged"
+    return f"the one that the archive of {case.facts.os} can install"

@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 from repository import ROOT, tracked
 
 from gpuprep import codes
+from gpuprep.cli import root
 from gpuprep.planner.settings import all_options
 
 CODE = re.compile(r"\b[EW]_[A-Z]+(?:_[A-Z]+)*\b")
@@ -61,3 +63,16 @@ def test_messages_name_variables_that_exist(code: codes.Code) -> None:
     named = re.findall(r"\b(?:gpu_driver|cuda_toolkit|cudnn|conda|gpuprep)_\w+", code.message)
     named += re.findall(r"`((?:gpu_driver|cuda_toolkit|cudnn|conda|gpuprep)_\w+)", code.remedy)
     assert set(named) <= set(all_options())
+
+
+@pytest.mark.parametrize("code", codes.table().values(), ids=lambda code: code.name)
+def test_remedies_name_commands_that_exist(code: codes.Code) -> None:
+    for named in re.findall(r"`gpuprep ([a-z][^`]*)`", f"{code.message} {code.remedy}"):
+        words = named.split()
+        command: click.Command | None = root
+        while isinstance(command, click.Group):
+            assert words, f"`gpuprep {named}` does nothing by itself"
+            command = command.get_command(click.Context(command), words.pop(0))
+        assert command is not None, f"`gpuprep {named}` is no command"
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("-")} <= options

@@ -33,9 +33,7 @@ def publish(system: str, common: str) -> None:
     """Let the mirror hold one version of the common package, and all others."""
     if system == "debian-12":
         debs = mirrors.packages("debian12")
-        kept = [
-            d for d in debs if d.name.split("_")[0] != COMMON or d.name.split("_")[1] == common
-        ]
+        kept = [d for d in debs if d.name.split("_")[0] != COMMON or d.name.split("_")[1] == common]
         mirrors.publish(MIRROR, "debian12", kept)
         return
     rpms = {path: rpm.read(path) for path in mirrors.packages("rhel9", "*.rpm")}

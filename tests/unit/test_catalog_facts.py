@@ -56,13 +56,13 @@ def test_every_key() -> None:
                 "runfile": True,
                 "secure_boot": True,
                 "mok_enrolled": True,
-                "newest_kernel": "7",
+                "newest_kernel": "7.0",
                 "newest_headers": {},
             },
         }
     )
     assert facts.gpus == ("10de:2236",)
-    assert (facts.system_gcc, facts.nvswitches, facts.state.newest_kernel) == (11, 2, "7")
+    assert (facts.system_gcc, facts.nvswitches, facts.state.newest_kernel) == (11, 2, "7.0")
     assert facts.kernel_headers == KernelHeaders("6.12.118", {"follow_pfn": True})
     assert facts.state.newest_headers == KernelHeaders()
     assert facts.state.runfile
@@ -79,6 +79,8 @@ def test_every_key() -> None:
         ({"cuda": "13.0"}, NAMES, ("13.0",)),
         ({"cuda": "auto"}, NAMES, ()),
         ({"cuda": "none"}, ("driver", "cudnn", "conda"), ()),
+        ({"cuda": ["auto"]}, NAMES, ()),
+        ({"cuda": ["none"]}, ("driver", "cudnn", "conda"), ()),
         ({"cudnn": "none"}, ("driver", "cuda", "conda"), ()),
     ],
 )
@@ -111,6 +113,20 @@ def test_auto_and_none(
         ({**LEAST, "kernel_headers": {"changes": {"x": 1}}}, ("kernel_headers", "true or false")),
         ({**LEAST, "state": {"newest_headers": {"x": {}}}}, ("state", "newest_headers")),
         ({**LEAST, "mirror_fingerprint": "abc"}, ("mirror_fingerprint", "40 hex")),
+        ({**LEAST, "mirror": "mirror.example"}, ("mirror", "a URL")),
+        ({**LEAST, "os": None}, ("os must be given",)),
+        ({"gpus": None, "os": "debian-12"}, ("gpus must be given",)),
+        ({**LEAST, "kernel": "foo"}, ("kernel", "uname -r", "'foo'")),
+        ({**LEAST, "kernel": "6"}, ("kernel", "uname -r")),
+        ({**LEAST, "kernel": "6.1.0 x"}, ("kernel", "uname -r")),
+        ({**LEAST, "state": {"newest_kernel": "new"}}, ("newest_kernel", "uname -r")),
+        ({**LEAST, "kernel_cc": "foo"}, ("kernel_cc", "compiler")),
+        ({**LEAST, "system_gcc": 0}, ("system_gcc", "1 or more")),
+        ({**LEAST, "branch": "580.95"}, ("branch", "a number")),
+        ({**LEAST, "version": "580"}, ("version", "a full version")),
+        ({**LEAST, "keep_driver": "580"}, ("keep_driver", "a full version")),
+        ({**LEAST, "cuda": ["13.0", "none"]}, ("cuda", "none")),
+        ({**LEAST, "as_of": "2026-02-31"}, ("as_of", "date")),
     ],
 )
 def test_wrong_facts_are_named(data: object, words: tuple[str, ...]) -> None:
@@ -118,6 +134,10 @@ def test_wrong_facts_are_named(data: object, words: tuple[str, ...]) -> None:
         parse_facts(data, "some.yml")
     assert [w for w in ("some.yml", *words) if w not in str(caught.value)] == []
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_an_automatic_default_toolkit_is_the_default() -> None:
+    assert parse_facts({**LEAST, "cuda_default": "auto"}) == parse_facts(LEAST)
 
 
 def test_files(tmp_path: Path) -> None:

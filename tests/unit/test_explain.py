@@ -34,6 +34,9 @@ KEYS = {
 }
 
 
+A10 = ("BM.GPU.A10.4", "--os", "ol-9")
+
+
 def said(*arguments: str) -> str:
     result = CliRunner().invoke(explain, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -196,13 +199,63 @@ def test_the_matrix_has_a_row_for_every_gpu_and_system() -> None:
         ((), "SHAPE"),
         (("BM.GPU.H100.8",), "--os"),
         (("BM.GPU.NONE.8", "--os", "ol-9"), "not in the catalog"),
-        (("--gpu", "A10", "--os", "ol-9"), "PCI ids"),
-        (("BM.GPU.A10.4", "--os", "ol-9", "--as-of", "soon"), "as_of"),
+        (("--gpu", "A10", "--os", "ol-9"), "--gpu: 'A10' is not possible; it must be a PCI id"),
+        ((*A10, "--as-of", "soon"), "--as-of: 'soon' is not possible; it must be a date "),
+        ((*A10, "--as-of", "2026-13-45"), "--as-of: '2026-13-45'"),
+        (
+            (*A10, "--kernel", "foo"),
+            "--kernel: 'foo' is not possible; it must be a release as `uname -r` prints it",
+        ),
+        ((*A10, "--kernel", ""), "--kernel: ''"),
+        ((*A10, "--kernel-cc", "foo"), "--kernel-cc: 'foo'"),
+        ((*A10, "--system-gcc", "0"), "--system-gcc: 0"),
+        ((*A10, "--branch", "580.95"), "--branch: '580.95' is not possible; it must be a number"),
+        ((*A10, "--driver-version", "580"), "--driver-version: '580'"),
+        ((*A10, "--keep-driver", "580"), "--keep-driver: '580'"),
+        ((*A10, "--cuda", "13.0", "--cuda", "none"), "--cuda: '13.0', 'none'"),
+        ((*A10, "--cudnn", "9."), "--cudnn: '9.'"),
+        (("BM.GPU.A10.4", "--os", ""), "--os: ''"),
+        ((*A10, "--arch", ""), "--arch: ''"),
+        (
+            ("BM.GPU.A10.4", "--workload", "faceswap", "--arch", "foo"),
+            "arch 'foo': .* known: aarch64, x86_64",
+        ),
+        ((*A10, "--workload", "faceswap", "--only", "conda"), "--only leaves faceswap out"),
     ],
 )
 def test_wrong_questions_are_configuration_errors(arguments: tuple[str, ...], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         CliRunner().invoke(explain, arguments, catch_exceptions=False)
+
+
+@pytest.mark.parametrize("kernel", ["3.10.0-1160.el7.x86_64", "2.6.32"])
+def test_a_kernel_too_old_for_open_modules_is_told_as_the_reason(kernel: str) -> None:
+    text = said("BM.GPU.A10.4", "--os", "debian-12", "--kernel", kernel)
+    (line,) = [line for line in text.splitlines() if line.startswith("  flavour")]
+    need = load().driver.open_kernel_min
+    assert line.split()[1] == "proprietary"
+    assert f"open kernel modules need kernel {need} or newer; this host runs {kernel}" in line
+
+
+def test_a_driver_too_old_for_open_modules_is_told_as_the_reason() -> None:
+    text = said("VM.GPU.A100.40G.1", "--os", "ubuntu-22.04", "--branch", "470")
+    (line,) = [line for line in text.splitlines() if line.startswith("  flavour")]
+    assert line.split()[1] == "proprietary"
+    assert "the open kernel modules of driver 470." in line
+
+
+@pytest.mark.parametrize(("word", "cuda"), [("auto", "13.0"), ("none", None)])
+def test_the_words_of_the_variable_are_those_of_the_option(word: str, cuda: str | None) -> None:
+    assert json.loads(said(*A10, "--cuda", word, "-o", "json")).get("cuda") == cuda
+
+
+def test_an_empty_key_of_a_facts_file_is_as_good_as_none(tmp_path: Path) -> None:
+    path = tmp_path / "facts.yml"
+    path.write_text("{shape: VM.GPU.A10.1, gpus: null, kernel: null, os: debian-12}")
+    assert "1 x A10; debian-12" in said("--facts", str(path))
+    path.write_text("{shape: VM.GPU.A10.1, os: null}")
+    with pytest.raises(ConfigError, match="needs --os"):
+        said("--facts", str(path))
 
 
 def test_a_wrong_facts_file_ends_the_process_with_64(tmp_path: Path) -> None:
@@ -254,6 +307,79 @@ def test_resolving_takes_less_than_a_millisecond() -> None:
             times.append(time.process_time() - start)
     print(f"resolve: median {statistics.median(times) * 1000:.2f} ms of processor time")  # noqa: T201  (pytest -s shows it)
     assert statistics.median(times) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("option", "asked", "known"),
+    [
+        ("--cuda", "13.0.9", ["13.0.0", "13.0.1", "13.0.2"]),
+        ("--cuda", "12.7", ["12.4", "12.5", "12.6", "12.8", "12.9", "13.0"]),
+        ("--cuda", "99", list(load().toolkits)[-6:]),
+        ("--cuda", "1", list(load().toolkits)[:6]),
+        ("--cudnn", "9.10.9", ["9.10.0.56", "9.10.1.4", "9.10.2.21"]),
+        ("--cudnn", "99", list(load().cudnn["9"].releases[-6:])),
+        ("--branch", "581", list(load().branches)),
+    ],
+)
+def test_a_version_that_is_not_known_is_told_with_those_that_are(
+    option: str, asked: str, known: list[str]
+) -> None:
+    text = said(*A10, option, asked)
+    (line,) = [line for line in text.splitlines() if line.startswith("Refused, E_")]
+    told = line.rpartition(": ")[2].split(", ")
+    assert [version for version in told if version in known] == known
+    assert len(told) <= max(6, len(known))
+
+
+# --- catalog list --------------------------------------------------------------------------------
+
+
+def listed(*arguments: str) -> str:
+    result = CliRunner().invoke(catalog_group, ["list", *arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_the_catalog_lists_branches_toolkits_and_cudnn() -> None:
+    catalog = load()
+    branches, toolkits, cudnn = json.loads(listed("-o", "json", "--as-of", "2026-11-20")).values()
+    assert [row["branch"] for row in branches] == list(catalog.branches)
+    assert [row["CUDA"] for row in toolkits] == list(catalog.toolkits)
+    assert [row["release"] for row in cudnn] == [
+        release for series in catalog.cudnn.values() for release in series.releases
+    ]
+    by_name = {row["branch"]: row for row in branches}
+    assert by_name["580"] == {
+        "branch": "580",
+        "kind": "lts",
+        "state": "supported",
+        "end of life": catalog.branches["580"].eol,
+        "newest release": catalog.branches["580"].latest,
+        "channel": "lts",
+        "native CUDA": "13.0",
+    }
+    assert by_name["470"]["state"] == "ended"
+    assert by_name["615"]["end of life"] == "not announced"
+    assert by_name["620"]["newest release"] == "none seen"
+    built = {row["release"]: row["built for CUDA"] for row in cudnn}
+    assert (built["9.10.2.21"], built["9.11.0.98"], built["9.12.0.46"]) == (
+        "11, 12",
+        "12",
+        "12, 13",
+    )
+    assert "13.0.0, 13.0.1, 13.0.2" in [row["releases"] for row in toolkits]
+
+
+def test_the_list_of_the_catalog_is_for_people_and_judged_by_a_date() -> None:
+    lines = listed().splitlines()
+    assert {"Driver branches", "CUDA toolkits", "cuDNN"} <= set(lines)
+    assert max(map(len, lines)) <= 80
+
+    def state(day: str) -> str:
+        (line,) = [n for n in listed("--as-of", day).splitlines() if n.startswith("580 ")]
+        return line.split()[2]
+
+    assert (state("2028-06-30"), state("2028-07-01")) == ("supported", "ended")
 
 
 # --- catalog refresh and check ---------------------------------------------------------------

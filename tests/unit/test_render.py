@@ -111,8 +111,8 @@ def test_what_files_become_is_shown_line_by_line_and_unwrapped() -> None:
     start = lines.index("  --- /etc/a")
     assert lines[start - 1] == ""
     assert lines[start : start + 5] == [f"  {line}" for line in expected]
-    assert "".join(lines[start + 5 : start + 7]) == f"  +{long}"
-    assert lines[start + 7 : start + 9] == ["  --- /dev/null", "  +++ /etc/new"]
+    assert lines[start + 5] == f"  +{long}"
+    assert lines[start + 6 : start + 8] == ["  --- /dev/null", "  +++ /etc/new"]
 
 
 def test_what_a_host_did_is_told_with_its_times_when_all_is_told() -> None:
@@ -303,6 +303,104 @@ def test_of_a_large_fleet_the_ladder_is_a_table() -> None:
     assert rows.count(["h3", "ready", "-", "-", "-", "-", "1", "3", "0"]) == 1, text
     assert ["h7", "failed", "-", "-", "-", "-", "1", "3", "1"] in rows
     assert "  ladder: 1 passed, 3 not tried (mostly: no driver), 1 failed" in text.splitlines()
+
+
+def lines_on_terminal(
+    result: FleetResult, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = Terminal()
+    render(result, result.exit_code, stream)
+    return re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()).splitlines()
+
+
+VERSIONS = {"driver": "580.95.05", "cuda": "13.0.2", "cudnn": "9.10.2.21", "conda": "26.7.2-0"}
+OCI_NAME = "gpu-{:02}.sub123456.trainingvcn.oraclevcn.com"
+LONG_NAME = "instance-2026-{:02}.sub0423151832.training-vcn-prod.oraclevcn.com"
+
+
+def large(name: str, **more: str) -> FleetResult:
+    """Return a fleet of which one host has failed, one is refused and one has another driver."""
+    names = [name.format(number) for number in range(20)]
+    good = {"versions": VERSIONS | more, "checks": CLIMBED}
+    hosts = {each: HostResult(each, HostStatus.READY, **good) for each in names}  # type: ignore[arg-type]
+    checks = (*CLIMBED, BROKEN)
+    hosts[names[3]] = replace(hosts[names[3]], state=HostStatus.FAILED, checks=checks)
+    hosts[names[5]] = HostResult(names[5], HostStatus.REFUSED, code="E_RUNFILE", error="a runfile")
+    older = VERSIONS | more | {"driver": "570.211.01"}
+    hosts[names[7]] = replace(hosts[names[7]], versions=older)
+    return FleetResult("verify", hosts)
+
+
+@pytest.mark.parametrize("more", [{}, {"faceswap": "0123456789ab"}])
+@pytest.mark.parametrize("columns", [40, 80, 120])
+@pytest.mark.parametrize("name", ["gpu-{:02}", "gpu-{:02}.fra.example", OCI_NAME, LONG_NAME])
+def test_of_a_large_fleet_every_name_and_version_is_whole(
+    name: str, columns: int, more: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = large(name, **more)
+    lines = lines_on_terminal(result, columns, monkeypatch)
+    words = " ".join(lines).replace(",", " ").split()
+    for host in result.hosts.values():
+        assert words.count(host.name) >= 1, lines
+        assert set(host.versions.values()) <= set(words), lines
+    assert "…" not in "".join(lines)
+    assert all(len(line) <= columns for line in lines if ".oraclevcn" not in line), lines
+
+
+def test_hosts_of_a_large_fleet_are_grouped_where_their_rows_are_too_wide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = lines_on_terminal(large(OCI_NAME), 80, monkeypatch)
+    start = lines.index("17 hosts  ready")
+    assert lines[start + 1 : start + 3] == [
+        "  driver 580.95.05, cuda 13.0.2, cudnn 9.10.2.21, conda 26.7.2-0",
+        "  1 passed, 3 not tried, 0 failed",
+    ]
+    good = [number for number in range(20) if number not in {3, 5, 7}]
+    assert lines[start + 3 : start + 21] == [*(f"    {OCI_NAME.format(n)}" for n in good), ""]
+    older = lines.index(f"{OCI_NAME.format(7)}  ready")
+    assert lines[older + 1].startswith("  driver 570.211.01, cuda 13.0.2")
+    refused = [n for n, line in enumerate(lines) if line == f"{OCI_NAME.format(5)}  refused"]
+    assert lines[refused[0] + 1] == "", "it was left alone: there is nothing to tell"
+
+    wide = lines_on_terminal(large("gpu-{:02}.fra.example"), 80, monkeypatch)
+    start = wide.index("17 hosts  ready")
+    assert [line.split() for line in wide[start + 3 : start + 5]] == [
+        [f"gpu-{number:02}.fra.example" for number in row] for row in ((0, 9, 15), (1, 10, 16))
+    ]
+    applied = replace(large(OCI_NAME), verb="apply")
+    assert "  not changed" in lines_on_terminal(applied, 80, monkeypatch)
+
+
+def test_of_a_large_fleet_a_row_is_never_cut_in_a_file() -> None:
+    result = large(LONG_NAME, faceswap="0123456789ab")
+    rows = [line.split() for line in shown(result).splitlines()]
+    for host in result.hosts.values():
+        if host.versions:
+            counts = ["1", "3", "1" if host.state is HostStatus.FAILED else "0"]
+            assert [host.name, host.state.value, *host.versions.values(), *counts] in rows
+
+
+def test_components_are_told_in_lines_where_their_table_is_too_wide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = one(stack=STACK, versions=VERSIONS)
+    rows = [line.split() for line in lines_on_terminal(result, 80, monkeypatch)]
+    assert ["driver", "580", "open", "580.95.05", "up", "to", "date"] in rows
+    lines = lines_on_terminal(result, 40, monkeypatch)
+    start = lines.index("  driver: wanted 580 open; found")
+    assert lines[start + 1] == "      580.95.05; up to date"
+    assert "component" not in "".join(lines)
+
+
+def test_a_name_is_not_broken_at_its_hyphens(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"inst-train-gpu-cluster-h100-frankfurt-{number:02}" for number in range(5)]
+    hosts = {name: HostResult(name, HostStatus.FAILED) for name in names}
+    lines = lines_on_terminal(FleetResult("verify", hosts), 80, monkeypatch)
+    last = lines.index(next(line for line in lines if line.startswith("exit code")))
+    told = " ".join(lines[last:])
+    assert all(name in told for name in names)
 
 
 def test_a_refused_host_shows_its_reason_and_no_checks_that_it_could_not_pass() -> None:

@@ -365,6 +365,11 @@ def test_markdown_cells_cannot_be_broken_out_of() -> None:
     assert "\\<img" in row
 
 
+def test_markdowns_title_takes_no_markup_from_the_name_of_its_one_host() -> None:
+    title = render(one(name="gpu_[1](http://x)<b>"), "markdown").splitlines()[0]
+    assert "gpu\\_\\[1\\](http://x)\\<b\\> " in title
+
+
 def test_markdown_of_a_big_fleet_stays_small() -> None:
     assert len(render(fleet(400), "markdown")) < 200_000
 
