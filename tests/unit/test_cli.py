@@ -28,7 +28,7 @@ from gpuprep.run import environment as engine
 from gpuprep.run import processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 STUB = Path(__file__).parent / "runner_stub"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -360,6 +360,30 @@ def test_a_reader_that_goes_away_changes_no_exit_code(inventory: Inventory) -> N
         process.stdout.close()
         errors = process.stderr.read()
     assert (process.returncode, errors) == (2, b"")
+
+
+def commands(group: click.Group, *names: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*names, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *names, name)
+
+
+@pytest.mark.parametrize("names", list(commands(cli.root)), ids=" ".join)
+def test_help_has_no_marks_in_it(
+    names: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([*names, "--help"]) == 0
+    assert "\\" not in capsys.readouterr().out
+
+
+def test_what_is_to_be_typed_stands_in_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["env", "--help"])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    first = lines.index('eval "$(gpuprep env)"')
+    assert lines[first + 1] == "ansible-playbook -i INVENTORY gpuprep.core.apply"
 
 
 # --- stopping and passwords, in a process of its own --------------------------------------------
