@@ -11,7 +11,7 @@ import click
 
 from gpuprep import __version__
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
-from gpuprep.cli.output import abandon, ensure_streams
+from gpuprep.cli.output import ensure_streams
 from gpuprep.errors import ExitCode, GpuprepError
 from gpuprep.run import collect_seldom, leave
 from gpuprep.run.redact import mask_urls
@@ -75,9 +75,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         _complain("stopped; run the same command again to go on")
         return ExitCode.CANCELLED
-    except BrokenPipeError:
-        abandon(sys.stdout)
-        return ExitCode.OK
     except Exception as error:
         if os.environ.get("GPUPREP_TRACEBACK"):
             raise

@@ -259,11 +259,7 @@ def _run(
     code = result.exit_code
     if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
         code = ExitCode.CHANGES_PENDING
-    try:
-        _print(result, code, typed)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        abandon(sys.stdout)
+    _print(result, code, typed)
     return code
 
 

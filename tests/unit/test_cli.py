@@ -351,15 +351,39 @@ def test_env_lets_plain_ansible_find_the_collection(capsys: pytest.CaptureFixtur
     assert line.startswith(f"export ANSIBLE_COLLECTIONS_PATH={STUB}")
 
 
-def test_a_reader_that_goes_away_changes_no_exit_code(inventory: Inventory) -> None:
-    command = [sys.executable, "-c", PROGRAM, "plan", "-q", "-i", inventory(a=DRIFTED)]
-    command.append("--detailed-exitcode")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        errors = process.stderr.read()
-    assert (process.returncode, errors) == (2, b"")
+@pytest.mark.parametrize("gone", ["stdout", "both"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["plan", "-q", "-i", "HOSTS", "--detailed-exitcode"], 2),
+        (["status", "-i", "HOSTS"], 5),
+        (["explain", "VM.GPU.A10.1", "--os", "debian-12"], 0),
+        (["explain", "VM.GPU.A10.1", "--os", "debian-12", "--branch", "1"], 4),
+        (["explain", "--matrix"], 0),
+        (["env"], 0),
+        (["catalog", "check"], 0),
+        (["--help"], 0),
+        (["aply"], 64),
+    ],
+)
+def test_a_reader_that_goes_away_changes_no_exit_code(
+    inventory: Inventory, arguments: list[str], code: int, gone: str
+) -> None:
+    hosts = inventory(a=DRIFTED)
+    told = [hosts if one == "HOSTS" else one for one in arguments]
+    nobody, to_nobody = os.pipe()
+    os.close(nobody)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *told],
+        stdout=to_nobody,
+        stderr=subprocess.PIPE if gone == "stdout" else to_nobody,
+        text=True,
+        check=False,
+    )
+    os.close(to_nobody)
+    assert done.returncode == code
+    assert "Traceback" not in (done.stderr or "")
+    assert "Broken" not in (done.stderr or "")
 
 
 def commands(group: click.Group, *names: str) -> Iterator[tuple[str, ...]]:
