@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpuprep import api
 from gpuprep.cli import provision as provisioning
-from gpuprep.cli.output import write_file
 from gpuprep.cli.params import run_options
 from gpuprep.cli.progress import progress
+from gpuprep.cli.stored import report_file, store
 from gpuprep.cli.verbs import Typed, carry_out
 from gpuprep.errors import ExitCode
 from gpuprep.model.jobs import in_words, progress_of_result
@@ -24,8 +23,6 @@ from gpuprep.report.terminal import render
 if TYPE_CHECKING:
     from gpuprep.run.jobs import JobsResult
     from gpuprep.run.workshop import WorkshopResult
-
-_REPORT_MODE: Final = 0o600
 
 
 @click.command()
@@ -46,14 +43,10 @@ def jobs(*, file: str, check: bool, state: str, **typed: Any) -> int:  # noqa: A
     on where it was; what is done is not done again.
     """
     given = Typed(**typed)
-    result = carry_out(partial(api.run_jobs, file, check=check, state=state), given)  # type: ignore[arg-type]
-    if given.report is not None:
-        stored = Path(given.report).expanduser()
-        try:
-            write_file(stored, f"{json.dumps(result.to_dict())}\n", _REPORT_MODE)
-        except OSError as error:
-            click.echo(f"gpuprep: --report {stored}: {error.strerror}; not stored", err=True)
-    _show(result, given.output)  # type: ignore[arg-type]
+    report = report_file(given.report)
+    result = carry_out(partial(api.run_jobs, file, check=check, state=state), given)
+    store(report, result)
+    _show(result, given.output)
     return result.exit_code
 
 

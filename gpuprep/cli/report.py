@@ -35,7 +35,8 @@ from gpuprep.run.paths import existing
 def report(*, run: str, fmt: str | None, to: str | None, show: bool, old: str | None) -> ExitCode:
     """Turn a stored result into a page, a summary or a CI report.
 
-    RESULT is what --report or --output json wrote; - reads it from stdin.
+    RESULT is what --report or --output json of plan, apply, verify or status wrote; - reads it from
+    stdin.
     """
     fmt = fmt or _format_of(to)
     result = read_result(run)

@@ -9,16 +9,15 @@ import signal
 import sys
 import threading
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 
 from gpuprep import api
-from gpuprep.cli.output import abandon, write_file
+from gpuprep.cli.output import abandon
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.cli.progress import progress
-from gpuprep.cli.stored import with_failed_hosts
+from gpuprep.cli.stored import report_file, store, with_failed_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
 from gpuprep.model.value import Value
@@ -35,8 +34,8 @@ if TYPE_CHECKING:
     from gpuprep.run.transports import Transport
 
 F = TypeVar("F", bound="Callable[..., Any]")
+R = TypeVar("R")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
-_REPORT_MODE: Final = 0o600
 _SEVERAL: Final = 2  # hosts to change, from which on a person is asked
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -207,9 +206,7 @@ class Reach(Value, frozen=True):
         return cls(source, which, variables, access)
 
 
-def carry_out(
-    verb: Callable[..., FleetResult], typed: Typed, reach: Reach | None = None
-) -> FleetResult:
+def carry_out(verb: Callable[..., R], typed: Typed, reach: Reach | None = None) -> R:
     """Run a verb on the hosts that were typed, with progress on stderr and a clean Ctrl-C.
 
     Raises:
@@ -244,18 +241,13 @@ def _run(
     detailed_exitcode: bool = False,
     ask: bool = False,
 ) -> ExitCode:
-    report = _report_file(typed.report)
+    report = report_file(typed.report)
     reach = Reach.of(typed)
     if ask and reach.source != LOCALHOST and _somebody_answers() and not _agreed(typed, reach):
         click.echo("gpuprep: not applied; nothing was changed", err=True)
         return ExitCode.CANCELLED
     result = carry_out(verb, typed, reach)
-    if report is not None:
-        try:
-            write_file(report, f"{json.dumps(result.to_dict())}\n", _REPORT_MODE)
-        except OSError as error:  # the disk is full, say: the result is told all the same
-            lost = f"--report {report}: {error.strerror}; the result was not stored"
-            click.echo(f"gpuprep: {lost}", err=True)
+    store(report, result)
     code = result.exit_code
     if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
         code = ExitCode.CHANGES_PENDING
@@ -332,16 +324,3 @@ def _cancel_on_signals() -> Iterator[threading.Event]:
         for signum, handler in former.items():
             stopped = cancel.is_set() and signum == signal.SIGHUP
             signal.signal(signum, signal.SIG_IGN if stopped else handler)
-
-
-def _report_file(name: str | None) -> Path | None:
-    """Check before the run that its result can be stored after it."""
-    if name is None:
-        return None
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
-        path = Path(name).expanduser().absolute()
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # a name that is too long is told here, not after the run
-        if not path.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
-            return path
-    raise ConfigError(f"--report {name}: not a file in a directory that this user can write to")

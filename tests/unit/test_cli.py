@@ -26,6 +26,7 @@ from gpuprep.report.schema import validate
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run import processes
+from gpuprep.run.jobs import HostJobs, JobsResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,6 +144,8 @@ def test_every_command_that_is_listed_can_be_loaded() -> None:
         (["apply", "-i", "a,", "--tags", "instal"], "did you mean install?"),
         (["plan", "-i", "a,", "--skip-tags", "x"], "no task has the tag 'x'"),
         (["plan", "-i", "a,", "--report", "/nowhere/r.json"], "--report /nowhere/r.json"),
+        (["jobs", "j.yml", "-i", "a,", "--report", "/nowhere/r.json"], "--report /nowhere/r.json"),
+        (["jobs", "j.yml", "-i", "a,", "--report", "~nobody/r.json"], "--report ~nobody/r.json"),
     ],
 )
 def test_wrong_usage_ends_with_64_and_says_why(
@@ -312,7 +315,7 @@ def test_a_report_that_cannot_be_stored_is_told_beside_the_result(
 
     former = tmp_path / "report.json"
     former.write_text("former")
-    monkeypatch.setattr("gpuprep.cli.verbs.write_file", full)
+    monkeypatch.setattr("gpuprep.cli.stored.write_file", full)
     assert cli.run(["status", "-i", inventory(a=READY), "--report", str(former)]) == 0
     shown = capsys.readouterr()
     assert "report.json: No space left on device; the result was not stored" in shown.err
@@ -698,6 +701,31 @@ def test_a_limit_can_be_the_hosts_that_failed_before(
     assert list(json.loads(capsys.readouterr().out)["hosts"]) == ["d"]
 
 
+def test_a_result_of_jobs_names_its_failed_hosts_and_is_told_for_what_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    inventory: Inventory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hosts = {"a": HostJobs("a"), "b": HostJobs("b", code="E_FS_RUN", error="x")}
+    monkeypatch.setattr("gpuprep.api.run_jobs", lambda *_, **__: JobsResult(hosts))
+    report = tmp_path / "r.json"
+    assert cli.run(["jobs", "j.yml", "-i", "a,b", "--report", str(report)]) == 3
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert with_failed_hosts(f"@{report}") == "b"
+    both = inventory(a=READY, b=READY)
+    capsys.readouterr()
+    assert cli.run(["status", "-q", "-i", both, "-l", f"@{report}", "-o", "json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["hosts"]) == ["b"]
+    for form in ("html", "json"):
+        assert cli.run(["report", str(report), "-f", form, "--to", "-"]) == 64
+        assert "a result of gpuprep jobs, of which no report is made" in capsys.readouterr().err
+    report.write_text(json.dumps(JobsResult({}).to_dict()))
+    assert cli.run(["report", str(report)]) == 64
+    with pytest.raises(ConfigError, match="no host of this result failed"):
+        with_failed_hosts(f"@{report}")
+
+
 def stored(verb: str = "apply", **states: str) -> str:
     hosts = {name: {"name": name, "state": state} for name, state in states.items()}
     return json.dumps({"schema": 1, "verb": verb, "hosts": hosts})
@@ -711,6 +739,7 @@ def stored(verb: str = "apply", **states: str) -> str:
         ("{", "no JSON"),
         ('{"hosts": ["a"]}', "not a result of gpuprep"),
         ("{}", "not a result of gpuprep"),
+        ('{"verb": "jobs", "hosts": ["a"]}', "not a result of gpuprep jobs"),
     ],
 )
 def test_a_stored_result_that_names_nobody_is_told(tmp_path: Path, content: str, says: str) -> None:
