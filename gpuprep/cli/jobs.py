@@ -13,6 +13,7 @@ from gpuprep import api
 from gpuprep.cli import provision as provisioning
 from gpuprep.cli.params import run_options
 from gpuprep.cli.progress import progress
+from gpuprep.cli.stopping import stopping
 from gpuprep.cli.stored import report_file, store
 from gpuprep.cli.verbs import Typed, carry_out
 from gpuprep.errors import ExitCode
@@ -91,7 +92,8 @@ def workshop(  # noqa: PLR0913 - one per option
             if not click.confirm("Go on?", err=True):
                 click.echo("gpuprep: nothing was changed", err=True)
                 return ExitCode.CANCELLED
-    with progress(sys.stderr, quiet=quiet) as on_event:
+    # Nothing looks at the request while hosts are launched: that is interrupted. The rest looks.
+    with stopping() as stop, progress(sys.stderr, quiet=quiet) as on_event:
         result = api.workshop(
             fleet,
             file,
@@ -100,6 +102,7 @@ def workshop(  # noqa: PLR0913 - one per option
             variables=parse_variables(extra_vars),
             on_progress=None if quiet else provisioning.tell,
             on_event=on_event,
+            cancel=stop,
         )
     if output == "json":
         click.echo(json.dumps(result.to_dict(), indent=2))
@@ -133,4 +136,6 @@ def _text(result: JobsResult) -> str:
         ]
         if host.error:
             lines.append(f"{host.name}: FAILED: {clean_line(host.error, 2000)}")
+    if result.cancelled:
+        lines.append("stopped before the end; jobs that run go on")
     return "\n".join(lines) if lines else "there are no jobs for these hosts"

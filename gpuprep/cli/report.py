@@ -12,6 +12,7 @@ import click
 from gpuprep import api
 from gpuprep.cli.output import write_file
 from gpuprep.cli.params import ask_access, parse_variables, which_hosts
+from gpuprep.cli.stopping import stopping
 from gpuprep.cli.stored import read_result
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.report.compare import against
@@ -126,12 +127,18 @@ def bundle(  # noqa: PLR0913 - one per option
         ask_vault_pass=ask_vault_pass,
         vault_id=vault_id,
     )
-    seen = api.status(source, limit=limit, variables=variables, access=access).to_dict()
-    when = datetime.now(UTC)
-    found = collect(source, limit=limit, variables=variables, options={"access": access})
+    with stopping(watched=True) as stop:
+        seen = api.status(
+            source, limit=limit, variables=variables, access=access, cancel=stop
+        ).to_dict()
+        when = datetime.now(UTC)
+        found = collect(
+            source, limit=limit, variables=variables, options={"access": access}, cancel=stop
+        )
     silent = {
         name: Diagnosis(name, error=host["error"] or "no answer")
         for name, host in seen["hosts"].items()
+        if not stop.asked
     }
     failed = 0
     for name, diagnosis in {**silent, **found}.items():
@@ -144,6 +151,10 @@ def bundle(  # noqa: PLR0913 - one per option
         if problem:
             failed += 1
             click.echo(f"gpuprep: {name}: {problem}", err=True)
+    if stop.asked:
+        left = ", ".join(name for name in seen["hosts"] if name not in found)
+        click.echo(f"gpuprep: stopped; not collected: {left or 'the rest'}", err=True)
+        return ExitCode.CANCELLED
     if not failed:
         return ExitCode.OK
     return (

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import sys
-import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 
 from gpuprep import api
-from gpuprep.cli.output import abandon
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.cli.progress import progress
+from gpuprep.cli.stopping import stopping
 from gpuprep.cli.stored import report_file, store, with_failed_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
@@ -26,7 +22,7 @@ from gpuprep.run.inventories import LOCALHOST
 from gpuprep.run.paths import readable_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
@@ -37,7 +33,6 @@ F = TypeVar("F", bound="Callable[..., Any]")
 R = TypeVar("R")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
 _SEVERAL: Final = 2  # hosts to change, from which on a person is asked
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _locked(function: F) -> F:
@@ -215,7 +210,7 @@ def carry_out(verb: Callable[..., R], typed: Typed, reach: Reach | None = None) 
     """
     reach = reach or Reach.of(typed)
     with (
-        _cancel_on_signals() as cancel,
+        stopping(watched=True) as cancel,
         progress(sys.stderr, quiet=typed.quiet, verbosity=typed.verbose) as on_event,
     ):
         return verb(
@@ -286,41 +281,3 @@ def _show(result: FleetResult, code: ExitCode | None, stream: TextIO, typed: Typ
     from gpuprep.report.terminal import render  # noqa: PLC0415 - programs do without
 
     render(result, code, stream, fold=not typed.verbose)
-
-
-@contextlib.contextmanager
-def _cancel_on_signals() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C (or a request to end) into a clean stop; the second is immediate.
-
-    What the caller had ignored stays ignored: under nohup a run outlives its terminal. A run that
-    was stopped still has its result to tell, so the loss of the terminal no longer ends it.
-    """
-    cancel = threading.Event()
-    terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
-    former = {
-        signum: handler
-        for signum in _SIGNALS
-        if (handler := signal.getsignal(signum)) is not signal.SIG_IGN
-    }
-
-    def stop(signum: int, _frame: object) -> None:
-        cancel.set()
-        if signum == signal.SIGHUP:  # comes twice: from the terminal and from its shell
-            signal.signal(signum, signal.SIG_IGN)
-            for terminal in terminals:
-                abandon(terminal)
-        else:
-            signal.signal(signum, signal.default_int_handler)
-        os.write(
-            sys.stderr.fileno(),
-            b"\ngpuprep: stopping; running the same command again goes on from here\n",
-        )
-
-    for signum in former:
-        signal.signal(signum, stop)
-    try:
-        yield cancel
-    finally:
-        for signum, handler in former.items():
-            stopped = cancel.is_set() and signum == signal.SIGHUP
-            signal.signal(signum, signal.SIG_IGN if stopped else handler)

@@ -19,6 +19,7 @@ import pytest
 
 from gpuprep import __version__, cli
 from gpuprep.cli.params import parse_variables, which_hosts
+from gpuprep.cli.stopping import stopping
 from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError
 from gpuprep.model import FleetResult
@@ -27,6 +28,7 @@ from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run import processes
 from gpuprep.run.jobs import HostJobs, JobsResult
+from gpuprep.run.workshop import WorkshopResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -452,6 +454,117 @@ def test_an_interrupt_stops_cleanly_and_the_next_run_finishes(
     again = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 0})])
     again.communicate(timeout=60)
     assert again.returncode == 0
+
+
+ANSWER = {"commands": [], "files": {}, "kernel_log": ["said"], "device_nodes": []}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_bundle_that_is_stopped_keeps_what_it_has(
+    inventory: Inventory, tmp_path: Path, signum: signal.Signals
+) -> None:
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    hosts = inventory(
+        a={**READY, "stub_said": ANSWER}, b=READY, c={**READY, "stub_wait": 100}
+    )  # fmt: skip
+    process = start(["bundle", "-i", hosts, "--to", str(folder), "a", "c"])
+    directory = wait_until_sleeping()
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert "gpuprep: stopping; " in err
+    assert "gpuprep: stopped; not collected: c" in err
+    assert [path.name.split("-")[1] for path in folder.iterdir()] == ["a"]
+    assert processes.belonging_to(directory) == ()
+    assert not directory.exists()
+
+
+def test_what_no_verb_looks_at_is_interrupted_and_the_second_time_at_once(tmp_path: Path) -> None:
+    """The first signal lets the work clear up; the second does not wait for that."""
+    program = (
+        "import time; from pathlib import Path; import gpuprep.cli as cli\n"
+        "def work(*_, **__):\n"
+        "    try:\n"
+        "        Path('begun').touch(); time.sleep(100)\n"
+        "    finally:\n"
+        "        Path('clearing').touch(); time.sleep(100)\n"
+        "cli.root.main = work; cli.main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    for name, signum in (("begun", signal.SIGTERM), ("clearing", signal.SIGINT)):
+        wait_for(tmp_path / name)
+        process.send_signal(signum)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert err.splitlines() == [
+        "",
+        "gpuprep: stopping; running the same command again goes on from here",
+        "gpuprep: stopped",
+    ]
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_second_request_does_not_wait_for_the_end_of_a_run() -> None:
+    def run() -> None:
+        with stopping(watched=True) as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.asked
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_workshop_is_interrupted_while_it_launches_and_tells_its_result_later(
+    signum: signal.Signals, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing looks at the request while hosts are launched; from the first look on all does."""
+
+    def launching(*_: object, **__: object) -> WorkshopResult:
+        os.kill(os.getpid(), signum)
+        raise AssertionError("the launch went on")
+
+    monkeypatch.setattr("gpuprep.api.workshop", launching)
+    assert cli.run(["workshop", "f.yml", "j.yml", "-y"]) == 7
+    assert "gpuprep: stopping; " in capfd.readouterr().err
+
+    def preparing(*_: object, cancel: Callable[[], bool], **__: object) -> WorkshopResult:
+        assert not cancel()
+        os.kill(os.getpid(), signum)
+        assert cancel()
+        return WorkshopResult(jobs=JobsResult({}, cancelled=True), seconds={"jobs": 1.0})
+
+    monkeypatch.setattr("gpuprep.api.workshop", preparing)
+    assert cli.run(["workshop", "f.yml", "j.yml", "-y"]) == 7
+    shown = capfd.readouterr()
+    assert "stopped before the end; jobs that run go on" in shown.out
+
+
+def test_jobs_that_are_stopped_tell_and_store_their_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def waiting(*_: object, cancel: Callable[[], bool], **__: object) -> JobsResult:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert cancel()
+        return JobsResult({"a": HostJobs("a")}, cancelled=True)
+
+    monkeypatch.setattr("gpuprep.api.run_jobs", waiting)
+    report = tmp_path / "r.json"
+    assert cli.run(["jobs", "j.yml", "-i", "a,", "--report", str(report)]) == 7
+    assert "stopped before the end; jobs that run go on" in capsys.readouterr().out
+    assert json.loads(report.read_text())["cancelled"] is True
 
 
 def test_under_nohup_the_end_of_the_terminal_does_not_end_the_run(inventory: Inventory) -> None:
