@@ -11,7 +11,7 @@ import click
 
 from gpuprep import api
 from gpuprep.cli import provision as provisioning
-from gpuprep.cli.params import run_options
+from gpuprep.cli.params import parse_variables, run_options, vault_access, vault_options
 from gpuprep.cli.progress import progress
 from gpuprep.cli.stopping import stopping
 from gpuprep.cli.stored import report_file, store
@@ -63,6 +63,7 @@ def jobs(*, file: str, check: bool, state: str, **typed: Any) -> int:  # noqa: A
     help="stopped: jobs save, hosts cost no GPU time; absent: the hosts are terminated.",
 )
 @click.option("-e", "--extra-vars", multiple=True, metavar="VARS", help="key=value, JSON, @FILE.")
+@vault_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before hosts are launched or ended.")
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -78,13 +79,13 @@ def workshop(  # noqa: PLR0913 - one per option
     yes: bool,
     output: str,
     quiet: bool,
+    **vault: Any,  # noqa: ANN401 - as above
 ) -> int:
     """Launch the hosts of FLEET, prepare them, install Faceswap, and run JOBS to their videos.
 
     Running it again does what is left: nothing, when all is done.
     """
-    from gpuprep.cli.params import parse_variables  # noqa: PLC0415
-
+    access = vault_access(**vault)
     if not (check or yes) and sys.stdin.isatty() and sys.stderr.isatty():
         planned = api.provision(fleet, check=True, state=None if state == "done" else state)
         if planned.changed:
@@ -103,6 +104,7 @@ def workshop(  # noqa: PLR0913 - one per option
             on_progress=None if quiet else provisioning.tell,
             on_event=on_event,
             cancel=stop,
+            access=access,
         )
     if output == "json":
         click.echo(json.dumps(result.to_dict(), indent=2))

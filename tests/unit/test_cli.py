@@ -28,6 +28,7 @@ from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run import processes
 from gpuprep.run.jobs import HostJobs, JobsResult
+from gpuprep.run.options import Access
 from gpuprep.run.workshop import WorkshopResult
 
 if TYPE_CHECKING:
@@ -667,6 +668,20 @@ def test_passwords_of_encrypted_data_are_asked_for_by_label(
     assert child.before is not None
     assert "FAILED: disk full" in child.before
     assert "MARKER" not in child.before
+
+
+def test_a_workshop_opens_encrypted_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Access] = []
+
+    def run(*_: object, access: Access, **__: object) -> WorkshopResult:
+        given.append(access)
+        return WorkshopResult()
+
+    monkeypatch.setattr("gpuprep.api.workshop", run)
+    monkeypatch.setattr("click.prompt", lambda *_, **__: "typed")
+    command = ["workshop", "f.yml", "j.yml", "-y", "-J", "--vault-id", "prod@file"]
+    assert cli.run(command) == 0
+    assert given == [Access(vault_ids=("prod@file",), vault_passwords={"default": "typed"})]
 
 
 def encrypted(text: str, folder: Path, password: str, label: str) -> str:
