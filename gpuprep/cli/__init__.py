@@ -11,10 +11,10 @@ import click
 
 from gpuprep import __version__
 from gpuprep.cli.lazy import LazyCommand, LazyGroup
-from gpuprep.cli.output import abandon, ensure_streams
+from gpuprep.cli.output import ensure_streams
+from gpuprep.cli.stopping import stopping
 from gpuprep.errors import ExitCode, GpuprepError
 from gpuprep.run import collect_seldom, leave
-from gpuprep.run.redact import mask_urls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit the process."""
     collect_seldom()
     ensure_streams()
-    leave(run(arguments))
+    with stopping():
+        try:
+            code = run(arguments)
+        except KeyboardInterrupt:  # once more, while what the first one ended was told
+            code = ExitCode.CANCELLED
+        leave(code)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -73,11 +78,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _complain(str(error))
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _complain("stopped; run the same command again to go on")
+        _complain("stopped")
         return ExitCode.CANCELLED
-    except BrokenPipeError:
-        abandon(sys.stdout)
-        return ExitCode.OK
     except Exception as error:
         if os.environ.get("GPUPREP_TRACEBACK"):
             raise
@@ -93,4 +95,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> None:
+    from gpuprep.run.redact import mask_urls  # noqa: PLC0415 - hardly ever needed
+
     click.echo(f"gpuprep: {mask_urls(message)}", err=True)

@@ -13,11 +13,11 @@ from gpuprep.run.environment import playbook_user_environment
 
 @click.command()
 def env() -> None:
-    r"""Print the variables that plain ansible-playbook needs to find gpuprep.
+    """Print the variables that plain ansible-playbook needs to find gpuprep.
 
     \b
     eval "$(gpuprep env)"
     ansible-playbook -i INVENTORY gpuprep.core.apply
-    """
+    """  # noqa: D301 - \b is click's mark: these lines stay as they are
     for name, value in playbook_user_environment(os.environ, Path.cwd()).items():
         click.echo(f"export {name}={shlex.quote(value)}")

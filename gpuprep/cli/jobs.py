@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpuprep import api
 from gpuprep.cli import provision as provisioning
-from gpuprep.cli.output import write_file
-from gpuprep.cli.params import run_options
+from gpuprep.cli.params import parse_variables, run_options, vault_access, vault_options
 from gpuprep.cli.progress import progress
+from gpuprep.cli.stopping import stopping
+from gpuprep.cli.stored import report_file, store
 from gpuprep.cli.verbs import Typed, carry_out
 from gpuprep.errors import ExitCode
 from gpuprep.model.jobs import in_words, progress_of_result
@@ -24,8 +24,6 @@ from gpuprep.report.terminal import render
 if TYPE_CHECKING:
     from gpuprep.run.jobs import JobsResult
     from gpuprep.run.workshop import WorkshopResult
-
-_REPORT_MODE: Final = 0o600
 
 
 @click.command()
@@ -46,14 +44,10 @@ def jobs(*, file: str, check: bool, state: str, **typed: Any) -> int:  # noqa: A
     on where it was; what is done is not done again.
     """
     given = Typed(**typed)
-    result = carry_out(partial(api.run_jobs, file, check=check, state=state), given)  # type: ignore[arg-type]
-    if given.report is not None:
-        stored = Path(given.report).expanduser()
-        try:
-            write_file(stored, f"{json.dumps(result.to_dict())}\n", _REPORT_MODE)
-        except OSError as error:
-            click.echo(f"gpuprep: --report {stored}: {error.strerror}; not stored", err=True)
-    _show(result, given.output)  # type: ignore[arg-type]
+    report = report_file(given.report)
+    result = carry_out(partial(api.run_jobs, file, check=check, state=state), given)
+    store(report, result)
+    _show(result, given.output)
     return result.exit_code
 
 
@@ -69,6 +63,7 @@ def jobs(*, file: str, check: bool, state: str, **typed: Any) -> int:  # noqa: A
     help="stopped: jobs save, hosts cost no GPU time; absent: the hosts are terminated.",
 )
 @click.option("-e", "--extra-vars", multiple=True, metavar="VARS", help="key=value, JSON, @FILE.")
+@vault_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before hosts are launched or ended.")
 @click.option(
     "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -84,13 +79,13 @@ def workshop(  # noqa: PLR0913 - one per option
     yes: bool,
     output: str,
     quiet: bool,
+    **vault: Any,  # noqa: ANN401 - as above
 ) -> int:
     """Launch the hosts of FLEET, prepare them, install Faceswap, and run JOBS to their videos.
 
     Running it again does what is left: nothing, when all is done.
     """
-    from gpuprep.cli.params import parse_variables  # noqa: PLC0415
-
+    access = vault_access(**vault)
     if not (check or yes) and sys.stdin.isatty() and sys.stderr.isatty():
         planned = api.provision(fleet, check=True, state=None if state == "done" else state)
         if planned.changed:
@@ -98,7 +93,8 @@ def workshop(  # noqa: PLR0913 - one per option
             if not click.confirm("Go on?", err=True):
                 click.echo("gpuprep: nothing was changed", err=True)
                 return ExitCode.CANCELLED
-    with progress(sys.stderr, quiet=quiet) as on_event:
+    # Nothing looks at the request while hosts are launched: that is interrupted. The rest looks.
+    with stopping() as stop, progress(sys.stderr, quiet=quiet) as on_event:
         result = api.workshop(
             fleet,
             file,
@@ -107,6 +103,8 @@ def workshop(  # noqa: PLR0913 - one per option
             variables=parse_variables(extra_vars),
             on_progress=None if quiet else provisioning.tell,
             on_event=on_event,
+            cancel=stop,
+            access=access,
         )
     if output == "json":
         click.echo(json.dumps(result.to_dict(), indent=2))
@@ -140,4 +138,6 @@ def _text(result: JobsResult) -> str:
         ]
         if host.error:
             lines.append(f"{host.name}: FAILED: {clean_line(host.error, 2000)}")
+    if result.cancelled:
+        lines.append("stopped before the end; jobs that run go on")
     return "\n".join(lines) if lines else "there are no jobs for these hosts"

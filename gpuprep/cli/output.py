@@ -7,12 +7,17 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
-def abandon(stream: TextIO) -> None:
+def abandon(stream: TextIO | io.FileIO) -> None:
     """Let what is still to be written to a stream vanish: its reader has gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def write_file(path: Path, text: str, mode: int | None = None) -> None:
@@ -61,17 +66,38 @@ def ensure_streams() -> None:
 
     A process that was started without gets the null device for them: else the next file that is
     opened gets the number of one, and what is printed goes into it. Names that the locale has no
-    characters for are escaped: else the first of them ends the run.
+    characters for are escaped: else the first of them ends the run. That a reader goes away ends
+    nothing, and changes no exit code: a verb goes on, and nobody reads what it says.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for good
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout = _patient(sys.stdout, 1)
+    sys.stderr = _patient(sys.stderr, 2)
+
+
+def _patient(former: TextIO | None, number: int) -> TextIO:
+    """Return a standard stream that bears what its former does not."""
+    if former is not None and not isinstance(former, io.TextIOWrapper):
+        return former  # somebody's own
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Patient(number, "w", closefd=False)),
+        encoding="utf-8" if former is None else former.encoding,
+        errors="backslashreplace",
+        line_buffering=former is not None and former.line_buffering,
+        write_through=former is not None and former.write_through,
+    )
+
+
+class _Patient(io.FileIO):
+    """A file whose reader may go away."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write data, or drop it when nobody reads any more."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            abandon(self)
+            return memoryview(data).nbytes

@@ -6,13 +6,14 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gpuprep.errors import ConfigError
-from gpuprep.run.environment import asking
+from gpuprep.run.environment import PROMPT_SOURCES, asking
 from gpuprep.run.inventories import LOCALHOST
 from gpuprep.run.options import MOST_FORKS, Access, split_vault_id
 from gpuprep.run.transports import TRANSPORTS
@@ -21,9 +22,25 @@ if TYPE_CHECKING:
     from gpuprep.run.inventories import Source
     from gpuprep.run.options import Limit
 
-_PROMPT: Final = "prompt"
 F = TypeVar("F", bound=Callable[..., Any])
 
+_VAULT = (
+    click.option(
+        "--vault-password-file",
+        multiple=True,
+        metavar="FILE",
+        help="Password of encrypted variables. Repeatable.",
+    ),
+    click.option(
+        "-J", "--ask-vault-pass", is_flag=True, help="Ask for the password of encrypted variables."
+    ),
+    click.option(
+        "--vault-id",
+        multiple=True,
+        metavar="LABEL@FILE",
+        help="The same for one identity; LABEL@prompt asks. Repeatable.",
+    ),
+)
 _REACH = (
     click.argument("hosts", nargs=-1),
     click.option(
@@ -50,21 +67,7 @@ _REACH = (
     click.option("--private-key", metavar="FILE", help="Private key of the login."),
     click.option("-k", "--ask-pass", is_flag=True, help="Ask for the login's password."),
     click.option("-K", "--ask-become-pass", is_flag=True, help="Ask for sudo's password."),
-    click.option(
-        "--vault-password-file",
-        multiple=True,
-        metavar="FILE",
-        help="Password of encrypted variables. Repeatable.",
-    ),
-    click.option(
-        "-J", "--ask-vault-pass", is_flag=True, help="Ask for the password of encrypted variables."
-    ),
-    click.option(
-        "--vault-id",
-        multiple=True,
-        metavar="LABEL@FILE",
-        help="The same for one identity; LABEL@prompt asks. Repeatable.",
-    ),
+    *_VAULT,
     click.option(
         "-f",
         "--forks",
@@ -120,6 +123,11 @@ def reach_options(function: F) -> F:
 def run_options(function: F) -> F:
     """Add the options of a verb whose result is shown: how hosts are reached, and its form."""
     return _with(_REACH, _with(_RESULT, function))
+
+
+def vault_options(function: F) -> F:
+    """Add the options that open encrypted variables."""
+    return _with(_VAULT, function)
 
 
 def _with(options: tuple[Callable[[F], F], ...], function: F) -> F:
@@ -192,28 +200,40 @@ def ask_access(  # noqa: PLR0913 - one per option
     Also for those that Ansible's own configuration wants asked for; without a terminal the run
     says how to give them instead.
     """
-    configured = asking(os.environ, Path.cwd()) if _at_terminal() else ()
+    configured = asking(os.environ, Path.cwd()) if at_terminal() else ()
     ask_pass = ask_pass or "ask_pass" in configured
     ask_become_pass = ask_become_pass or "become_ask_pass" in configured
     given = bool(vault_password_file or vault_id)
     ask_vault_pass = ask_vault_pass or ("ask_vault_pass" in configured and not given)
-    asked = [label for label, source in map(split_vault_id, vault_id) if source == _PROMPT]
-    asked += [split_vault_id(setting)[0] for setting in configured if "@" in setting]
-    labels = ["default", *asked] if ask_vault_pass else asked
-    return Access(
+    vault_id += tuple(setting for setting in configured if "@" in setting)
+    connection_password = _ask("SSH password") if ask_pass else None
+    become_password = _ask("BECOME password") if ask_become_pass else None
+    return replace(
+        vault_access(vault_password_file, ask_vault_pass=ask_vault_pass, vault_id=vault_id),
         user=user,
         private_key=private_key,
-        connection_password=_ask("SSH password") if ask_pass else None,
-        become_password=_ask("BECOME password") if ask_become_pass else None,
+        connection_password=connection_password,
+        become_password=become_password,
+    )
+
+
+def vault_access(
+    vault_password_file: tuple[str, ...], *, ask_vault_pass: bool, vault_id: tuple[str, ...]
+) -> Access:
+    """Ask for the passwords of encrypted variables alone, those that are wanted."""
+    asked = [label for label, source in map(split_vault_id, vault_id) if source in PROMPT_SOURCES]
+    labels = ["default", *asked] if ask_vault_pass else asked
+    return Access(
         vault_password_files=vault_password_file,
-        vault_ids=tuple(one for one in vault_id if split_vault_id(one)[1] != _PROMPT),
+        vault_ids=tuple(one for one in vault_id if split_vault_id(one)[1] not in PROMPT_SOURCES),
         vault_passwords={
             label: _ask(f"Vault password ({label})") for label in dict.fromkeys(labels)
         },
     )
 
 
-def _at_terminal() -> bool:
+def at_terminal() -> bool:
+    """Return whether somebody is there to be asked for a password."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 

@@ -45,7 +45,8 @@ def provision(  # noqa: PLR0913 - one per option
     """Launch, start, stop or terminate the hosts that a fleet FILE asks for, and wait for them.
 
     What is there is known by its tags: running again launches nothing twice. Where OCI has no free
-    host, the next fault domain and availability domain is asked at once.
+    host, the next fault domain and availability domain is asked at once. A run that is stopped
+    leaves what it has launched; running again finds it.
     """
     verb = partial(api.provision, file, state=state, on_progress=None if quiet else tell)
     if not (check or yes) and _somebody_answers():

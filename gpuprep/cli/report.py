@@ -12,6 +12,7 @@ import click
 from gpuprep import api
 from gpuprep.cli.output import write_file
 from gpuprep.cli.params import ask_access, parse_variables, which_hosts
+from gpuprep.cli.stopping import stopping
 from gpuprep.cli.stored import read_result
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.report.compare import against
@@ -35,7 +36,8 @@ from gpuprep.run.paths import existing
 def report(*, run: str, fmt: str | None, to: str | None, show: bool, old: str | None) -> ExitCode:
     """Turn a stored result into a page, a summary or a CI report.
 
-    RESULT is what --report or --output json wrote; - reads it from stdin.
+    RESULT is what --report or --output json of plan, apply, verify or status wrote; - reads it from
+    stdin.
     """
     fmt = fmt or _format_of(to)
     result = read_result(run)
@@ -125,12 +127,18 @@ def bundle(  # noqa: PLR0913 - one per option
         ask_vault_pass=ask_vault_pass,
         vault_id=vault_id,
     )
-    seen = api.status(source, limit=limit, variables=variables, access=access).to_dict()
-    when = datetime.now(UTC)
-    found = collect(source, limit=limit, variables=variables, options={"access": access})
+    with stopping(watched=True) as stop:
+        seen = api.status(
+            source, limit=limit, variables=variables, access=access, cancel=stop
+        ).to_dict()
+        when = datetime.now(UTC)
+        found = collect(
+            source, limit=limit, variables=variables, options={"access": access}, cancel=stop
+        )
     silent = {
         name: Diagnosis(name, error=host["error"] or "no answer")
         for name, host in seen["hosts"].items()
+        if not stop.asked
     }
     failed = 0
     for name, diagnosis in {**silent, **found}.items():
@@ -143,6 +151,10 @@ def bundle(  # noqa: PLR0913 - one per option
         if problem:
             failed += 1
             click.echo(f"gpuprep: {name}: {problem}", err=True)
+    if stop.asked:
+        left = ", ".join(name for name in seen["hosts"] if name not in found)
+        click.echo(f"gpuprep: stopped; not collected: {left or 'the rest'}", err=True)
+        return ExitCode.CANCELLED
     if not failed:
         return ExitCode.OK
     return (

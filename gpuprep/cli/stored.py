@@ -1,19 +1,62 @@
-"""Stored results as input: read, and ``--limit @report.json`` for the hosts that failed."""
+"""Stored results: what ``--report`` writes, and ``--limit @report.json`` reads."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import click
+
+from gpuprep.cli.output import write_file
 from gpuprep.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MODE: Final = 0o600
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class Result(Protocol):
+    """What a verb gives, of whatever kind."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        ...
+
+
+def report_file(name: str | None) -> Path | None:
+    """Check before the run that its result can be stored after it.
+
+    Raises:
+        ConfigError: it cannot.
+
+    """
+    if name is None:
+        return None
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        path = Path(name).expanduser().absolute()
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # a name that is too long is told here, not after the run
+        if not path.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
+            return path
+    raise ConfigError(f"--report {name}: not a file in a directory that this user can write to")
+
+
+def store(path: Path | None, result: Result) -> None:
+    """Store a result where ``--report`` says, if it does."""
+    if path is None:
+        return
+    try:
+        write_file(path, f"{json.dumps(result.to_dict())}\n", _MODE)
+    except OSError as error:  # the disk is full, say: the result is told all the same
+        lost = f"--report {path}: {error.strerror}; the result was not stored"
+        click.echo(f"gpuprep: {lost}", err=True)
 
 
 def read_result(name: str) -> Mapping[str, Any]:
@@ -51,15 +94,23 @@ def _failed(part: str) -> str:
     path = Path(part.strip()[1:]).expanduser()
     if not part.strip().startswith("@") or not _is_json(path):
         return part  # a pattern, or a file of patterns: Ansible's
-    from gpuprep.report.schema import check  # noqa: PLC0415 - slow, and rarely needed
-    from gpuprep.report.view import failed_hosts  # noqa: PLC0415
-
-    result = read_result(str(path))
-    check(result)
-    names = failed_hosts(result)
+    names = _failed_hosts(read_result(str(path)))
     if not names:
         raise ConfigError(f"--limit {part}: no host of this result failed")
     return ",".join(map(_literally, names))
+
+
+def _failed_hosts(result: Mapping[str, Any]) -> list[str]:
+    from gpuprep.report.schema import JOBS, check  # noqa: PLC0415 - slow, and rarely needed
+    from gpuprep.report.view import failed_hosts  # noqa: PLC0415
+
+    if result.get("verb") != JOBS:
+        check(result)
+        return failed_hosts(result)
+    hosts = result.get("hosts")
+    if not isinstance(hosts, dict) or not all(isinstance(one, dict) for one in hosts.values()):
+        raise ConfigError(f"not a result of gpuprep {JOBS}: it names no hosts")
+    return [name for name, host in hosts.items() if not host.get("ok")]
 
 
 def _is_json(path: Path) -> bool:

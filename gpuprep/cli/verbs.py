@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import sys
-import threading
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
 
 import click
 
 from gpuprep import api
-from gpuprep.cli.output import abandon, write_file
 from gpuprep.cli.params import ask_access, parse_variables, run_options, which_hosts
 from gpuprep.cli.progress import progress
-from gpuprep.cli.stored import with_failed_hosts
+from gpuprep.cli.stopping import stopping
+from gpuprep.cli.stored import report_file, store, with_failed_hosts
 from gpuprep.errors import ConfigError, ExitCode
 from gpuprep.model import Tier
 from gpuprep.model.value import Value
@@ -27,7 +22,7 @@ from gpuprep.run.inventories import LOCALHOST
 from gpuprep.run.paths import readable_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from gpuprep.model import FleetResult
     from gpuprep.run.inventories import Source
@@ -35,10 +30,9 @@ if TYPE_CHECKING:
     from gpuprep.run.transports import Transport
 
 F = TypeVar("F", bound="Callable[..., Any]")
+R = TypeVar("R")
 DEFAULT_FILE: Final = "gpuprep.lock.yml"
-_REPORT_MODE: Final = 0o600
 _SEVERAL: Final = 2  # hosts to change, from which on a person is asked
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _locked(function: F) -> F:
@@ -207,9 +201,7 @@ class Reach(Value, frozen=True):
         return cls(source, which, variables, access)
 
 
-def carry_out(
-    verb: Callable[..., FleetResult], typed: Typed, reach: Reach | None = None
-) -> FleetResult:
+def carry_out(verb: Callable[..., R], typed: Typed, reach: Reach | None = None) -> R:
     """Run a verb on the hosts that were typed, with progress on stderr and a clean Ctrl-C.
 
     Raises:
@@ -218,7 +210,7 @@ def carry_out(
     """
     reach = reach or Reach.of(typed)
     with (
-        _cancel_on_signals() as cancel,
+        stopping(watched=True) as cancel,
         progress(sys.stderr, quiet=typed.quiet, verbosity=typed.verbose) as on_event,
     ):
         return verb(
@@ -244,26 +236,17 @@ def _run(
     detailed_exitcode: bool = False,
     ask: bool = False,
 ) -> ExitCode:
-    report = _report_file(typed.report)
+    report = report_file(typed.report)
     reach = Reach.of(typed)
     if ask and reach.source != LOCALHOST and _somebody_answers() and not _agreed(typed, reach):
         click.echo("gpuprep: not applied; nothing was changed", err=True)
         return ExitCode.CANCELLED
     result = carry_out(verb, typed, reach)
-    if report is not None:
-        try:
-            write_file(report, f"{json.dumps(result.to_dict())}\n", _REPORT_MODE)
-        except OSError as error:  # the disk is full, say: the result is told all the same
-            lost = f"--report {report}: {error.strerror}; the result was not stored"
-            click.echo(f"gpuprep: {lost}", err=True)
+    store(report, result)
     code = result.exit_code
     if detailed_exitcode and code is ExitCode.OK and any(h.steps for h in result.hosts.values()):
         code = ExitCode.CHANGES_PENDING
-    try:
-        _print(result, code, typed)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        abandon(sys.stdout)
+    _print(result, code, typed)
     return code
 
 
@@ -298,54 +281,3 @@ def _show(result: FleetResult, code: ExitCode | None, stream: TextIO, typed: Typ
     from gpuprep.report.terminal import render  # noqa: PLC0415 - programs do without
 
     render(result, code, stream, fold=not typed.verbose)
-
-
-@contextlib.contextmanager
-def _cancel_on_signals() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C (or a request to end) into a clean stop; the second is immediate.
-
-    What the caller had ignored stays ignored: under nohup a run outlives its terminal. A run that
-    was stopped still has its result to tell, so the loss of the terminal no longer ends it.
-    """
-    cancel = threading.Event()
-    terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
-    former = {
-        signum: handler
-        for signum in _SIGNALS
-        if (handler := signal.getsignal(signum)) is not signal.SIG_IGN
-    }
-
-    def stop(signum: int, _frame: object) -> None:
-        cancel.set()
-        if signum == signal.SIGHUP:  # comes twice: from the terminal and from its shell
-            signal.signal(signum, signal.SIG_IGN)
-            for terminal in terminals:
-                abandon(terminal)
-        else:
-            signal.signal(signum, signal.default_int_handler)
-        os.write(
-            sys.stderr.fileno(),
-            b"\ngpuprep: stopping; running the same command again goes on from here\n",
-        )
-
-    for signum in former:
-        signal.signal(signum, stop)
-    try:
-        yield cancel
-    finally:
-        for signum, handler in former.items():
-            stopped = cancel.is_set() and signum == signal.SIGHUP
-            signal.signal(signum, signal.SIG_IGN if stopped else handler)
-
-
-def _report_file(name: str | None) -> Path | None:
-    """Check before the run that its result can be stored after it."""
-    if name is None:
-        return None
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
-        path = Path(name).expanduser().absolute()
-        with contextlib.suppress(FileNotFoundError):
-            path.lstat()  # a name that is too long is told here, not after the run
-        if not path.is_dir() and os.access(path.parent, os.W_OK | os.X_OK):
-            return path
-    raise ConfigError(f"--report {name}: not a file in a directory that this user can write to")

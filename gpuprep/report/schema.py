@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+JOBS: Final = "jobs"  # the verb whose stored result has a form of its own
 
 
 @cache
@@ -37,7 +39,7 @@ def validate(result: Mapping[str, Any]) -> None:
         where = "/".join(map(str, error.absolute_path)) or "the top"
         raise ConfigError(
             f"not a result of gpuprep: at {where}: {error.message[:300]}; expected is what "
-            "--report or --output json wrote"
+            "--report or --output json of plan, apply, verify or status wrote"
         )
 
 
@@ -48,6 +50,11 @@ def check(result: Mapping[str, Any]) -> None:
         ConfigError: it is none; says what is wrong.
 
     """
+    if result.get("verb") == JOBS:
+        raise ConfigError(
+            f"this is a result of gpuprep {JOBS}, of which no report is made: it holds, host by "
+            "host, where each job is, and why hosts failed; --limit @FILE means those hosts"
+        )
     if not _looks_right(result):
         validate(result)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gpuprep.run.inventories import Source
-    from gpuprep.run.options import Limit, RunOptions, Variables
+    from gpuprep.run.options import Cancel, Limit, RunOptions, Variables
 
 SCRIPT = "diagnosis.py"
 ANSWERS = "diagnosis-*.json"
@@ -142,7 +142,7 @@ class _Collection(Run):
     """A run of the playbook that collects; its results are files in the run's directory."""
 
     def collect(self) -> dict[str, Diagnosis]:
-        """Ask the hosts.
+        """Ask the hosts; when it is stopped, give what those have said that were asked.
 
         Raises:
             ConfigError: no host fits, or an argument is wrong.
@@ -162,6 +162,8 @@ class _Collection(Run):
                 )
                 for document in documents
             }
+        if outcome.stopped is not None:
+            return found
         for host, failure in outcome.transcript.failures.items():
             found.setdefault(host, Diagnosis(host, error=failure.message))
         if not found and outcome.code:
@@ -175,10 +177,14 @@ def collect(
     limit: Limit | None = None,
     variables: Variables | None = None,
     options: RunOptions | None = None,
+    cancel: Cancel | None = None,
 ) -> dict[str, Diagnosis]:
-    """Collect from hosts; arguments, and errors, as of :func:`gpuprep.apply`."""
+    """Collect from hosts; arguments, and errors, as of :func:`gpuprep.apply`.
+
+    Of a run that was cancelled, what it has collected is returned.
+    """
     # the verb names the playbook
-    run = _Collection("bundle", inventory, limit, variables, None, None, options or {})  # type: ignore[arg-type]
+    run = _Collection("bundle", inventory, limit, variables, None, cancel, options or {})  # type: ignore[arg-type]
     return run.collect()
 
 

@@ -27,7 +27,7 @@ _PROMPTS: Final = {
     "ask_vault_pass": "defaults",
     "become_ask_pass": "privilege_escalation",
 }
-_PROMPT_SOURCES: Final = frozenset({"prompt", "prompt_ask_vault_pass"})
+PROMPT_SOURCES: Final = frozenset({"prompt", "prompt_ask_vault_pass"})  # of an identity
 _TRUE: Final = frozenset({"y", "yes", "on", "1", "true", "t"})
 _LINEAR: Final = frozenset({"linear", "ansible.builtin.linear"})
 _CALLBACKS: Final = ("~/.ansible/plugins/callback", "/usr/share/ansible/plugins/callback")
@@ -120,7 +120,7 @@ def asking(environ: Mapping[str, str], directory: Path) -> tuple[str, ...]:
         key for key, section in _PROMPTS.items() if value(key, section).strip().lower() in _TRUE
     ]
     labels = (label.strip() for label in value("vault_identity_list").split(","))
-    return (*found, *(label for label in labels if label.partition("@")[2] in _PROMPT_SOURCES))
+    return (*found, *(label for label in labels if label.partition("@")[2] in PROMPT_SOURCES))
 
 
 def needs_playbook(environ: Mapping[str, str], directory: Path) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gpuprep.errors import ExitCode
+from gpuprep.report.schema import JOBS
 from gpuprep.run.ansible_errors import engine_error
 from gpuprep.run.directory import run_directory
 from gpuprep.run.execution import Run
@@ -73,6 +74,8 @@ class JobsResult:
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
         return {
+            "schema": 1,
+            "verb": JOBS,
             "hosts": {
                 name: {
                     "ok": host.ok,

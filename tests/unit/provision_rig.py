@@ -82,8 +82,10 @@ class World:
     def tools(self) -> Tools:
         lock = threading.Lock()
 
-        def reach(login: Login, *, cloud_init: bool, timeout: float) -> Answer:
-            del cloud_init, timeout
+        def reach(
+            login: Login, *, cloud_init: bool, timeout: float, ended: threading.Event
+        ) -> Answer:
+            del cloud_init, timeout, ended
             with lock:
                 self.logins.append(login)
                 return self.answers.pop(0) if self.answers else self.usual

@@ -19,6 +19,7 @@ import pytest
 
 from gpuprep import __version__, cli
 from gpuprep.cli.params import parse_variables, which_hosts
+from gpuprep.cli.stopping import stopping
 from gpuprep.cli.stored import with_failed_hosts
 from gpuprep.errors import ConfigError
 from gpuprep.model import FleetResult
@@ -26,9 +27,12 @@ from gpuprep.report.schema import validate
 from gpuprep.run import directory as rundir
 from gpuprep.run import environment as engine
 from gpuprep.run import processes
+from gpuprep.run.jobs import HostJobs, JobsResult
+from gpuprep.run.options import Access
+from gpuprep.run.workshop import WorkshopResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 STUB = Path(__file__).parent / "runner_stub"
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -143,6 +147,8 @@ def test_every_command_that_is_listed_can_be_loaded() -> None:
         (["apply", "-i", "a,", "--tags", "instal"], "did you mean install?"),
         (["plan", "-i", "a,", "--skip-tags", "x"], "no task has the tag 'x'"),
         (["plan", "-i", "a,", "--report", "/nowhere/r.json"], "--report /nowhere/r.json"),
+        (["jobs", "j.yml", "-i", "a,", "--report", "/nowhere/r.json"], "--report /nowhere/r.json"),
+        (["jobs", "j.yml", "-i", "a,", "--report", "~nobody/r.json"], "--report ~nobody/r.json"),
     ],
 )
 def test_wrong_usage_ends_with_64_and_says_why(
@@ -312,7 +318,7 @@ def test_a_report_that_cannot_be_stored_is_told_beside_the_result(
 
     former = tmp_path / "report.json"
     former.write_text("former")
-    monkeypatch.setattr("gpuprep.cli.verbs.write_file", full)
+    monkeypatch.setattr("gpuprep.cli.stored.write_file", full)
     assert cli.run(["status", "-i", inventory(a=READY), "--report", str(former)]) == 0
     shown = capsys.readouterr()
     assert "report.json: No space left on device; the result was not stored" in shown.err
@@ -351,15 +357,63 @@ def test_env_lets_plain_ansible_find_the_collection(capsys: pytest.CaptureFixtur
     assert line.startswith(f"export ANSIBLE_COLLECTIONS_PATH={STUB}")
 
 
-def test_a_reader_that_goes_away_changes_no_exit_code(inventory: Inventory) -> None:
-    command = [sys.executable, "-c", PROGRAM, "plan", "-q", "-i", inventory(a=DRIFTED)]
-    command.append("--detailed-exitcode")
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        errors = process.stderr.read()
-    assert (process.returncode, errors) == (2, b"")
+@pytest.mark.parametrize("gone", ["stdout", "both"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["plan", "-q", "-i", "HOSTS", "--detailed-exitcode"], 2),
+        (["status", "-i", "HOSTS"], 5),
+        (["explain", "VM.GPU.A10.1", "--os", "debian-12"], 0),
+        (["explain", "VM.GPU.A10.1", "--os", "debian-12", "--branch", "1"], 4),
+        (["explain", "--matrix"], 0),
+        (["env"], 0),
+        (["catalog", "check"], 0),
+        (["--help"], 0),
+        (["aply"], 64),
+    ],
+)
+def test_a_reader_that_goes_away_changes_no_exit_code(
+    inventory: Inventory, arguments: list[str], code: int, gone: str
+) -> None:
+    hosts = inventory(a=DRIFTED)
+    told = [hosts if one == "HOSTS" else one for one in arguments]
+    nobody, to_nobody = os.pipe()
+    os.close(nobody)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *told],
+        stdout=to_nobody,
+        stderr=subprocess.PIPE if gone == "stdout" else to_nobody,
+        text=True,
+        check=False,
+    )
+    os.close(to_nobody)
+    assert done.returncode == code
+    assert "Traceback" not in (done.stderr or "")
+    assert "Broken" not in (done.stderr or "")
+
+
+def commands(group: click.Group, *names: str) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*names, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *names, name)
+
+
+@pytest.mark.parametrize("names", list(commands(cli.root)), ids=" ".join)
+def test_help_has_no_marks_in_it(
+    names: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([*names, "--help"]) == 0
+    assert "\\" not in capsys.readouterr().out
+
+
+def test_what_is_to_be_typed_stands_in_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.run(["env", "--help"])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    first = lines.index('eval "$(gpuprep env)"')
+    assert lines[first + 1] == "ansible-playbook -i INVENTORY gpuprep.core.apply"
 
 
 # --- stopping and passwords, in a process of its own --------------------------------------------
@@ -401,6 +455,117 @@ def test_an_interrupt_stops_cleanly_and_the_next_run_finishes(
     again = start(["apply", "-i", inventory(a={**PROVEN, "stub_wait": 0})])
     again.communicate(timeout=60)
     assert again.returncode == 0
+
+
+ANSWER = {"commands": [], "files": {}, "kernel_log": ["said"], "device_nodes": []}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_bundle_that_is_stopped_keeps_what_it_has(
+    inventory: Inventory, tmp_path: Path, signum: signal.Signals
+) -> None:
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    hosts = inventory(
+        a={**READY, "stub_said": ANSWER}, b=READY, c={**READY, "stub_wait": 100}
+    )  # fmt: skip
+    process = start(["bundle", "-i", hosts, "--to", str(folder), "a", "c"])
+    directory = wait_until_sleeping()
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert "gpuprep: stopping; " in err
+    assert "gpuprep: stopped; not collected: c" in err
+    assert [path.name.split("-")[1] for path in folder.iterdir()] == ["a"]
+    assert processes.belonging_to(directory) == ()
+    assert not directory.exists()
+
+
+def test_what_no_verb_looks_at_is_interrupted_and_the_second_time_at_once(tmp_path: Path) -> None:
+    """The first signal lets the work clear up; the second does not wait for that."""
+    program = (
+        "import time; from pathlib import Path; import gpuprep.cli as cli\n"
+        "def work(*_, **__):\n"
+        "    try:\n"
+        "        Path('begun').touch(); time.sleep(100)\n"
+        "    finally:\n"
+        "        Path('clearing').touch(); time.sleep(100)\n"
+        "cli.root.main = work; cli.main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    for name, signum in (("begun", signal.SIGTERM), ("clearing", signal.SIGINT)):
+        wait_for(tmp_path / name)
+        process.send_signal(signum)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert err.splitlines() == [
+        "",
+        "gpuprep: stopping; running the same command again goes on from here",
+        "gpuprep: stopped",
+    ]
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_second_request_does_not_wait_for_the_end_of_a_run() -> None:
+    def run() -> None:
+        with stopping(watched=True) as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.asked
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_workshop_is_interrupted_while_it_launches_and_tells_its_result_later(
+    signum: signal.Signals, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing looks at the request while hosts are launched; from the first look on all does."""
+
+    def launching(*_: object, **__: object) -> WorkshopResult:
+        os.kill(os.getpid(), signum)
+        raise AssertionError("the launch went on")
+
+    monkeypatch.setattr("gpuprep.api.workshop", launching)
+    assert cli.run(["workshop", "f.yml", "j.yml", "-y"]) == 7
+    assert "gpuprep: stopping; " in capfd.readouterr().err
+
+    def preparing(*_: object, cancel: Callable[[], bool], **__: object) -> WorkshopResult:
+        assert not cancel()
+        os.kill(os.getpid(), signum)
+        assert cancel()
+        return WorkshopResult(jobs=JobsResult({}, cancelled=True), seconds={"jobs": 1.0})
+
+    monkeypatch.setattr("gpuprep.api.workshop", preparing)
+    assert cli.run(["workshop", "f.yml", "j.yml", "-y"]) == 7
+    shown = capfd.readouterr()
+    assert "stopped before the end; jobs that run go on" in shown.out
+
+
+def test_jobs_that_are_stopped_tell_and_store_their_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def waiting(*_: object, cancel: Callable[[], bool], **__: object) -> JobsResult:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert cancel()
+        return JobsResult({"a": HostJobs("a")}, cancelled=True)
+
+    monkeypatch.setattr("gpuprep.api.run_jobs", waiting)
+    report = tmp_path / "r.json"
+    assert cli.run(["jobs", "j.yml", "-i", "a,", "--report", str(report)]) == 7
+    assert "stopped before the end; jobs that run go on" in capsys.readouterr().out
+    assert json.loads(report.read_text())["cancelled"] is True
 
 
 def test_under_nohup_the_end_of_the_terminal_does_not_end_the_run(inventory: Inventory) -> None:
@@ -503,6 +668,20 @@ def test_passwords_of_encrypted_data_are_asked_for_by_label(
     assert child.before is not None
     assert "FAILED: disk full" in child.before
     assert "MARKER" not in child.before
+
+
+def test_a_workshop_opens_encrypted_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Access] = []
+
+    def run(*_: object, access: Access, **__: object) -> WorkshopResult:
+        given.append(access)
+        return WorkshopResult()
+
+    monkeypatch.setattr("gpuprep.api.workshop", run)
+    monkeypatch.setattr("click.prompt", lambda *_, **__: "typed")
+    command = ["workshop", "f.yml", "j.yml", "-y", "-J", "--vault-id", "prod@file"]
+    assert cli.run(command) == 0
+    assert given == [Access(vault_ids=("prod@file",), vault_passwords={"default": "typed"})]
 
 
 def encrypted(text: str, folder: Path, password: str, label: str) -> str:
@@ -650,6 +829,31 @@ def test_a_limit_can_be_the_hosts_that_failed_before(
     assert list(json.loads(capsys.readouterr().out)["hosts"]) == ["d"]
 
 
+def test_a_result_of_jobs_names_its_failed_hosts_and_is_told_for_what_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    inventory: Inventory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hosts = {"a": HostJobs("a"), "b": HostJobs("b", code="E_FS_RUN", error="x")}
+    monkeypatch.setattr("gpuprep.api.run_jobs", lambda *_, **__: JobsResult(hosts))
+    report = tmp_path / "r.json"
+    assert cli.run(["jobs", "j.yml", "-i", "a,b", "--report", str(report)]) == 3
+    assert report.stat().st_mode & 0o777 == 0o600
+    assert with_failed_hosts(f"@{report}") == "b"
+    both = inventory(a=READY, b=READY)
+    capsys.readouterr()
+    assert cli.run(["status", "-q", "-i", both, "-l", f"@{report}", "-o", "json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["hosts"]) == ["b"]
+    for form in ("html", "json"):
+        assert cli.run(["report", str(report), "-f", form, "--to", "-"]) == 64
+        assert "a result of gpuprep jobs, of which no report is made" in capsys.readouterr().err
+    report.write_text(json.dumps(JobsResult({}).to_dict()))
+    assert cli.run(["report", str(report)]) == 64
+    with pytest.raises(ConfigError, match="no host of this result failed"):
+        with_failed_hosts(f"@{report}")
+
+
 def stored(verb: str = "apply", **states: str) -> str:
     hosts = {name: {"name": name, "state": state} for name, state in states.items()}
     return json.dumps({"schema": 1, "verb": verb, "hosts": hosts})
@@ -663,6 +867,7 @@ def stored(verb: str = "apply", **states: str) -> str:
         ("{", "no JSON"),
         ('{"hosts": ["a"]}', "not a result of gpuprep"),
         ("{}", "not a result of gpuprep"),
+        ('{"verb": "jobs", "hosts": ["a"]}', "not a result of gpuprep jobs"),
     ],
 )
 def test_a_stored_result_that_names_nobody_is_told(tmp_path: Path, content: str, says: str) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from gpuprep import cli
 from gpuprep.errors import ConfigError, InventoryError
 from gpuprep.run.ansible_errors import engine_error
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +106,78 @@ def test_the_doctor_calls_a_missing_profile_fine_only_where_none_is_needed(
     monkeypatch.setattr("gpuprep.oci.doctor.sdk", no_sdk)
     assert cli.run(["inventory", "doctor"]) == 64
     assert told.format(file=file) in capsys.readouterr().out.splitlines()
+
+
+def encrypted(folder: Path) -> str:
+    """Write an inventory whose hosts have variables that a password opens."""
+    (folder / "key").write_text("MARKER-right\n")
+    (folder / "hosts.yml").write_text("all: {children: {gpus: {hosts: {one: , two: }}}}\n")
+    (folder / "group_vars").mkdir()
+    path = folder / "group_vars/gpus.yml"
+    path.write_text("ansible_host: 10.0.0.9\n")
+    command = [sys.executable, "-m", "ansible", "vault", "encrypt", str(path)]
+    command += ["--vault-password-file", str(folder / "key")]
+    subprocess.run(command, check=True, capture_output=True)
+    return str(folder / "hosts.yml")
+
+
+def test_encrypted_variables_are_opened_as_in_other_verbs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listing = ["inventory", "list", "-i", encrypted(tmp_path)]
+    assert cli.run(listing) == 64
+    assert "give --vault-password-file or --ask-vault-pass" in capsys.readouterr().err
+    key = str(tmp_path / "key")
+    for given in (["--vault-password-file", key], ["--vault-id", f"default@{key}"]):
+        assert cli.run([*listing, *given]) == 0
+        assert capsys.readouterr().out.count("10.0.0.9") == 2
+    typed: list[str] = []
+
+    def prompt(text: str, **_: object) -> str:
+        typed.append(text)
+        return "MARKER-right" if "default" in text else "MARKER-other"
+
+    monkeypatch.setattr("click.prompt", prompt)
+    assert cli.run([*listing, "-J", "--vault-id", "other@prompt"]) == 0
+    assert capsys.readouterr().out.count("10.0.0.9") == 2
+    assert typed == ["Vault password (default)", "Vault password (other)"]
+    assert cli.run([*listing, "--vault-id", "other@prompt"]) == 64
+    assert "MARKER" not in capsys.readouterr().err
+    monkeypatch.setenv("ANSIBLE_ASK_VAULT_PASS", "True")
+    assert cli.run(listing) == 64
+    assert "give --ask-vault-pass, or take the setting out" in capsys.readouterr().err
+    assert cli.run([*listing, "--vault-password-file", key]) == 0
+
+
+def test_the_doctor_opens_encrypted_variables_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = encrypted(tmp_path)
+    monkeypatch.setattr("gpuprep.oci.doctor.examine", lambda *_: [])
+    monkeypatch.setattr("gpuprep.oci.doctor.read_file", lambda _: {})
+    monkeypatch.setattr("gpuprep.oci.options.has_expressions", lambda _: True)
+    assert cli.run(["inventory", "doctor", file]) == 64
+    assert "encrypted data cannot be read" in capsys.readouterr().err
+    key = str(tmp_path / "key")
+    assert cli.run(["inventory", "doctor", file, "--vault-password-file", key]) == 0
+    assert "none fails for any host" in capsys.readouterr().out
+
+
+def test_a_listing_that_is_stopped_ends_what_it_started(tmp_path: Path) -> None:
+    """The script is a child of Ansible's, which has no time to end it."""
+    script = tmp_path / "hosts"
+    script.write_text("#!/bin/sh\necho $$ > begun.part; mv begun.part begun; exec sleep 300\n")
+    script.chmod(0o755)
+    command = [sys.executable, "-m", "gpuprep", "inventory", "list", "-i", str(script)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    begun = tmp_path / "begun"
+    deadline = time.monotonic() + 60
+    while not begun.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert "gpuprep: stopping; " in err
+    left = Path("/proc", begun.read_text().strip(), "cmdline")  # empty: nobody asked how it ended
+    assert not (left.exists() and left.read_bytes())

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,6 +175,34 @@ def test_a_controller_that_is_killed_before_the_answer_is_followed_by_another(
     world.emulator.once("POST /instances$", process.kill)
     assert process.wait(60) == -signal.SIGKILL
     assert cli.run(["provision", "-q", "-f", file]) == 0
+    assert sorted(one["displayName"] for one in world.alive()) == ["seed-001", "seed-002"]
+
+
+def test_a_run_that_is_stopped_while_it_waits_for_hosts_ends_its_logins(world: World) -> None:
+    """A host that does not answer is tried for minutes; what is launched is found again."""
+    ssh = world.folder / "bin/ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f"#!/bin/sh\necho $$ >> {world.folder}/logins\nexec sleep 300\n")
+    ssh.chmod(0o755)
+    logins = world.folder / "logins"
+    file = written(world)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpuprep", "provision", "-f", file],
+        env={**os.environ, "PATH": f"{ssh.parent}:{os.environ['PATH']}"},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (logins.exists() and len(logins.read_text().split()) == 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - began < 10
+    assert process.returncode == 7
+    assert "gpuprep: stopping; running the same command again goes on from here" in err
+    assert not any(Path("/proc", one).exists() for one in logins.read_text().split())
+    assert cli.run(["provision", "-q", "-f", written(world, wait=NO_SSH)]) == 0
     assert sorted(one["displayName"] for one in world.alive()) == ["seed-001", "seed-002"]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-import subprocess
+import os
+import threading
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,30 @@ def test_a_line_of_somebody_elses_is_not_overwritten(tmp_path: Path) -> None:
 LOGIN = Login("10.0.0.2", "opc", Path("/k"))
 
 
+class Ssh:
+    """A program that is called ssh."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def does(self, script: str) -> None:
+        path = self._folder / "ssh"
+        told = self._folder / "told"
+        path.write_text(f"#!/bin/sh\n(printf '%s\\037' \"$@\"; echo) >> {told}\n{script}\n")
+        path.chmod(0o755)
+
+    def told(self) -> list[list[str]]:
+        """Return the words of each call; scripts of several lines are not met here."""
+        lines = (self._folder / "told").read_text().splitlines()
+        return [line.split("\037")[:-1] for line in lines]
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ssh:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return Ssh(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("code", "reached"),
     [
@@ -105,38 +130,36 @@ LOGIN = Login("10.0.0.2", "opc", Path("/k"))
         (255, Reached.NO),
     ],
 )  # fmt: skip
-def test_what_ssh_and_cloud_init_answer(
-    monkeypatch: pytest.MonkeyPatch, code: int, reached: Reached
-) -> None:
-    told: list[Any] = []
-
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
-        told.append(command)
-        return subprocess.CompletedProcess(command, code, "status: x", "Connection refused")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    answer = reach.by_ssh(LOGIN, cloud_init=True, timeout=5)
+def test_what_ssh_and_cloud_init_answer(ssh: Ssh, code: int, reached: Reached) -> None:
+    ssh.does(f"echo status: x; echo Connection refused >&2; exit {code}")
+    answer = reach.by_ssh(LOGIN, cloud_init=True, timeout=30, ended=threading.Event())
     assert answer.reached is reached
     assert answer.text == ("Connection refused" if code == 255 else "status: x")
-    (command,) = told
-    assert "StrictHostKeyChecking=yes" in command
-    assert command[-3:-1] == ["--", "10.0.0.2"]
-    reach.by_ssh(LOGIN, cloud_init=False, timeout=5)
-    assert told[1][-1] == "true"
+    (words,) = ssh.told()
+    assert "StrictHostKeyChecking=yes" in words
+    assert words[words.index("--") + 1] == "10.0.0.2"
+    reach.by_ssh(LOGIN, cloud_init=False, timeout=30, ended=threading.Event())
+    assert ssh.told()[1][-1] == "true"
 
 
-def test_no_answer_in_time_and_no_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(*_: Any, **__: Any) -> None:
-        raise subprocess.TimeoutExpired("ssh", 1)
+def test_no_answer_in_time_and_no_ssh(ssh: Ssh, monkeypatch: pytest.MonkeyPatch) -> None:
+    ssh.does("exec sleep 100")
+    found = reach.by_ssh(LOGIN, cloud_init=True, timeout=0, ended=threading.Event())
+    assert found.reached is Reached.NO
+    monkeypatch.setenv("PATH", "/nowhere")
+    found = reach.by_ssh(LOGIN, cloud_init=True, timeout=0, ended=threading.Event())
+    assert found.reached is Reached.FAILED
 
-    monkeypatch.setattr(subprocess, "run", late)
-    assert reach.by_ssh(LOGIN, cloud_init=True, timeout=0).reached is Reached.NO
 
-    def missing(*_: Any, **__: Any) -> None:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(subprocess, "run", missing)
-    assert reach.by_ssh(LOGIN, cloud_init=True, timeout=0).reached is Reached.FAILED
+def test_a_login_that_nobody_waits_for_any_more_ends(ssh: Ssh) -> None:
+    ssh.does("exec sleep 100")
+    ended = threading.Event()
+    timer = threading.Timer(0.2, ended.set)
+    timer.start()
+    began = time.monotonic()
+    assert reach.by_ssh(LOGIN, cloud_init=True, timeout=60, ended=ended).reached is Reached.NO
+    assert time.monotonic() - began < 10
+    timer.join()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from gpuprep.oci.provision.failures import Failure, Next
 from gpuprep.oci.provision.reach import Reached
 
 if TYPE_CHECKING:
+    import threading
+
     from gpuprep.oci.provision.calls import Cloud
     from gpuprep.oci.provision.desired import Desired
     from gpuprep.oci.provision.tools import Tools
@@ -26,6 +28,7 @@ class Arrival:
         cloud: where their consoles are read.
         tools: how to log in and to wait.
         deadline: on the tools' clock.
+        ended: set when nobody waits for an arrival any more.
 
     """
 
@@ -33,6 +36,7 @@ class Arrival:
     cloud: Cloud
     tools: Tools
     deadline: float
+    ended: threading.Event
 
     def at(self, name: str, ocid: str, address: str | None, user: str | None) -> Failure | None:
         """Learn a host's keys, log in, wait for cloud-init; None = done.
@@ -79,7 +83,7 @@ class Arrival:
         cloud_init = self.desired.wait.cloud_init
         while True:
             left = self.deadline - self.tools.clock()
-            answer = self.tools.reach(login, cloud_init=cloud_init, timeout=left)
+            answer = self.tools.reach(login, cloud_init=cloud_init, timeout=left, ended=self.ended)
             if answer.reached is Reached.YES:
                 return None
             if answer.reached is Reached.FAILED:
@@ -92,7 +96,7 @@ class Arrival:
 
     def _waited(self) -> bool:
         """Wait a moment; False when there is no time left."""
-        if self.tools.clock() >= self.deadline:
+        if self.ended.is_set() or self.tools.clock() >= self.deadline:
             return False
         self.tools.sleep(self.tools.poll)
         return True

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gpuprep.oci.records import Addresses, Compartment, Instance
 
 _AT_ONCE: Final = 8
+_ENDING: Final = 2.0  # seconds; what waits for the next try ends by itself a little later
 _STALE: Final = timedelta(hours=1)
 
 
@@ -331,20 +333,26 @@ class Run:
         if not self.desired.wait.ssh:
             return
         started = self.tools.clock()
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reach") as pool:
-            arrival = Arrival(self.desired, self.cloud, self.tools, deadline)
-            jobs = {
-                name: pool.submit(
-                    arrival.at, name, one.id, self._results[name].address, self._login_user()
-                )
-                for name, one in running.items()
-            }
+        ended = threading.Event()
+        arrival = Arrival(self.desired, self.cloud, self.tools, deadline, ended)
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="reach")
+        jobs: dict[str, Future[Failure | None]] = {}
+        try:
+            for name, one in running.items():
+                address = self._results[name].address
+                jobs[name] = pool.submit(arrival.at, name, one.id, address, self._login_user())
             for name, job in jobs.items():
                 failure = job.result()
                 if failure is not None:
                     self._failed(name, failure)
                 seconds = round(self.tools.clock() - started, 1)
                 self._results[name] = replace(self._results[name], seconds=seconds)
+        except BaseException:  # stopped, say: what still tries to log in ends before this does
+            ended.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait([job for job in jobs.values() if not job.cancelled()], _ENDING)
+            raise
+        pool.shutdown(wait=False)
 
     def _addressed(self, name: str, found: Addresses | None) -> None:
         if found is None:
