@@ -26,7 +26,7 @@ from gpuprep.run.ssh.resolved import OnlySshError, Resolver, read
 from gpuprep.run.ssh.stand_in import LOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.needs("ssh", "ssh-agent", "ssh-add", "ssh-keygen")
@@ -393,6 +393,208 @@ def test_nothing_stays_open(lab: Lab) -> None:
     by_us(clients, [w.replace(str(lab.key), str(key)) for w in lab.command()], DATA)
     deadline = time.monotonic() + 30
     while len(os.listdir("/proc/self/fd")) > before:  # noqa: PTH208
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+# --- all hosts in one thread ----------------------------------------------------------------------
+
+MUCH = 300_000  # bytes: more than a pipe takes
+
+
+def test_what_a_host_tells_before_the_login_is_shown_as_by_ssh(lab: Lab) -> None:
+    lab.sshd.banners = ("Only for members.\n", "Really.\n")
+    theirs, ours = lab.both(lab.command())
+    assert (ours.code, ours.err, ours.reasons) == (3, theirs.err, ())
+    assert ours.err == "Only for members.\nReally.\nwrong\n"
+
+
+def test_a_host_that_tells_without_end_holds_nobody_up(lab: Lab) -> None:
+    """Nobody reads what it tells; ssh has it in the end, and waits for its reader alone."""
+    lab.known.write_text(f"* {lab.public}\n")
+    lab.sshd.banners = ("x" * 8000 + "\n",) * 400
+    clients, reasons = Clients(os.environ), list[str]()
+    noisy = clients.start(lab.command(), {"/none"}, reasons.append)
+    while not lab.sshd.seen or not lab.sshd.seen[0].client:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    other = by_us(clients, lab.command(sshd=lab.certified), DATA)
+    assert (other.code, other.out, other.reasons) == (3, b"70000\n", ())
+    noisy.kill()
+    assert noisy.wait(60) == -signal.SIGKILL
+    assert reasons == ["login banners without end"]
+    for stream in (noisy.stdin, noisy.stdout, noisy.stderr):
+        stream.close()
+
+
+def killed_while_output_waits(lab: Lab, clients: Clients) -> None:
+    client = clients.start(lab.command(run="head -c 3000000 /dev/zero"), {"/none"}, print)
+    client.stdin.close()
+    assert client.stdout.read(MUCH)
+    time.sleep(0.3)  # the rest fills the pipe
+    client.kill()
+    assert client.wait(60) == -signal.SIGKILL
+    for stream in (client.stdout, client.stderr):
+        stream.close()
+
+
+def test_a_host_that_is_ended_while_its_output_waits_spoils_no_other(lab: Lab) -> None:
+    clients = Clients(os.environ)
+    killed_while_output_waits(lab, clients)
+    for _ in range(4):  # descriptors have the numbers of those that were closed
+        command = lab.command(run=f"head -c {MUCH} /dev/zero")
+        found = by_us(clients, command, b"", lambda _: time.sleep(0.2))
+        assert (found.code, len(found.out), found.reasons) == (0, MUCH, ())
+
+
+def killed_while_it_connects(lab: Lab, clients: Clients) -> None:
+    lab.known.write_text(f"127.0.0.1 {lab.public}\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = lab.command("-o", f"Port={silent.getsockname()[1]}")
+        client = clients.start(command, {"/none"}, print)
+        with silent.accept()[0]:
+            time.sleep(0.2)
+            client.terminate()
+            client.kill()
+            client.wait(60)
+    for stream in (client.stdin, client.stdout, client.stderr):
+        stream.close()
+
+
+def given_up(lab: Lab, clients: Clients) -> None:
+    lab.known.write_text(f"127.0.0.1 {lab.public}\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = f"Port={silent.getsockname()[1]}"
+        by_us(clients, lab.command("-o", port, "-o", "ConnectTimeout=1"), b"")
+
+
+def turned_away(lab: Lab, clients: Clients) -> None:
+    key = lab.new_key("stranger3")
+    by_us(clients, [w.replace(str(lab.key), str(key)) for w in lab.command()], b"")
+
+
+def handed_over_while_banners_wait(lab: Lab, clients: Clients) -> None:
+    lab.sshd.banners = ("x" * 8000 + "\n",) * 400
+    by_us(clients, lab.command(), b"", lambda _: time.sleep(0.3))
+
+
+ENDS = (
+    killed_while_output_waits, killed_while_it_connects, given_up, turned_away,
+    handed_over_while_banners_wait,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_is_closed_that_the_thread_still_looks_at(
+    lab: Lab, end: Callable[[Lab, Clients], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next descriptor has its number: then one host waits for what is another's."""
+    clients = Clients(os.environ)
+    looked_at: Any = clients.loop._selector.get_map()  # type: ignore[attr-defined]
+    wrong: list[int] = []
+    close, close_socket = os.close, socket.socket.close
+
+    def note(number: int) -> None:
+        if number >= 0 and number in looked_at:
+            wrong.append(number)
+
+    def noted_close(descriptor: int) -> None:
+        note(descriptor)
+        close(descriptor)
+
+    def noted_close_socket(self: socket.socket) -> None:
+        note(self.fileno())
+        close_socket(self)
+
+    monkeypatch.setattr(os, "close", noted_close)
+    monkeypatch.setattr(socket.socket, "close", noted_close_socket)
+    end(lab, clients)
+    deadline = time.monotonic() + 30
+    while len(looked_at) > 1:  # its own
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert wrong == []
+
+
+def test_a_key_that_nobody_writes_holds_its_own_host_up(lab: Lab) -> None:
+    pipe = lab.folder / "pipe"
+    os.mkfifo(pipe, 0o600)
+    clients = Clients(os.environ)
+    words = [w.replace(str(lab.key), str(pipe)) for w in lab.command()]
+    waiting = clients.start(words, {"/none"}, lambda _: None)
+    assert by_us(clients, lab.command(), DATA).code == 3
+    waiting.kill()
+    waiting.wait(60)
+    for stream in (waiting.stdin, waiting.stdout, waiting.stderr):
+        stream.close()
+
+
+def test_names_that_nobody_answers_for_hold_nobody_up(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.known.write_text(f"* {lab.public}\n")
+    answered, look = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **more: Any) -> Any:
+        if host == "slow.invalid" and not more:
+            answered.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "later")
+        return look(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    clients = Clients(os.environ)
+    slow = lab.command("-o", "HostName=slow.invalid")
+    waiting = [clients.start(slow, {"/none"}, print) for _ in range(40)]
+    try:
+        words = ("-o", "HostName=localhost", "-o", "AddressFamily=inet")
+        ours = by_us(clients, lab.command(*words), DATA)
+        assert all(client.poll() is None for client in waiting)
+    finally:
+        answered.set()
+    assert (ours.code, ours.reasons) == (3, ())
+    for client in waiting:
+        assert client.wait(60) == LOST
+        assert b"slow.invalid: later" in client.stderr.read()
+        for stream in (client.stdin, client.stdout, client.stderr):
+            stream.close()
+
+
+def test_the_time_for_an_answer_begins_when_the_address_is_known(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ssh."""
+    lab.known.write_text(f"* {lab.public}\n")
+    look = socket.getaddrinfo
+
+    def getaddrinfo(*args: Any, **more: Any) -> Any:
+        time.sleep(0 if more else 1.5)
+        return look(*args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    words = ("HostName=localhost", "AddressFamily=inet", "ConnectTimeout=1")
+    ours = by_us(Clients(os.environ), lab.command(*(w for o in words for w in ("-o", o))), DATA)
+    assert (ours.code, ours.reasons) == (3, ())
+
+
+def test_a_program_on_the_way_that_will_not_end_is_ended(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuprep.run.ssh.client._PROXY_SECONDS", 0.3)
+    mark = lab.folder / "pid"
+    stubborn = f"trap '' TERM; echo $$ >{mark}; while :; do sleep 0.1; done"
+    proxy = lab.folder / "proxy"
+    proxy.write_text(f"#!/bin/sh\n{stubborn}\n")
+    proxy.chmod(0o755)
+
+    def stop(client: Any) -> None:
+        while not mark.exists() or not mark.read_text():
+            time.sleep(0.01)
+        client.terminate()
+
+    ours = by_us(Clients(os.environ), lab.command("-o", f"ProxyCommand={proxy}"), b"", stop)
+    assert ours.code == -signal.SIGTERM
+    deadline = time.monotonic() + 30
+    while os.path.exists(f"/proc/{mark.read_text().strip()}"):  # noqa: PTH110
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
