@@ -673,6 +673,16 @@ CONFIGS = {
     "the host's name in a value": ("HostName %h.example\n", 12),
     "another name for all": ("HostName there\n", 12),
     "canonical names": ("CanonicalizeHostname yes\nCanonicalDomains example\n", 12),
+    "one of them in quotes": ("Host 'h3' \"h4\"\n User else\n", 12),
+    "one of them, quoted": ('Host "h3"\n User else\n', 2),
+    "files that only ssh finds": ("Include ~root/nothing\n", 12),
+    "a path by host and port": ("IdentityAgent ~/.ssh/agents/%C\n", 12),
+    "a path by port": ("UserKnownHostsFile ~/.ssh/known-%p\n", 12),
+    "a path by host, replaced later": ("IdentityFile ~/.ssh/%n-%p\n", 1),
+    "a program on the way": ("ProxyCommand nc %h %p\n", 1),
+    "a program on the way for others": ("Host other\n ProxyCommand nc %h %p\n", 1),
+    "a path by user": ("IdentityAgent ~/.ssh/%r-%i-%d\n", 1),
+    "a percent sign": ("IdentityAgent ~/.ssh/%%p-%p\n", 12),
 }
 
 
@@ -720,6 +730,37 @@ def test_a_port_makes_no_other_question(lab: Lab) -> None:
     assert list(resolver.resolve([*words, "gate8"])["port"]) == ["5"]
     before = resolver.resolve([*words, "-p", "7", "-o", "Port=8", "gate8"])
     assert list(before["port"]) == ["7"]
+
+
+@pytest.mark.parametrize("place", ["configuration", "-o", "-oX", "-S"])
+def test_a_port_makes_another_question_where_a_path_has_it(lab: Lab, place: str) -> None:
+    line = "UserKnownHostsFile ~/.ssh/kh-%p"
+    words = {"-o": ["-o", line], "-oX": [f"-o{line}"], "-S": ["-S", "/x/%p"]}.get(place, [])
+    lab.config.write_text(f"{line}\n" if place == "configuration" else "")
+    resolver = Resolver()
+    for port in (1, 2):
+        command = ["ssh", "-F", str(lab.config), *words, "-o", f"Port={port}", "gate7"]
+        found = resolver.resolve(command)
+        option = "controlpath" if place == "-S" else "userknownhostsfile"
+        assert found[option][0].endswith(f"{port}")
+
+
+def test_hosts_in_a_file_whose_path_has_a_blank_are_singled_out(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "my dir"
+    folder.mkdir()
+    (folder / "a.conf").write_text("Host gpu250\n User other\n HostName 10.9.9.9\n")
+    lab.config.write_text(f'Include "{folder}/*.conf"\nUser all\n')
+    resolver = Resolver()
+    found = [resolver.resolve(["ssh", "-F", str(lab.config), host]) for host in ("first", "gpu250")]
+    assert [list(each["user"]) for each in found] == [["all"], ["other"]]
+    assert list(found[1]["hostname"]) == ["10.9.9.9"]
+
+
+def test_what_we_stumble_over_is_left_to_ssh(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuprep.run.ssh.client.settings", lambda *_: int("no number"))
+    theirs, ours = lab.both(lab.command())
+    assert (ours.code, ours.out, ours.err) == (theirs.code, theirs.out, theirs.err)
+    assert ours.reasons[0].startswith("ValueError: invalid literal")
 
 
 def test_a_configuration_that_ssh_refuses_is_left_to_it(lab: Lab) -> None:

@@ -11,7 +11,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from gpuprep.run.ssh.resolved import OnlySshError, home
+from gpuprep.run.connections import home
+from gpuprep.run.ssh.resolved import OnlySshError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
