@@ -191,6 +191,30 @@ def test_a_public_file_chooses_the_agents_key(lab: Lab, tmp_path: Path) -> None:
     assert (theirs.code, ours.code, ours.reasons) == (3, 3, ())
 
 
+@pytest.mark.parametrize("name", ["$OWN_AGENT", "${OWN_AGENT}", "path"])
+def test_the_agent_is_found_as_by_ssh(
+    lab: Lab, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = lab.new_key("held")
+    lab.sshd.accepted.add(asyncssh.read_public_key(f"{key}.pub").public_data)
+    with ssh_rig.agent(tmp_path, key) as path:
+        monkeypatch.setenv("OWN_AGENT", path)
+        key.unlink()
+        words = [w.replace(str(lab.key), f"{key}.pub") for w in lab.command()]
+        agent = f"IdentityAgent={path if name == 'path' else name}"
+        theirs, ours = lab.both([words[0], "-o", agent, *words[1:]])
+    assert (theirs.code, ours.code, ours.reasons) == (3, 3, ())
+
+
+@pytest.mark.parametrize("name", ["a key", "it's a key"])
+def test_a_key_whose_name_has_a_blank_is_used(lab: Lab, name: str) -> None:
+    key = lab.new_key(name)
+    lab.sshd.accepted.add(asyncssh.read_public_key(f"{key}.pub").public_data)
+    words = [w.replace(str(lab.key), f'"{key}"') for w in lab.command()]
+    theirs, ours = lab.both(words)
+    assert (theirs.code, ours.code, ours.reasons) == (3, 3, ())
+
+
 def test_a_key_that_others_may_read_is_not_used(lab: Lab) -> None:
     key = lab.new_key("open")
     lab.sshd.accepted.add(asyncssh.read_public_key(f"{key}.pub").public_data)
@@ -245,12 +269,19 @@ def test_much_is_read_at_the_readers_pace(lab: Lab) -> None:
 
 
 def test_variables_are_sent_as_by_ssh(lab: Lab) -> None:
-    lab.config.write_text("SendEnv LC_* OWN\nSetEnv FIXED=1 OTHER=2\n")
-    theirs, ours = lab.both(lab.command(), LC_TEST="a", OWN="b c", NOT="d")
+    lab.config.write_text(
+        "SendEnv LC_* OWN AR[1]\n"
+        'SetEnv FIXED=1 OTHER=2 MSG="it\'s hello world" ESC="a \\"b\\" \\\\" EQ==x= EMPTY=\n'
+        'SetEnv ODD="a\x0bb\x1cc ü \u2028"\n'
+    )
+    more = {"LC_TEST": "a", "OWN": "b c", "NOT": "d", "AR1": "e", "AR[1]": "f"}
+    theirs, ours = lab.both(lab.command(), **more)
     assert (theirs.code, ours.code, ours.reasons) == (3, 3, ())
     by_ssh_sent, by_us_sent = (seen.environment for seen in lab.sshd.seen)
     assert by_us_sent == by_ssh_sent
     assert by_us_sent["OWN"] == "b c"
+    assert by_us_sent["MSG"] == "it's hello world"
+    assert by_us_sent.keys() & {"AR1", "AR[1]"} == {"AR[1]"}
 
 
 @pytest.mark.parametrize("compression", ["yes", "no"])
@@ -270,7 +301,7 @@ def test_no_algorithm_is_used_that_ssh_would_not(lab: Lab, compression: str) -> 
     assert by_us_used["send_cipher"] == "aes256-ctr"
 
 
-@pytest.mark.parametrize("through", ["ProxyJump", "ProxyCommand"])
+@pytest.mark.parametrize("through", ["ProxyJump", "ProxyCommand", "quoted ProxyCommand"])
 def test_a_host_behind_another_is_reached(lab: Lab, through: str) -> None:
     gate = lab.certified
     lab.known.write_text(f"{lab.name()} {lab.public}\ngate {lab.public}\n")
@@ -279,9 +310,13 @@ def test_a_host_behind_another_is_reached(lab: Lab, through: str) -> None:
         f"Host gate\n HostName 127.0.0.1\n Port {gate.port}\n User ops\n IdentityFile {lab.key}\n"
         f" HostKeyAlias gate\n UserKnownHostsFile {lab.known}\n"
     )
-    value = "gate" if through == "ProxyJump" else f"ssh -F {lab.config} -W %h:%p gate"
+    value = {
+        "ProxyJump": "ProxyJump=gate",
+        "ProxyCommand": f"ProxyCommand=ssh -F {lab.config} -W %h:%p gate",
+        "quoted ProxyCommand": f'ProxyCommand="ssh" -F {lab.config} -W %h:%p "gate"',
+    }[through]
     assert inner
-    theirs, ours = lab.both(lab.command("-o", f"{through}={value}"))
+    theirs, ours = lab.both(lab.command("-o", value))
     assert (theirs.code, ours.code, ours.out, ours.reasons) == (3, 3, theirs.out, ())
     assert [seen.forwarded for seen in gate.seen] == [True, True]
     assert [seen.is_ours for seen in lab.sshd.seen] == [False, True]

@@ -29,7 +29,7 @@ from gpuprep.run.ssh.library import (
     get_mac_algs,
     get_public_key_algs,
 )
-from gpuprep.run.ssh.resolved import OnlySshError, Resolver
+from gpuprep.run.ssh.resolved import OnlySshError, Resolver, else_by_ssh
 from gpuprep.run.ssh.settings import Algorithms, Settings, settings, wants_kerberos
 from gpuprep.run.ssh.stand_in import LOST, StandIn
 
@@ -77,6 +77,10 @@ class Clients:
             OnlySshError: this is only for ssh itself.
 
         """
+        with else_by_ssh():
+            return Client(self, command, self._login(command, sockets), tell)
+
+    def _login(self, command: Sequence[str], sockets: Collection[str]) -> _Login:
         words, resolved = self._resolver.of_client(command, sockets)
         found = settings(resolved, self._resolver.defaults(words[0]), self._environ, words)
         if wants_kerberos(resolved) and _has_ticket(self._environ.get("KRB5CCNAME", "")):
@@ -84,7 +88,7 @@ class Clients:
         keys = self._known_hosts.keys(found.known_hosts, found.names)
         if not keys.own and not keys.authorities and (keys.revoked or not found.new_keys_pass):
             raise OnlySshError("a host whose key is not known")
-        return Client(self, command, _Login(found, keys, _offer(found.algorithms, keys)), tell)
+        return _Login(found, keys, _offer(found.algorithms, keys))
 
 
 @lru_cache

@@ -6,6 +6,7 @@ two hosts apart, the answer for one holds for the other, and is asked for once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -35,6 +36,22 @@ _ALIKE: Final = frozenset({"%d", "%i", "%j", "%L", "%l", "%r", "%u"})  # for all
 
 class OnlySshError(Exception):
     """What is asked for, only ssh itself does as ssh does; says what that is."""
+
+
+@contextlib.contextmanager
+def else_by_ssh() -> Iterator[None]:
+    """Leave to ssh what we stumble over: ssh can do it, and the reason is told like any other.
+
+    Raises:
+        OnlySshError: in place of any other error.
+
+    """
+    try:
+        yield
+    except OnlySshError:
+        raise
+    except Exception as error:
+        raise OnlySshError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +145,12 @@ def _ask(command: Sequence[str]) -> str:
             [program, "-G", *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            errors="surrogateescape",
             timeout=_SECONDS,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
         raise OnlySshError("ssh -G does not tell its settings") from None
-    return done.stdout
+    return os.fsdecode(done.stdout)
 
 
 def read(text: str) -> Resolved:
@@ -145,9 +160,10 @@ def read(text: str) -> Resolved:
     {'port': ['22'], 'identityfile': ['a', 'b']}
     """
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a value may hold what else ends a line
         name, _, value = line.partition(" ")
-        found.setdefault(name.lower(), []).append(value)
+        if name:
+            found.setdefault(name.lower(), []).append(value)
     return found
 
 
