@@ -12,15 +12,18 @@ not, ssh writes its name over that.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import hmac
 import os
+import pwd
 import re
 import secrets
 import stat
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gpuprep import kept
 
@@ -43,7 +46,14 @@ _SOCKETS: Final = Path("/proc/net/unix")
 _COLUMNS: Final = 8  # with a path
 _LISTENS: Final = 0x10000  # flag of a socket, in that table
 _CONNECTED: Final = "03"  # state of one
-_MOST_FILES: Final = 200
+_MOST_FILES: Final = 1000  # of ssh's configuration
+_BLANKS: Final = " \t\r\f"
+_SETTING: Final = re.compile(
+    r'[ \t\r]*=?[ \t\r]*"?([^ \t\r="]+)"?[ \t\r]*=?[ \t\r]*(.*)', re.DOTALL
+)
+_WORD: Final = re.compile(r'"([^"]*)"|([^ \t"]+)')
+_PLAIN_WORDS: Final = re.compile(r"""(?:(?:"[^"\\]*"|[^ \t\r"'\\]+)(?:[ \t]+|$))*""")
+_VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 
 
 def control_directory(environ: Mapping[str, str]) -> Path | None:
@@ -185,48 +195,157 @@ def _key(directory: Path) -> bytes:
     return path.read_bytes()
 
 
-def ssh_settings(named: Iterable[str] = ()) -> tuple[str, bool]:
-    """Return what is in ssh's own configuration: a digest, and whether it speaks of masters.
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What ssh's configuration is in.
+
+    Attributes:
+        files: path and text of each file, of those that are included too.
+        is_all: whether ssh reads no other, and nothing else decides what they come to.
+
+    """
+
+    files: tuple[tuple[Path, str], ...]
+    is_all: bool
+
+
+class SshSettings(NamedTuple):
+    """What is in ssh's own configuration.
+
+    Attributes:
+        digest: of all that was read.
+        speaks: whether it speaks of masters.
+        is_all: as of a :class:`Configuration`; else only ssh knows what it means for a host.
+
+    """
+
+    digest: str
+    speaks: bool
+    is_all: bool
+
+
+def ssh_settings(named: Iterable[str] = ()) -> SshSettings:
+    """Return what is in ssh's own configuration.
 
     Args:
         named: files that take the place of the user's, as ``-F`` names them.
 
     """
     digest, speaks = hashlib.sha256(), False
-    for path, text in configuration(named):
-        digest.update(f"{path}\0{text}\0".encode("utf-8", "surrogateescape"))
+    found = configuration(named)
+    for path, text in found.files:
+        variables = [f"{name}={os.environ.get(name)}" for name in _VARIABLE.findall(text)]
+        parts = (str(path), text, *variables, "")
+        digest.update("\0".join(parts).encode("utf-8", "surrogateescape"))
         speaks = speaks or any(word in text.lower() for word in _WORDS)
-    return digest.hexdigest(), speaks
+    return SshSettings(digest.hexdigest(), speaks, found.is_all)
 
 
-def configuration(named: Iterable[str] = ()) -> Iterator[tuple[Path, str]]:
-    """Return the files that ssh's configuration is in, and their texts, with all that they include.
+def configuration(named: Iterable[str] = ()) -> Configuration:
+    """Return ssh's configuration, read as ssh reads it.
 
     Args:
         named: as above.
 
     """
-    waiting = list(map(Path, named)) or [Path("~/.ssh/config"), Path("/etc/ssh/ssh_config")]
-    seen = set[Path]()
-    while waiting and len(seen) < _MOST_FILES:
+    own = [Path(home(), ".ssh/config"), Path("/etc/ssh/ssh_config")]
+    waiting = list(map(Path, named)) or own
+    found: dict[Path, str | None] = {}
+    is_all = True
+    while waiting and len(found) < _MOST_FILES:
         path = waiting.pop(0)
-        with contextlib.suppress(OSError, RuntimeError, ValueError):
-            path = path.expanduser()
-            if path in seen:
-                continue
-            seen.add(path)
-            text = path.read_text(encoding="utf-8", errors="surrogateescape")
-            yield path, text
-            for line in text.splitlines():
-                word, *patterns = line.replace("=", " ").split() or [""]
-                if word.lower() == "include":
-                    waiting += _matching(patterns, Path("~/.ssh"), Path("/etc/ssh"))
+        if path in found:
+            continue
+        text = found[path] = _text(path)
+        is_all = is_all and text is not None
+        for keyword, rest in lines(text or ""):
+            if keyword == "include":
+                places, understood = _included(rest)
+                waiting += places
+                is_all = is_all and understood
+            else:
+                is_all = is_all and not _depends(keyword, rest)
+    read = tuple((path, text) for path, text in found.items() if text is not None)
+    return Configuration(read, is_all and not waiting)
 
 
-def _matching(patterns: Iterable[str], *folders: Path) -> Iterator[Path]:
+def home() -> str:
+    """Return the home directory that ssh's own files are in, whatever the environment says."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # ssh refuses to work for such a user
+        return os.path.expanduser("~")  # noqa: PTH111 - as it is, where there is none
+
+
+def _text(path: Path) -> str | None:
+    """Return what is in a file, None where it cannot be read."""
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            return ""  # which ssh reads as an empty file
+        if not stat.S_ISREG(kind) and str(path) != os.devnull:
+            return None  # a pipe would be read once only
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError):
+        return None
+
+
+def lines(text: str) -> Iterator[tuple[str, str]]:
+    """Return the lines of a configuration, comments excepted: keyword, in lower case, and rest."""
+    for line in text.split("\n"):
+        keyword, rest = setting(line)
+        if keyword and not keyword.startswith("#"):
+            yield keyword, rest
+
+
+def setting(line: str) -> tuple[str, str]:
+    """Return a setting's keyword, in lower case, and what it is set to, as it is written.
+
+    >>> setting("  Include = ~/a b"), setting("Port=22"), setting("")
+    (('include', '~/a b'), ('port', '22'), ('', ''))
+    """
+    found = _SETTING.match(line)
+    return (found[1].lower(), found[2].rstrip(_BLANKS)) if found else ("", "")
+
+
+def words(rest: str) -> list[str] | None:
+    r"""Return the words of a setting, None where releases of ssh read it differently.
+
+    >>> words('"~/my dir/*.conf" other'), words(r"a\ b")
+    (['~/my dir/*.conf', 'other'], None)
+    """
+    if not _PLAIN_WORDS.fullmatch(rest):
+        return None
+    return [quoted or plain for quoted, plain in _WORD.findall(rest)]
+
+
+def _depends(keyword: str, rest: str) -> bool:
+    """Return whether more than its text decides what a setting comes to: a program, the network."""
+    if keyword == "match":
+        return any(criterion in rest.lower() for criterion in ("exec", "localnetwork"))
+    return keyword == "canonicalizehostname"
+
+
+def _included(rest: str) -> tuple[list[Path], bool]:
+    """Return the files that an Include means, and whether those are all."""
+    patterns = words(rest)
+    if patterns is None:
+        return [], False
+    found: list[Path] = []
+    understood = True
     for pattern in patterns:
-        plain = Path(pattern.strip("\"'")).expanduser()
-        places = [plain] if plain.is_absolute() else [f.expanduser() / plain for f in folders]
-        for place in places:
-            root = Path(place.anchor)
-            yield from sorted(root.glob(str(place.relative_to(root))))
+        # Tokens and variables, which some releases replace; classes of characters; homes of others.
+        odd = any(sign in pattern for sign in ("%", "${", "[:"))
+        understood = understood and not odd and (pattern[:1] != "~" or pattern[1:2] == "/")
+        # In which home, says the environment here.
+        place = os.path.expanduser(pattern)  # noqa: PTH111 - nor is this any path yet
+        folders = ("",) if os.path.isabs(place) else ("~/.ssh", "/etc/ssh")  # noqa: PTH117
+        for folder in folders:
+            whole = os.path.join(os.path.expanduser(folder), place)  # noqa: PTH111, PTH118
+            try:
+                found += map(Path, sorted(glob.glob(whole)))  # noqa: PTH207 - Path's is no glob(3)
+            except (OSError, ValueError, re.error):
+                understood = False
+    return found, understood

@@ -25,6 +25,7 @@ from gpuprep.run.connections import (
     LINK,
     LONGEST,
     PERSIST_SECONDS,
+    SshSettings,
     socket_path,
     ssh_settings,
 )
@@ -78,14 +79,19 @@ def _is_kept(connection: Any) -> bool:
     arguments = option(connection, "ssh_args")
     ours = arguments == default_arguments()
     named = list(_named_files(connection))
-    digest, speaks = _settings(tuple(named))
-    if ours and speaks and _has_own_path(connection, named):
+    settings = _settings(tuple(named))
+    asked = not settings.is_all or (ours and settings.speaks)
+    answer = _answer(connection, named) if asked else ""
+    if ours and _has_own_path(answer):
         connection.set_option("ssh_args", LEFT_TO_SSH)
         return False
+    if not settings.is_all and not answer:
+        return False  # nobody knows which machine the name leads to
     if ours:
         connection.set_option("ssh_args", KEEPING)
     parts = [f"{name}={option(connection, name)}" for name in TELLING]
-    path = socket_path(Path(run_dir), [*parts, digest, *_identity(connection)])
+    parts += [settings.digest] if settings.is_all else [settings.digest, answer]
+    path = socket_path(Path(run_dir), [*parts, *_identity(connection)])
     if path is not None:
         connection.set_option("control_path", str(path))
     elif ours:
@@ -203,12 +209,12 @@ def _words(arguments: str) -> tuple[str, ...]:
 
 
 @lru_cache
-def _settings(named: tuple[str, ...]) -> tuple[str, bool]:
+def _settings(named: tuple[str, ...]) -> SshSettings:
     return ssh_settings(named)
 
 
-def _has_own_path(connection: Any, named: list[str]) -> bool:
-    """Return whether ssh's configuration gives a host's connection a master of its own."""
+def _answer(connection: Any, named: list[str]) -> str:
+    """Return what ssh makes of its configuration for a host, nothing where it does not tell."""
     program = str(option(connection, "ssh_executable") or "ssh")
     host = str(option(connection, "host") or connection._play_context.remote_addr)
     files = [word for name in named for word in ("-F", name)]
@@ -220,10 +226,16 @@ def _has_own_path(connection: Any, named: list[str]) -> bool:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=LOOK_SECONDS,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):
-        return False
-    lines = dict(line.partition(" ")[::2] for line in done.stdout.splitlines())
+        return ""
+    return done.stdout
+
+
+def _has_own_path(answer: str) -> bool:
+    """Return whether ssh's configuration gives a host's connection a master of its own."""
+    lines = dict(line.partition(" ")[::2] for line in answer.splitlines())
     return lines.get("controlpath", "none") != "none"

@@ -52,11 +52,12 @@ class Seen:
 
 
 class Sshd:
-    """A server; logins are by the keys in ``accepted``."""
+    """A server; logins are by the keys in ``accepted``, ``banners`` are told before them."""
 
     def __init__(self, host_key: asyncssh.SSHKey, certificate: Any = None) -> None:
         self.accepted: set[bytes] = set()
         self.seen: list[Seen] = []
+        self.banners: Sequence[str] = ()
         self.port = 0
         self._keys = [(host_key, certificate)] if certificate else [host_key]
         self._loop = asyncio.new_event_loop()
@@ -136,6 +137,8 @@ class _Server(asyncssh.SSHServer):
     def begin_auth(self, username: str) -> bool:
         del username
         self.seen.client = str(self._conn.get_extra_info("client_version"))
+        for text in self._sshd.banners:
+            self._conn.send_auth_banner(text)
         return True
 
     def public_key_auth_supported(self) -> bool:
@@ -192,7 +195,9 @@ def by_us(
     def take(name: str) -> None:
         read[name] = getattr(client, name).read()
 
-    threads = [threading.Thread(target=take, args=(name,)) for name in ("stdout", "stderr")]
+    threads = [
+        threading.Thread(target=take, args=(name,), daemon=True) for name in ("stdout", "stderr")
+    ]
     for thread in threads:
         thread.start()
     during(client)
@@ -233,8 +238,9 @@ class Lab:
         """Forget what was written and seen."""
         self.known.write_text(f"{self.name()} {self.public}\n")
         self.config.write_text("")
-        self.sshd.seen.clear()
-        self.certified.seen.clear()
+        for sshd in (self.sshd, self.certified):
+            sshd.seen.clear()
+            sshd.banners = ()
 
     def close(self) -> None:
         self.sshd.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,6 +136,109 @@ def test_sshs_own_configuration_counts_with_what_it_includes(tmp_path: Path) -> 
 def test_a_file_that_includes_itself_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "config").write_text(f"Include {tmp_path}/config\n")
     assert connections.ssh_settings([str(tmp_path / "config")])[1] is False
+
+
+# Lines, below a home in which ~/a.conf, ~/my dir/a.conf and ~/.ssh/a.conf are: whether what they
+# include is all known to us.
+INCLUDES = {
+    "plain": ("Include {home}/a.conf", True),
+    "two": ("Include {home}/no.conf {home}/a.conf", True),
+    "a pattern": ("Include {home}/[ab].c*f", True),
+    "a name with a blank": ('Include "{home}/my dir/*.conf"', True),
+    "an equals sign": ('include="{home}/my dir/a.conf"', True),
+    "a blank at its end": ("\tInclude\t= {home}/a.conf \r", True),
+    "a quoted keyword": ('"Include" {home}/a.conf', True),
+    "a comment behind it": ("Include {home}/a.conf # that one", True),
+    "in the environment's home": ("Include ~/a.conf", True),
+    "in its .ssh": ("Include a.conf", True),
+    "two stars": ("Include {home}/**.conf", True),
+    "a folder": ("Include {home}\nInclude {home}/a.conf", True),
+    "the root": ("Include /\nInclude {home}/a.conf", True),
+    "single quotes": ("Include '{home}/my dir/a.conf'", False),
+    "a backslash": ("Include {home}/my\\ dir/a.conf", False),
+    "quotes within": ('Include {home}/"my dir"/a.conf', False),
+    "a class": ("Include {home}/[[:alpha:]].conf", False),
+    "a variable": ("Include ${{HOME}}/a.conf", False),
+    "a token": ("Include %d/a.conf", False),
+    "somebody's home": ("Include ~root/a.conf\nInclude {home}/a.conf", False),
+    "no end of a quote": ('Include "{home}/a.conf', False),
+}
+
+
+@pytest.mark.needs("ssh")
+@pytest.mark.parametrize("case", INCLUDES)
+def test_what_ssh_reads_is_read_or_known_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    text, is_all = INCLUDES[case]
+    for folder in (".ssh", "my dir"):
+        (tmp_path / folder).mkdir()
+    parts = (tmp_path / "a.conf", tmp_path / "my dir/a.conf", tmp_path / ".ssh/a.conf")
+    for number, path in enumerate(parts):
+        path.write_text(f"User reader{number}\n")
+        path.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = tmp_path / "config"
+    config.write_text(text.format(home=tmp_path) + "\n")
+    told = subprocess.run(
+        ["ssh", "-G", "-F", str(config), "any"], capture_output=True, text=True, check=False
+    ).stdout
+    found = connections.configuration([str(config)])
+    assert found.is_all is is_all
+    assert ("user reader" in told) is any("reader" in part for _path, part in found.files) or (
+        not is_all
+    )
+    assert "user reader" in told or not is_all
+
+
+def test_more_files_than_are_read_are_known_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(300):
+        (tmp_path / f"{number}.conf").write_text("")
+    config = tmp_path / "config"
+    config.write_text(f"Include {tmp_path}/*.conf\n")
+    found = connections.configuration([str(config)])
+    assert (len(found.files), found.is_all) == (301, True)
+    monkeypatch.setattr(connections, "_MOST_FILES", 300)
+    found = connections.configuration([str(config)])
+    assert (len(found.files), found.is_all) == (300, False)
+
+
+def test_a_pipe_for_a_file_is_left_to_ssh(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config")
+    assert not connections.configuration([str(tmp_path / "config")]).is_all
+    assert connections.configuration([os.devnull]).is_all
+    assert connections.configuration([str(tmp_path / "nothing")]).is_all
+
+
+@pytest.mark.parametrize(
+    ("line", "is_all"),
+    [
+        ('Match exec "on-vpn"', False),
+        ("Match host x !exec=on-vpn", False),
+        ("Match localnetwork 10.0.0.0/8", False),
+        ("CanonicalizeHostname yes", False),
+        ("Match host x user y", True),
+        ("# Match exec x", True),
+    ],
+)
+def test_what_depends_on_more_than_files_is_known(
+    tmp_path: Path, line: str, *, is_all: bool
+) -> None:
+    (tmp_path / "config").write_text(f"{line}\n")
+    assert connections.ssh_settings([str(tmp_path / "config")]).is_all is is_all
+
+
+def test_variables_in_sshs_configuration_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("IdentityFile ~/.ssh/${ROLE}\n")
+    found = set()
+    for role in ("reader", "writer"):
+        monkeypatch.setenv("ROLE", role)
+        found.add(connections.ssh_settings([str(tmp_path / "config")]).digest)
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize("setting", ["control_path", "control_path_dir"])

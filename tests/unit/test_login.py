@@ -821,6 +821,30 @@ def test_a_host_whose_own_ssh_configuration_has_masters_is_left_to_it(
     assert "-C" not in other.get_option("ssh_args").split()  # what is sent is packed already
 
 
+def test_a_host_that_sshs_configuration_leads_elsewhere_gets_another_connection(
+    kept: Reach, tmp_path: Path
+) -> None:
+    """Also where only ssh knows what it includes; then each host is asked for."""
+    folder = tmp_path / "my dir"
+    folder.mkdir()
+    config, part, log = tmp_path / "config", folder / "gpu.conf", tmp_path / "asked"
+    ssh = kept.program("ssh", f'echo asked >>{log}; exec ssh "$@"')
+    common = {"ansible_ssh_common_args": f"-F {config}"}
+    for quote, asked in (('"', 0), ("'", 4)):
+        config.write_text(f"Include {quote}{folder}/*.conf{quote}\n")
+        log.write_text("")
+        paths = []
+        for address in ("10.0.0.1", "10.0.0.2", "10.0.0.1"):
+            part.write_text(f"Host gpu250\n  HostName {address}\n")
+            kept.hosts._masters._settings.cache_clear()
+            paths.append(master(kept, "gpu250", ansible_ssh_executable=ssh, **common))
+        assert paths[0] == paths[2] != paths[1]
+        assert master(kept, "other", ansible_ssh_executable=ssh, **common) not in {None, *paths}
+        assert log.read_text().count("asked") == asked
+    silent = kept.program("silent", "exit 1")
+    assert master(kept, "gpu250", ansible_ssh_executable=silent, **common) is None
+
+
 PERSIST = "-o ControlMaster=auto -o ControlPersist=60s"
 TOO_LONG = {"ansible_control_path_dir": f"/home/{'x' * 80}"}
 

@@ -26,7 +26,7 @@ from gpuprep.run.ssh.resolved import OnlySshError, Resolver, read
 from gpuprep.run.ssh.stand_in import LOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.needs("ssh", "ssh-agent", "ssh-add", "ssh-keygen")
@@ -191,6 +191,30 @@ def test_a_public_file_chooses_the_agents_key(lab: Lab, tmp_path: Path) -> None:
     assert (theirs.code, ours.code, ours.reasons) == (3, 3, ())
 
 
+@pytest.mark.parametrize("name", ["$OWN_AGENT", "${OWN_AGENT}", "path"])
+def test_the_agent_is_found_as_by_ssh(
+    lab: Lab, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = lab.new_key("held")
+    lab.sshd.accepted.add(asyncssh.read_public_key(f"{key}.pub").public_data)
+    with ssh_rig.agent(tmp_path, key) as path:
+        monkeypatch.setenv("OWN_AGENT", path)
+        key.unlink()
+        words = [w.replace(str(lab.key), f"{key}.pub") for w in lab.command()]
+        agent = f"IdentityAgent={path if name == 'path' else name}"
+        theirs, ours = lab.both([words[0], "-o", agent, *words[1:]])
+    assert (theirs.code, ours.code, ours.reasons) == (3, 3, ())
+
+
+@pytest.mark.parametrize("name", ["a key", "it's a key"])
+def test_a_key_whose_name_has_a_blank_is_used(lab: Lab, name: str) -> None:
+    key = lab.new_key(name)
+    lab.sshd.accepted.add(asyncssh.read_public_key(f"{key}.pub").public_data)
+    words = [w.replace(str(lab.key), f'"{key}"') for w in lab.command()]
+    theirs, ours = lab.both(words)
+    assert (theirs.code, ours.code, ours.reasons) == (3, 3, ())
+
+
 def test_a_key_that_others_may_read_is_not_used(lab: Lab) -> None:
     key = lab.new_key("open")
     lab.sshd.accepted.add(asyncssh.read_public_key(f"{key}.pub").public_data)
@@ -245,12 +269,19 @@ def test_much_is_read_at_the_readers_pace(lab: Lab) -> None:
 
 
 def test_variables_are_sent_as_by_ssh(lab: Lab) -> None:
-    lab.config.write_text("SendEnv LC_* OWN\nSetEnv FIXED=1 OTHER=2\n")
-    theirs, ours = lab.both(lab.command(), LC_TEST="a", OWN="b c", NOT="d")
+    lab.config.write_text(
+        "SendEnv LC_* OWN AR[1]\n"
+        'SetEnv FIXED=1 OTHER=2 MSG="it\'s hello world" ESC="a \\"b\\" \\\\" EQ==x= EMPTY=\n'
+        'SetEnv ODD="a\x0bb\x1cc ü \u2028"\n'
+    )
+    more = {"LC_TEST": "a", "OWN": "b c", "NOT": "d", "AR1": "e", "AR[1]": "f"}
+    theirs, ours = lab.both(lab.command(), **more)
     assert (theirs.code, ours.code, ours.reasons) == (3, 3, ())
     by_ssh_sent, by_us_sent = (seen.environment for seen in lab.sshd.seen)
     assert by_us_sent == by_ssh_sent
     assert by_us_sent["OWN"] == "b c"
+    assert by_us_sent["MSG"] == "it's hello world"
+    assert by_us_sent.keys() & {"AR1", "AR[1]"} == {"AR[1]"}
 
 
 @pytest.mark.parametrize("compression", ["yes", "no"])
@@ -270,7 +301,7 @@ def test_no_algorithm_is_used_that_ssh_would_not(lab: Lab, compression: str) -> 
     assert by_us_used["send_cipher"] == "aes256-ctr"
 
 
-@pytest.mark.parametrize("through", ["ProxyJump", "ProxyCommand"])
+@pytest.mark.parametrize("through", ["ProxyJump", "ProxyCommand", "quoted ProxyCommand"])
 def test_a_host_behind_another_is_reached(lab: Lab, through: str) -> None:
     gate = lab.certified
     lab.known.write_text(f"{lab.name()} {lab.public}\ngate {lab.public}\n")
@@ -279,9 +310,13 @@ def test_a_host_behind_another_is_reached(lab: Lab, through: str) -> None:
         f"Host gate\n HostName 127.0.0.1\n Port {gate.port}\n User ops\n IdentityFile {lab.key}\n"
         f" HostKeyAlias gate\n UserKnownHostsFile {lab.known}\n"
     )
-    value = "gate" if through == "ProxyJump" else f"ssh -F {lab.config} -W %h:%p gate"
+    value = {
+        "ProxyJump": "ProxyJump=gate",
+        "ProxyCommand": f"ProxyCommand=ssh -F {lab.config} -W %h:%p gate",
+        "quoted ProxyCommand": f'ProxyCommand="ssh" -F {lab.config} -W %h:%p "gate"',
+    }[through]
     assert inner
-    theirs, ours = lab.both(lab.command("-o", f"{through}={value}"))
+    theirs, ours = lab.both(lab.command("-o", value))
     assert (theirs.code, ours.code, ours.out, ours.reasons) == (3, 3, theirs.out, ())
     assert [seen.forwarded for seen in gate.seen] == [True, True]
     assert [seen.is_ours for seen in lab.sshd.seen] == [False, True]
@@ -397,6 +432,208 @@ def test_nothing_stays_open(lab: Lab) -> None:
         time.sleep(0.05)
 
 
+# --- all hosts in one thread ----------------------------------------------------------------------
+
+MUCH = 300_000  # bytes: more than a pipe takes
+
+
+def test_what_a_host_tells_before_the_login_is_shown_as_by_ssh(lab: Lab) -> None:
+    lab.sshd.banners = ("Only for members.\n", "Really.\n")
+    theirs, ours = lab.both(lab.command())
+    assert (ours.code, ours.err, ours.reasons) == (3, theirs.err, ())
+    assert ours.err == "Only for members.\nReally.\nwrong\n"
+
+
+def test_a_host_that_tells_without_end_holds_nobody_up(lab: Lab) -> None:
+    """Nobody reads what it tells; ssh has it in the end, and waits for its reader alone."""
+    lab.known.write_text(f"* {lab.public}\n")
+    lab.sshd.banners = ("x" * 8000 + "\n",) * 400
+    clients, reasons = Clients(os.environ), list[str]()
+    noisy = clients.start(lab.command(), {"/none"}, reasons.append)
+    while not lab.sshd.seen or not lab.sshd.seen[0].client:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    other = by_us(clients, lab.command(sshd=lab.certified), DATA)
+    assert (other.code, other.out, other.reasons) == (3, b"70000\n", ())
+    noisy.kill()
+    assert noisy.wait(60) == -signal.SIGKILL
+    assert reasons == ["login banners without end"]
+    for stream in (noisy.stdin, noisy.stdout, noisy.stderr):
+        stream.close()
+
+
+def killed_while_output_waits(lab: Lab, clients: Clients) -> None:
+    client = clients.start(lab.command(run="head -c 3000000 /dev/zero"), {"/none"}, print)
+    client.stdin.close()
+    assert client.stdout.read(MUCH)
+    time.sleep(0.3)  # the rest fills the pipe
+    client.kill()
+    assert client.wait(60) == -signal.SIGKILL
+    for stream in (client.stdout, client.stderr):
+        stream.close()
+
+
+def test_a_host_that_is_ended_while_its_output_waits_spoils_no_other(lab: Lab) -> None:
+    clients = Clients(os.environ)
+    killed_while_output_waits(lab, clients)
+    for _ in range(4):  # descriptors have the numbers of those that were closed
+        command = lab.command(run=f"head -c {MUCH} /dev/zero")
+        found = by_us(clients, command, b"", lambda _: time.sleep(0.2))
+        assert (found.code, len(found.out), found.reasons) == (0, MUCH, ())
+
+
+def killed_while_it_connects(lab: Lab, clients: Clients) -> None:
+    lab.known.write_text(f"127.0.0.1 {lab.public}\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = lab.command("-o", f"Port={silent.getsockname()[1]}")
+        client = clients.start(command, {"/none"}, print)
+        with silent.accept()[0]:
+            time.sleep(0.2)
+            client.terminate()
+            client.kill()
+            client.wait(60)
+    for stream in (client.stdin, client.stdout, client.stderr):
+        stream.close()
+
+
+def given_up(lab: Lab, clients: Clients) -> None:
+    lab.known.write_text(f"127.0.0.1 {lab.public}\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = f"Port={silent.getsockname()[1]}"
+        by_us(clients, lab.command("-o", port, "-o", "ConnectTimeout=1"), b"")
+
+
+def turned_away(lab: Lab, clients: Clients) -> None:
+    key = lab.new_key("stranger3")
+    by_us(clients, [w.replace(str(lab.key), str(key)) for w in lab.command()], b"")
+
+
+def handed_over_while_banners_wait(lab: Lab, clients: Clients) -> None:
+    lab.sshd.banners = ("x" * 8000 + "\n",) * 400
+    by_us(clients, lab.command(), b"", lambda _: time.sleep(0.3))
+
+
+ENDS = (
+    killed_while_output_waits, killed_while_it_connects, given_up, turned_away,
+    handed_over_while_banners_wait,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_nothing_is_closed_that_the_thread_still_looks_at(
+    lab: Lab, end: Callable[[Lab, Clients], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next descriptor has its number: then one host waits for what is another's."""
+    clients = Clients(os.environ)
+    looked_at: Any = clients.loop._selector.get_map()  # type: ignore[attr-defined]
+    wrong: list[int] = []
+    close, close_socket = os.close, socket.socket.close
+
+    def note(number: int) -> None:
+        if number >= 0 and number in looked_at:
+            wrong.append(number)
+
+    def noted_close(descriptor: int) -> None:
+        note(descriptor)
+        close(descriptor)
+
+    def noted_close_socket(self: socket.socket) -> None:
+        note(self.fileno())
+        close_socket(self)
+
+    monkeypatch.setattr(os, "close", noted_close)
+    monkeypatch.setattr(socket.socket, "close", noted_close_socket)
+    end(lab, clients)
+    deadline = time.monotonic() + 30
+    while len(looked_at) > 1:  # its own
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert wrong == []
+
+
+def test_a_key_that_nobody_writes_holds_its_own_host_up(lab: Lab) -> None:
+    pipe = lab.folder / "pipe"
+    os.mkfifo(pipe, 0o600)
+    clients = Clients(os.environ)
+    words = [w.replace(str(lab.key), str(pipe)) for w in lab.command()]
+    waiting = clients.start(words, {"/none"}, lambda _: None)
+    assert by_us(clients, lab.command(), DATA).code == 3
+    waiting.kill()
+    waiting.wait(60)
+    for stream in (waiting.stdin, waiting.stdout, waiting.stderr):
+        stream.close()
+
+
+def test_names_that_nobody_answers_for_hold_nobody_up(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.known.write_text(f"* {lab.public}\n")
+    answered, look = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **more: Any) -> Any:
+        if host == "slow.invalid" and not more:
+            answered.wait(60)
+            raise socket.gaierror(socket.EAI_AGAIN, "later")
+        return look(host, *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    clients = Clients(os.environ)
+    slow = lab.command("-o", "HostName=slow.invalid")
+    waiting = [clients.start(slow, {"/none"}, print) for _ in range(40)]
+    try:
+        words = ("-o", "HostName=localhost", "-o", "AddressFamily=inet")
+        ours = by_us(clients, lab.command(*words), DATA)
+        assert all(client.poll() is None for client in waiting)
+    finally:
+        answered.set()
+    assert (ours.code, ours.reasons) == (3, ())
+    for client in waiting:
+        assert client.wait(60) == LOST
+        assert b"slow.invalid: later" in client.stderr.read()
+        for stream in (client.stdin, client.stdout, client.stderr):
+            stream.close()
+
+
+def test_the_time_for_an_answer_begins_when_the_address_is_known(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ssh."""
+    lab.known.write_text(f"* {lab.public}\n")
+    look = socket.getaddrinfo
+
+    def getaddrinfo(*args: Any, **more: Any) -> Any:
+        time.sleep(0 if more else 1.5)
+        return look(*args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    words = ("HostName=localhost", "AddressFamily=inet", "ConnectTimeout=1")
+    ours = by_us(Clients(os.environ), lab.command(*(w for o in words for w in ("-o", o))), DATA)
+    assert (ours.code, ours.reasons) == (3, ())
+
+
+def test_a_program_on_the_way_that_will_not_end_is_ended(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuprep.run.ssh.client._PROXY_SECONDS", 0.3)
+    mark = lab.folder / "pid"
+    stubborn = f"trap '' TERM; echo $$ >{mark}; while :; do sleep 0.1; done"
+    proxy = lab.folder / "proxy"
+    proxy.write_text(f"#!/bin/sh\n{stubborn}\n")
+    proxy.chmod(0o755)
+
+    def stop(client: Any) -> None:
+        while not mark.exists() or not mark.read_text():
+            time.sleep(0.01)
+        client.terminate()
+
+    ours = by_us(Clients(os.environ), lab.command("-o", f"ProxyCommand={proxy}"), b"", stop)
+    assert ours.code == -signal.SIGTERM
+    deadline = time.monotonic() + 30
+    while os.path.exists(f"/proc/{mark.read_text().strip()}"):  # noqa: PTH110
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 # --- what only ssh can do -------------------------------------------------------------------------
 
 ONLY_SSH = [
@@ -471,6 +708,16 @@ CONFIGS = {
     "the host's name in a value": ("HostName %h.example\n", 12),
     "another name for all": ("HostName there\n", 12),
     "canonical names": ("CanonicalizeHostname yes\nCanonicalDomains example\n", 12),
+    "one of them in quotes": ("Host 'h3' \"h4\"\n User else\n", 12),
+    "one of them, quoted": ('Host "h3"\n User else\n', 2),
+    "files that only ssh finds": ("Include ~root/nothing\n", 12),
+    "a path by host and port": ("IdentityAgent ~/.ssh/agents/%C\n", 12),
+    "a path by port": ("UserKnownHostsFile ~/.ssh/known-%p\n", 12),
+    "a path by host, replaced later": ("IdentityFile ~/.ssh/%n-%p\n", 1),
+    "a program on the way": ("ProxyCommand nc %h %p\n", 1),
+    "a program on the way for others": ("Host other\n ProxyCommand nc %h %p\n", 1),
+    "a path by user": ("IdentityAgent ~/.ssh/%r-%i-%d\n", 1),
+    "a percent sign": ("IdentityAgent ~/.ssh/%%p-%p\n", 12),
 }
 
 
@@ -518,6 +765,37 @@ def test_a_port_makes_no_other_question(lab: Lab) -> None:
     assert list(resolver.resolve([*words, "gate8"])["port"]) == ["5"]
     before = resolver.resolve([*words, "-p", "7", "-o", "Port=8", "gate8"])
     assert list(before["port"]) == ["7"]
+
+
+@pytest.mark.parametrize("place", ["configuration", "-o", "-oX", "-S"])
+def test_a_port_makes_another_question_where_a_path_has_it(lab: Lab, place: str) -> None:
+    line = "UserKnownHostsFile ~/.ssh/kh-%p"
+    words = {"-o": ["-o", line], "-oX": [f"-o{line}"], "-S": ["-S", "/x/%p"]}.get(place, [])
+    lab.config.write_text(f"{line}\n" if place == "configuration" else "")
+    resolver = Resolver()
+    for port in (1, 2):
+        command = ["ssh", "-F", str(lab.config), *words, "-o", f"Port={port}", "gate7"]
+        found = resolver.resolve(command)
+        option = "controlpath" if place == "-S" else "userknownhostsfile"
+        assert found[option][0].endswith(f"{port}")
+
+
+def test_hosts_in_a_file_whose_path_has_a_blank_are_singled_out(lab: Lab, tmp_path: Path) -> None:
+    folder = tmp_path / "my dir"
+    folder.mkdir()
+    (folder / "a.conf").write_text("Host gpu250\n User other\n HostName 10.9.9.9\n")
+    lab.config.write_text(f'Include "{folder}/*.conf"\nUser all\n')
+    resolver = Resolver()
+    found = [resolver.resolve(["ssh", "-F", str(lab.config), host]) for host in ("first", "gpu250")]
+    assert [list(each["user"]) for each in found] == [["all"], ["other"]]
+    assert list(found[1]["hostname"]) == ["10.9.9.9"]
+
+
+def test_what_we_stumble_over_is_left_to_ssh(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpuprep.run.ssh.client.settings", lambda *_: int("no number"))
+    theirs, ours = lab.both(lab.command())
+    assert (ours.code, ours.out, ours.err) == (theirs.code, theirs.out, theirs.err)
+    assert ours.reasons[0].startswith("ValueError: invalid literal")
 
 
 def test_a_configuration_that_ssh_refuses_is_left_to_it(lab: Lab) -> None:

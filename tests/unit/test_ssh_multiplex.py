@@ -96,13 +96,13 @@ def test_a_command_ends_as_with_ssh(there: Mastered, case: str) -> None:
 
 def test_variables_are_sent_as_by_ssh(there: Mastered) -> None:
     # A master passes on what its own settings allow, whatever it is given.
-    there.lab.config.write_text("SendEnv LC_* GREETING\nSetEnv SET=1\n")
+    there.lab.config.write_text('SendEnv LC_* GREETING\nSetEnv SET=1 MSG="it\'s a text"\n')
     there.open()
     more = {"LC_ALL": "C", "GREETING": "grüß", "OTHER": "x"}
     command = there.command()
     by_ssh(command, b"", {**os.environ, **more})
     wanted = dict(there.seen.environment)
-    assert {"LC_ALL", "GREETING", "SET"} <= wanted.keys()
+    assert {"LC_ALL", "GREETING", "SET", "MSG"} <= wanted.keys()
     there.seen.environment.clear()
     there.ours(command, **more)
     assert there.seen.environment == wanted
@@ -330,3 +330,13 @@ def test_a_master_of_somebodys_choice_is_left_to_ssh(there: Mastered) -> None:
     there.open()
     with pytest.raises(OnlySshError, match="no master of ours"):
         SharedConnections(os.environ).start(there.command(), {"/elsewhere"}, lambda _: None)
+
+
+def test_what_we_stumble_over_is_left_to_ssh(
+    there: Mastered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuprep.run.ssh.multiplex.of_session", lambda *_: int("no number"))
+    there.open()
+    found = there.ours(there.command())
+    assert (found.code, found.out) == (3, b"70000\n")
+    assert found.reasons[0].startswith("ValueError: invalid literal")

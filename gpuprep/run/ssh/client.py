@@ -1,6 +1,9 @@
 """A client of ssh that is no process: asyncssh makes the connections, all in one thread.
 
 It takes ssh's command line, and says of hosts that do not answer what ssh says.
+
+All hosts share that thread: nothing in it may wait for one of them, or for whoever reads what they
+say, and it must know of no descriptor that is closed, since the next one gets the same number.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import shutil
 import socket
 import subprocess
 import threading
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from gpuprep.run.ssh.identities import Identities
@@ -26,7 +29,7 @@ from gpuprep.run.ssh.library import (
     get_mac_algs,
     get_public_key_algs,
 )
-from gpuprep.run.ssh.resolved import OnlySshError, Resolver
+from gpuprep.run.ssh.resolved import OnlySshError, Resolver, else_by_ssh
 from gpuprep.run.ssh.settings import Algorithms, Settings, settings, wants_kerberos
 from gpuprep.run.ssh.stand_in import LOST, StandIn
 
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 1 << 16
 _MOST_WAITING: Final = 1 << 20  # bytes that nobody has read yet
+_MOST_BANNERS: Final = 1 << 16  # bytes of what a host tells before a login
 _LOOK_SECONDS: Final = 10
+_PROXY_SECONDS: Final = 5  # that a program has to end
 _CHEAP: Final = frozenset({"aes128-gcm@openssh.com", "aes256-gcm@openssh.com"})
 _CERTIFICATE: Final = "-cert-v01@openssh.com"
 _FAMILIES: Final = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -72,6 +77,10 @@ class Clients:
             OnlySshError: this is only for ssh itself.
 
         """
+        with else_by_ssh():
+            return Client(self, command, self._login(command, sockets), tell)
+
+    def _login(self, command: Sequence[str], sockets: Collection[str]) -> _Login:
         words, resolved = self._resolver.of_client(command, sockets)
         found = settings(resolved, self._resolver.defaults(words[0]), self._environ, words)
         if wants_kerberos(resolved) and _has_ticket(self._environ.get("KRB5CCNAME", "")):
@@ -79,7 +88,7 @@ class Clients:
         keys = self._known_hosts.keys(found.known_hosts, found.names)
         if not keys.own and not keys.authorities and (keys.revoked or not found.new_keys_pass):
             raise OnlySshError("a host whose key is not known")
-        return Client(self, command, _Login(found, keys, _offer(found.algorithms, keys)), tell)
+        return _Login(found, keys, _offer(found.algorithms, keys))
 
 
 @lru_cache
@@ -188,16 +197,19 @@ class Client(StandIn):
 
     def _end_task(self, task: asyncio.Task[int | None]) -> None:
         """Give the exit status; a task that is cancelled in time has not even begun."""
-        code = -self._ended_by if task.cancelled() else task.result()
+        if task.cancelled():
+            code: int | None = -self._ended_by
+        else:
+            code = LOST if task.exception() else task.result()
         if code is not None:  # else ssh will give it
             self._settle(code)
 
     async def _work(self) -> int | None:
         """Return the exit status, None where ssh has taken over."""
-        talk = _Talk(self._clients, self._login, self.args[-1])
+        talk = _Talk(self._clients, self._login, self.args[-1], self._descriptors)
         try:
-            source, output, errors = self._descriptors
-            return await talk.run(source, output, errors)
+            with contextlib.closing(talk):  # before anybody else has its descriptors
+                return await talk.run()
         except _SilentError as error:
             self._say(str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is, ssh is the one to say it
@@ -205,33 +217,32 @@ class Client(StandIn):
                 over = self._hand_over(f"{error}" or type(error).__name__)
                 return None if over else -self._ended_by or LOST
             self._say(f"Connection to {self._login.settings.host} failed: {error}")
-        finally:
-            talk.close()
         return LOST
 
 
 class _Talk:
     """One command on one host, over a connection of its own."""
 
-    def __init__(self, clients: Clients, login: _Login, command: str) -> None:
+    def __init__(
+        self, clients: Clients, login: _Login, command: str, descriptors: Sequence[int]
+    ) -> None:
         self._loop, self._identities = clients.loop, clients.identities
         self._login, self._settings, self._command = login, login.settings, command
+        self._source, output, self._stderr = descriptors
+        self._output, self._errors = _Sink(self._loop, output), _Sink(self._loop, self._stderr)
         self._connection: asyncssh.SSHClientConnection | None = None
         self._proxy: subprocess.Popen[bytes] | None = None
         self._peer = "UNKNOWN port 65535"  # ssh's words where it speaks through another program
         self.begun = False
 
-    async def run(self, source: int, output: int, errors: int) -> int:
+    async def run(self) -> int:
         """Return the exit status of the command."""
+        places = () if self._settings.proxy else await self._addresses()
         seconds = self._settings.seconds
-        deadline = None if seconds is None else self._loop.time() + seconds
-        sock = self._proxied(errors) if self._settings.proxy else await self._connected(deadline)
-        try:
-            connection = await self._logged_in(sock, deadline, errors)
-        except BaseException:
-            sock.close()
-            raise
-        session = _Session(self._loop, output, errors)
+        deadline = None if seconds is None else self._loop.time() + seconds  # names take their time
+        sock = self._proxied() if self._settings.proxy else await self._connected(places, deadline)
+        connection = await self._logged_in(sock, deadline)
+        session = _Session(self._loop, self._output, self._errors)
         channel, _ = await connection.create_session(
             lambda: session,
             self._command,
@@ -239,28 +250,29 @@ class _Talk:
             env=list(self._settings.environment.items()),
         )
         self.begun = True
-        with _Source(self._loop, source, channel):
+        with _Source(self._loop, self._source, channel):
             code = await session.ended
-        await session.written()
         if session.fault:
-            with contextlib.suppress(OSError):
-                os.write(errors, f"{self._lost(session.fault)}\r\n".encode())
+            self._errors.write(f"{self._lost(session.fault)}\r\n".encode())
+        for sink in (self._output, self._errors):
+            await sink.empty.wait()
         return code
 
     def close(self) -> None:
         """Leave nothing behind."""
+        self._output.close()
+        self._errors.close()
         if self._connection is not None:
             self._connection.close()
         if self._proxy is not None:
-            self._proxy.terminate()
-            self._loop.run_in_executor(None, self._proxy.wait)
+            threading.Thread(target=_end, args=(self._proxy,), daemon=True).start()
 
     def _lost(self, fault: Exception) -> str:
         if "keepalive" in str(fault):
             return f"Timeout, server {self._settings.host} not responding."
         return f"Connection to {self._settings.host} closed by remote host."
 
-    def _proxied(self, errors: int) -> socket.socket:
+    def _proxied(self) -> socket.socket:
         """Return a socket to the program that connects to the host."""
         ours, theirs = socket.socketpair()
         with theirs:
@@ -268,12 +280,12 @@ class _Talk:
                 [os.environ.get("SHELL") or "/bin/sh", "-c", f"exec {self._settings.proxy}"],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
-                stderr=errors,
+                stderr=self._stderr,
             )
         return ours
 
-    async def _connected(self, deadline: float | None) -> socket.socket:
-        """Return a socket to the host.
+    async def _connected(self, places: Iterable[Any], deadline: float | None) -> socket.socket:
+        """Return a socket to the host, at the first of its addresses that answers.
 
         Raises:
             _SilentError: it cannot be reached.
@@ -281,7 +293,7 @@ class _Talk:
         """
         host, port = self._settings.host, self._settings.port
         found: OSError | None = None
-        for family, kind, number, _name, address in await self._addresses():
+        for family, kind, number, _name, address in places:
             sock = socket.socket(family, kind, number)
             sock.setblocking(False)  # noqa: FBT003
             left = None if deadline is None else max(0.0, deadline - self._loop.time())
@@ -309,31 +321,34 @@ class _Talk:
         with contextlib.suppress(OSError):
             numeric = socket.AI_NUMERICHOST
             return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=numeric)
+        look = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
         try:
-            return await self._loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+            found: list[Any] = await _in_thread(self._loop, look)
         except OSError as error:
             raise _SilentError(
                 f"ssh: Could not resolve hostname {host}: {error.strerror}"
             ) from None
+        return found
 
     async def _logged_in(
-        self, sock: socket.socket, deadline: float | None, errors: int
+        self, sock: socket.socket, deadline: float | None
     ) -> asyncssh.SSHClientConnection:
-        """Return the connection, authenticated.
+        """Return the connection, authenticated; where there is none, the socket is closed.
 
         Raises:
             _SilentError: whoever is there, is no sshd, or a very slow one.
-            _NotBegunError: there is no key to offer.
+            _NotBegunError: see :meth:`_keys`.
 
         """
-        wanted = self._settings
         async with contextlib.AsyncExitStack() as stack:
-            agents = await self._agents(stack)
-            keys = self._identities.offered(wanted.identities, agents, only=wanted.identities_only)
-            if not keys:
-                raise _NotBegunError("no key that can be used without its passphrase")
-            owner = _Owner(self._login, errors)
+            try:
+                keys = await self._keys(stack)
+            except BaseException:
+                sock.close()
+                raise
+            owner = _Owner(self._login, self._errors)
             connecting = self._loop.create_task(self._connect(sock, owner, keys))
+            connecting.add_done_callback(partial(_close_unless_connected, sock))
             try:
                 await asyncio.wait(
                     {connecting},
@@ -348,6 +363,19 @@ class _Talk:
             finally:
                 connecting.cancel()
         return self._connection
+
+    async def _keys(self, stack: contextlib.AsyncExitStack) -> Sequence[asyncssh.SSHKeyPair]:
+        """Return the keys to offer.
+
+        Raises:
+            _NotBegunError: there is none.
+
+        """
+        files, only = self._settings.identities, self._settings.identities_only
+        keys = self._identities.offered(files, await self._agents(stack), only=only)
+        if not keys:
+            raise _NotBegunError("no key that can be used without its passphrase")
+        return keys
 
     async def _agents(self, stack: contextlib.AsyncExitStack) -> Sequence[asyncssh.SSHKeyPair]:
         if self._settings.agent:
@@ -396,11 +424,46 @@ class _Talk:
         )
 
 
+def _close_unless_connected(sock: socket.socket, connecting: asyncio.Task[Any]) -> None:
+    """Close a socket that whoever tried to connect has let go of, and not before."""
+    if connecting.cancelled() or connecting.exception():
+        sock.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, also one that will not."""
+    process.terminate()
+    try:
+        process.wait(_PROXY_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _in_thread(loop: asyncio.AbstractEventLoop, work: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Return what work gives that takes its time, in a thread of its own.
+
+    The loop's own threads are few: names of some hosts that nobody answers for would hold them all.
+    """
+    future = loop.create_future()
+
+    def do() -> None:
+        try:
+            settle = partial(future.set_result, work())
+        except Exception as error:  # noqa: BLE001 - for whoever waits
+            settle = partial(future.set_exception, error)
+        # Nobody may wait any more.
+        loop.call_soon_threadsafe(lambda: None if future.done() else settle())
+
+    threading.Thread(target=do, daemon=True).start()
+    return future
+
+
 class _Owner(asyncssh.SSHClient):
     """Told of what happens to a connection."""
 
-    def __init__(self, login: _Login, errors: int) -> None:
-        self._login, self._errors = login, errors
+    def __init__(self, login: _Login, errors: _Sink) -> None:
+        self._login, self._errors, self._said = login, errors, 0
         self._connection: asyncssh.SSHClientConnection | None = None
 
     @property
@@ -421,20 +484,25 @@ class _Owner(asyncssh.SSHClient):
         return self._login.passes
 
     def auth_banner_received(self, msg: str, lang: str) -> None:
-        """Show what the host tells everybody before they have logged in."""
+        """Show what the host tells everybody before they have logged in.
+
+        Raises:
+            asyncssh.ProtocolError: it tells without end; ssh is read up to a limit.
+
+        """
         del lang
-        with contextlib.suppress(OSError):
-            os.write(self._errors, msg.encode(errors="replace"))
+        data = msg.encode(errors="replace")
+        self._said += len(data)
+        if self._said > _MOST_BANNERS:
+            raise asyncssh.ProtocolError("login banners without end")
+        self._errors.write(data)
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
     """Takes what a command prints to the pipes of who started it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, output: int, errors: int) -> None:
-        self._sinks = {
-            None: _Sink(loop, output),
-            asyncssh.EXTENDED_DATA_STDERR: _Sink(loop, errors),
-        }
+    def __init__(self, loop: asyncio.AbstractEventLoop, output: _Sink, errors: _Sink) -> None:
+        self._sinks = {None: output, asyncssh.EXTENDED_DATA_STDERR: errors}
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._code = LOST
         self.ended: asyncio.Future[int] = loop.create_future()
@@ -464,32 +532,37 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         if not self.ended.done():
             self.ended.set_result(self._code)
 
-    async def written(self) -> None:
-        """Wait until all is in the pipes."""
-        for sink in self._sinks.values():
-            await sink.empty.wait()
-
 
 class _Sink:
-    """The writing end of a pipe."""
+    """The writing end of a pipe, which its owner closes after this."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self._loop, self._descriptor = loop, descriptor
         self._waiting = bytearray()
-        self._paused = False
+        self._paused = self._closed = False
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self.empty = asyncio.Event()
         self.empty.set()
 
     def write(self, data: bytes) -> None:
-        """Write, now or as soon as there is room."""
+        """Write, now or as soon as there is room; nothing any more once this is closed."""
+        if self._closed:
+            return
         self._waiting += data
         if self.empty.is_set():
             self._flush()
-        if not self._paused and self.channel and len(self._waiting) > _MOST_WAITING:
+        if self.channel and len(self._waiting) > _MOST_WAITING:  # the other sink may have resumed
             self._paused = True
             self.channel.pause_reading()
+
+    def close(self) -> None:
+        """Let go of the descriptor, and of what still waits."""
+        self._closed = True
+        self._waiting.clear()
+        if not self.empty.is_set():
+            self._loop.remove_writer(self._descriptor)
+            self.empty.set()
 
     def _flush(self) -> None:
         try:

@@ -91,16 +91,22 @@ def _read(path: str) -> _Identity:
     certificates: tuple[asyncssh.SSHCertificate, ...] = ()
     errors = (OSError, ValueError)  # asyncssh's own are of the latter kind
     with contextlib.suppress(*errors):
-        if not _is_exposed(path):
+        if _is_file(path) and not _is_exposed(path):
             key = asyncssh.read_private_key(path)
             public = key.public_data
     for beside in (f"{path}.pub", path):
-        if public is None:
+        if public is None and _is_file(beside):
             with contextlib.suppress(*errors):
                 public = asyncssh.read_public_key(beside).public_data
-    with contextlib.suppress(*errors):
-        certificates = (asyncssh.read_certificate(f"{path}-cert.pub"),)
+    if _is_file(f"{path}-cert.pub"):
+        with contextlib.suppress(*errors):
+            certificates = (asyncssh.read_certificate(f"{path}-cert.pub"),)
     return _Identity(public, key, certificates)
+
+
+def _is_file(path: str) -> bool:
+    """Return whether a path is no pipe: that would be waited for, and all hosts with it."""
+    return Path(path).is_file()
 
 
 def _is_exposed(path: str) -> bool:

@@ -13,7 +13,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Final
 
-from gpuprep.run.ssh.resolved import OnlySshError, Resolver, master
+from gpuprep.run.ssh.resolved import OnlySshError, Resolver, else_by_ssh, master
 from gpuprep.run.ssh.settings import of_session
 from gpuprep.run.ssh.stand_in import LOST, StandIn
 
@@ -60,10 +60,11 @@ class SharedConnections:
         path = master(command, sockets)
         if path is None:
             raise OnlySshError("no master of ours")
-        words, resolved = self._resolver.of_client(command, sockets)
-        variables = of_session(resolved, self._resolver.defaults(words[0]), self._environ)
-        connection = _greeted(path)
-        return _Command(connection, command, _request(command[-1], variables), tell)
+        with else_by_ssh():
+            words, resolved = self._resolver.of_client(command, sockets)
+            variables = of_session(resolved, self._resolver.defaults(words[0]), self._environ)
+            request = _request(command[-1], variables)
+            return _Command(_greeted(path), command, request, tell)
 
 
 class _Command(StandIn):

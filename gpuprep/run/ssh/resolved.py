@@ -6,34 +6,52 @@ two hosts apart, the answer for one holds for the other, and is asked for once.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pwd
 import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from gpuprep.run.connections import configuration
+from gpuprep.run.connections import configuration, lines, setting
+from gpuprep.run.connections import words as words_of
 
 Resolved = Mapping[str, Sequence[str]]  # values by option, both as ``ssh -G`` prints them
 Ask = Callable[[Sequence[str]], str]
+Tokens = Sequence[tuple[str, str]]
 
 _SECONDS: Final = 10
-_SYSTEMS_FILE: Final = "/etc/ssh/ssh_config"
-_CANONICAL: Final = "canonicalizehostname"
 _SCRIPT: Final = b"#!"
 _LEFT_ALONE: Final = ("-E", "-O", "-W", "-y")  # arguments of ssh that ``ssh -G`` does not tell
 _PATH: Final = "ControlPath"
+_TOKEN: Final = re.compile("%.")
+_ALIKE: Final = frozenset({"%d", "%i", "%j", "%L", "%l", "%r", "%u"})  # for all hosts of a question
 
 
 class OnlySshError(Exception):
     """What is asked for, only ssh itself does as ssh does; says what that is."""
+
+
+@contextlib.contextmanager
+def else_by_ssh() -> Iterator[None]:
+    """Leave to ssh what we stumble over: ssh can do it, and the reason is told like any other.
+
+    Raises:
+        OnlySshError: in place of any other error.
+
+    """
+    try:
+        yield
+    except OnlySshError:
+        raise
+    except Exception as error:
+        raise OnlySshError(f"{type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +61,13 @@ class _Rules:
     Attributes:
         hosts: matches the names that a Host line speaks of in particular.
         apart: whether anything else does, so that each host must be asked for.
+        tokens: those that stand for something else with each host, by their option.
 
     """
 
     hosts: re.Pattern[str]
     apart: bool
+    tokens: Tokens
 
     def single_out(self, host: str) -> bool:
         """Return whether the configuration may say something of this host alone."""
@@ -105,7 +125,8 @@ class Resolver:
             known = self._known.get(others)
             if known is None:
                 resolved = read(self._ask(command))
-                if not _speaks_of(resolved, host):
+                tokens = (*rules.tokens, *_tokens(_settings_in(words)))
+                if not _speaks_of(resolved, host, tokens):
                     self._known[others] = resolved
                 return resolved
         own = {"host": (host,), "hostname": (host.lower(),)} | ({"port": (port,)} if port else {})
@@ -124,14 +145,12 @@ def _ask(command: Sequence[str]) -> str:
             [program, "-G", *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            errors="surrogateescape",
             timeout=_SECONDS,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
         raise OnlySshError("ssh -G does not tell its settings") from None
-    return done.stdout
+    return os.fsdecode(done.stdout)
 
 
 def read(text: str) -> Resolved:
@@ -141,9 +160,10 @@ def read(text: str) -> Resolved:
     {'port': ['22'], 'identityfile': ['a', 'b']}
     """
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # a value may hold what else ends a line
         name, _, value = line.partition(" ")
-        found.setdefault(name.lower(), []).append(value)
+        if name:
+            found.setdefault(name.lower(), []).append(value)
     return found
 
 
@@ -185,11 +205,6 @@ def _without_masters(words: Sequence[str], sockets: Collection[str]) -> list[str
     return kept
 
 
-def home() -> str:
-    """Return the home directory that ssh takes, whatever the environment says."""
-    return pwd.getpwuid(os.getuid()).pw_dir
-
-
 def _without_port(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     """Return the port that arguments name, and the others: of all ports ssh says the same.
 
@@ -204,8 +219,31 @@ def _without_port(words: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     return "", tuple(words)
 
 
-def _speaks_of(resolved: Resolved, host: str) -> bool:
-    """Return whether an answer holds for its host alone."""
+def _settings_in(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Return those settings among arguments that have tokens in them."""
+    for before, word in pairwise(("", *words)):
+        if "%" not in word:
+            continue
+        if before == "-o" or word.startswith("-o"):
+            yield setting(word if before == "-o" else word[2:])
+        else:  # of a host's name no token is left: so each host is asked for
+            yield "identityfile" if before == "-i" else "hostname", word
+
+
+def _tokens(settings: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Return options, and the tokens in them that stand for something else with each host."""
+    for keyword, rest in settings:
+        for token in _TOKEN.findall(rest):
+            if token not in _ALIKE:
+                yield keyword, token
+
+
+def _speaks_of(resolved: Resolved, host: str, tokens: Tokens) -> bool:
+    """Return whether an answer holds for its host, or its port, alone."""
+    for option, token in tokens:
+        values = resolved.get(option, ())
+        if values and not any(token in value for value in values):
+            return True  # it was replaced; what is left as it was, is for all
     others = (
         v for name, values in resolved.items() if name not in {"host", "hostname"} for v in values
     )
@@ -221,20 +259,20 @@ def _named_files(words: Sequence[str]) -> list[str]:
 
 def _rules(named: tuple[str, ...]) -> _Rules:
     patterns: list[str] = []
-    own = Path(home(), ".ssh/config")
-    # Only where ssh's home is another than the environment's, we might miss what that includes.
-    apart = Path(os.path.expanduser("~")) != own.parents[1] and own.exists()  # noqa: PTH111
-    for _path, text in configuration(named or (str(own), _SYSTEMS_FILE)):
-        for line in text.splitlines():
-            word, *values = line.replace("=", " ").lower().replace('"', " ").split() or [""]
-            if word == "host":
-                apart = apart or any(value.startswith("!") for value in values)
-                patterns += [value for value in values if value != "*"]
-            elif word == "match":
-                apart = apart or values != ["all"]
-            elif word == _CANONICAL:
-                apart = True
+    tokens: set[tuple[str, str]] = set()
+    found = configuration(named)
+    apart = not found.is_all
+    for _path, text in found.files:
+        for keyword, rest in lines(text):
+            if keyword == "host":
+                values = words_of(rest.lower())
+                apart = apart or values is None or any(value.startswith("!") for value in values)
+                patterns += [value for value in values or () if value != "*"]
+            elif keyword == "match":
+                apart = apart or words_of(rest.lower()) != ["all"]
+            elif "%" in rest:
+                tokens.update(_tokens([(keyword, rest)]))
     either = "|".join(
         re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns
     )
-    return _Rules(re.compile(either), apart)
+    return _Rules(re.compile(either), apart, sorted(tokens))

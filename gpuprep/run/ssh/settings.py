@@ -11,7 +11,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from gpuprep.run.ssh.resolved import OnlySshError, home
+from gpuprep.run.connections import home
+from gpuprep.run.ssh.resolved import OnlySshError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -202,7 +203,7 @@ class _Values:
 
     def get(self, name: str, default: str = "") -> str:
         values = self._resolved.get(name)
-        return _unquoted(values[0]) if values else default
+        return values[0] if values else default
 
 
 def _refuse_others(resolved: Resolved, defaults: Resolved) -> None:
@@ -280,16 +281,12 @@ class _Tokens:
         """Return a path with tokens and ``~`` replaced."""
         if "${" in text:
             raise OnlySshError(f"a variable in {text}")
-        path = self.text(_unquoted(text))
+        path = self.text(text)
         if path.startswith("~"):
             if not path.startswith("~/"):
                 raise OnlySshError(f"the path {path}")
             path = home() + path[1:]
         return path
-
-
-def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
 
 
 def _agent(one: _Values, tokens: _Tokens, environ: Mapping[str, str]) -> str | None:
@@ -298,8 +295,8 @@ def _agent(one: _Values, tokens: _Tokens, environ: Mapping[str, str]) -> str | N
         return None
     if named == "SSH_AUTH_SOCK":
         return environ.get("SSH_AUTH_SOCK") or None
-    if named.startswith("$"):
-        return environ.get(named[1:].strip("{}")) or None
+    if named.startswith("$") and not named.startswith("${"):
+        return environ.get(named[1:]) or None
     return tokens.path(named)
 
 
@@ -307,16 +304,16 @@ def _environment(resolved: Resolved, environ: Mapping[str, str]) -> Iterator[tup
     patterns = tuple(pattern for value in resolved.get("sendenv", ()) for pattern in value.split())
     for name in _sent(patterns, tuple(environ)):
         yield name, environ[name]
-    for text in resolved.get("setenv", ()):
-        for part in shlex.split(text):
-            name, _, value = part.partition("=")
-            yield name, value
+    for text in resolved.get("setenv", ()):  # one each, without the quotes that it was set with
+        name, _, value = text.partition("=")
+        yield name, value
 
 
 @lru_cache  # hosts differ in neither
 def _sent(patterns: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of variables that patterns mean."""
-    return tuple(name for name in names if any(fnmatchcase(name, each) for each in patterns))
+    plain = [pattern.replace("[", "[[]") for pattern in patterns]  # a class only for fnmatch
+    return tuple(name for name in names if any(fnmatchcase(name, each) for each in plain))
 
 
 def _proxy(one: _Values, tokens: _Tokens, command: Sequence[str]) -> str | None:
