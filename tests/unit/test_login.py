@@ -416,6 +416,58 @@ def test_a_master_that_takes_commands_is_not_asked_first_whether_it_is_there(
     assert asked == [target.connection]
 
 
+WIRE = """
+DOCUMENTATION = "name: wire\\nshort_description: has no pipelining\\noptions: {}"
+from ansible.plugins.connection import ConnectionBase
+class Connection(ConnectionBase):
+    transport = "wire"
+    def _connect(self):
+        return self
+    def exec_command(self, cmd, in_data=None, sudoable=True):
+        raise AssertionError("the host is reached")
+    put_file = fetch_file = exec_command
+    def close(self):
+        raise AttributeError("client")
+"""
+
+
+def test_a_plugin_that_gives_programs_no_input_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/wire.py").write_text(WIRE)
+    monkeypatch.setenv("ANSIBLE_CONNECTION_PLUGINS", str(tmp_path / "plugins"))
+    rig = fleet_rig.make(tmp_path, monkeypatch, "runs")
+    result = rig.run("apply", {"a": {"ansible_connection": "wire"}, "b": {}})
+    host = result.hosts["a"]
+    assert (host.state, host.code) == (HostStatus.REFUSED, "E_CONFIG")
+    assert "ansible_connection: the connection plugin wire cannot give" in (host.error or "")
+    assert "set ssh" in (host.error or "")
+    assert result.hosts["b"].state is HostStatus.PREPARED
+
+
+def test_a_role_alone_refuses_such_a_plugin_too(reach: Reach) -> None:
+    connection = reach.target("a", "ssh").connection
+    connection.has_pipelining = False
+    action = SimpleNamespace(_connection=connection, _templar=reach._templar)
+    with pytest.raises(reach.hosts.AnsibleActionFail, match=r"\[E_CONFIG\] ansible_connection: "):
+        reach.hosts.own_target(action, {"inventory_hostname": "a"})
+
+
+def test_a_connection_that_cannot_be_closed_hides_no_error(reach: Reach) -> None:
+    def close() -> None:
+        raise AttributeError("client")
+
+    for text, end in ((f"cat >&2; echo '{FINAL[0]}' >&2; exit 255", None), (HERE, "here\n")):
+        target = reach.target("a", reach.program("ssh", text))
+        target.connection.close = close
+        if end is None:
+            with pytest.raises(reach.hosts.HostUnreachableError, match="timed out"):
+                reach.hosts.run_script(target, "print('here')", 10)
+        else:
+            assert reach.hosts.run_script(target, "print('here')", 10) == end
+
+
 SHARES: list[tuple[str, dict[str, str], float | None]] = [
     ("0::/", {"cpu.max": "50000 100000\n"}, 0.5),
     ("0::/", {"cpu.max": "max 100000\n"}, None),
