@@ -619,6 +619,7 @@ def _limits(group: Path) -> Iterator[float]:
 def connected(targets: Iterable[Target]) -> set[str]:
     """Return the names of those hosts whose connection needs no key exchange."""
     listening = connections.listening()
+    _masters.remove_dead(listening)
     return {target.name for target in targets if is_connected(target.connection, listening)}
 
 

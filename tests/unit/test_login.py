@@ -401,6 +401,36 @@ def test_a_kept_master_is_found_without_a_knock(
             master.accept()[0].close()
 
 
+def test_sockets_of_masters_that_are_gone_are_removed(
+    reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those just being made, living ones and those that no table tells of stay."""
+    import socket  # noqa: PLC0415
+
+    from gpuprep.run import connections  # noqa: PLC0415
+
+    directory = tmp_path / "all"
+    directory.mkdir()
+    (tmp_path / connections.LINK).symlink_to(directory)
+    (directory / "key").touch()
+    with contextlib.ExitStack() as open_sockets:
+        for name in ("dead", "dead.x1Y2", "living", "elsewhere", "young"):
+            one = open_sockets.enter_context(socket.socket(socket.AF_UNIX))
+            one.bind(str(directory / name))
+            if name not in {"dead", "dead.x1Y2", "young"}:
+                one.listen(1)
+            if name != "young":
+                os.utime(directory / name, (0, 0))
+            if name.startswith("dead"):
+                one.close()
+        monkeypatch.setattr(connections, "listening", lambda: None)
+        reach.hosts.connected([])
+        assert len(list(directory.iterdir())) == 6
+        monkeypatch.setattr(connections, "listening", lambda: frozenset({"living"}))
+        reach.hosts.connected([])
+    assert {path.name for path in directory.iterdir()} == {"key", "living", "elsewhere", "young"}
+
+
 def test_a_master_that_takes_commands_is_not_asked_first_whether_it_is_there(
     reach: Reach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
