@@ -35,19 +35,25 @@ def directory(base: Path, name: str) -> Path | None:
     folder = base / _FOLDER
     path = folder / name
     with contextlib.suppress(OSError):
-        for each in (folder, path):
-            with contextlib.suppress(FileExistsError):
-                each.mkdir(mode=0o700)
-        if _is_own(base) and is_private(folder) and is_private(path):
-            return path
+        # First of all: what root leaves in another's home, its owner can use no more.
+        return path if _is_own(base) and all(map(_made_private, (folder, path))) else None
     return None
+
+
+def _made_private(path: Path) -> bool:
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    return is_private(path)
 
 
 def cache(environ: Mapping[str, str]) -> Path | None:
     """Return the directory where this user's programs keep what they can make again."""
     with contextlib.suppress(RuntimeError, OSError):  # a user without a home
         home = Path(environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        home.mkdir(mode=0o700, exist_ok=True)
+        if not home.exists():
+            if home.parent.stat().st_uid not in {0, os.geteuid()}:
+                return None  # another user's home, as above
+            home.mkdir(mode=0o700, exist_ok=True)
         return home
     return None
 

@@ -1,4 +1,4 @@
-"""Host patterns that somebody typed: Ansible takes one that names nothing for all hosts. Pure."""
+"""Host patterns: Ansible takes one that names nothing for all hosts. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ _SIGN_ALONE: Final = re.compile(r"(?:^|[,:])\s*[!&]+\s*(?=$|[,:])")
 def is_name(pattern: str) -> bool:
     """Return whether a pattern is the plain name of a host or group."""
     return _NAME.fullmatch(pattern) is not None
+
+
+def exactly(name: str) -> str:
+    """Return the pattern that means the host of a name, whatever that would mean as a pattern."""
+    if is_name(name):
+        return name
+    # None is left that Ansible splits at, or takes for a sign.
+    letters = (c if c.isalnum() else f"\\U{ord(c):08x}" for c in name)
+    return f"~{''.join(letters)}\\Z"
 
 
 def check_pattern(what: str, pattern: str) -> None:

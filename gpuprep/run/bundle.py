@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -31,6 +32,7 @@ SCRIPT = "diagnosis.py"
 ANSWERS = "diagnosis-*.json"
 _LISTS: Final = ("kernel_log", "device_nodes")
 _MOST: Final = 1000  # commands, files or lines of a list that are kept
+_NAME_BYTES: Final = 150  # of a host's name in a file's, which may have 255 with all else
 _CHARACTERS: Final = 1 << 20  # of one file or output; the host sends less
 
 
@@ -203,8 +205,7 @@ def pack(
         ConfigError: the folder cannot be written to.
 
     """
-    safe = re.sub(r"[^\w.-]+", "_", diagnosis.host).lstrip(".") or "host"
-    name = f"gpuprep-{safe}-{when.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    name = f"gpuprep-{_file_name(diagnosis.host)}-{when.astimezone(UTC):%Y%m%dT%H%M%SZ}"
     path = folder / f"{name}.tar.gz"
     try:
         stream = path.open("xb")
@@ -226,6 +227,16 @@ def pack(
         path.unlink(missing_ok=True)
         raise
     return path
+
+
+def _file_name(host: str) -> str:
+    """Return a host's name as a part of a file's, of no more bytes than that may have."""
+    whole = re.sub(r"[^\w.-]+", "_", host).lstrip(".") or "host"
+    cut = whole.encode()[:_NAME_BYTES].decode(errors="ignore")
+    if cut == host:
+        return cut
+    # Another host's name may have become the same.
+    return f"{cut}-{hashlib.sha256(host.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def _members(

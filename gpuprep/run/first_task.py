@@ -6,8 +6,8 @@ What is left out is what a fleet that needs nothing has no use for: workers, str
 and a task for each host.
 
 The first line of standard input is what ``child.py`` hands over; the end of it means that whoever
-started this process is gone, and all that it started ends with it. Standard output is events, in
-ansible-runner's form, one a line after a mark; what else is in it is Ansible's, or Python's, own.
+started this process is gone, and all that it started ends with it. Events, in ansible-runner's
+form, one a line, go through a pipe of their own, which nothing that this process starts gets.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def main() -> None:
     if run_dir := os.environ.get("GPUPREP_RUN_DIR"):
         routes.keep(Path(run_dir), loader)
     try:
-        _command_line(_teller(handed["mark"])).cli_executor(["ansible-playbook", *sys.argv[1:]])
+        _command_line(_teller(handed["events"])).cli_executor(["ansible-playbook", *sys.argv[1:]])
     except SystemExit as end:
         leave(end.code if isinstance(end.code, int) else 1)
 
@@ -100,16 +100,18 @@ def _answer(answers: Mapping[re.Pattern[str], str], prompt: str) -> str:
     raise EOFError(f"nobody answers {prompt!r}")
 
 
-def _teller(mark: str) -> Any:  # noqa: ANN401 - a function
+def _teller(descriptor: int) -> Any:  # noqa: ANN401 - a function
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - positional only
+    stream = os.fdopen(descriptor, "wb")
     lock = threading.Lock()
 
     def tell(name: str, text: str = "", data: Mapping[str, Any] | None = None) -> None:
         event = {"event": name, "stdout": text, "event_data": dict(data or {})}
-        line = f"{mark}{json.dumps(event, default=str)}\n".encode()
+        line = f"{json.dumps(event, default=str)}\n".encode()
         with lock:
             sys.stdout.flush()
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
+            stream.write(line)
+            stream.flush()
 
     return tell
 

@@ -5,7 +5,8 @@ killing one process group is not enough. What they have in common is the run's d
 its unguessable name, in their environment or their arguments.
 
 A master that is kept for the next run outlives the run that made it when that ends well. When it
-is stopped, the master goes with it, unless another run has come to use it meanwhile.
+is stopped, the master goes with it, unless another run has come to use it meanwhile: then it stays,
+with the program by which it reaches its host (a jump host's ssh, or any other ProxyCommand).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextlib
 import os
 import re
 import signal
+import stat
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,7 +24,7 @@ from gpuprep.model.value import Value
 from gpuprep.run.connections import LINK, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _PROC: Final = Path("/proc")
 _MASTER: Final = re.compile(r"ssh: (.+) \[mux\]")  # what a master calls itself
@@ -110,7 +112,7 @@ def end_all(run_dir: Path, grace: float = 2.0) -> tuple[Process, ...]:
     while _condemned(run_dir) and time.monotonic() < deadline:
         _signal_all(run_dir, signal.SIGKILL)
         time.sleep(_POLL)
-    return tuple(process for process in belonging_to(run_dir) if process.name != "ssh")
+    return tuple(process for process in _left(run_dir) if process.name != "ssh")
 
 
 def _ask_to_end(run_dir: Path, seconds: float) -> None:
@@ -128,13 +130,16 @@ def _ask_to_end(run_dir: Path, seconds: float) -> None:
 
 
 def _condemned(run_dir: Path) -> list[Process]:
-    found = {process.pid: process for process in belonging_to(run_dir)}
-    used = _used_by_others(run_dir, found.values())
-    return [
-        process
-        for process in found.values()
-        if not (_spared(process, found) or (used and _serves(process, used)))
-    ]
+    found = {process.pid: process for process in _left(run_dir)}
+    return [process for process in found.values() if not _spared(process, found)]
+
+
+def _left(run_dir: Path) -> tuple[Process, ...]:
+    """Return the living processes of a run, but for those that other runs have come to use."""
+    found = belonging_to(run_dir)
+    used = _used_by_others(run_dir, found)
+    serving = _serving(used, found) if used else frozenset()
+    return tuple(process for process in found if process.pid not in serving)
 
 
 def _used_by_others(run_dir: Path, found: Iterable[Process]) -> frozenset[str]:
@@ -144,11 +149,49 @@ def _used_by_others(run_dir: Path, found: Iterable[Process]) -> frozenset[str]:
     return frozenset(kept & connected()) if kept else frozenset()
 
 
-def _serves(process: Process, sockets: frozenset[str]) -> bool:
-    """Return whether a process is a master that others use, or may be its way to its host."""
-    if process.name != "ssh":
-        return False
-    return process.socket in sockets or (process.socket is None and " -W " in process.command)
+def _serving(sockets: frozenset[str], found: Collection[Process]) -> frozenset[int]:
+    """Return the ids of the masters at sockets, and of what they reach their hosts by.
+
+    ssh starts that before it becomes a daemon, so it is no child of the master's: what tells is the
+    pipes between the two.
+    """
+    masters = {process.pid for process in found if process.socket in sockets}
+    to, back = set[str](), set[str]()
+    for pid in masters:
+        written, read = _pipes(pid)
+        to |= written
+        back |= read
+    serving = {process.pid for process in found if _is_between(process.pid, to, back)} - masters
+    while more := {p.pid for p in found if p.parent in serving} - serving:
+        serving |= more  # a shell's own programs
+    return frozenset(masters | serving)
+
+
+def _is_between(pid: int, to: set[str], back: set[str]) -> bool:
+    """Return whether a process reads what masters write, or writes what they read.
+
+    Their clients do not: they hold the same ends as the master, to which they hand their own.
+    """
+    folder = f"{_PROC}/{pid}/fd"
+    return _target(f"{folder}/0") in to or _target(f"{folder}/1") in back
+
+
+def _pipes(pid: int) -> tuple[set[str], set[str]]:
+    """Return the pipes that a process writes to, and those that it reads."""
+    written, read = set[str](), set[str]()
+    with contextlib.suppress(OSError):  # gone meanwhile
+        for entry in os.scandir(f"{_PROC}/{pid}/fd"):
+            pipe = _target(entry.path)
+            if pipe.startswith("pipe:"):
+                mode = entry.stat(follow_symlinks=False).st_mode
+                (written if mode & stat.S_IWUSR else read).add(pipe)
+    return written, read
+
+
+def _target(link: str) -> str:
+    with contextlib.suppress(OSError):
+        return os.readlink(link)  # noqa: PTH115 - of all that many processes have open
+    return ""
 
 
 def _spared(process: Process, found: dict[int, Process]) -> bool:

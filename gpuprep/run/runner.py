@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gpuprep.errors import EngineError
+from gpuprep.fleet.patterns import exactly
 from gpuprep.model.value import Value
 from gpuprep.run import ansible_playbook, connections, processes
 from gpuprep.run.child import run_first_task
@@ -150,7 +151,7 @@ def _work(request: Request, transcript: Transcript, stop: _StopRequest) -> int:
         return _STOPPED if stop.reason else code
     transcript.go_on()
     limit = request.run_dir / "differing"
-    limit.write_text("\n".join([*hosts, ""]), encoding="utf-8")
+    limit.write_text("\n".join([*map(exactly, hosts), ""]), encoding="utf-8")
     rest = replace(
         request,
         arguments=(*request.arguments, f"--limit=@{limit}"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,6 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "code": error.code, "msg": str(error)}
         marked = said.split(mark)
         said = marked[1] if len(marked) > 1 else said
-        name = f"diagnosis-{hashlib.sha256(target.name.encode()).hexdigest()}"
+        name = f"diagnosis-{_state.digest_of(target.name)}"
         _state.write_report(str(folder), name, {"host": target.name, "said": said})
         return {**result, "changed": False}

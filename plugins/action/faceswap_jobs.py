@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from pathlib import Path
@@ -75,7 +74,7 @@ class ActionModule(ActionBase):
         run_dir = variables.get("gpuprep_run_dir")
         if run_dir:
             host = self._target.name
-            name = f"jobs-{hashlib.sha256(host.encode()).hexdigest()}"
+            name = f"jobs-{_state.digest_of(host)}"
             _state.write_report(str(run_dir), name, {"host": host, **done})
 
     # --- the host --------------------------------------------------------------------------

@@ -120,7 +120,7 @@ class ActionModule(ActionBase):
         try:
             code, out, err = self._connection.exec_command(shell, sudoable=True)
         finally:
-            self._connection.close()
+            _hosts.close(self._connection)
         if code >= 0 and code != _hosts.CONNECTION_LOST:
             _state.count_command(self._host, "reboot", PREFIX)
         before, marked, rest = str(to_text(out)).partition(mark)

@@ -48,6 +48,8 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.gpuprep.core.plugins.plugin_utils import _state
 from ansible_collections.gpuprep.core.plugins.plugin_utils._places import NOBODY, lead, readable
 
+from gpuprep.fleet.patterns import exactly
+
 NO_PLAN: dict[str, Any] = {
     "drifted": [],
     "untouched": [],
@@ -70,7 +72,7 @@ class LookupModule(LookupBase):
                 choose = {"lead": lead, "readable": readable}[which]
                 answer = choose(pattern, variables, self._loader)
             case ["drifted" | "untouched" | "hosts" | "speaker" as which]:
-                answer = list(_fleet()[which]) or NOBODY
+                answer = [exactly(name) for name in _fleet()[which]] or NOBODY
             case ["waves"]:
                 answer = [len(wave) for wave in _fleet()["waves"]]
             case ["stop"]:

@@ -20,7 +20,12 @@ from weakref import WeakSet
 
 from ansible import constants as C
 from ansible import errors
-from ansible.errors import AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
+from ansible.errors import (
+    AnsibleActionFail,
+    AnsibleAuthenticationFailure,
+    AnsibleConnectionFailure,
+    AnsibleError,
+)
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.loader import become_loader, connection_loader, get_shell_plugin
@@ -87,6 +92,10 @@ NOT_ROOT = re.compile(r"^(Incorrect|Missing) .* password$|become|privilege outpu
 REFUSED_BY_SUDO = re.compile(
     r"sudo: .*(password|not allowed)|not in the sudoers|may not run sudo|is not allowed to execute"
     r"|I'm afraid I can't do that|must have a tty|sudo: (command )?not found"
+)
+NO_INPUT = (
+    "the connection plugin {plugin} cannot give a program its standard input (it has no pipelining),"
+    " and that is how gpuprep's programs reach a host; set ssh"
 )
 # What sudo says, the code, and what is told of it.
 WANTS_TTY = (
@@ -209,7 +218,7 @@ def make_target(
 
     Raises:
         AnsibleError: there is no such plugin.
-        ConfigError: a variable cannot be told.
+        ConfigError: a variable cannot be told, or the plugin cannot be used.
 
     """
     own = _Variables(variables, templar)
@@ -233,6 +242,7 @@ def make_target(
     options = own.of_plugin("connection", connection._load_name)
     options.setdefault("inventory_hostname", name)
     plugin_options.give(connection, options, timeout=context.timeout)
+    check_plugin(connection)
     _masters.keep(connection, wanted=own.keeps_connection)
     become = _become_plugin(own, plugin_options, context.timeout)
     if become is not None and not _same_user(connection, become, context):
@@ -241,6 +251,18 @@ def make_target(
         transports.check("asyncssh")
         _clients.spare_ssh(connection)
     return Target(name, connection, interpreter(own.get("ansible_python_interpreter")))
+
+
+def check_plugin(connection: Any) -> None:
+    """Refuse a connection plugin that cannot hand a program its input: all goes to a host that way.
+
+    Raises:
+        ConfigError: with what to do.
+
+    """
+    if not connection.has_pipelining:
+        name = connection._load_name
+        raise ConfigError(f"ansible_connection: {NO_INPUT.format(plugin=name)}")
 
 
 @lru_cache
@@ -275,9 +297,18 @@ def keep(action: ActionBase, variables: Mapping[str, Any]) -> None:
 
 
 def own_target(action: ActionBase, variables: Mapping[str, Any]) -> Target:
-    """Return the host of a task, over the task's own connection."""
+    """Return the host of a task, over the task's own connection.
+
+    Raises:
+        AnsibleActionFail: its plugin cannot be used.
+
+    """
     python = interpreter(_Variables(variables, action._templar).get("ansible_python_interpreter"))
     connection = action._connection
+    try:
+        check_plugin(connection)
+    except ConfigError as error:
+        raise AnsibleActionFail(f"[E_CONFIG] {error}") from error
     keep(action, variables)
     if connection.become and _same_user(connection, connection.become, action._play_context):
         connection.become = None  # who is root needs no sudo, and may have none
@@ -334,6 +365,12 @@ def run_script(target: Target, script: str, seconds: int, purpose: str = "conver
             kept = f"exec 3<{folder}/program && rm -rf {folder} && {python} -c {only} <&3"
             return _run(target, kept, seconds, purpose).replace("\r\n", "\n")
     finally:
+        close(connection)
+
+
+def close(connection: Any) -> None:
+    """Close a connection; a plugin that never came to connect may be unable to, which tells nothing."""
+    with suppress(Exception):
         connection.close()
 
 
@@ -582,6 +619,7 @@ def _limits(group: Path) -> Iterator[float]:
 def connected(targets: Iterable[Target]) -> set[str]:
     """Return the names of those hosts whose connection needs no key exchange."""
     listening = connections.listening()
+    _masters.remove_dead(listening)
     return {target.name for target in targets if is_connected(target.connection, listening)}
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
+import stat
 import subprocess
+import time
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +34,7 @@ from gpuprep.run.connections import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 KEEPING = (
     f"-o ControlMaster=auto -o ControlPersist={PERSIST_SECONDS}s"
@@ -55,6 +58,7 @@ TELLING = (
 )
 ARGUMENTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 LOOK_SECONDS = 10
+YOUNG_SECONDS = 60  # within which a socket has come to listen
 
 
 def keep(connection: Any, *, wanted: bool = True) -> None:
@@ -153,6 +157,38 @@ def start_anew(connection: Any) -> None:
             )
         except subprocess.SubprocessError:
             Path(path).unlink(missing_ok=True)
+
+
+def remove_dead(listening: Container[str] | None) -> None:
+    """Remove the sockets of masters that are gone from the directory that outlives the run.
+
+    A master removes its socket by the path that it was given, which went through the directory of
+    the run that made it.
+
+    Args:
+        listening: names of the masters that live, None = not known.
+
+    """
+    run_dir = os.environ.get("GPUPREP_RUN_DIR")
+    if listening is None or not run_dir:
+        return
+    with suppress(OSError), os.scandir(Path(run_dir) / LINK) as entries:
+        for entry in entries:
+            if entry.name not in listening:
+                _remove_dead(entry)
+
+
+def _remove_dead(entry: os.DirEntry[str]) -> None:
+    with suppress(OSError):
+        found = entry.stat(follow_symlinks=False)
+        if not stat.S_ISSOCK(found.st_mode) or time.time() - found.st_mtime < YOUNG_SECONDS:
+            return  # may be about to listen
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)  # noqa: FBT003 - positional only
+            try:
+                client.connect(entry.path)  # one of another container is in no table of this one
+            except ConnectionRefusedError:
+                Path(entry.path).unlink()
 
 
 def option(connection: Any, name: str) -> Any:

@@ -14,6 +14,11 @@ from ansible.inventory.group import Group
 from ansible.inventory.host import Host
 from ansible.module_utils.common.text.converters import to_text
 from ansible.vars.plugins import get_vars_from_inventory_sources
+from ansible_collections.gpuprep.core.plugins.plugin_utils._package import ensure_package
+
+ensure_package()
+
+from gpuprep.fleet.patterns import exactly
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +99,8 @@ def lead(pattern: Any, variables: Mapping[str, Any], loader: Any) -> list[Any]:
     unreadable = _unreadable(variables, loader)
     names = variables["ansible_play_hosts_all"]  # all that the limit allows
     first = next((name for name in names if name not in unreadable), None)
-    return [*([first] if unreadable and first is not None else ()), *_patterns(pattern)]
+    led = [exactly(first)] if unreadable and first is not None else []
+    return [*led, *_patterns(pattern)]
 
 
 def readable(pattern: Any, variables: Mapping[str, Any], loader: Any) -> list[Any]:
@@ -106,7 +112,7 @@ def readable(pattern: Any, variables: Mapping[str, Any], loader: Any) -> list[An
         loader: reads files.
 
     """
-    without = (f"!{name}" for name in sorted(_unreadable(variables, loader)))
+    without = (f"!{exactly(name)}" for name in sorted(_unreadable(variables, loader)))
     return [*_patterns(pattern), *without]
 
 

@@ -8,6 +8,7 @@ is in files of its own: a task of one host reads nothing of the others.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -100,10 +101,12 @@ def others_on(machine: str, host: str) -> list[str]:
     """Note that a host is a machine; return the other names that this machine has in this run."""
     folder = state_directory() / f"machine-{machine}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    own = host.encode().hex()
-    (folder / own).touch()
-    names = (path.name for path in folder.iterdir())
-    return sorted(bytes.fromhex(name).decode() for name in names if name != own)
+    own = digest_of(host)
+    part = folder / f".{own}"
+    part.write_bytes(_bytes(host))
+    part.replace(folder / own)  # whole before anybody reads it
+    others = (path for path in folder.glob("[!.]*") if path.name != own)
+    return sorted(path.read_bytes().decode("utf-8", "surrogatepass") for path in others)
 
 
 def work_name(host: str) -> str:
@@ -117,7 +120,16 @@ def verdict_name(host: str) -> str:
 
 
 def _name(kind: str, host: str) -> str:
-    return f"{kind}-{host.encode().hex()}"
+    return f"{kind}-{digest_of(host)}"
+
+
+def digest_of(host: str) -> str:
+    """Return what stands for a host in the names of files, which its own name may be too long for."""
+    return hashlib.sha256(_bytes(host)).hexdigest()
+
+
+def _bytes(host: str) -> bytes:
+    return host.encode("utf-8", "surrogatepass")  # JSON can say lone surrogates
 
 
 def count_command(host: str, purpose: str, prefix: str) -> None:
@@ -131,7 +143,7 @@ def count_command(host: str, purpose: str, prefix: str) -> None:
     """
     directory = Path(os.environ.get("GPUPREP_RUN_DIR") or state_directory())
     line = f"{purpose}\n".encode()
-    path = directory / f"{prefix}{host.encode().hex()}"
+    path = directory / f"{prefix}{digest_of(host)}"
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(handle, line)  # one write: other processes append to the same file

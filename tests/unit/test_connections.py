@@ -66,6 +66,28 @@ def test_one_that_others_may_reach_is_not_used(
     assert where(short) is None
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_nothing_is_made_in_the_folders_of_another_user(
+    short: Path, monkeypatch: pytest.MonkeyPatch, *, cached: bool
+) -> None:
+    """So it is for root with a user's environment: that user could not use what root makes."""
+    home, runtime = short / "home", short / "runtime"
+    runtime.mkdir(mode=0o700)
+    home.mkdir(mode=0o700)
+    if cached:
+        (home / ".cache").mkdir(mode=0o700)
+    monkeypatch.setenv("HOME", str(home))
+    environ = {"HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
+    before = sorted(short.rglob("*"))
+    if user := os.geteuid():
+        monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    else:
+        for path in before:
+            os.chown(path, 1234, -1)
+    assert control_directory(environ) is None
+    assert sorted(short.rglob("*")) == before
+
+
 def test_a_path_that_ssh_would_read_as_something_else_is_not_used(short: Path) -> None:
     odd = short / "r%h"
     odd.mkdir(mode=0o700)

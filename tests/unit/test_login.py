@@ -401,6 +401,36 @@ def test_a_kept_master_is_found_without_a_knock(
             master.accept()[0].close()
 
 
+def test_sockets_of_masters_that_are_gone_are_removed(
+    reach: Reach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those just being made, living ones and those that no table tells of stay."""
+    import socket  # noqa: PLC0415
+
+    from gpuprep.run import connections  # noqa: PLC0415
+
+    directory = tmp_path / "all"
+    directory.mkdir()
+    (tmp_path / connections.LINK).symlink_to(directory)
+    (directory / "key").touch()
+    with contextlib.ExitStack() as open_sockets:
+        for name in ("dead", "dead.x1Y2", "living", "elsewhere", "young"):
+            one = open_sockets.enter_context(socket.socket(socket.AF_UNIX))
+            one.bind(str(directory / name))
+            if name not in {"dead", "dead.x1Y2", "young"}:
+                one.listen(1)
+            if name != "young":
+                os.utime(directory / name, (0, 0))
+            if name.startswith("dead"):
+                one.close()
+        monkeypatch.setattr(connections, "listening", lambda: None)
+        reach.hosts.connected([])
+        assert len(list(directory.iterdir())) == 6
+        monkeypatch.setattr(connections, "listening", lambda: frozenset({"living"}))
+        reach.hosts.connected([])
+    assert {path.name for path in directory.iterdir()} == {"key", "living", "elsewhere", "young"}
+
+
 def test_a_master_that_takes_commands_is_not_asked_first_whether_it_is_there(
     reach: Reach, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -414,6 +444,58 @@ def test_a_master_that_takes_commands_is_not_asked_first_whether_it_is_there(
     reach.hosts.be_patient(target.connection)
     assert reach.hosts.run_script(target, "print('here')", 10) == "here\n"
     assert asked == [target.connection]
+
+
+WIRE = """
+DOCUMENTATION = "name: wire\\nshort_description: has no pipelining\\noptions: {}"
+from ansible.plugins.connection import ConnectionBase
+class Connection(ConnectionBase):
+    transport = "wire"
+    def _connect(self):
+        return self
+    def exec_command(self, cmd, in_data=None, sudoable=True):
+        raise AssertionError("the host is reached")
+    put_file = fetch_file = exec_command
+    def close(self):
+        raise AttributeError("client")
+"""
+
+
+def test_a_plugin_that_gives_programs_no_input_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins/wire.py").write_text(WIRE)
+    monkeypatch.setenv("ANSIBLE_CONNECTION_PLUGINS", str(tmp_path / "plugins"))
+    rig = fleet_rig.make(tmp_path, monkeypatch, "runs")
+    result = rig.run("apply", {"a": {"ansible_connection": "wire"}, "b": {}})
+    host = result.hosts["a"]
+    assert (host.state, host.code) == (HostStatus.REFUSED, "E_CONFIG")
+    assert "ansible_connection: the connection plugin wire cannot give" in (host.error or "")
+    assert "set ssh" in (host.error or "")
+    assert result.hosts["b"].state is HostStatus.PREPARED
+
+
+def test_a_role_alone_refuses_such_a_plugin_too(reach: Reach) -> None:
+    connection = reach.target("a", "ssh").connection
+    connection.has_pipelining = False
+    action = SimpleNamespace(_connection=connection, _templar=reach._templar)
+    with pytest.raises(reach.hosts.AnsibleActionFail, match=r"\[E_CONFIG\] ansible_connection: "):
+        reach.hosts.own_target(action, {"inventory_hostname": "a"})
+
+
+def test_a_connection_that_cannot_be_closed_hides_no_error(reach: Reach) -> None:
+    def close() -> None:
+        raise AttributeError("client")
+
+    for text, end in ((f"cat >&2; echo '{FINAL[0]}' >&2; exit 255", None), (HERE, "here\n")):
+        target = reach.target("a", reach.program("ssh", text))
+        target.connection.close = close
+        if end is None:
+            with pytest.raises(reach.hosts.HostUnreachableError, match="timed out"):
+                reach.hosts.run_script(target, "print('here')", 10)
+        else:
+            assert reach.hosts.run_script(target, "print('here')", 10) == end
 
 
 SHARES: list[tuple[str, dict[str, str], float | None]] = [

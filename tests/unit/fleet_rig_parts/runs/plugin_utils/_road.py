@@ -47,11 +47,12 @@ class Fleet(_real_road.Fleet):
         if gone := variables.get("rig_unreachable"):
             raise _hosts.HostUnreachableError(gone)
         wanted = variables.get("rig_roles", ["conda"])
-        done = [role for role in wanted if (RIG / f"done-{name}-{role}").exists()]
+        own = variables.get("rig_name", name)  # where its own is no name of a file
+        done = [role for role in wanted if (RIG / f"done-{own}-{role}").exists()]
         kind = variables.get("rig_step", StepKind.CONDARC)
         steps = {role: [] if role in done else [_step(role, kind)] for role in wanted}
         for role in wanted if variables.get("rig_configure") else ():
-            if not (RIG / f"configured-{name}-{role}").exists():
+            if not (RIG / f"configured-{own}-{role}").exists():
                 steps[role].append(_step(role, StepKind.UNIT, f"{role}.unit"))
         roles = {role: Part(tuple(found)) for role, found in steps.items()}
         drifted = any(part.steps for part in roles.values())
