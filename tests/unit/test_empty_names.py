@@ -64,7 +64,7 @@ def test_ansible_is_asked_for_no_inventory_without_a_name() -> None:
     from gpuprep.cli.inventory import _ask_ansible  # noqa: PLC0415
 
     with pytest.raises(ConfigError, match="an inventory is given by an empty name"):
-        _ask_ansible([""], [])
+        _ask_ansible([""], None, gpuprep.Access())
 
 
 @pytest.mark.usefixtures("nothing_runs")
