@@ -45,7 +45,7 @@ def publish(system: str, common: str) -> None:
 @pytest.fixture
 def moving() -> Iterator[None]:
     yield
-    shutil.rmtree(mirrors.WEB / MIRROR)
+    shutil.rmtree(mirrors.WEB / MIRROR, ignore_errors=True)
 
 
 @pytest.mark.usefixtures("moving")
@@ -54,9 +54,9 @@ def test_an_index_that_is_older_than_the_archive_is_read_again(
     lab: Lab, fresh: Fresh, system: str
 ) -> None:
     remove, query = SYSTEMS[system]
+    name = fresh(image=system, gpus=["10de:2236"])
     settings = {**CUDA_ONLY, "gpuprep_mirror": f"{lab.mirror}/{MIRROR}"}
     publish(system, BEFORE)
-    name = fresh(image=system, gpus=["10de:2236"])
     assert lab.apply(name, **settings).hosts[name].state == HostStatus.PREPARED
     assert lab.sh(name, f"{query} {COMMON}").startswith(BEFORE)
     publish(system, AFTER)

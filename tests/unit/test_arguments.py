@@ -149,7 +149,7 @@ def test_a_coroutine_would_never_be_awaited(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "inventory", [5, b"a,", ["a,", 5], {"a,"}, (name for name in ("a,",))], ids=str
+    "inventory", [5, b"a,", ["a,", 5], {"a,"}, (name for name in ("a,",))], ids=type
 )
 def test_an_inventory_of_another_kind_is_told(inventory: Any) -> None:
     with pytest.raises(ConfigError, match="inventory: expected a path"):
